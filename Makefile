@@ -1,0 +1,52 @@
+# One door for everyone: what CI runs is what you run.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo up test check format bench chaos year clean
+
+help: ## What there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(VENV)/.ready ## Build the virtual environment (the others do it by themselves)
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Perennial needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Choose one with: make PYTHON=python3.12")'
+	@echo "building the virtual environment (once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+demo: venv ## Renew 100 subscriptions on the built-in sandbox, and show what happened
+	@$(RUN) -m flows demo
+
+up: venv ## Keep sandbox, Prefect server, worker and deployments running until Ctrl-C
+	@$(RUN) -m flows up
+
+test: venv ## All tests
+	@$(RUN) -m pytest -q -n auto --dist loadgroup
+
+chaos: venv ## Kill, drop, delay and overlap for some ten minutes, and count duplicates and losses
+	@$(RUN) -m pytest -q -m chaos tests
+	@$(RUN) tests/chaos/campaign.py
+
+year: venv ## 365 daily sweeps over 500 subscriptions on a virtual clock (some twenty minutes)
+	@$(RUN) tests/year.py --days 365 --subscriptions 500
+
+bench: venv ## Perennial beside a naive Prefect project, the official SDK and bare HTTP
+	@PYTHONPATH=tests $(RUN) -m bench
+
+check: venv ## Linters, formatter, types, architecture
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+format: venv ## Let the formatter rewrite the code
+	@$(VENV)/bin/ruff check --fix-only --quiet .
+	@$(VENV)/bin/ruff format .
+
+clean: ## Remove the virtual environment, caches and what `make up` keeps
+	@rm -rf $(VENV) .perennial .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
