@@ -1,0 +1,1 @@
+"""Commerce Layer over HTTP: errors, resources, client, and the credentials block."""

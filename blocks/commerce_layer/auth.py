@@ -1,0 +1,155 @@
+"""Access tokens by the client credentials flow: fetched once for all who wait, renewed ahead of time.
+
+The token endpoint hands back the same token, with a shrinking `expires_in`, until fifteen
+minutes before its end; then it issues a new one and both are good. So a token is renewed when
+the endpoint would give a new one, and never assumed to last its full two hours.
+Source: Commerce Layer docs, "Authentication" and the 2024 changelog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import SecretStr
+
+from blocks.commerce_layer.clock import current_clock
+from blocks.commerce_layer.errors import AuthenticationFailed, NotConnected, WrongShop
+from blocks.commerce_layer.resources import TokenClaims
+
+OVERLAP_SECONDS = 900
+"""So long before the end of a token the endpoint issues the next one."""
+LAST_MINUTE_SECONDS = 60
+"""A token with less than this is renewed whatever the endpoint does."""
+PATIENCE_SECONDS = 30
+"""How long a token that is still good is used on when the endpoint cannot be reached."""
+
+TokenRequest = Callable[[dict[str, str]], Awaitable[Mapping[str, Any]]]
+"""Posts a token request's fields and returns the endpoint's JSON; raises AuthenticationFailed or NotConnected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token, what it says, and when to ask for the next."""
+
+    text: str = field(repr=False)
+    claims: TokenClaims
+    renew_at: datetime
+    """UTC, on this machine's clock."""
+    good_until: datetime
+    """Likewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedShop:
+    """The organization (slug) and mode that the configuration names: a token of any other is not used."""
+
+    organization: str
+    mode: Literal["test", "live"]
+
+    def check(self, claims: TokenClaims) -> None:
+        """Raise WrongShop unless the token opens this shop, in this mode."""
+        if claims.organization_slug != self.organization:
+            way_out = "Use an API client of that organization, or correct the block's field `organization`."
+            raise WrongShop("organization", self.organization, claims.organization_slug, way_out)
+        if claims.mode != self.mode:
+            way_out = f"Use an API client of the {self.mode} environment, or correct the block's field `mode`."
+            raise WrongShop("mode", self.mode, claims.mode, way_out)
+
+
+class AccessTokens:
+    """The current access token of one API client."""
+
+    def __init__(self, request: TokenRequest, client_id: str, client_secret: SecretStr, shop: ExpectedShop) -> None:
+        self._request, self._client_id, self._client_secret, self._shop = request, client_id, client_secret, shop
+        self._token: Token | None = None
+        self._fetching: asyncio.Task[Token] | None = None
+
+    async def current(self, *, instead_of: str | None = None) -> Token:
+        """
+        A token that can be used now; not the one named by `instead_of`, which was refused.
+
+        However many wait, one request is made, and they share its token or its error.
+        """
+        token = self._token if self._token and self._token.text != instead_of else None
+        now = current_clock().now()
+        if token and now < token.renew_at:
+            return token
+        try:
+            return await self._fetched()
+        except NotConnected:
+            if token is None or now >= token.good_until:
+                raise
+            # Renewal comes ahead of time, so that an endpoint that is away for a while stops nobody.
+            self._token = replace(token, renew_at=now + timedelta(seconds=PATIENCE_SECONDS))
+            return self._token
+
+    async def close(self) -> None:
+        """Stop a fetch that nobody waits for any more."""
+        if self._fetching and not self._fetching.done():
+            self._fetching.cancel()
+            await asyncio.gather(self._fetching, return_exceptions=True)
+
+    async def _fetched(self) -> Token:
+        if self._fetching is None or self._fetching.done():
+            self._fetching = asyncio.create_task(self._fetch())
+        # Shielded: one caller that gives up must not take the token away from the others.
+        return await asyncio.shield(self._fetching)
+
+    async def _fetch(self) -> Token:
+        answer = await self._request(
+            {
+                "grant_type": "client_credentials",
+                "client_id": self._client_id,
+                "client_secret": self._client_secret.get_secret_value(),
+            }
+        )
+        text = answer.get("access_token")
+        if not isinstance(text, str):
+            raise AuthenticationFailed("The token endpoint sent no access token. Check the block's field `auth_url`.")
+        claims = read_claims(text)
+        self._shop.check(claims)
+        self._token = _dated(text, claims, answer.get("expires_in"))
+        return self._token
+
+
+def read_claims(token: str) -> TokenClaims:
+    """
+    What a token says. Its signature is not checked: the token came from the endpoint we asked, over TLS.
+
+    Raises AuthenticationFailed when it is not a JWT of Commerce Layer.
+    """
+    try:
+        payload = json.loads(_decoded(token.split(".")[1]))
+        return TokenClaims(
+            organization_id=payload["organization"]["id"],
+            organization_slug=payload["organization"]["slug"],
+            mode="test" if payload["test"] else "live",
+            application_id=payload["application"]["id"],
+            application_kind=payload["application"]["kind"],
+            expires_at=datetime.fromtimestamp(payload["exp"], UTC),
+        )
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError):
+        problem = "its claims cannot be read"
+    # Raised out here, so that no traceback carries the token along.
+    message = f"The access token is not one of Commerce Layer: {problem}. Check the block's field `auth_url`."
+    raise AuthenticationFailed(message)
+
+
+def _decoded(segment: str) -> bytes:
+    return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+
+
+def _dated(text: str, claims: TokenClaims, expires_in: object) -> Token:
+    """The token with its times. `expires_in` (seconds) is preferred: it needs no agreement between clocks."""
+    now = current_clock().now()
+    left = float(expires_in) if isinstance(expires_in, int | float) else (claims.expires_at - now).total_seconds()
+    # Near its end, a token that was handed back once more is renewed at the end and not at once,
+    # or every request would be preceded by a token request.
+    early = OVERLAP_SECONDS if left > OVERLAP_SECONDS else min(LAST_MINUTE_SECONDS, left / 2)
+    return Token(text, claims, now + timedelta(seconds=left - early), now + timedelta(seconds=left))

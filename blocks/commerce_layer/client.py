@@ -1,0 +1,324 @@
+"""The Commerce Layer client: what renewals need of the API, in the words of renewals.
+
+Reads come in lists of 25, because requests are what is scarce. A write that creates or places is
+sent once; one that sets absolute values may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import SecretStr
+
+from blocks.commerce_layer import jsonapi
+from blocks.commerce_layer.auth import ExpectedShop
+from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
+from blocks.commerce_layer.resources import (
+    Order,
+    OrderCopy,
+    OrderCopyDraft,
+    OrderSubscription,
+    SubscriptionStatus,
+    TokenClaims,
+)
+from blocks.commerce_layer.transport import Timeouts
+from blocks.commerce_layer.wire import Fence, Wire
+
+M = TypeVar("M", OrderCopy, OrderSubscription, Order)
+
+COPIES, SUBSCRIPTIONS, ORDERS = "order_copies", "order_subscriptions", "orders"
+BOOKKEEPING_TRIES = 4
+
+_BASICS = ("reference", "reference_origin", "metadata", "created_at", "updated_at")
+_ORDER_FIELDS = (
+    *("number", "status", "payment_status", "fulfillment_status", "placed_at", "approved_at", "cancelled_at"),
+    *("total_amount_with_taxes_cents", "currency_code", "customer_email", "errors_count", *_BASICS),
+)
+_COPY_FIELDS = (
+    *("type", "status", "started_at", "completed_at", "failed_at", "errors_log", "errors_count"),
+    *("place_target_order", "cancel_source_order", "reuse_wallet", "apply_promotions", "skip_errors"),
+    *("ignore_invalid_coupon", *_BASICS, "source_order", "target_order"),
+)
+_SUBSCRIPTION_FIELDS = (
+    *("number", "status", "frequency", "starts_at", "expires_at", "next_run_at", "last_run_at", "occurrencies"),
+    *("errors_count", "succeeded_on_last_run", "customer_email", *_BASICS, "source_order"),
+)
+_COPY_VIEW = jsonapi.query(
+    include=("source_order", "target_order"), fields={COPIES: _COPY_FIELDS, ORDERS: _ORDER_FIELDS}
+)
+# The source order is included for its id alone: without `include` the API sends no linkage.
+_SUBSCRIPTION_VIEW = jsonapi.query(
+    include=("source_order",), fields={SUBSCRIPTIONS: _SUBSCRIPTION_FIELDS, ORDERS: ("number",)}
+)
+_ORDER_VIEW = jsonapi.query(fields={ORDERS: _ORDER_FIELDS})
+
+
+class CommerceLayer:
+    """
+    One organization's API, for as long as `async with` lasts.
+
+    Every method raises NotConnected, ReadFailed, WriteFateUnknown, an ApiError,
+    AuthenticationFailed or WrongShop as `errors.py` describes; further ones are named where they occur.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_url: str,
+        auth_url: str,
+        organization: str,
+        client_id: str,
+        client_secret: SecretStr,
+        mode: Literal["test", "live"],
+        budget: RateBudget | None = None,
+        timeouts: Timeouts | None = None,
+        connections: int = 40,
+    ) -> None:
+        self._wire = Wire(
+            api_url=api_url,
+            auth_url=auth_url,
+            client_id=client_id,
+            client_secret=client_secret,
+            shop=ExpectedShop(organization, mode),
+            budget=budget or RateBudget(api_url, mode, RateLimits()),
+            timeouts=timeouts or Timeouts(),
+            connections=connections,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._wire.close()
+
+    @property
+    def requests_made(self) -> Counter[tuple[str, str]]:
+        """Requests sent so far, repeated and failed ones too, by (method, resource): `("POST", "order_copies")`."""
+        return self._wire.requests_made
+
+    @property
+    def shop_time(self) -> datetime | None:
+        """The time of day on the shop's side when it last answered (its `Date` header, UTC), if known."""
+        return self._wire.shop_time
+
+    async def claims(self) -> TokenClaims:
+        """What the access token says about the shop; fetches one if there is none. Raises WrongShop."""
+        return (await self._wire.tokens.current()).claims
+
+    # --- subscriptions ------------------------------------------------------------------------
+
+    async def iter_due_subscriptions(self, as_of: datetime) -> AsyncIterator[list[OrderSubscription]]:
+        """
+        The inactive subscriptions whose next run is at or before `as_of`, 25 at a time, by id.
+
+        Who is adopted is for the caller to see in their metadata. Walking by id keeps the walk
+        whole while earlier pages are already being renewed.
+        """
+        filters = {"status_eq": "inactive", "next_run_at_lteq": jsonapi.instant(as_of)}
+        async for page in self._pages(SUBSCRIPTIONS, OrderSubscription, filters, _SUBSCRIPTION_VIEW):
+            yield page
+
+    async def get_subscriptions(self, ids: Iterable[str]) -> dict[str, OrderSubscription]:
+        """The subscriptions by id; those that do not exist are absent."""
+        return await self._by_id(SUBSCRIPTIONS, OrderSubscription, ids, _SUBSCRIPTION_VIEW)
+
+    async def find_subscriptions_by_source_orders(
+        self, source_order_ids: Iterable[str], statuses: Iterable[SubscriptionStatus]
+    ) -> list[OrderSubscription]:
+        """The subscriptions in one of `statuses` that renew one of the source orders."""
+        wanted = ",".join(statuses)
+        found = []
+        for ids in _chunks(source_order_ids):
+            filters = {"source_order_id_in": ",".join(ids), "status_in": wanted}
+            found += await self._all(SUBSCRIPTIONS, OrderSubscription, filters, _SUBSCRIPTION_VIEW)
+        return found
+
+    async def update_subscription(
+        self, subscription_id: str, *, metadata: Mapping[str, Any] | None = None, next_run_at: datetime | None = None
+    ) -> OrderSubscription:
+        """Set `metadata` (all of it: the API replaces, it does not merge) and `next_run_at` (future only)."""
+        moment = None if next_run_at is None else jsonapi.instant(next_run_at)
+        attributes = {"metadata": metadata, "next_run_at": moment}
+        view = _SUBSCRIPTION_VIEW
+        return await self._patch(
+            SUBSCRIPTIONS, OrderSubscription, subscription_id, attributes, view, tries=BOOKKEEPING_TRIES
+        )
+
+    async def iter_subscriptions(self, status: SubscriptionStatus) -> AsyncIterator[list[OrderSubscription]]:
+        """All subscriptions in a status, 25 at a time, by id."""
+        async for page in self._pages(SUBSCRIPTIONS, OrderSubscription, {"status_eq": status}, _SUBSCRIPTION_VIEW):
+            yield page
+
+    async def hand_over_subscription(
+        self,
+        subscription_id: str,
+        trigger: Literal["activate", "deactivate"],
+        *,
+        metadata: Mapping[str, Any],
+        next_run_at: datetime | None = None,
+        fence: Fence,
+    ) -> OrderSubscription:
+        """Start or stop the API's own engine and set all of `metadata`, in one request that is sent once."""
+        moment = None if next_run_at is None else jsonapi.instant(next_run_at)
+        attributes = {"metadata": metadata, "next_run_at": moment, f"_{trigger}": True}
+        return await self._patch(
+            SUBSCRIPTIONS, OrderSubscription, subscription_id, attributes, _SUBSCRIPTION_VIEW, fence=fence
+        )
+
+    async def cancel_subscription(self, subscription_id: str) -> OrderSubscription:
+        """Cancel the subscription for good; sent once."""
+        return await self._patch(
+            SUBSCRIPTIONS, OrderSubscription, subscription_id, {"_cancel": True}, _SUBSCRIPTION_VIEW
+        )
+
+    # --- order copies -------------------------------------------------------------------------
+
+    async def create_order_copy(self, draft: OrderCopyDraft, *, fence: Fence) -> OrderCopy:
+        """
+        Start a copy of an order. The POST is never repeated, except where it was certainly not carried out.
+
+        Those are 429, after the window's wait, and one token that was refused. `fence` is called
+        right before each sending, when all waiting is over; what it raises (Fenced) comes
+        through, and nothing is sent. WriteFateUnknown carries the draft's reference.
+        """
+        attributes = draft.model_dump(exclude={"source_order_id"})
+        copy = await self._wire.write(
+            "POST",
+            "create",
+            COPIES,
+            _reader(OrderCopy),
+            body=jsonapi.body_of(COPIES, attributes, related={"source_order": (ORDERS, draft.source_order_id)}),
+            fence=fence,
+            reference=draft.reference,
+        )
+        return copy.model_copy(update={"source_order_id": draft.source_order_id})
+
+    async def find_order_copies(
+        self, references: Iterable[str], *, reference_origin: str = "perennial"
+    ) -> dict[str, list[OrderCopy]]:
+        """All copies by reference, oldest id first; a reference without a copy has an empty list."""
+        found: dict[str, list[OrderCopy]] = {reference: [] for reference in references}
+        for filters in _reference_filters(found):
+            filters |= {"reference_origin_eq": reference_origin}
+            for copy in await self._all(COPIES, OrderCopy, filters, _COPY_VIEW):
+                if copy.reference in found:
+                    found[copy.reference].append(copy)
+        return found
+
+    async def list_order_copies_of(self, source_order_ids: Iterable[str], created_since: datetime) -> list[OrderCopy]:
+        """All copies of the source orders made at or after `created_since`, whoever made them."""
+        since = jsonapi.instant(created_since)
+        found = []
+        for ids in _chunks(source_order_ids):
+            filters = {"source_order_id_in": ",".join(ids), "created_at_gteq": since}
+            found += await self._all(COPIES, OrderCopy, filters, _COPY_VIEW)
+        return found
+
+    async def get_order_copies(self, ids: Iterable[str]) -> dict[str, OrderCopy]:
+        """The copies by id, with their target orders; those that do not exist are absent."""
+        return await self._by_id(COPIES, OrderCopy, ids, _COPY_VIEW)
+
+    # --- orders -------------------------------------------------------------------------------
+
+    async def get_orders(self, ids: Iterable[str]) -> dict[str, Order]:
+        """The orders by id; those that do not exist are absent."""
+        return await self._by_id(ORDERS, Order, ids, _ORDER_VIEW)
+
+    async def get_order(self, order_id: str) -> Order:
+        """One order. Raises NotFound."""
+        return await self._wire.read(ORDERS, _reader(Order), resource_id=order_id, params=_ORDER_VIEW)
+
+    async def place_order(self, order_id: str, *, fence: Fence) -> Order:
+        """Place an order, charging the customer; placing a placed one changes nothing. Sent once, as a creation is."""
+        return await self._patch(ORDERS, Order, order_id, {"_place": True}, _ORDER_VIEW, fence=fence)
+
+    async def update_order(
+        self,
+        order_id: str,
+        *,
+        reference: str | None = None,
+        reference_origin: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Order:
+        """Set an order's reference and `metadata` (all of it: the API replaces, it does not merge)."""
+        attributes = {"reference": reference, "reference_origin": reference_origin, "metadata": metadata}
+        return await self._patch(ORDERS, Order, order_id, attributes, _ORDER_VIEW, tries=BOOKKEEPING_TRIES)
+
+    # --- what they are made of ----------------------------------------------------------------
+
+    async def _patch(
+        self,
+        endpoint: str,
+        model: type[M],
+        resource_id: str,
+        attributes: Mapping[str, Any],
+        view: Mapping[str, str],
+        *,
+        fence: Fence | None = None,
+        tries: int = 1,
+    ) -> M:
+        body = jsonapi.body_of(endpoint, attributes, resource_id=resource_id)
+        return await self._wire.write(
+            "PATCH",
+            "write",
+            endpoint,
+            _reader(model),
+            resource_id=resource_id,
+            body=body,
+            params=view,
+            fence=fence,
+            tries=tries,
+        )
+
+    async def _by_id(self, endpoint: str, model: type[M], ids: Iterable[str], view: Mapping[str, str]) -> dict[str, M]:
+        found: dict[str, M] = {}
+        for some in _chunks(ids):
+            found |= {item.id: item for item in await self._all(endpoint, model, {"id_in": ",".join(some)}, view)}
+        return found
+
+    async def _all(self, endpoint: str, model: type[M], filters: Mapping[str, str], view: Mapping[str, str]) -> list[M]:
+        return [item async for page in self._pages(endpoint, model, filters, view) for item in page]
+
+    async def _pages(
+        self, endpoint: str, model: type[M], filters: Mapping[str, str], view: Mapping[str, str]
+    ) -> AsyncIterator[list[M]]:
+        """Every resource that the filters match, by id. Page numbers would skip when a resource stops matching."""
+        after: dict[str, str] = {}
+        while True:
+            params = {**view, **jsonapi.query(filters={**filters, **after}, sort="id", page_size=jsonapi.PAGE_SIZE)}
+            items, last = await self._wire.read(endpoint, _page_reader(model), params=params)
+            if items:
+                yield items
+            if last or not items:
+                return
+            after = {"id_gt": items[-1].id}
+
+
+def _reader(model: type[M]) -> Callable[[jsonapi.Fields], M]:
+    return lambda document: model.model_validate(jsonapi.one(document))
+
+
+def _page_reader(model: type[M]) -> Callable[[jsonapi.Fields], tuple[list[M], bool]]:
+    return lambda document: (
+        [model.model_validate(item) for item in jsonapi.many(document)],
+        jsonapi.is_last_page(document),
+    )
+
+
+def _chunks(values: Iterable[str]) -> Iterator[Sequence[str]]:
+    """Distinct values, 25 at a time: what one page of answers can hold."""
+    distinct = list(dict.fromkeys(values))
+    for start in range(0, len(distinct), jsonapi.PAGE_SIZE):
+        yield distinct[start : start + jsonapi.PAGE_SIZE]
+
+
+def _reference_filters(references: Iterable[str]) -> Iterator[dict[str, str]]:
+    # Lists are separated by commas and trimmed: a reference that a caller made up may not survive that.
+    plain = [reference for reference in references if reference and not set(reference) & set(", \t\n")]
+    for some in _chunks(plain):
+        yield {"reference_in": ",".join(some)}
+    for reference in set(references) - set(plain):
+        yield {"reference_eq": reference}

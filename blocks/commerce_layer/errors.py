@@ -1,0 +1,185 @@
+"""What can go wrong between us and Commerce Layer, named by what the caller may do next.
+
+    CommerceLayerError
+      NotConnected           nothing was sent; safe to repeat
+      WriteFateUnknown       a write left and no usable answer came; look before you repeat
+      ReadFailed             a read got no usable answer, even after its retries
+      Fenced                 the caller's fence said no right before sending; nothing was sent
+      ApiError               Commerce Layer answered, and the answer was no
+        Throttled            429: not carried out; wait for the window, then repeat
+        InvalidToken         401 INVALID_TOKEN: a new token was tried and refused as well
+        Unauthorized         any other 401: this API client lacks the permission
+        NotFound             404
+        Refused              every other 4xx: will not change by itself
+      AuthenticationFailed   the token endpoint refused the client's credentials
+      WrongShop              the token belongs to another organization or mode than expected
+
+No message carries a secret, a token or a request body. Every error survives pickling, because
+Prefect stores and moves them: all arguments are handed to `super().__init__`.
+"""
+
+# ruff: noqa: N818 - each name says what happened; a suffix would only make `except` lines longer
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorItem:
+    """One entry of an error answer's `errors`. Texts are Commerce Layer's own; any may be empty."""
+
+    title: str = ""
+    detail: str = ""
+    code: str = ""
+    pointer: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """`CODE: detail`, or whatever part of it there is."""
+        text = self.detail or self.title
+        return ": ".join(part for part in (self.code, text) if part) or "no reason given"
+
+
+class CommerceLayerError(Exception):
+    """The root: catch it to catch everything that this package raises on purpose."""
+
+
+class NotConnected(CommerceLayerError):
+    """The request never left: refused, unreachable, no such host, or no free connection. Safe to repeat."""
+
+    def __init__(self, method: str, path: str, reason: str) -> None:
+        super().__init__(method, path, reason)
+        self.method, self.path, self.reason = method, path, reason
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} was not sent: {self.reason}"
+
+
+class WriteFateUnknown(CommerceLayerError):
+    """
+    The write left, and no usable answer came: it may have been carried out, or may still be.
+
+    Never repeat it blindly. Look it up by its reference first.
+    """
+
+    def __init__(self, method: str, path: str, reason: str, reference: str | None = None) -> None:
+        super().__init__(method, path, reason, reference)
+        self.method, self.path, self.reason, self.reference = method, path, reason, reference
+
+    def __str__(self) -> str:
+        about = f" (reference {self.reference!r})" if self.reference else ""
+        return f"{self.method} {self.path}{about} may have been carried out: {self.reason}"
+
+
+class ReadFailed(CommerceLayerError):
+    """A read got no usable answer although it was repeated `tries` times. Nothing was changed by it."""
+
+    def __init__(self, path: str, reason: str, tries: int = 1) -> None:
+        super().__init__(path, reason, tries)
+        self.path, self.reason, self.tries = path, reason, tries
+
+    def __str__(self) -> str:
+        return f"GET {self.path} got no usable answer in {self.tries} tries: {self.reason}"
+
+
+class Fenced(CommerceLayerError):
+    """The caller's fence refused right before sending: nothing was sent by this call."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"stopped right before sending: {self.reason}"
+
+
+class ApiError(CommerceLayerError):
+    """Commerce Layer answered with `status` (HTTP) and `errors`; a refused write was not carried out."""
+
+    def __init__(self, status: int, errors: tuple[ErrorItem, ...], method: str, path: str) -> None:
+        super().__init__(status, errors, method, path)
+        self.status, self.errors, self.method, self.path = status, errors, method, path
+
+    @property
+    def first(self) -> ErrorItem:
+        """The first error, or an empty one when the answer named none."""
+        return self.errors[0] if self.errors else ErrorItem()
+
+    @property
+    def code(self) -> str:
+        """E.g. `VALIDATION_ERROR`; empty when the answer had none."""
+        return self.first.code
+
+    @property
+    def title(self) -> str:
+        """Short text of the first error."""
+        return self.first.title
+
+    @property
+    def detail(self) -> str:
+        """Long text of the first error."""
+        return self.first.detail
+
+    @property
+    def pointer(self) -> str:
+        """JSON pointer into the request, e.g. `/data/attributes/status`."""
+        return self.first.pointer
+
+    def __str__(self) -> str:
+        reasons = "; ".join(str(item) for item in self.errors) or "no reason given"
+        return f"{self.method} {self.path} was answered {self.status}: {reasons}"
+
+
+class Throttled(ApiError):
+    """429: the request was turned away at the edge, and not carried out."""
+
+
+class InvalidToken(ApiError):
+    """401 INVALID_TOKEN, also with a token that was just issued."""
+
+
+class Unauthorized(ApiError):
+    """401 that a new token does not cure: the API client may not do this."""
+
+
+class NotFound(ApiError):
+    """404: there is no such resource for this API client, in this mode."""
+
+
+class Refused(ApiError):
+    """400, 403, 405, 406, 409, 415, 422, 423 and their like: it will not change by itself."""
+
+
+class AuthenticationFailed(CommerceLayerError):
+    """The token endpoint said no: the message names the block fields to check, never their secret values."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message, status)
+        self.message, self.status = message, status
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class WrongShop(CommerceLayerError):
+    """The token's `field` is `got`, the block expects `expected`: nothing but the token request was sent."""
+
+    def __init__(self, field: str, expected: str, got: str, way_out: str) -> None:
+        super().__init__(field, expected, got, way_out)
+        self.field, self.expected, self.got, self.way_out = field, expected, got, way_out
+
+    def __str__(self) -> str:
+        return f"the token's {self.field} is {self.got!r}, but {self.expected!r} is expected. {self.way_out}"
+
+
+def error_for_answer(status: int, errors: tuple[ErrorItem, ...], method: str, path: str) -> ApiError:
+    """The error class that fits an HTTP status between 400 and 499 and its errors."""
+    kinds: dict[int, type[ApiError]] = {HTTPStatus.NOT_FOUND: NotFound, HTTPStatus.TOO_MANY_REQUESTS: Throttled}
+    kind = kinds.get(status, Refused)
+    if status == HTTPStatus.UNAUTHORIZED:
+        invalid = any(item.code == "INVALID_TOKEN" for item in errors)
+        kind = InvalidToken if invalid else Unauthorized
+    return kind(status, errors, method, path)

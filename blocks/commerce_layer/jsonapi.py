@@ -1,0 +1,158 @@
+"""JSON:API as Commerce Layer speaks it: bodies and parameters out, flat resources and errors in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from blocks.commerce_layer.errors import ErrorItem
+
+MEDIA_TYPE = "application/vnd.api+json"
+PAGE_SIZE = 25
+"""The API's maximum number of resources in a page. Source: API reference, "Pagination"."""
+
+Fields = dict[str, Any]
+
+
+class MalformedDocument(ValueError):  # noqa: N818 - says what it is
+    """An answer that is not the JSON:API document it should be."""
+
+
+def parse(body: bytes) -> Fields:
+    """The document in a 2xx answer. Raises MalformedDocument on anything but a JSON object with `data`."""
+    try:
+        document = json.loads(body)
+    except ValueError as error:
+        raise MalformedDocument(f"the answer is not JSON ({len(body)} bytes)") from error
+    if not isinstance(document, dict) or "data" not in document:
+        raise MalformedDocument("the answer has no `data`")
+    return document
+
+
+def one(document: Fields) -> Fields:
+    """The single resource of a document, flat: attributes, `{relationship}_id`, and what was included."""
+    return _flat(document["data"], _included(document), document)
+
+
+def many(document: Fields) -> list[Fields]:
+    """The resources of a list document, each flat as in `one`."""
+    data = document["data"]
+    if not isinstance(data, list):
+        raise MalformedDocument("a list was expected")
+    included = _included(document)
+    return [_flat(item, included, document) for item in data]
+
+
+def is_last_page(document: Fields) -> bool:
+    """Whether a page holds all that its filters match: by the record count when there is one, else by its size."""
+    meta = document.get("meta")
+    count = meta.get("record_count") if isinstance(meta, dict) else None
+    here = len(document["data"])
+    return here >= count if isinstance(count, int) else here < PAGE_SIZE
+
+
+def error_items(body: bytes) -> tuple[ErrorItem, ...]:
+    """The errors of an answer. Throttling sends an object where all else sends an array; a proxy may send HTML."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return ()
+    errors = document.get("errors") if isinstance(document, dict) else None
+    listed = [errors] if isinstance(errors, dict) else errors
+    return tuple(_error_item(item) for item in listed if isinstance(item, dict)) if isinstance(listed, list) else ()
+
+
+def body_of(
+    kind: str,
+    attributes: Mapping[str, Any],
+    *,
+    resource_id: str | None = None,
+    related: Mapping[str, tuple[str, str]] | None = None,
+) -> Fields:
+    """A request body. `related` maps a relationship's name to (type, id). Attributes that are None are left out."""
+    data: Fields = {
+        "type": kind,
+        "attributes": {name: value for name, value in attributes.items() if value is not None},
+    }
+    if resource_id is not None:
+        data["id"] = resource_id
+    if related:
+        data["relationships"] = {
+            name: {"data": {"type": its_type, "id": its_id}} for name, (its_type, its_id) in related.items()
+        }
+    return {"data": data}
+
+
+def query(
+    *,
+    filters: Mapping[str, str] | None = None,
+    include: Sequence[str] = (),
+    fields: Mapping[str, Sequence[str]] | None = None,
+    sort: str | None = None,
+    page_size: int | None = None,
+) -> dict[str, str]:
+    """Query parameters. `filters` maps `{attribute}_{predicate}` to its value."""
+    params = {f"filter[q][{name}]": value for name, value in (filters or {}).items()}
+    params |= {f"fields[{kind}]": ",".join(names) for kind, names in (fields or {}).items()}
+    if include:
+        params["include"] = ",".join(include)
+    if sort:
+        params["sort"] = sort
+    if page_size:
+        params |= {"page[number]": "1", "page[size]": str(page_size)}
+    return params
+
+
+def instant(moment: datetime) -> str:
+    """A moment as the API writes it: UTC, milliseconds, `Z`. Raises ValueError when it has no time zone."""
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a time zone cannot be sent")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _included(document: Fields) -> dict[tuple[str, str], Fields]:
+    listed = document.get("included") or []
+    return {
+        (item["type"], item["id"]): item for item in listed if isinstance(item, dict) and {"type", "id"} <= item.keys()
+    }
+
+
+def _flat(item: object, included: Mapping[tuple[str, str], Fields], document: Fields) -> Fields:
+    if not isinstance(item, dict) or not isinstance(item.get("id"), str):
+        raise MalformedDocument("a resource without an id")
+    # Since September 2026 `meta.mode` may stand at the document instead of at the resource.
+    modes = (_object(_object(place).get("meta")).get("mode") for place in (item, document))
+    flat: Fields = {"mode": next((mode for mode in modes if mode in {"test", "live"}), None)}
+    flat["url"] = _object(item.get("links")).get("self")
+    flat |= {"type": item.get("type"), **_object(item.get("attributes")), "id": item["id"]}
+    for name, relationship in _object(item.get("relationships")).items():
+        flat |= _linked(name, _object(relationship).get("data"), included, document)
+    return flat
+
+
+def _linked(name: str, linkage: object, included: Mapping[tuple[str, str], Fields], document: Fields) -> Fields:
+    """What a relationship adds: `{name}_id` and the resource itself, or `{singular}_ids`; nothing without linkage."""
+    if isinstance(linkage, list):
+        return {f"{name.removesuffix('s')}_ids": tuple(_identifiers(linkage))}
+    if not isinstance(linkage, dict) or "id" not in linkage:
+        return {}
+    found = included.get((str(linkage.get("type")), linkage["id"]))
+    # One level is all we read, and it keeps a circle of inclusions from going round for ever.
+    return {f"{name}_id": linkage["id"]} | ({name: _flat(found, {}, document)} if found else {})
+
+
+def _identifiers(linkage: Iterable[object]) -> Iterable[str]:
+    return (str(entry["id"]) for entry in linkage if isinstance(entry, dict) and "id" in entry)
+
+
+def _object(value: object) -> Fields:
+    return value if isinstance(value, dict) else {}
+
+
+def _error_item(item: Fields) -> ErrorItem:
+    texts = {name: str(item.get(name) or "") for name in ("title", "detail", "code")}
+    return ErrorItem(
+        **texts, pointer=str(_object(item.get("source")).get("pointer") or ""), meta=_object(item.get("meta"))
+    )

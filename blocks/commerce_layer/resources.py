@@ -1,0 +1,303 @@
+"""The resources of Commerce Layer that we read, as frozen models, and the one we create.
+
+Source of every field: Commerce Layer API reference ("The order copy object", "The order
+subscription object", "The order object"). Times are UTC with millisecond precision.
+Relationships appear as `..._id`, which is None when the answer carried no linkage (the
+API sends linkage only for relationships named in `include`).
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+class _OpenEnum(StrEnum):
+    """An enum that somebody else owns: a value we have never seen becomes `unknown`."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self:  # noqa: ARG003 - the raw text is kept beside it, in `raw_status`
+        return cls("unknown")
+
+
+class OrderCopyStatus(_OpenEnum):
+    """Where an order copy is. Only `completed`, `failed` and `aborted` are final."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    ABORTED = "aborted"  # in the API's enum, but without a timestamp, event or documented cause
+    UNKNOWN = "unknown"
+
+
+class SubscriptionStatus(_OpenEnum):
+    """Where an order subscription is."""
+
+    DRAFT = "draft"
+    INACTIVE = "inactive"
+    ACTIVE = "active"
+    RUNNING = "running"
+    PENDING = "pending"  # new in July 2026: no usable wallet for renewals
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+class OrderStatus(_OpenEnum):
+    """Where an order is."""
+
+    DRAFT = "draft"
+    PENDING = "pending"
+    EDITING = "editing"
+    PLACING = "placing"
+    PLACED = "placed"
+    APPROVED = "approved"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+class PaymentStatus(_OpenEnum):
+    """How far an order is paid."""
+
+    UNPAID = "unpaid"
+    AUTHORIZED = "authorized"
+    PARTIALLY_AUTHORIZED = "partially_authorized"
+    PAID = "paid"
+    PARTIALLY_PAID = "partially_paid"
+    VOIDED = "voided"
+    PARTIALLY_VOIDED = "partially_voided"
+    REFUNDED = "refunded"
+    PARTIALLY_REFUNDED = "partially_refunded"
+    FREE = "free"
+    UNKNOWN = "unknown"
+
+
+FINAL_COPY_STATUSES = frozenset({OrderCopyStatus.COMPLETED, OrderCopyStatus.FAILED, OrderCopyStatus.ABORTED})
+PLACED_ORDER_STATUSES = frozenset({OrderStatus.PLACED, OrderStatus.APPROVED})
+
+
+def _object_or_empty(value: object) -> object:
+    return {} if value is None else value
+
+
+def _number_as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _zero_for_null(value: object) -> object:
+    return 0 if value is None else value
+
+
+def _false_for_null(value: object) -> object:
+    return False if value is None else value
+
+
+def _log_as_object(value: object) -> object:
+    # Documented as {attribute: [messages]}. Anything else is kept under the name Rails gives to
+    # errors of the whole record, so that an odd log never hides how a copy ended.
+    return value if value is None or isinstance(value, dict) else {"base": value}
+
+
+Metadata = Annotated[dict[str, Any], BeforeValidator(_object_or_empty)]
+NumberText = Annotated[str | None, BeforeValidator(_number_as_text)]
+Count = Annotated[int, BeforeValidator(_zero_for_null)]
+Flag = Annotated[bool, BeforeValidator(_false_for_null)]
+ErrorsLog = Annotated[dict[str, Any] | None, BeforeValidator(_log_as_object)]
+
+
+class _Resource(BaseModel):
+    """What all resources have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    id: str
+    """Unique identifier: ten letters, case-sensitive, e.g. `yzkWXfgHQS`."""
+    reference: str | None = None
+    """Identifier in an external system. Not unique: Commerce Layer accepts any number of equal ones."""
+    reference_origin: str | None = None
+    """The external system that `reference` belongs to."""
+    metadata: Metadata = Field(default_factory=dict)
+    """Free key-value pairs; an update replaces them all. Null becomes empty."""
+    created_at: datetime | None = None
+    """When the resource was created, UTC."""
+    updated_at: datetime | None = None
+    """When the resource was last updated, UTC."""
+    mode: Literal["test", "live"] | None = None
+    """The environment the resource lives in; None when the answer did not say."""
+
+
+class _WithStatus(_Resource):
+    """A resource with a status that its owner may extend at any time."""
+
+    raw_status: str = ""
+    """The status exactly as sent, also when we do not know it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_the_raw_status(cls, data: object) -> object:
+        if isinstance(data, dict) and "raw_status" not in data:
+            status = data.get("status")
+            return {**data, "raw_status": "" if status is None else str(status)}
+        return data
+
+
+class Order(_WithStatus):
+    """An order: the source that is copied, or the target that a copy made."""
+
+    number: NumberText = None
+    """The number people see; sent as text or as a number."""
+    status: OrderStatus = OrderStatus.UNKNOWN
+    """A value we have never seen becomes `unknown`."""
+    payment_status: PaymentStatus = PaymentStatus.UNKNOWN
+    """How far the order is paid."""
+    fulfillment_status: str | None = None
+    """`unfulfilled`, `in_progress`, `fulfilled` or `not_required`."""
+    placed_at: datetime | None = None
+    """When the order was placed, UTC."""
+    approved_at: datetime | None = None
+    """When the order was approved, UTC."""
+    cancelled_at: datetime | None = None
+    """When the order was cancelled, UTC."""
+    total_amount_with_taxes_cents: int | None = None
+    """Grand total including taxes, in cents of `currency_code`."""
+    currency_code: str | None = None
+    """ISO 4217, e.g. `EUR`."""
+    customer_email: str | None = None
+    """The customer's address."""
+    errors_count: int | None = None
+    """Entries in the order's resource errors; null when it was never placed."""
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the order is placed, and so the renewal done (an approved order was placed before)."""
+        return self.status in PLACED_ORDER_STATUSES
+
+
+class OrderCopy(_WithStatus):
+    """
+    An asynchronous job that clones a source order into a target order.
+
+    Source: Commerce Layer API reference, "The order copy object". `mode` is that page's `meta.mode`.
+    """
+
+    type: str = "order_copies"
+    """`order_copies`; `recurring_order_copies` for the native engine's own jobs."""
+    url: str | None = None
+    """The order copy endpoint URL (`links.self`)."""
+    status: OrderCopyStatus
+    """A value we have never seen becomes `unknown`; it is never treated as final."""
+    started_at: datetime | None = None
+    """When the copy was started, UTC."""
+    completed_at: datetime | None = None
+    """When the copy was completed, UTC."""
+    failed_at: datetime | None = None
+    """When the copy failed, UTC. An aborted copy has no time of its own."""
+    errors_log: ErrorsLog = None
+    """What went wrong, as {attribute: [messages]}; null or empty when nothing did."""
+    errors_count: int | None = None
+    """Entries in `errors_log`; null until the copy has run."""
+    place_target_order: Flag = False
+    """Whether the target order is placed at the end of the copy."""
+    cancel_source_order: Flag = False
+    """Whether the source order is cancelled at the end of the copy."""
+    reuse_wallet: Flag = False
+    """Whether the payment source in the customer's wallet is copied. The API's own default is true."""
+    apply_promotions: Flag = False
+    """Whether promotions are computed anew; else discounts are copied as they were."""
+    skip_errors: Flag = False
+    """Whether errors during the copy are ignored."""
+    ignore_invalid_coupon: Flag = False
+    """Whether an invalid coupon code is dropped instead of failing the copy."""
+    source_order_id: str | None = None
+    """The order that is copied."""
+    target_order_id: str | None = None
+    """The order that the copy made; null while, or when, there is none."""
+    target_order: Order | None = None
+    """The order that the copy made, when it was included in the answer."""
+    order_subscription_id: str | None = None
+    """The subscription whose native run made this copy; never set for copies created through the API."""
+    event_ids: tuple[str, ...] = ()
+    """The events that occurred, when they were included in the answer."""
+    event_store_ids: tuple[str, ...] = ()
+    """The stored events, when the answer carried their linkage."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the copy will not move by itself any more. A copy is never restarted."""
+        return self.status in FINAL_COPY_STATUSES
+
+
+class OrderSubscription(_WithStatus):
+    """The contract to renew an order at a frequency."""
+
+    number: NumberText = None
+    """The number people see."""
+    status: SubscriptionStatus
+    """A value we have never seen becomes `unknown`."""
+    frequency: str
+    """`hourly` to `yearly`, `two-month` and its like, or a crontab expression."""
+    starts_at: datetime | None = None
+    """When the subscription starts, UTC: the anchor of its periods."""
+    expires_at: datetime | None = None
+    """When the subscription ends, UTC; null for never."""
+    next_run_at: datetime | None = None
+    """When the subscription is due, UTC."""
+    last_run_at: datetime | None = None
+    """When the native engine ran it last, UTC."""
+    occurrencies: Count = 0
+    """How often the native engine has run it."""
+    errors_count: Count = 0
+    """How many native runs failed."""
+    succeeded_on_last_run: bool | None = None
+    """How the last native run went; can be true although there was none."""
+    customer_email: str | None = None
+    """The customer's address."""
+    source_order_id: str | None = None
+    """The order that every renewal copies."""
+    customer_payment_source_id: str | None = None
+    """The payment source in the customer's wallet that renewals are charged to."""
+
+
+class OrderCopyDraft(BaseModel):
+    """An order copy to be created. The options cannot be changed afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    source_order_id: str
+    """The order to copy."""
+    reference: str
+    """What the copy is found by again: there is no other protection from creating it twice."""
+    reference_origin: str = "perennial"
+    """The system that `reference` belongs to."""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    """Whose renewal this is, and which run made it."""
+    place_target_order: bool = True
+    """Place the target order at the end of the copy."""
+    reuse_wallet: bool = True
+    """Copy the payment source from the customer's wallet."""
+    apply_promotions: bool = False
+    """Compute promotions anew instead of copying the discounts."""
+    ignore_invalid_coupon: bool = False
+    """Drop an invalid coupon code instead of failing."""
+    skip_errors: bool = False
+    """Complete the copy in spite of errors, such as a line out of stock."""
+
+
+class TokenClaims(BaseModel):
+    """What an access token says about the shop it opens."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    organization_id: str
+    """Ten letters."""
+    organization_slug: str
+    """The first label of the organization's host name."""
+    mode: Literal["test", "live"]
+    """From the claim `test`: test and live data are separate worlds."""
+    application_id: str
+    """The API client that the token was issued to."""
+    application_kind: str
+    """`integration`, `sales_channel`, ..."""
+    expires_at: datetime
+    """UTC, from the claim `exp`."""
