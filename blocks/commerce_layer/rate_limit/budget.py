@@ -1,0 +1,137 @@
+"""The budget that the client asks for a place before each request."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Literal, TypeVar
+
+from blocks.commerce_layer.clock import current_clock
+from blocks.commerce_layer.rate_limit.figures import REQUEST_CLASSES, RateLimits
+from blocks.commerce_layer.rate_limit.ledger import Answer, Ask, Ledger
+from blocks.commerce_layer.rate_limit.stores import Change, LedgerStore, MemoryStore
+
+T = TypeVar("T")
+Kind = Literal["create", "write", "read", "token"]
+
+_CLASSES: dict[Kind, REQUEST_CLASSES] = {"create": "write", "write": "write", "read": "read", "token": "token"}
+_METHODS: dict[Kind, str] = {"create": "POST", "write": "PATCH", "read": "GET", "token": "POST"}
+
+
+class Slot:
+    """A place in the windows. It is given back unless `sent` was called; without `observe`, no answer came."""
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = None
+        self.was_sent = False
+
+    def sent(self) -> None:
+        """Note that the request is leaving now: from here on it counts."""
+        self.was_sent = True
+
+    def observe(self, status: int, headers: Mapping[str, str]) -> None:
+        """Note an answer: its HTTP status and its `X-Ratelimit-*` headers."""
+        self.answer = Answer(
+            status,
+            limit=_whole(headers.get("x-ratelimit-limit")),
+            interval=_whole(headers.get("x-ratelimit-interval")),
+            remaining=_whole(headers.get("x-ratelimit-remaining")),
+        )
+
+    def not_sent(self) -> None:
+        """Note that nothing left this machine after all."""
+        self.was_sent = False
+
+
+class RateBudget:
+    """
+    Places for requests to one host, in one mode, as one owner.
+
+    All budgets on the same store share the places; each is an owner of its own, and the owners
+    take turns. `name` says which host's ledgers are meant; token requests go to `token_host`, whose
+    limit does not tell test from live.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        mode: Literal["test", "live"],
+        limits: RateLimits,
+        store: LedgerStore | None = None,
+        *,
+        token_host: str = "",
+    ) -> None:
+        self._limits, self._store = limits, store or MemoryStore()
+        self._names = {kind: f"{name}|{mode}|{cls}" for kind, cls in _CLASSES.items()}
+        self._names["token"] = f"{token_host or name}|token"
+        self._windows = {kind: limits.window_of(cls, mode) for kind, cls in _CLASSES.items()}
+        self._owner = uuid.uuid4().hex[:12]
+        self._numbers = itertools.count(1)
+        self._turns: dict[Ask, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._queued: dict[Ask, int] = defaultdict(int)
+
+    @asynccontextmanager
+    async def take(self, kind: Kind, endpoint: str) -> AsyncIterator[Slot]:
+        """
+        Wait for a place, hold it during the request, and count it from the answer on.
+
+        `endpoint` is the resource's name. Creations come before bookkeeping, and those who came
+        first come first among their kind.
+        """
+        slot = Slot()
+        if self._limits.unlimited:
+            yield slot
+            return
+        ask = Ask(self._owner, kind, _METHODS[kind], endpoint)
+        place = await self._place(ask, kind)
+        try:
+            yield slot
+        finally:
+            await self._change(kind, partial(self._settled, place, slot, kind))
+
+    async def _place(self, ask: Ask, kind: Kind) -> str:
+        place = f"{self._owner}-{next(self._numbers)}"
+        placed = False
+        self._queued[ask] += 1
+        try:
+            async with self._turns[ask]:
+                while wait := await self._change(kind, partial(self._asked, ask, place, kind)):
+                    await current_clock().sleep(wait)
+                placed = True
+        finally:
+            self._queued[ask] -= 1
+            if not placed:
+                await self._change(kind, partial(self._given_up, ask, place))
+        return place
+
+    async def _change(self, kind: Kind, change: Change[T]) -> T:
+        # Shielded: what a store has begun it ends, also when the request is cancelled meanwhile;
+        # one that was sent must be counted all the same.
+        return await asyncio.shield(asyncio.ensure_future(self._store.change(self._names[kind], change)))
+
+    def _asked(self, ask: Ask, place: str, kind: Kind, ledger: Ledger, now: float) -> float:
+        return ledger.take(ask, place, self._windows[kind], now, more=self._queued[ask] > 1)
+
+    def _settled(self, place: str, slot: Slot, kind: Kind, ledger: Ledger, now: float) -> None:
+        if slot.was_sent:
+            ledger.settle(place, slot.answer, self._windows[kind], now)
+        else:
+            ledger.refund(place)
+
+    def _given_up(self, ask: Ask, place: str, ledger: Ledger, now: float) -> None:  # noqa: ARG002 - a Change
+        ledger.refund(place)
+        if not self._queued[ask]:
+            ledger.leave(ask)
+
+    async def close(self) -> None:
+        """Let go of the store."""
+        await self._store.close()
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.strip().isdecimal() else None

@@ -1,0 +1,284 @@
+"""Who may send now: a pure decision on the ledger of one class of requests.
+
+A place in a window counts from the moment its *answer* arrived, and while there is none. The
+server counted it earlier than that, at its arrival; so N places in our window are at least as
+many in the server's, whatever the latency does, and no 429 can come of our own requests. The
+price is one round trip per window: 0.2 % at 100 ms.
+
+Fairness needs no state of its own: the ledger is the history. Of those who wait, creations get
+four places for each that bookkeeping gets, and among equals the owner who got the fewest is next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from blocks.commerce_layer.rate_limit.figures import Windows
+
+LEASE_SECONDS = 60.0
+"""A request without an answer is given up by then (its sender may have died); it counts from there."""
+LATE_SECONDS = 0.25
+"""Who waits says when it will be back; who is later than this loses its turn (it may have died)."""
+TURN_SHARE = 1 / 3000
+"""How long to wait when there is room, but it is somebody else's turn, as a share of the window: 20 ms in 60 s."""
+SHORTEST_NAP_SECONDS, LONGEST_NAP_SECONDS = 0.001, 1.0
+DISTRUST_SECONDS = 3600.0
+"""After a 429 the methods are counted together again for this long."""
+PLACES_IN_A_TURN = 3
+PROOFS_NEEDED = 5
+SHARES = {"create": 4.0, "write": 1.0, "read": 1.0, "token": 1.0}
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request in the windows. Times are seconds on the store's clock."""
+
+    place: str
+    """Names the entry, in all ledgers."""
+    method: str
+    endpoint: str
+    kind: str
+    owner: str
+    taken: float
+    answered: float | None = None
+
+    @property
+    def counts_from(self) -> float:
+        """When its time in the windows begins, at the latest."""
+        return self.taken + LEASE_SECONDS if self.answered is None else self.answered
+
+
+@dataclass(slots=True)
+class Foreign:
+    """Requests from this address that are not ours, seen through the headers."""
+
+    at: float
+    method: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Someone who wants to send: `owner` is one client, `kind` decides its share."""
+
+    owner: str
+    kind: str
+    method: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an answer told about the limits; None where its headers were silent."""
+
+    status: int
+    limit: int | None = None
+    interval: float | None = None
+    remaining: int | None = None
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The recent requests of one class, those who wait, and what the answers taught us."""
+
+    entries: list[Entry] = field(default_factory=list)
+    waiting: dict[Ask, float] = field(default_factory=dict)
+    """Who waits -> when it will be back to ask again."""
+    foreign: list[Foreign] = field(default_factory=list)
+    blocked: dict[str, float] = field(default_factory=dict)
+    """Endpoint, or `*` for all -> until when, after a 429."""
+    learned_average: int | None = None
+    learned_seconds: float | None = None
+    separate: bool = False
+    """Whether the answers proved that each HTTP method has a counter of its own."""
+    proofs: int = 0
+    distrust_until: float = 0.0
+
+    def windows(self, configured: Windows) -> Windows:
+        """The configured windows, corrected by what the headers said."""
+        average = self.learned_average if configured.learns_average else None
+        seconds = self.learned_seconds if configured.learns_seconds else None
+        return replace(configured, average=average or configured.average, seconds=seconds or configured.seconds)
+
+    def take(self, ask: Ask, place: str, configured: Windows, now: float, *, more: bool = False) -> float:
+        """
+        0 when `ask` may send now, as the entry called `place`; else the seconds to wait before asking again.
+
+        `more` tells that the same owner has further requests waiting behind this one.
+        """
+        windows = self.windows(configured)
+        self._forget(windows, now)
+        wait = self._wait_for_room(ask, windows, now)
+        if wait is None and self._is_next(ask, windows, now):
+            self._note_waiting(ask, now if more else None)
+            self.entries.append(Entry(place, ask.method, ask.endpoint, ask.kind, ask.owner, now))
+            return 0
+        nap = windows.seconds * TURN_SHARE if wait is None else wait
+        nap = min(max(nap, SHORTEST_NAP_SECONDS), LONGEST_NAP_SECONDS)
+        self._note_waiting(ask, now + nap)
+        return nap
+
+    def settle(self, place: str, answer: Answer | None, configured: Windows, now: float) -> None:
+        """Count a request from `now` on, and learn from its answer (None: none came)."""
+        entry = next((entry for entry in self.entries if entry.place == place), None)
+        if entry is None:
+            return
+        entry.answered = now
+        if answer is None:
+            return
+        self._learn_figures(answer)
+        windows = self.windows(configured)
+        if answer.status == 429:  # noqa: PLR2004 - the one status that is about limits
+            self._back_off(entry, answer, windows, now)
+        elif answer.remaining is not None:
+            used = windows.average - answer.remaining
+            self._learn_counters(entry, used, windows, now)
+            self._learn_foreign(entry, used, windows, now)
+
+    def refund(self, place: str) -> None:
+        """Give a place back: its request was never sent."""
+        self.entries = [entry for entry in self.entries if entry.place != place]
+
+    def leave(self, ask: Ask) -> None:
+        """Stop waiting."""
+        self.waiting.pop(ask, None)
+
+    # --- room ---------------------------------------------------------------------------------
+
+    def _wait_for_room(self, ask: Ask, windows: Windows, now: float) -> float | None:
+        """None when both windows have room, else the seconds until they may."""
+        waits = [until - now for where, until in self.blocked.items() if where in {"*", ask.endpoint} and until > now]
+        waits += [
+            until - now
+            for until in (
+                self._full_until(self._counted(ask.method), windows.average, windows.seconds + windows.guard, now),
+                self._full_until(
+                    self._counted(ask.method, ask.endpoint), windows.burst, windows.burst_seconds + windows.guard, now
+                ),
+            )
+            if until is not None
+        ]
+        return max(waits, default=None)
+
+    def _counted(self, method: str, endpoint: str | None = None) -> Iterator[float]:
+        """From when each request counts that shares a counter with `method` (and `endpoint`)."""
+        for entry in self.entries:
+            if self._same_counter(entry.method, method) and endpoint in {None, entry.endpoint}:
+                yield entry.counts_from
+        if endpoint is None:
+            for seen in self.foreign:
+                if self._same_counter(seen.method, method):
+                    yield from [seen.at] * seen.count
+
+    def _same_counter(self, one: str, other: str) -> bool:
+        return one == other or not self.separate
+
+    @staticmethod
+    def _full_until(counted: Iterator[float], limit: int, seconds: float, now: float) -> float | None:
+        leaving = [at + seconds for at in counted if at + seconds > now]
+        return sorted(leaving)[len(leaving) - limit] if len(leaving) >= limit else None
+
+    def _free(self, method: str, windows: Windows, now: float) -> int:
+        since = now - windows.seconds - windows.guard
+        return windows.average - sum(at > since for at in self._counted(method))
+
+    # --- turns --------------------------------------------------------------------------------
+
+    def _is_next(self, ask: Ask, windows: Windows, now: float) -> bool:
+        """Whether nobody who is awake, and could use the place, comes before `ask`."""
+        turn = max(windows.seconds * TURN_SHARE, SHORTEST_NAP_SECONDS)
+        rivals = [
+            other
+            for other, back_at in self.waiting.items()
+            if other != ask
+            and now - LATE_SECONDS < back_at <= now + 2 * turn
+            and self._same_counter(other.method, ask.method)
+            and self._wait_for_room(other, windows, now) is None
+        ]
+        since = now - windows.burst_seconds
+        return not rivals or self._rank(ask, since) <= min(self._rank(rival, since) for rival in rivals)
+
+    def _rank(self, ask: Ask, since: float) -> tuple[float, float, int]:
+        """Who got less comes first, in steps of a few places: handing over at every one would cost as many waits."""
+        recent = [entry for entry in self.entries if entry.taken > since and entry.kind == ask.kind]
+        own = sum(entry.owner == ask.owner for entry in recent)
+        share = SHARES[ask.kind]
+        return len(recent) // (PLACES_IN_A_TURN * share), -share, own // PLACES_IN_A_TURN
+
+    def _note_waiting(self, ask: Ask, back_at: float | None) -> None:
+        if back_at is None:
+            self.waiting.pop(ask, None)
+        else:
+            self.waiting[ask] = back_at
+
+    # --- learning -----------------------------------------------------------------------------
+
+    def _learn_figures(self, answer: Answer) -> None:
+        if answer.limit and answer.limit > 0:
+            self.learned_average = answer.limit
+        if answer.interval and answer.interval > 0:
+            self.learned_seconds = answer.interval
+
+    def _back_off(self, entry: Entry, answer: Answer, windows: Windows, now: float) -> None:
+        """After a 429: a full average window, or the short one when the average still has room."""
+        self.separate, self.proofs, self.distrust_until = False, 0, now + DISTRUST_SECONDS
+        if answer.remaining:
+            self.blocked[entry.endpoint] = now + windows.burst_seconds + windows.guard
+        else:
+            self.blocked["*"] = now + windows.seconds + windows.guard
+
+    def _surely_seen_before(self, entry: Entry, windows_seconds: float, now: float) -> list[Entry]:
+        """Requests that the server must have counted when it counted `entry` (itself included)."""
+        since = now - windows_seconds
+        return [
+            other
+            for other in self.entries
+            if other.taken > since
+            and (other is entry or (other.answered is not None and other.answered <= entry.taken))
+        ]
+
+    def _learn_counters(self, entry: Entry, used: int, windows: Windows, now: float) -> None:
+        """
+        Prove, or not, that methods are counted apart (recorded traffic) and not together (the docs).
+
+        Proof: the server used fewer places than we surely took with all methods, but no fewer
+        than we took with this one. It takes several in a row, and none are collected for an
+        hour after a 429.
+        """
+        if self.separate or now < self.distrust_until:
+            return
+        seen = self._surely_seen_before(entry, windows.seconds, now)
+        same = sum(other.method == entry.method for other in seen)
+        if same == len(seen):
+            return
+        self.proofs = self.proofs + 1 if same <= used < len(seen) else 0
+        self.separate = self.proofs >= PROOFS_NEEDED
+
+    def _learn_foreign(self, entry: Entry, used: int, windows: Windows, now: float) -> None:
+        """Follow the server when it counts more than we sent: someone else uses the address."""
+        known = [seen for seen in self.foreign if self._same_counter(seen.method, entry.method)]
+        surely_ours = sum(
+            other.method == entry.method for other in self._surely_seen_before(entry, windows.seconds, now)
+        )
+        excess = sum(seen.count for seen in known) - max(0, used - surely_ours)
+        for seen in known:
+            gone = min(seen.count, max(0, excess))
+            seen.count, excess = seen.count - gone, excess - gone
+        unexplained = windows.average - self._free(entry.method, windows, now)
+        if used > unexplained:
+            self.foreign.append(Foreign(now, entry.method, used - unexplained))
+
+    def _forget(self, windows: Windows, now: float) -> None:
+        """Drop what has left the windows, and what lies ahead of the clock (the machine was restarted)."""
+        since = now - windows.seconds - windows.guard
+        self.entries = [e for e in self.entries if e.counts_from > since and e.taken <= now]
+        self.foreign = [seen for seen in self.foreign if since < seen.at <= now and seen.count > 0]
+        self.blocked = {
+            where: until for where, until in self.blocked.items() if now < until <= now + windows.seconds + 60
+        }
+        self.waiting = {
+            ask: back_at
+            for ask, back_at in self.waiting.items()
+            if now - LATE_SECONDS < back_at <= now + LONGEST_NAP_SECONDS
+        }

@@ -1,0 +1,122 @@
+"""Ledgers that several hosts behind one address share: in Redis or in PostgreSQL, on that server's clock."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import asyncpg  # type: ignore[import-untyped]  # it has no annotations
+import redis.asyncio
+from redis.exceptions import RedisError, WatchError
+
+from blocks.commerce_layer.rate_limit.ledger import Ledger
+from blocks.commerce_layer.rate_limit.stores import Change, T, dump, load
+
+PATIENCE_SECONDS = 5.0
+"""A store that takes longer is not usable: requests would wait for it rather than for the limits."""
+KEPT_SECONDS = 86_400
+
+
+class RedisStore:
+    """Ledgers in Redis. A change is repeated when another process came between."""
+
+    troubles: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
+
+    def __init__(self, url: str) -> None:
+        self._redis = redis.asyncio.from_url(
+            url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS
+        )
+        self._turn = asyncio.Lock()
+
+    async def change(self, name: str, change: Change[T]) -> T:
+        """Apply `change` atomically, by watching the ledger's key."""
+        async with self._turn, asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                try:
+                    return await self._changed(f"perennial:request-budget:{name}", change)
+                except WatchError:
+                    # Real time, whatever the clock: this is about two processes on one key.
+                    await asyncio.sleep(random.uniform(0, 0.005))  # noqa: S311 - no secret depends on it
+
+    async def _changed(self, key: str, change: Change[T]) -> T:
+        async with self._redis.pipeline() as pipe:
+            await pipe.watch(key)
+            text = await pipe.get(key)
+            seconds, microseconds = await self._redis.time()
+            ledger = load(text.decode() if isinstance(text, bytes) else text) if text else Ledger()
+            verdict = change(ledger, seconds + microseconds / 1e6)
+            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.set(key, dump(ledger), ex=KEPT_SECONDS)
+            await pipe.execute()
+            return verdict
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+
+class PostgresStore:
+    """Ledgers in the table `perennial_request_budget` of a PostgreSQL database."""
+
+    troubles: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: asyncpg.Connection | None = None
+        self._turn = asyncio.Lock()
+
+    async def change(self, name: str, change: Change[T]) -> T:
+        """Apply `change` in a transaction that holds the ledger's advisory lock."""
+        async with self._turn:
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    return await self._changed(await self._open(), name, change)
+            except self.troubles:
+                await self._drop()
+                raise
+
+    async def _changed(self, connection: asyncpg.Connection, name: str, change: Change[T]) -> T:
+        async with connection.transaction():
+            await connection.execute(_LOCK, name)
+            # A statement of its own: its time must be later than the lock, not the wait for it.
+            row = await connection.fetchrow(_READ, name)
+            ledger = load(row["text"]) if row["text"] else Ledger()
+            verdict = change(ledger, row["now"])
+            await connection.execute(_WRITE, name, dump(ledger))
+            return verdict
+
+    async def _open(self) -> asyncpg.Connection:
+        if self._connection is None:
+            self._connection = await asyncpg.connect(self._url, timeout=PATIENCE_SECONDS)
+            async with self._connection.transaction():
+                await self._connection.execute(_LOCK, "perennial_request_budget")
+                await self._connection.execute(_SCHEMA)
+                await self._connection.execute(_TIDY)
+        return self._connection
+
+    async def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            await self._connection.close(timeout=PATIENCE_SECONDS)
+            self._connection = None
+
+
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('perennial' || $1, 0))"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS perennial_request_budget
+    (name text PRIMARY KEY, text text NOT NULL, kept_at timestamptz NOT NULL)
+"""
+_TIDY = "DELETE FROM perennial_request_budget WHERE kept_at < now() - interval '1 day'"
+_READ = """
+SELECT (SELECT text FROM perennial_request_budget WHERE name = $1) AS text,
+    extract(epoch FROM clock_timestamp())::float8 AS now
+"""
+_WRITE = """
+INSERT INTO perennial_request_budget VALUES ($1, $2, now())
+ON CONFLICT (name) DO UPDATE SET text = excluded.text, kept_at = excluded.kept_at
+"""

@@ -1,0 +1,151 @@
+"""Where the ledgers live: in this process, or in one SQLite file for all processes of a user on this host.
+
+A store does one thing: hand a class's ledger and the time to a function, alone, and keep what it
+left behind. All decisions are the ledger's, so that every store decides alike.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from blocks.commerce_layer.clock import current_clock
+from blocks.commerce_layer.rate_limit.ledger import Ask, Entry, Foreign, Ledger
+
+T = TypeVar("T")
+Change = Callable[[Ledger, float], T]
+"""Gets the ledger and the store's time (seconds), changes the ledger, returns its verdict."""
+
+
+_SCHEMA = "CREATE TABLE IF NOT EXISTS ledgers (name TEXT PRIMARY KEY, text TEXT NOT NULL, kept_at INTEGER NOT NULL)"
+
+
+class LedgerStore(Protocol):
+    """Keeps one ledger per name; `change` runs alone among all that share the store."""
+
+    @property
+    def troubles(self) -> tuple[type[Exception], ...]:
+        """What `change` raises when the store cannot be used."""
+        ...
+
+    async def change(self, name: str, change: Change[T]) -> T:
+        """Apply `change` to the ledger called `name`, atomically."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class MemoryStore:
+    """Ledgers in this process, on the current clock (which may be wound by hand)."""
+
+    troubles: tuple[type[Exception], ...] = ()
+
+    def __init__(self) -> None:
+        self._ledgers: dict[str, Ledger] = {}
+
+    async def change(self, name: str, change: Change[T]) -> T:
+        """Apply `change`; nothing can come between, because nothing is awaited."""
+        return change(self._ledgers.setdefault(name, Ledger()), current_clock().monotonic())
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class SqliteStore:
+    """
+    Ledgers in one SQLite file, shared by all processes of this user on this host.
+
+    Its clock is the host's monotonic one, which all processes share. Losing the file costs at
+    most one window's memory, so nothing is synced to disk.
+    """
+
+    troubles: tuple[type[Exception], ...] = (sqlite3.Error, OSError)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    async def change(self, name: str, change: Change[T]) -> T:
+        """Apply `change` inside one transaction: well under a millisecond, so it runs on the event loop."""
+        connection = self._open()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            row = connection.execute("SELECT text FROM ledgers WHERE name = ?", (name,)).fetchone()
+            ledger = load(row[0]) if row else Ledger()
+            verdict = change(ledger, current_clock().monotonic())
+            connection.execute("REPLACE INTO ledgers VALUES (?, ?, unixepoch())", (name, dump(ledger)))
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        return verdict
+
+    async def close(self) -> None:
+        """Close the file."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                self._connection = _connected(self._path)
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError:
+                # The machine lost its power in the middle of a write. There is nothing to rescue.
+                self._path.unlink()
+                self._connection = _connected(self._path)
+        return self._connection
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=2, isolation_level=None, check_same_thread=False)
+    # Only writers come here, so that a write-ahead log would gain nothing.
+    connection.execute("PRAGMA journal_mode = TRUNCATE")
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute(_SCHEMA)
+    connection.execute("DELETE FROM ledgers WHERE kept_at < unixepoch() - 86400")
+    return connection
+
+
+def default_path() -> Path:
+    """The file of this user: below `XDG_STATE_HOME`, or `~/.local/state`."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "perennial" / "request-budget.sqlite3"
+
+
+def dump(ledger: Ledger) -> str:
+    """A ledger as compact text. Spelt out, because `dataclasses.astuple` takes ten times as long."""
+    return json.dumps(
+        {
+            "entries": [(e.place, e.method, e.endpoint, e.kind, e.owner, e.taken, e.answered) for e in ledger.entries],
+            "waiting": [(a.owner, a.kind, a.method, a.endpoint, back_at) for a, back_at in ledger.waiting.items()],
+            "foreign": [(seen.at, seen.method, seen.count) for seen in ledger.foreign],
+            "blocked": ledger.blocked,
+            **{name: getattr(ledger, name) for name in _PLAIN},
+        },
+        separators=(",", ":"),
+    )
+
+
+def load(text: str) -> Ledger:
+    """The ledger that `dump` wrote."""
+    kept: dict[str, Any] = json.loads(text)
+    return Ledger(
+        entries=[Entry(*values) for values in kept["entries"]],
+        waiting={Ask(*values[:-1]): values[-1] for values in kept["waiting"]},
+        foreign=[Foreign(*values) for values in kept["foreign"]],
+        blocked=kept["blocked"],
+        **{name: kept[name] for name in _PLAIN},
+    )
+
+
+_PLAIN = ("learned_average", "learned_seconds", "separate", "proofs", "distrust_until")
