@@ -1,0 +1,120 @@
+"""The block that staff fill in: which shop, with which API client. The first file that knows Prefect."""
+
+from typing import Literal
+from urllib.parse import urlsplit
+
+from prefect.blocks.core import Block
+from pydantic import Field, HttpUrl, SecretStr, field_validator
+
+from blocks.commerce_layer.client import CommerceLayer
+from blocks.commerce_layer.rate_limit import SCHEMES, RateBudget, RateLimits, open_store
+from blocks.commerce_layer.transport import is_loopback
+
+AUTH_URL = "https://auth.commercelayer.io/oauth/token"
+
+
+class CommerceLayerCredentials(Block):
+    """
+    Connects to one Commerce Layer organization with the API client of an integration.
+
+    Attributes:
+        organization: Organization slug, the first label of https://{slug}.commercelayer.io.
+        client_id: Client ID of an integration.
+        client_secret: Client secret of the same integration.
+        mode: The environment that the integration belongs to; a token of the other one is refused.
+        api_url: Address of the API. Empty for Commerce Layer itself.
+        auth_url: Address of the token endpoint. Empty for Commerce Layer itself.
+        rate_limits: Corrections to the documented rate limits. Leave it alone for Commerce Layer itself.
+        limiter_url: Where workers on several machines share their request budget.
+
+    Example:
+        Find what is due (in async code, `await CommerceLayerCredentials.aload(...)`):
+        ```python
+        from datetime import UTC, datetime
+
+        from blocks.commerce_layer.credentials import CommerceLayerCredentials
+
+        credentials = CommerceLayerCredentials.load("BLOCK_NAME")
+
+        async def print_what_is_due():
+            async with credentials.get_client() as commerce_layer:
+                async for page in commerce_layer.iter_due_subscriptions(datetime.now(UTC)):
+                    print([subscription.number for subscription in page])
+        ```
+    """
+
+    _block_type_name = "Commerce Layer Credentials"
+    _block_type_slug = "commerce-layer-credentials"
+    _logo_url = HttpUrl("https://github.com/commercelayer.png")
+    _documentation_url = HttpUrl("https://docs.commercelayer.io/core/authentication/client-credentials")
+
+    organization: str = Field(
+        default=...,
+        pattern=r"^[a-z0-9][a-z0-9-]*$",
+        description="Organization slug: the first label of https://{slug}.commercelayer.io.",
+    )
+    client_id: str = Field(default=..., min_length=1, description="Client ID of an integration.")
+    client_secret: SecretStr = Field(default=..., description="Client secret of the same integration.")
+    mode: Literal["test", "live"] = Field(
+        default="test",
+        title="Environment",
+        description="The environment that the integration belongs to. A token of the other one is refused.",
+    )
+    api_url: str | None = Field(
+        default=None,
+        title="API address",
+        description="Empty for Commerce Layer itself; a sandbox has an address of its own, ending in /api.",
+    )
+    auth_url: str | None = Field(
+        default=None,
+        title="Token address",
+        description="Empty for Commerce Layer itself; a sandbox has an address of its own, ending in /oauth/token.",
+    )
+    rate_limits: RateLimits = Field(
+        default_factory=RateLimits,
+        title="Rate limits",
+        description="Corrections to the documented rate limits. Leave it alone for Commerce Layer itself.",
+    )
+
+    limiter_url: SecretStr | None = Field(
+        default=None,
+        title="Request budget shared through",
+        description=(
+            "Where all workers behind one address count their requests together: redis:// or postgresql://. "
+            "Empty when they all run on one machine, as one user."
+        ),
+    )
+
+    @field_validator("limiter_url")
+    @classmethod
+    def _a_store_we_know(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None or not url.get_secret_value():
+            return None
+        if urlsplit(url.get_secret_value()).scheme not in SCHEMES:
+            raise ValueError("must start with redis://, rediss:// or postgresql://")
+        return url
+
+    @field_validator("api_url", "auth_url")
+    @classmethod
+    def _secrets_travel_encrypted(cls, url: str | None) -> str | None:
+        if not url:
+            return None
+        if urlsplit(url).scheme == "https" or (urlsplit(url).scheme == "http" and is_loopback(url)):
+            return url
+        raise ValueError("must start with https:// (http:// only for a sandbox on this machine)")
+
+    def get_client(self) -> CommerceLayer:
+        """A client for `async with`. Nothing is sent before its first call."""
+        api_url = self.api_url or f"https://{self.organization}.commercelayer.io/api"
+        auth_url = self.auth_url or AUTH_URL
+        store = open_store(self.limiter_url.get_secret_value() if self.limiter_url else "")
+        host, token_host = urlsplit(api_url).netloc, urlsplit(auth_url).netloc
+        return CommerceLayer(
+            api_url=api_url,
+            auth_url=auth_url,
+            organization=self.organization,
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            mode=self.mode,
+            budget=RateBudget(host, self.mode, self.rate_limits, store, token_host=token_host),
+        )

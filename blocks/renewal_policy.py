@@ -1,0 +1,38 @@
+"""The merchant's renewal policy as a Prefect block, edited by staff in the UI."""
+
+from typing import ClassVar
+
+from prefect.blocks.core import Block
+from pydantic import ConfigDict, HttpUrl
+
+from blocks.policy_terms import PolicyTerms
+
+_LOGO = "https://github.com/commercelayer.png"
+_DOCUMENTATION = "https://docs.commercelayer.io/core-api-reference/order_subscriptions"
+
+
+class RenewalPolicy(Block, PolicyTerms):
+    """
+    How subscriptions are renewed: time zone, catching up, retries, limits, and what happens in the end.
+
+    Example:
+        Load a stored policy and read its terms:
+        ```python
+        from blocks.renewal_policy import RenewalPolicy
+
+        policy = RenewalPolicy.load("BLOCK_NAME")
+        terms = policy.terms()
+        ```
+    """
+
+    # A block carries its own document's id and name beside the fields, so it is neither frozen nor closed.
+    model_config = ConfigDict(frozen=False, extra="allow")
+
+    _block_type_name: ClassVar[str | None] = "Renewal Policy"
+    _block_type_slug: ClassVar[str | None] = "renewal-policy"
+    _logo_url: ClassVar[HttpUrl | None] = HttpUrl(_LOGO)
+    _documentation_url: ClassVar[HttpUrl | None] = HttpUrl(_DOCUMENTATION)
+
+    def terms(self) -> PolicyTerms:
+        """The policy as plain data for the rules. Raises ValidationError when a field was set to nonsense since."""
+        return PolicyTerms(**{name: getattr(self, name) for name in PolicyTerms.model_fields})
