@@ -1,0 +1,62 @@
+"""What will happen when: everything that waits in the sandbox waits here, in order of its instant."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from datetime import datetime
+
+from blocks.sandbox.clock import Clock
+
+
+class Agenda:
+    """
+    Actions at instants of the sandbox's clock.
+
+    An action looks at the world when its turn comes and does nothing when it is no longer wanted, so
+    nothing ever has to be taken off the list.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heap: list[tuple[datetime, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._moment: datetime | None = None
+        self.on_change: Callable[[], None] = lambda: None
+
+    def now(self) -> datetime:
+        """The present; while an action runs, the instant it was due at."""
+        return self._moment or self._clock.now()
+
+    def at(self, instant: datetime, action: Callable[[], None]) -> None:
+        """Run `action` when the clock reaches `instant`; at once when that is past."""
+        instant = max(instant, self.now())
+        heapq.heappush(self._heap, (instant, next(self._order), action))
+        if self._heap[0][0] == instant:
+            self.on_change()
+
+    def next_instant(self) -> datetime | None:
+        """When the next action is due."""
+        return self._heap[0][0] if self._heap else None
+
+    def is_due(self) -> bool:
+        """Whether an action waits whose time has come."""
+        return bool(self._heap) and self._heap[0][0] <= self._clock.now()
+
+    def run_until(self, instant: datetime) -> int:
+        """Run what is due up to `instant`, also what these actions add; returns how many ran."""
+        ran = 0
+        while self._heap and self._heap[0][0] <= instant:
+            due, _, action = heapq.heappop(self._heap)
+            self._moment = due
+            try:
+                action()
+            finally:
+                ran += 1
+                self._moment = self._moment if self._heap and self._heap[0][0] <= instant else None
+        return ran
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._heap.clear()

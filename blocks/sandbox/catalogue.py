@@ -1,0 +1,133 @@
+"""
+What a resource type is: its attributes, its relationships, and which of them may be written.
+
+`resource_types.py` lists the types themselves in this vocabulary; tables, rendering, filters,
+sorting and validation all follow from that one list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """
+    One attribute, stored in a column of the same name.
+
+    `kind` is text, integer, boolean, time, json or list; `flags` hold `c` (may be given at create),
+    `u` (may be updated), `f` (may be filtered), `s` (may be sorted by) and `r` (required at create).
+    """
+
+    name: str
+    kind: str
+    flags: str
+
+
+@dataclass(frozen=True, slots=True)
+class Relationship:
+    """
+    One relationship.
+
+    To one: `column` is this table's column that holds the id. To many: `column` is the column of the
+    *target's* table that points back. `flags` as for attributes, and `x` = cannot be included.
+    """
+
+    name: str
+    target: str
+    column: str
+    many: bool
+    flags: str
+
+
+@dataclass(frozen=True)
+class ResourceType:
+    """One resource type: where it is stored, what it shows, what may be done to it."""
+
+    name: str
+    attributes: Mapping[str, Attribute]
+    relationships: Mapping[str, Relationship]
+    triggers: Mapping[str, str]
+    """Write-only attributes such as `_place`, with the kind of their value."""
+    private: tuple[str, ...]
+    """Column definitions that only the sandbox sees."""
+    actions: str
+    """`l`ist, `r`etrieve, `c`reate, `u`pdate, `d`elete."""
+    singleton: bool = False
+    is_view: bool = False
+    """Stored elsewhere: the table of this name is a view."""
+
+    @cached_property
+    def path(self) -> str:
+        """The segment after /api: the name, which a singleton has in the singular there."""
+        return self.name.removesuffix("s") if self.singleton else self.name
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that a resource object is made of: id, attributes, ids of to-one relationships."""
+        own = [relationship.column for relationship in self.relationships.values() if not relationship.many]
+        return ("id", *self.attributes, *dict.fromkeys(column for column in own if column not in self.attributes))
+
+    @cached_property
+    def index_of(self) -> Mapping[str, int]:
+        """Position of each column in `columns`."""
+        return {column: index for index, column in enumerate(self.columns)}
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """Attributes and relationships without which a create is refused."""
+        members: list[Attribute | Relationship] = [*self.attributes.values(), *self.relationships.values()]
+        return tuple(member.name for member in members if "r" in member.flags)
+
+
+def resource_type(
+    name: str,
+    attributes: str,
+    relationships: str = "",
+    *,
+    triggers: Mapping[str, str] | None = None,
+    private: tuple[str, ...] = (),
+    actions: str = "lrcud",
+    singleton: bool = False,
+    is_view: bool = False,
+) -> ResourceType:
+    """
+    Read a type from two little tables.
+
+    An attribute is a line `name kind flags`, `-` for no flags. A relationship is `name -> type column flags`
+    (to one) or `name => type column flags` (to many).
+    """
+    own = [Attribute(*line.split()) for line in _lines(attributes)]
+    related = [_relationship(line) for line in _lines(relationships)]
+    every = [*own, *(Attribute(*line.split()) for line in _lines(_EVERY_RESOURCE))] if not singleton else own
+    return ResourceType(
+        name=name,
+        attributes={attribute.name: attribute for attribute in every},
+        relationships={relationship.name: relationship for relationship in related},
+        triggers=dict(triggers or {}),
+        private=private,
+        actions=actions,
+        singleton=singleton,
+        is_view=is_view,
+    )
+
+
+# Every resource has these (commerce-layer resource metadata, schema 7.9).
+_EVERY_RESOURCE = """
+    created_at        time  fs
+    updated_at        time  fs
+    reference         text  cufs
+    reference_origin  text  cufs
+    metadata          json  cuf
+"""
+
+
+def _lines(table: str) -> list[str]:
+    return [line.strip() for line in table.splitlines() if line.strip()]
+
+
+def _relationship(line: str) -> Relationship:
+    name, arrow, target, column, flags = line.split()
+    return Relationship(name, target, column, arrow == "=>", flags)

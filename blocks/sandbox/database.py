@@ -1,0 +1,216 @@
+"""
+The SQLite file behind the sandbox: one writer in one process, readable by anyone at any time.
+
+The schema follows `resource_types.py`; open the file with any SQLite client to check what really happened:
+
+    SELECT reference, COUNT(*) FROM order_copies GROUP BY reference HAVING COUNT(*) > 1;
+    SELECT o.status, COUNT(*) FROM order_copies c JOIN orders o ON o.id = c.target_order_id GROUP BY o.status;
+
+Beside the resources it holds `sandbox_state` (name, value), `sandbox_failures` (order_id, kind, remaining)
+and `sandbox_revoked_tokens` (token).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from blocks.sandbox.catalogue import ResourceType
+from blocks.sandbox.identifiers import id_number
+from blocks.sandbox.renewal_resources import ORDER_FACTORIES
+from blocks.sandbox.resource_types import RESOURCE_TYPES
+
+Row = dict[str, Any]
+
+_SQL_KINDS = {
+    "text": "TEXT",
+    "integer": "INTEGER",
+    "boolean": "INTEGER",
+    "time": "TEXT",
+    "json": "TEXT",
+    "list": "TEXT",
+}
+
+_OWN_TABLES = """
+CREATE TABLE IF NOT EXISTS sandbox_state (name TEXT PRIMARY KEY, value TEXT);
+CREATE TABLE IF NOT EXISTS sandbox_failures (order_id TEXT PRIMARY KEY, kind TEXT NOT NULL, remaining INTEGER);
+CREATE TABLE IF NOT EXISTS sandbox_revoked_tokens (token TEXT PRIMARY KEY);
+CREATE INDEX IF NOT EXISTS order_copies_reference ON order_copies (reference);
+CREATE INDEX IF NOT EXISTS order_copies_source ON order_copies (source_order_id);
+CREATE INDEX IF NOT EXISTS order_copies_target ON order_copies (target_order_id);
+CREATE INDEX IF NOT EXISTS order_copies_subscription ON order_copies (order_subscription_id);
+CREATE INDEX IF NOT EXISTS order_copies_due ON order_copies (_due_at) WHERE _due_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS recurring_source ON recurring_order_copies (source_order_id);
+CREATE INDEX IF NOT EXISTS recurring_subscription ON recurring_order_copies (order_subscription_id);
+CREATE INDEX IF NOT EXISTS recurring_due ON recurring_order_copies (_due_at) WHERE _due_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS subscriptions_due ON order_subscriptions (status, id, next_run_at);
+CREATE INDEX IF NOT EXISTS subscriptions_source ON order_subscriptions (source_order_id);
+CREATE INDEX IF NOT EXISTS subscriptions_customer ON order_subscriptions (customer_id);
+CREATE INDEX IF NOT EXISTS orders_subscription ON orders (order_subscription_id);
+CREATE INDEX IF NOT EXISTS order_copies_newest ON order_copies (created_at DESC, id);
+CREATE INDEX IF NOT EXISTS orders_newest ON orders (created_at DESC, id);
+CREATE INDEX IF NOT EXISTS subscriptions_newest ON order_subscriptions (created_at DESC, id);
+CREATE INDEX IF NOT EXISTS events_newest ON events (created_at DESC, id);
+CREATE INDEX IF NOT EXISTS orders_customer ON orders (customer_id);
+CREATE INDEX IF NOT EXISTS orders_reference ON orders (reference);
+CREATE INDEX IF NOT EXISTS payment_sources_customer ON customer_payment_sources (customer_id);
+CREATE INDEX IF NOT EXISTS events_resource ON events (resource_id);
+CREATE INDEX IF NOT EXISTS errors_resource ON resource_errors (resource_id);
+CREATE INDEX IF NOT EXISTS callbacks_webhook ON event_callbacks (webhook_id);
+CREATE INDEX IF NOT EXISTS callbacks_event ON event_callbacks (event_id);
+"""
+
+
+class Database:
+    """Resource rows in, resource rows out; SQL stays behind this class and `queries.py`."""
+
+    def __init__(self, path: Path, *, seed: int, durable: bool) -> None:
+        self.path = path
+        self.connection = sqlite3.connect(path, isolation_level=None, cached_statements=1024)
+        self.connection.create_function("jcont", 2, contains_json, deterministic=True)
+        self.execute("PRAGMA journal_mode=WAL")
+        self.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+        self.execute("PRAGMA cache_size=-65536")
+        self.connection.executescript("".join(map(_ddl, RESOURCE_TYPES.values())) + _view() + _OWN_TABLES)
+        self.seed = int(self.state("seed", str(seed)))
+        self._ids_made = self._ids_reserved = int(self.state("ids", "0"))
+        self._inserts: dict[tuple[str, ...], str] = {}
+        self._updates: dict[tuple[str, ...], str] = {}
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self.connection.execute(sql, values)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, also inside another transaction."""
+        nested = self.connection.in_transaction
+        self.execute("SAVEPOINT inner" if nested else "BEGIN")
+        try:
+            yield
+        except BaseException:
+            self.execute("ROLLBACK TO inner" if nested else "ROLLBACK")
+            if nested:
+                self.execute("RELEASE inner")
+            raise
+        self.execute("RELEASE inner" if nested else "COMMIT")
+
+    def new_id(self) -> str:
+        """The next id; numbers are reserved a thousand at a time, so that a restart never repeats one."""
+        if self._ids_made >= self._ids_reserved:
+            self._ids_reserved = self._ids_made + 1000
+            self.remember("ids", str(self._ids_reserved))
+        self._ids_made += 1
+        return id_number(self._ids_made, self.seed)
+
+    def next_number(self, name: str) -> int:
+        """1, 2, 3, ... per name."""
+        number = int(self.state(f"number:{name}", "0")) + 1
+        self.remember(f"number:{name}", str(number))
+        return number
+
+    def state(self, name: str, default: str) -> str:
+        """A remembered text."""
+        row = self.execute("SELECT value FROM sandbox_state WHERE name = ?", (name,)).fetchone()
+        return default if row is None else str(row[0])
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep a text across restarts."""
+        self.execute("INSERT OR REPLACE INTO sandbox_state VALUES (?, ?)", (name, value))
+
+    def insert(self, table: str, row: Mapping[str, Any]) -> None:
+        """Add one row; keys are column names."""
+        key = (table, *row)
+        sql = self._inserts.get(key)
+        if sql is None:
+            sql = self._inserts[key] = insertion(table, row)
+        self.execute(sql, tuple(row.values()))
+
+    def insert_many(self, table: str, columns: Iterable[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Add many rows that have the same columns."""
+        self.connection.executemany(insertion(table, columns), rows)
+
+    def update(self, table: str, row_id: str, changes: Mapping[str, Any]) -> None:
+        """Set columns of one row."""
+        key = (table, *changes)
+        sql = self._updates.get(key)
+        if sql is None:
+            assignments = ", ".join(f"{column} = ?" for column in changes)
+            sql = self._updates[key] = f"UPDATE {table} SET {assignments} WHERE id = ?"  # noqa: S608  names are ours
+        self.execute(sql, (*changes.values(), row_id))
+
+    def delete(self, table: str, row_id: str) -> None:
+        """Remove one row."""
+        self.execute(f"DELETE FROM {table} WHERE id = ?", (row_id,))  # noqa: S608  table names are ours
+
+    def find(self, table: str, row_id: str | None) -> Row | None:
+        """One row with all its columns, private ones too; None when there is none."""
+        if row_id is None:
+            return None
+        return self.first(f"SELECT * FROM {table} WHERE id = ?", (row_id,))  # noqa: S608  table names are ours
+
+    def first(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
+        """The first row of a query as a dict."""
+        cursor = self.execute(sql, values)
+        row = cursor.fetchone()
+        cursor.close()
+        return None if row is None else dict(zip((column[0] for column in cursor.description), row, strict=True))
+
+    def exists(self, table: str, row_id: str) -> bool:
+        """Whether there is such a row."""
+        sql = f"SELECT 1 FROM {table} WHERE id = ?"  # noqa: S608  table names are ours
+        return self.execute(sql, (row_id,)).fetchone() is not None
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+
+def insertion(table: str, columns: Iterable[str]) -> str:
+    """The INSERT statement for these columns."""
+    names = list(columns)
+    marks = ", ".join("?" * len(names))
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608  names are ours
+
+
+def contains_json(stored: str | None, wanted: str) -> bool:
+    """JSON containment as PostgreSQL's `@>`: every member of `wanted` is in `stored`, at any depth."""
+    if stored is None:
+        return False
+    try:
+        return _contains(orjson.loads(stored), orjson.loads(wanted))
+    except RecursionError:  # nested deeper than anyone means
+        return False
+
+
+def _contains(stored: Any, wanted: Any) -> bool:
+    if isinstance(wanted, dict):
+        return isinstance(stored, dict) and all(
+            key in stored and _contains(stored[key], value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return isinstance(stored, list) and all(any(_contains(item, value) for item in stored) for value in wanted)
+    return type(stored) is type(wanted) and bool(stored == wanted)
+
+
+def _ddl(kind: ResourceType) -> str:
+    if kind.is_view or kind.singleton:
+        return ""
+    columns = ["id TEXT PRIMARY KEY"]
+    columns += [f"{attribute.name} {_SQL_KINDS[attribute.kind]}" for attribute in kind.attributes.values()]
+    columns += [f"{column} TEXT" for column in kind.columns if column != "id" and column not in kind.attributes]
+    columns += [column for column in kind.private if column.split()[0] not in kind.columns]
+    return f"CREATE TABLE IF NOT EXISTS {kind.name} ({', '.join(columns)});\n"
+
+
+def _view() -> str:
+    columns = ", ".join(ORDER_FACTORIES.columns)
+    return (
+        f"CREATE VIEW IF NOT EXISTS order_factories AS SELECT {columns} FROM order_copies "  # noqa: S608  names are ours
+        f"UNION ALL SELECT {columns} FROM recurring_order_copies;\n"
+    )

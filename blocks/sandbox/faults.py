@@ -1,0 +1,217 @@
+"""
+Faults on demand: what networks, proxies and busy servers do to requests.
+
+A fault picks requests (method, path, a pattern in the body, every request or the n-th or a share of them) and
+does one thing to them, before the request is carried out or after. After means: carried out, and the caller
+does not get to know.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import orjson
+
+from blocks.sandbox.wire import Delivery, Request, Response
+
+ACTIONS = {
+    "status": "answer with `status` (and `body`: html, json or a text) instead of the true answer",
+    "reset": "reset the TCP connection without an answer",
+    "close": "close the TCP connection without an answer",
+    "delay": "wait `seconds` of real time, then go on as usual",
+    "truncate": "send half of the answer's body, then reset",
+    "slow": "send the answer's body in pieces over `seconds`",
+    "malformed": "answer with the true status and a body that is not JSON",
+    "late": "reset the connection now and carry the request out `seconds` of sandbox time later",
+    "throttle": "answer 429 as the edge does; nothing is carried out",
+    "revoke": "revoke the access token, then go on as usual",
+}
+_AFTER_ONLY = {"truncate", "slow", "malformed"}
+_BEFORE_ONLY = {"late", "throttle", "revoke"}
+
+_HTML = (
+    "<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n<center><h1>{status}</h1></center>\r\n"
+    "<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n"
+)
+
+
+@dataclass(slots=True)
+class Fault:
+    """One rule; see `ACTIONS` for what it can do."""
+
+    action: str
+    when: str = "before"
+    method: str = "*"
+    path: str = "*"
+    """A path in which `*` stands for anything, e.g. `/api/order_copies` or `/api/orders/*`."""
+    match: str = ""
+    """A regular expression that must be found in the query string or the body, e.g. a reference."""
+    times: int | None = None
+    """How many requests it hits before it is used up; None = until cleared."""
+    nth: list[int] = field(default_factory=list)
+    """Which of the requests that it picks are hit, counted from 1; empty = all."""
+    share: float = 1.0
+    """Share of the picked requests that is hit, decided by the sandbox's seed."""
+    status: int = 500
+    body: str = "html"
+    seconds: float = 0.0
+    seen: int = 0
+    hits: int = 0
+
+    def picks(self, request: Request) -> bool:
+        """Whether the request is of the kind that this fault is about."""
+        if self.method not in {"*", request.method} or not _fits(self.path, request.path):
+            return False
+        if not self.match:
+            return True
+        return re.search(self.match, f"{request.query}\n{request.body.decode('utf-8', 'replace')}") is not None
+
+    def strikes(self, dice: Random) -> bool:
+        """Count a picked request, and say whether this one is hit."""
+        self.seen += 1
+        if self.nth and self.seen not in self.nth:
+            return False
+        if self.share < 1.0 and dice.random() >= self.share:
+            return False
+        self.hits += 1
+        return True
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether it will never strike again."""
+        if self.nth and self.seen >= max(self.nth):
+            return True
+        return self.times is not None and self.hits >= self.times
+
+
+def _fits(pattern: str, path: str) -> bool:
+    if "*" not in pattern:
+        return pattern == path
+    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), path) is not None
+
+
+class Faults:
+    """The faults that are armed; the first that strikes a request wins."""
+
+    def __init__(self, seed: int) -> None:
+        self._armed: list[Fault] = []
+        self._dice = Random(f"{seed}:faults")  # noqa: S311  reproducible, not secret
+        self.struck = 0
+
+    def arm(self, given: dict[str, Any]) -> Fault:
+        """
+        Add a fault described by a JSON object.
+
+        Raises:
+            ValueError: unknown member, action or value; says which.
+        """
+        fault = read_fault(given)
+        self._armed.append(fault)
+        return fault
+
+    def clear(self) -> None:
+        """Disarm everything."""
+        self._armed.clear()
+
+    def listed(self) -> list[Fault]:
+        """What is armed."""
+        return list(self._armed)
+
+    def strike(self, request: Request) -> Fault | None:
+        """The fault that hits this request, if any."""
+        if not self._armed:
+            return None
+        for fault in self._armed:
+            if fault.picks(request) and fault.strikes(self._dice):
+                self._armed = [other for other in self._armed if not other.is_used_up]
+                self.struck += 1
+                return fault
+        self._armed = [other for other in self._armed if not other.is_used_up]
+        return None
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "action": str,
+    "when": str,
+    "method": str,
+    "path": str,
+    "match": str,
+    "times": int,
+    "nth": list,
+    "share": (int, float),
+    "status": int,
+    "body": str,
+    "seconds": (int, float),
+}
+
+
+def read_fault(given: dict[str, Any]) -> Fault:
+    """
+    Check a fault's description.
+
+    Raises:
+        ValueError, TypeError: with the member, the value and what is possible.
+    """
+    known = {name: value for name, value in given.items() if value is not None}
+    for name, value in known.items():
+        if name not in _KINDS:
+            raise ValueError(f"a fault has no {name!r}; it may have {', '.join(_KINDS)}")
+        if not isinstance(value, _KINDS[name]) or isinstance(value, bool):
+            raise TypeError(f"{name} cannot be {value!r}")
+    action = known.get("action")
+    if action not in ACTIONS:
+        raise ValueError(f"action is {action!r}; possible are {', '.join(ACTIONS)}")
+    if action in _AFTER_ONLY:
+        known["when"] = "after"
+    elif action in _BEFORE_ONLY:
+        known["when"] = "before"
+    _check_ranges(known)
+    return Fault(**known)
+
+
+def _check_ranges(given: dict[str, Any]) -> None:
+    if given.get("when", "before") not in {"before", "after"}:
+        raise ValueError(f"when is {given['when']!r}; possible are before, after")
+    if not 0 <= given.get("share", 1.0) <= 1:
+        raise ValueError(f"share is {given['share']!r}; it lies between 0 and 1")
+    if not 200 <= given.get("status", 500) <= 599:  # noqa: PLR2004  HTTP statuses with a body
+        raise ValueError(f"status is {given['status']!r}; it lies between 200 and 599")
+    if not 0 <= given.get("seconds", 0) <= 86_400:  # noqa: PLR2004  a day
+        raise ValueError(f"seconds is {given['seconds']!r}; it lies between 0 and 86400")
+    if not all(isinstance(number, int) and number > 0 for number in given.get("nth", [])):
+        raise ValueError(f"nth is {given['nth']!r}; it lists numbers from 1")
+    try:
+        re.compile(given.get("match", ""))
+    except re.error as error:
+        raise ValueError(f"match is not a regular expression: {error}") from None
+
+
+def spoiled(fault: Fault, answer: Response) -> Response:
+    """The true answer as the fault lets it through."""
+    match fault.action:
+        case "status":
+            return _status_answer(fault)
+        case "reset":
+            return Response(answer.status, delivery=Delivery.RESET)
+        case "close":
+            return Response(answer.status, delivery=Delivery.CLOSE)
+        case "truncate":
+            answer.delivery = Delivery.TRUNCATED
+        case "slow":
+            answer.delivery, answer.seconds = Delivery.SLOW, float(fault.seconds)
+        case "malformed":
+            answer.body = answer.body[: max(1, len(answer.body) // 2)] or b"{"
+    return answer
+
+
+def _status_answer(fault: Fault) -> Response:
+    if fault.body == "html":
+        return Response(fault.status, _HTML.format(status=fault.status).encode(), "text/html")
+    if fault.body == "json":
+        code = "INTERNAL_SERVER_ERROR" if fault.status >= 500 else "BAD_REQUEST"  # noqa: PLR2004  HTTP status class
+        error = {"title": "Fault", "detail": "Injected by the sandbox.", "code": code, "status": str(fault.status)}
+        return Response(fault.status, orjson.dumps({"errors": [error]}), "application/vnd.api+json; charset=utf-8")
+    return Response(fault.status, fault.body.encode(), "text/plain")

@@ -1,0 +1,254 @@
+"""A sandbox in a process of its own, for tests, benchmarks and the demo."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+_START_SECONDS = 30.0
+
+
+class SandboxFailed(Exception):  # noqa: N818  it says what happened
+    """The sandbox did not start, or refused a control; the text says why."""
+
+
+class RunningSandbox:
+    """
+    Starts `python -m blocks.sandbox` on a free port and offers its controls as methods.
+
+    Use it as a context manager, or call `start()` and `stop()`. Further command line options are given as
+    strings: `RunningSandbox("--mode", "live", "--limits", "off")`. The process ends when its parent ends,
+    however that happens. The database file lives in a temporary folder unless `--database` is given, and
+    survives `restart()`.
+    """
+
+    def __init__(self, *options: str) -> None:
+        self._options = list(options)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._http: httpx.Client | None = None
+        self.url = self.api_url = self.auth_url = ""
+        self.organization = self.mode = self.client_id = self.client_secret = ""
+        self.database = Path()
+
+    def start(self) -> RunningSandbox:
+        """
+        Start the process and wait until it listens.
+
+        Raises:
+            SandboxFailed: it ended instead; carries what it wrote to standard error.
+        """
+        if "--database" not in self._options:
+            self._folder = tempfile.TemporaryDirectory(prefix="sandbox-")
+        try:
+            self._launch("0" if "--port" not in self._options else None)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End the process and remove its temporary files."""
+        self._end()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def restart(self, *, kill: bool = False) -> None:
+        """
+        End the process (`kill`: without a chance to tidy up) and start it again.
+
+        Data, port, clock and tokens stay; faults, counters and windows of limits are forgotten.
+        """
+        port = self.url.rpartition(":")[2]
+        self._end(kill=kill)
+        self._launch(port if "--port" not in self._options else None)
+
+    def __enter__(self) -> RunningSandbox:
+        """Start."""
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    # Clock
+
+    def clock(self) -> datetime:
+        """The sandbox's present instant, UTC."""
+        return _instant(self._control("GET", "clock")["now"])
+
+    def set_clock(self, instant: datetime | str) -> datetime:
+        """Set the clock; forward, everything due on the way happens in order. Returns the new present."""
+        text = instant.isoformat() if isinstance(instant, datetime) else instant
+        return _instant(self._control("POST", "clock", {"set": text})["now"])
+
+    def advance(self, seconds: float) -> datetime:
+        """Move the clock forward; everything due on the way happens in order. Returns the new present."""
+        return _instant(self._control("POST", "clock", {"advance": seconds})["now"])
+
+    def freeze(self) -> datetime:
+        """Stop the clock; it then moves only by `advance` and `set_clock`. Returns the present."""
+        return _instant(self._control("POST", "clock", {"rate": 0})["now"])
+
+    def resume(self, rate: float = 1.0) -> datetime:
+        """Let the clock run, `rate` sandbox seconds per real second. Returns the present."""
+        return _instant(self._control("POST", "clock", {"rate": rate})["now"])
+
+    # Data
+
+    def seed(self, subscriptions: int = 0, **plan: Any) -> dict[str, Any]:
+        """
+        Seed demo data.
+
+        Further members: active, foreign, due (ISO), spread_seconds, frequencies, failures (name to count, or to a
+        share below 1), instance, policy. Returns the counts, and `subscription_ids` and `source_order_ids`
+        when there are at most 1000.
+        """
+        return self._control("POST", "seed", {"subscriptions": subscriptions, **plan})
+
+    def create_subscription(self, **members: Any) -> dict[str, Any]:
+        """
+        Create one subscription with explicit fields.
+
+        Members, all optional: status, frequency, next_run_at, starts_at, expires_at, last_run_at (ISO), metadata,
+        adopted, automatic, reference, reference_origin, source_order_id, wallet, failure, times, total_cents,
+        errors_count, occurrencies, succeeded_on_last_run. Returns id, source_order_id, customer_id,
+        customer_payment_source_id, next_run_at, starts_at.
+        """
+        return self._control("POST", "subscriptions", members)
+
+    def set_failure(self, source_order_id: str, kind: str | None, times: int | None = None) -> None:
+        """Make copies of this order fail (or, on a target order, its placing); kind None ends it."""
+        self._control("POST", "failures", {"order_id": source_order_id, "kind": kind, "times": times})
+
+    def customer_pays(self, order_id: str) -> None:
+        """The customer pays this order through the checkout: it is placed, whatever stood against it."""
+        self._control("POST", "pay", {"order_id": order_id})
+
+    def add_payment_source(self, customer_id: str) -> str:
+        """The customer adds a card to the wallet; returns its id."""
+        return str(self._control("POST", "payment_sources", {"customer_id": customer_id})["customer_payment_source_id"])
+
+    def release(self, order_copy_id: str) -> None:
+        """Let a stuck copy go on."""
+        self._control("POST", "release", {"order_copy_id": order_copy_id})
+
+    # Trouble
+
+    def fault(self, action: str, **members: Any) -> dict[str, Any]:
+        """
+        Arm a fault; see `blocks.sandbox.faults.ACTIONS`.
+
+        Members: when (before, after), method, path (with `*`), match (pattern in query or body), times, nth,
+        share, status, body (html, json or a text), seconds.
+        """
+        return self._control("POST", "faults", {"action": action, **members})
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The faults that are armed, with how often each has seen and hit a request."""
+        listed: list[dict[str, Any]] = self._request("GET", "faults").json()
+        return listed
+
+    def clear_faults(self) -> None:
+        """Disarm all faults."""
+        self._control("DELETE", "faults")
+
+    def revoke_tokens(self) -> None:
+        """Make the token in use worthless: its bearer gets 401 INVALID_TOKEN."""
+        self._control("POST", "tokens/revoke")
+
+    def deliver_webhooks(self, copies: int) -> None:
+        """Deliver each webhook call so many times."""
+        self._control("POST", "webhooks", {"copies_per_delivery": copies})
+
+    # Measuring
+
+    def counters(self) -> dict[str, Any]:
+        """Requests so far: total, requests (by method and endpoint), statuses, detail, throttled, faults."""
+        return self._control("GET", "counters")
+
+    def reset_counters(self) -> None:
+        """Count from zero."""
+        self._control("DELETE", "counters")
+
+    def forget_limits(self) -> None:
+        """Empty the windows of the rate limits."""
+        self._control("DELETE", "limits")
+
+    def info(self) -> dict[str, Any]:
+        """Settings, organization id and database path."""
+        return self._control("GET", "info")
+
+    # Plumbing
+
+    def _control(self, method: str, name: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        answer: dict[str, Any] = self._request(method, name, body).json()
+        return answer
+
+    def _request(self, method: str, name: str, body: dict[str, Any] | None = None) -> httpx.Response:
+        if self._http is None:
+            raise SandboxFailed("the sandbox is not running; start() it first")
+        response = self._http.request(method, f"/_sandbox/{name}", json=body)
+        if response.is_error:
+            raise SandboxFailed(response.json().get("error", response.text))
+        return response
+
+    def _launch(self, port: str | None) -> None:
+        where = [] if port is None else ["--port", port]
+        if self._folder is not None:
+            where += ["--database", str(Path(self._folder.name) / "commerce-layer.sqlite")]
+        command = [sys.executable, "-m", "blocks.sandbox", "--with-parent", *self._options, *where]
+        root = str(Path(__file__).resolve().parents[2])
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._process = subprocess.Popen(  # noqa: S603  our own module and the caller's options
+            command,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            status = self._process.wait(_START_SECONDS)
+            raise SandboxFailed(f"the sandbox ended with status {status} instead of starting; see standard error")
+        ready = json.loads(line)
+        for name in ("url", "api_url", "auth_url", "organization", "mode", "client_id", "client_secret"):
+            setattr(self, name, ready[name])
+        self.database = Path(ready["database"])
+        self._http = httpx.Client(base_url=self.url, timeout=120.0, trust_env=False)
+
+    def _end(self, *, kill: bool = False) -> None:
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if kill:
+            process.kill()
+        else:
+            process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)

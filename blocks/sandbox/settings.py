@@ -1,0 +1,40 @@
+"""How a sandbox is set up; the command line fills this in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """
+    One sandbox organization and how it behaves.
+
+    Durations are seconds of the sandbox's clock. The real durations of order copies are unknown
+    (nothing is documented or recorded), so these are choices.
+    """
+
+    organization: str = "perennial-sandbox"
+    mode: str = "test"
+    client_id: str = "sandbox-client-id"
+    client_secret: str = "sandbox-client-secret"  # noqa: S105  it guards nothing: it is printed at start
+    seed: int = 1
+    queue_seconds: float = 0.5
+    """From creation of a copy until a worker picks it up."""
+    copy_seconds: float = 1.5
+    """From the start of a copy until it is completed or failed."""
+    copy_spread: float = 0.5
+    """Copy durations lie between (1 - spread) and (1 + spread) times `copy_seconds`."""
+    slow_seconds: float = 120.0
+    """Duration of a copy whose source order has the failure `slow`."""
+    promotion_percent: float = 0.0
+    """Discount that promotions give today; what `apply_promotions` recomputes instead of copying."""
+    auto_capture: bool = False
+    """Placed orders are `paid` instead of `authorized`."""
+    token_seconds: int = 7200
+    limits: str = "documented"
+    limit_scale: float = 1.0
+    limit_clock: str = "real"
+    write_counters: str = "shared"
+    count_blocked: bool = False
+    durable: bool = False
