@@ -1,0 +1,1 @@
+"""Pure decisions about renewals, on plain data: no Prefect, no HTTP, no clock."""

@@ -1,0 +1,291 @@
+"""
+Who drives a subscription: handing it from Commerce Layer's own engine to Perennial and back, and releasing held ones.
+
+Driven by Perennial means: status `inactive` and `metadata.perennial` present. Driven natively means: `active`. Both
+halves of a handover therefore travel in one PATCH (a trigger is an attribute like any other), and no death of ours
+can come between them. Should the other side ever carry out only half of it, neither half is a second engine, and the
+next run mends it:
+
+    marked, but still active    the sweep leaves it alone, since it is not inactive; its native renewals go on
+    inactive, but not marked    nobody renews it; the run that did it sees that in the answer and says so
+
+What remains is a renewal of the old engine that is under way at the handover. So nothing is adopted that runs
+natively now or will within `CLEAR_OF_RUNS`, and nothing is given back that Perennial still has to renew.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
+from blocks.policy_terms import PolicyOverrideInvalid, PolicyTerms
+from flows.rules.frequencies import UnknownFrequency
+from flows.rules.outcomes import Outcome
+from flows.rules.periods import Schedule
+from flows.rules.references import whole_minute
+from flows.rules.state import KEY, RenewalState
+from flows.rules.zones import in_words, wall_of
+
+CLEAR_OF_RUNS = timedelta(minutes=10)
+"""How far away the next native run must be for an active subscription to be adopted."""
+
+
+CLOCK_CHANGE = timedelta(hours=2)
+"""How far a date may be off the calendar for no other reason than summer time."""
+
+
+class Handover(StrEnum):
+    """What shall happen to subscriptions."""
+
+    ADOPT = "adopt"  # Perennial renews them from now on
+    RELEASE = "release"  # those held for a person go on
+    GIVE_BACK = "give_back"  # Commerce Layer's own engine renews them again
+
+
+class Verdict(StrEnum):
+    """Whether something is to be done about one subscription."""
+
+    CHANGE = "change"
+    AS_WISHED = "as_wished"  # nothing to do
+    REFUSED = "refused"  # a person must do something else first
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One PATCH: all of the new metadata, and what goes with it."""
+
+    metadata: dict[str, Any]
+    trigger: Literal["activate", "deactivate"] | None = None
+    next_run_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done about one subscription, and why, in words. `change` is there exactly when something is."""
+
+    subscription_id: str
+    verdict: Verdict
+    sentence: str
+    change: Change | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """
+    What a person asks for.
+
+    `named`: they named the subscriptions one by one; else whatever fits is taken, and what is risky is left out.
+    `take_over`: subscriptions of another installation are meant too.
+    """
+
+    handover: Handover
+    named: bool = True
+    take_over: bool = False
+
+
+def decide(
+    subscription: OrderSubscription, wish: Wish, terms: PolicyTerms, as_of: datetime, instance: str | None
+) -> Decision:
+    """What follows from a wish for one subscription, as it was read a moment ago. `instance`: this installation."""
+    return _Desk(subscription, wish, terms, as_of, instance).decide()
+
+
+class _Desk:
+    """Everything the decisions on one subscription have in common."""
+
+    def __init__(
+        self, subscription: OrderSubscription, wish: Wish, terms: PolicyTerms, as_of: datetime, instance: str | None
+    ) -> None:
+        self._one, self._wish, self._terms, self._as_of = subscription, wish, terms, as_of
+        self._instance = instance
+        self._state = RenewalState.read(subscription.metadata)
+
+    def decide(self) -> Decision:
+        by_handover: dict[Handover, Callable[[], Decision]] = {
+            Handover.ADOPT: self._adopt, Handover.RELEASE: self._release, Handover.GIVE_BACK: self._give_back,
+        }  # fmt: skip
+        if self._state is not None and self._state.damaged is not None:
+            return self._refused(f"its renewal state cannot be read, repair or remove it: {self._state.damaged}")
+        if self._belongs_elsewhere() and not self._wish.take_over:
+            other = self._state.instance if self._state else None
+            return self._refused(f"installation {other!r} drives it; if that one is no more, ask to take it over")
+        return by_handover[self._wish.handover]()
+
+    # --- adopt ---------------------------------------------------------------------------------
+
+    def _adopt(self) -> Decision:
+        if self._is_ours():
+            return self._as_wished(f"adopted already; {self._when_due()}")
+        problem = self._cannot_be_driven() or self._native_run_is_near() or self._would_surprise()
+        if problem:
+            return self._refused(problem)
+        trigger: Literal["deactivate"] | None = "deactivate" if self._is_active else None
+        change = Change(self._fresh_state().written_into(self._one.metadata), trigger)
+        done = "deactivated and adopted" if self._is_active else "adopted"
+        return Decision(self._one.id, Verdict.CHANGE, f"{done}; {self._when_due()}", change)
+
+    def _is_ours(self) -> bool:
+        if self._state is None or self._one.status is not SubscriptionStatus.INACTIVE or self._belongs_elsewhere():
+            return False
+        return self._instance is None or self._state.instance == self._instance
+
+    def _belongs_elsewhere(self) -> bool:
+        theirs = self._state.instance if self._state else None
+        return None not in {theirs, self._instance} and theirs != self._instance
+
+    def _cannot_be_driven(self) -> str | None:
+        one = self._one
+        if one.status not in {SubscriptionStatus.ACTIVE, SubscriptionStatus.INACTIVE, SubscriptionStatus.RUNNING}:
+            return f"its status is {one.raw_status or one.status}; only active and inactive ones can be adopted"
+        if one.source_order_id is None:
+            return "it has no source order, so there is nothing to copy"
+        if one.next_run_at is None:
+            return "it has no next_run_at; set one first"
+        try:
+            own = self._terms.overridden_by(self._state.policy if self._state else None)
+            Schedule(one.frequency, one.starts_at or one.next_run_at, own.time_zone)
+        except (UnknownFrequency, PolicyOverrideInvalid) as error:
+            return str(error)
+        return None
+
+    def _native_run_is_near(self) -> str | None:
+        if self._one.status is SubscriptionStatus.RUNNING:
+            return "its native renewal is running now; adopt it when that is over"
+        if self._is_active and self._due <= self._as_of + CLEAR_OF_RUNS:
+            minutes = int(CLEAR_OF_RUNS.total_seconds() // 60)
+            return (
+                f"its native renewal is due at {self._say(self._due)}, less than {minutes} minutes from now or "
+                "already past; adopt it when that is over"
+            )
+        return None
+
+    def _would_surprise(self) -> str | None:
+        """An inactive subscription may be one that the customer paused: who wakes it must mean it."""
+        if self._wish.named or self._is_active or self._due > self._as_of or self._state is not None:
+            return None
+        return (
+            f"inactive and overdue since {self._say(self._due)}, perhaps paused by the customer: adopted, it would be "
+            "renewed at once. Name it by id if that is meant, or move its next_run_at"
+        )
+
+    def _fresh_state(self) -> RenewalState:
+        """The mark. What an earlier adoption left counts for the card networks' limits, not for the calendar."""
+        before = self._state or RenewalState()
+        if self._one.status is SubscriptionStatus.INACTIVE and self._state is not None:
+            return before.model_copy(update={"instance": self._instance or before.instance})
+        return RenewalState(
+            instance=self._instance or before.instance,
+            policy=before.policy,
+            attempts=before.attempts,
+            anchor=self._own_anchor(),
+        )
+
+    def _own_anchor(self) -> datetime | None:
+        """
+        `next_run_at`, when it lies off the calendar that `starts_at` makes.
+
+        The engine before us goes on counting from there once it was moved, and customers are used to it. A clock
+        change is no move: the other engine may not keep the time of day.
+        """
+        starts_at = self._one.starts_at
+        if starts_at is None:
+            return None
+        own = self._terms.overridden_by(self._state.policy if self._state else None)
+        nearest = Schedule(self._one.frequency, starts_at, own.time_zone).nearest(self._due)
+        on_the_calendar = nearest is not None and abs(nearest - self._due) <= CLOCK_CHANGE
+        return None if on_the_calendar else self._due
+
+    # --- release -------------------------------------------------------------------------------
+
+    def _release(self) -> Decision:
+        if self._state is None:
+            return self._refused("it is not adopted, so nothing holds it")
+        if not self._state.held:
+            return self._as_wished("it is not held")
+        change = Change(self._state.model_copy(update={"held": False}).written_into(self._one.metadata))
+        why = f" (it was held after: {self._state.error})" if self._state.error else ""
+        return Decision(self._one.id, Verdict.CHANGE, f"released, the next sweep goes on with it{why}", change)
+
+    # --- give back -----------------------------------------------------------------------------
+
+    def _give_back(self) -> Decision:
+        if self._state is None:
+            return self._as_wished("it is not adopted")
+        if self._one.status is SubscriptionStatus.CANCELLED:
+            return self._refused("it is cancelled; no engine renews it")
+        if self._one.status not in {SubscriptionStatus.INACTIVE, SubscriptionStatus.ACTIVE}:
+            return self._refused(f"its status is {self._one.raw_status or self._one.status}; try again later")
+        if problem := self._still_renewing():
+            return self._refused(problem)
+        metadata = {key: value for key, value in self._one.metadata.items() if key != KEY}
+        trigger: Literal["activate"] | None = None if self._is_active else "activate"
+        following = self._next_future_date()
+        lost = ""
+        if following is not None:
+            lost = f"; the period of {self._say(self._open_period)} is given up, the next is {self._say(following)}"
+        return Decision(
+            self._one.id, Verdict.CHANGE, f"active again, Perennial lets go{lost}", Change(metadata, trigger, following)
+        )
+
+    def _still_renewing(self) -> str | None:
+        """Why the old period must be finished first; a held one is finished when the merchant says so."""
+        state = self._state
+        assert state is not None
+        if self._is_active or state.held or self._due > self._as_of:
+            return None
+        if state.is_unsettled and state.outcome == Outcome.RETRY_SCHEDULED and state.next_attempt_at is not None:
+            if state.next_attempt_at > self._as_of:
+                return None
+            return "its retry is due now; give it back when the next sweep is over"
+        return f"it is due since {self._say(self._due)}; give it back when the next sweep has renewed it"
+
+    def _next_future_date(self) -> datetime | None:
+        """The date that the native engine begins with, when `next_run_at` is past: the API takes future ones only."""
+        if self._one.next_run_at is None or self._due > self._as_of:
+            return None
+        state = self._state
+        anchor = (state.anchor if state else None) or self._one.starts_at or self._one.next_run_at
+        try:
+            own = self._terms.overridden_by(state.policy if state else None)
+            return Schedule(self._one.frequency, anchor, own.time_zone).next_after(self._as_of)
+        except (UnknownFrequency, PolicyOverrideInvalid):
+            return None
+
+    # --- words ---------------------------------------------------------------------------------
+
+    @property
+    def _open_period(self) -> datetime:
+        state = self._state
+        return state.period if state and state.is_unsettled and state.period else self._due
+
+    @property
+    def _is_active(self) -> bool:
+        return self._one.status is SubscriptionStatus.ACTIVE
+
+    @property
+    def _due(self) -> datetime:
+        return whole_minute(self._one.next_run_at) if self._one.next_run_at else self._as_of + timedelta.resolution
+
+    def _when_due(self) -> str:
+        if self._one.next_run_at is None:
+            return "it has no next_run_at"
+        state = self._state
+        if state and state.is_unsettled and state.period and self._one.status is SubscriptionStatus.INACTIVE:
+            how = "held for a person" if state.held else (state.outcome or "begun").replace("_", " ")
+            return f"its period of {self._say(state.period)} is open: {how}"
+        if self._due <= self._as_of:
+            return f"OVERDUE since {self._say(self._due)}, the next sweep renews it"
+        return f"next renewal {self._say(self._due)}"
+
+    def _say(self, instant: datetime) -> str:
+        zone = ZoneInfo(self._terms.time_zone)
+        return f"{in_words(instant, zone)} {wall_of(instant, zone).year}"
+
+    def _refused(self, sentence: str) -> Decision:
+        return Decision(self._one.id, Verdict.REFUSED, sentence)
+
+    def _as_wished(self, sentence: str) -> Decision:
+        return Decision(self._one.id, Verdict.AS_WISHED, sentence)

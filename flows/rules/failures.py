@@ -1,0 +1,140 @@
+"""
+Why a renewal failed, read from what Commerce Layer said about it.
+
+The merchant's own patterns come first, then the table in `failure_words`, line by line; of
+several lines the gravest counts.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from blocks.commerce_layer.errors import (
+    ApiError,
+    AuthenticationFailed,
+    CommerceLayerError,
+    ErrorItem,
+    Fenced,
+    InvalidToken,
+    NotConnected,
+    NotFound,
+    ReadFailed,
+    Throttled,
+    Unauthorized,
+    WriteFateUnknown,
+    WrongShop,
+)  # fmt: skip
+from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyStatus, OrderStatus, PaymentStatus
+from blocks.policy_terms import FailureClass, PolicyTerms
+from flows.rules.failure_words import HARD_DECLINE, RULES, in_short
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """
+    Why a renewal failed.
+
+    `text` is what Commerce Layer said, unabridged. `permanent` failures are never retried by
+    machine. `attempted` is False when the request did not get as far as this renewal (not
+    connected, not authorised): such a failure uses up none of its attempts.
+    """
+
+    cls: FailureClass
+    text: str
+    permanent: bool = False
+    attempted: bool = True
+
+    @property
+    def in_short(self) -> str:
+        """In a few words, for a person: `card declined`."""
+        return in_short(self.cls, self.text)
+
+
+_GRAVEST_FIRST = (
+    FailureClass.PAYMENT, FailureClass.STOCK, FailureClass.COUPON, FailureClass.CATALOGUE, FailureClass.TRANSIENT,
+    FailureClass.UNKNOWN,
+)  # fmt: skip
+
+
+def classify_copy(copy: OrderCopy, terms: PolicyTerms) -> Failure:
+    """Why an order copy failed, from its `errors_log`."""
+    lines = list(_lines_of_log(copy.errors_log or {}))
+    if lines:
+        return _gravest(lines, terms)
+    said = "was aborted" if copy.status is OrderCopyStatus.ABORTED else f"ended as {copy.raw_status or copy.status}"
+    return _gravest([f"order copy {copy.id} {said} without saying why"], terms, only_patterns=True)
+
+
+def classify_error(error: CommerceLayerError, terms: PolicyTerms) -> Failure:
+    """Why a request was not carried out, or may not have been."""
+    if isinstance(error, (AuthenticationFailed, WrongShop, InvalidToken, Unauthorized)):
+        return Failure(FailureClass.CATALOGUE, str(error), attempted=False)
+    if isinstance(error, (NotConnected, Fenced, Throttled, ReadFailed)):
+        return Failure(FailureClass.TRANSIENT, str(error), attempted=False)
+    if isinstance(error, WriteFateUnknown):
+        return Failure(FailureClass.TRANSIENT, str(error))
+    if isinstance(error, NotFound):
+        return Failure(FailureClass.CATALOGUE, str(error), permanent=True)
+    if isinstance(error, ApiError):
+        return _classify_refusal(error, terms)
+    return Failure(FailureClass.UNKNOWN, str(error))
+
+
+def classify_order(order: Order, terms: PolicyTerms) -> Failure:
+    """Why a target order is not placed although nothing complained."""
+    name = f"order {order.number or order.id}"
+    text = f"{name} is {order.raw_status or order.status} and {order.payment_status}, not placed"
+    if order.status is OrderStatus.CANCELLED:
+        return Failure(FailureClass.CATALOGUE, f"{name} was cancelled", permanent=True)
+    failure = _gravest([text], terms, only_patterns=True)
+    if failure.cls is FailureClass.UNKNOWN and order.payment_status is PaymentStatus.UNPAID:
+        return Failure(FailureClass.PAYMENT, text)
+    return failure
+
+
+# What a refusal means when its words tell nothing. 409 and 423: somebody else holds the record.
+_BY_HTTP_STATUS = {
+    400: FailureClass.CATALOGUE, 403: FailureClass.CATALOGUE, 405: FailureClass.CATALOGUE, 406: FailureClass.CATALOGUE,
+    409: FailureClass.TRANSIENT, 415: FailureClass.CATALOGUE, 423: FailureClass.TRANSIENT,
+}  # fmt: skip
+
+
+def _classify_refusal(error: ApiError, terms: PolicyTerms) -> Failure:
+    failure = _gravest([_line_of_item(item) for item in error.errors] or [str(error)], terms)
+    if failure.cls is not FailureClass.UNKNOWN:
+        return failure
+    return Failure(_BY_HTTP_STATUS.get(error.status, FailureClass.UNKNOWN), failure.text)
+
+
+def _line_of_item(item: ErrorItem) -> str:
+    attribute = item.pointer.rpartition("/")[2]
+    words = dict.fromkeys(str(part) for part in (item.title, item.detail, item.code, item.meta.get("error")) if part)
+    return f"{attribute}: {' - '.join(words)}".removeprefix(": ") or "refused without a reason"
+
+
+def _lines_of_log(log: Mapping[str, Any]) -> Iterator[str]:
+    for attribute, messages in log.items():
+        for message in messages if isinstance(messages, (list, tuple)) else [messages]:
+            yield f"{attribute}: {message}"
+
+
+def _gravest(lines: Iterable[str], terms: PolicyTerms, *, only_patterns: bool = False) -> Failure:
+    """The gravest reading of all lines; the text keeps every line. `only_patterns`: the words are our own."""
+    lines = list(lines)
+    readings = [_reading(line, terms, only_patterns=only_patterns) for line in lines]
+    permanent = [cls for cls, is_permanent in readings if is_permanent]
+    cls = min(permanent or [cls for cls, _ in readings], key=_GRAVEST_FIRST.index)
+    return Failure(cls, "; ".join(lines), permanent=bool(permanent))
+
+
+def _reading(line: str, terms: PolicyTerms, *, only_patterns: bool) -> tuple[FailureClass, bool]:
+    for pattern, cls in terms.failure_patterns.items():
+        if re.search(pattern, line, re.IGNORECASE):
+            # A merchant's pattern may say where a failure belongs, but not that a hard decline is soft.
+            return cls, HARD_DECLINE.pattern.search(line) is not None
+    if not only_patterns:
+        for rule in RULES:
+            if rule.pattern.search(line):
+                return rule.cls, rule.permanent
+    return FailureClass.UNKNOWN, False

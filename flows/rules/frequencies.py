@@ -1,0 +1,99 @@
+"""
+Frequencies as Commerce Layer writes them: words such as `two-month`, or a crontab expression.
+
+Source: Commerce Layer API reference, "The order subscription object" (`frequency`). Plurals
+(`two-months`) are tolerated, since Commerce Layer's own dashboard tolerates them.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from croniter import croniter
+
+Unit = Literal["hour", "day", "month"]
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """Every `count` hours, days or months."""
+
+    count: int
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Crontab:
+    """A crontab expression of five fields, its fields separated by single spaces."""
+
+    expression: str
+
+    def fits(self, wall: datetime) -> bool:
+        """Whether a naive wall-clock time is one that the expression names."""
+        return bool(croniter.match(self.expression, wall))
+
+
+Frequency = Every | Crontab
+
+
+class UnknownFrequency(ValueError):  # noqa: N818 - it says what happened
+    """A frequency that nothing can be scheduled by: says which, why, and what to write instead."""
+
+    def __init__(self, frequency: str, why: str) -> None:
+        super().__init__(frequency, why)
+        self.frequency, self.why = frequency, why
+
+    def __str__(self) -> str:
+        return (
+            f"frequency {self.frequency!r} cannot be scheduled: {self.why}. Use hourly, daily, weekly, monthly, "
+            "two-month, three-month, four-month, six-month, yearly, or five crontab fields such as '0 6 1 * *'"
+        )
+
+
+WORDS: dict[str, Every] = {
+    "hourly": Every(1, "hour"),
+    "daily": Every(1, "day"),
+    "weekly": Every(7, "day"),
+    "monthly": Every(1, "month"),
+    "two-month": Every(2, "month"),
+    "three-month": Every(3, "month"),
+    "four-month": Every(4, "month"),
+    "six-month": Every(6, "month"),
+    "yearly": Every(12, "month"),
+}
+
+# No R and H: croniter would draw random times for them, other ones at every look. No L and #
+# either: whether Commerce Layer reads them the same way is not documented.
+_FIELD = r"[0-9*,/\-]+"
+_NAMED = r"(?:[0-9*,/\-]|(?i:JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC|SUN|MON|TUE|WED|THU|FRI|SAT))+"
+_CRONTAB = re.compile(rf"{_FIELD} {_FIELD} {_FIELD} {_NAMED} {_NAMED}", re.ASCII)
+
+
+def frequency_of(text: str) -> Frequency:
+    """The frequency that a text stands for. Raises UnknownFrequency."""
+    plain = " ".join(text.split())
+    word = plain.lower().replace("_", "-")
+    found = WORDS.get(word) or (WORDS.get(word.removesuffix("s")) if word.endswith("months") else None)
+    return found or _crontab(text, plain)
+
+
+def _crontab(text: str, plain: str) -> Crontab:
+    fields = plain.split(" ")
+    if len(fields) == 1:
+        raise UnknownFrequency(text, "it is not a word that Commerce Layer knows")
+    if len(fields) != 5:  # noqa: PLR2004 - crontab has five fields
+        raise UnknownFrequency(text, f"a crontab expression has 5 fields, this one has {len(fields)}")
+    if not fields[0].isdecimal():
+        raise UnknownFrequency(text, "its minute is not one number, so that it would run more than once an hour")
+    if not _CRONTAB.fullmatch(plain) or not croniter.is_valid(plain):
+        raise UnknownFrequency(text, "it is not a valid crontab expression")
+    return Crontab(plain)
+
+
+def restricts_days_twice(frequency: Frequency) -> bool:
+    """Whether a crontab names both days of the month and weekdays, which means either, not both."""
+    if not isinstance(frequency, Crontab):
+        return False
+    fields = frequency.expression.split(" ")
+    return fields[2] != "*" and fields[4] != "*"

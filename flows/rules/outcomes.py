@@ -1,0 +1,281 @@
+"""
+The verdict on a renewal: from what was tried and what came of it, to what is recorded.
+
+`judge` is the only place where money is declared to have moved or not. Whatever it does not
+recognise keeps us waiting; it never becomes a success, and never a reason for a second copy.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from blocks.commerce_layer.errors import (
+    AuthenticationFailed,
+    CommerceLayerError,
+    InvalidToken,
+    Unauthorized,
+    WriteFateUnknown,
+    WrongShop,
+)  # fmt: skip
+from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyStatus, OrderStatus
+from blocks.policy_terms import FailureClass, FinalAction
+from flows.rules.acts import MOVING_STATUSES, Act, Create, Hold, HoldReason, Place, copy_number
+from flows.rules.evidence import (
+    CopySettled,
+    CreationRefused,
+    Evidence,
+    FateUnknown,
+    NothingDone,
+    OrderPlaced,
+    PlacementRefused,
+    StillRunning,
+    times_in,
+)  # fmt: skip
+from flows.rules.failures import Failure, classify_copy, classify_error, classify_order
+from flows.rules.renewal import Renewal, Settlement
+from flows.rules.retries import ON_THE_CARD, next_attempt
+from flows.rules.state import ERROR_LENGTH
+from flows.rules.verdicts import Judgement, Outcome
+from flows.rules.zones import in_words
+
+__all__ = [
+    "Outcome", "Judgement", "judge", "Evidence", "CopySettled", "OrderPlaced", "PlacementRefused", "CreationRefused",
+    "FateUnknown", "StillRunning", "NothingDone",
+]  # fmt: skip
+
+
+def judge(renewal: Renewal, act: Act, evidence: Evidence, as_of: datetime, flow_run_id: str | None = None) -> Judgement:
+    """
+    The verdict on what came of `act`; `flow_run_id` is recorded as the run that wrote it.
+
+    `as_of` is when it happened: the present, not the instant up to which everything was due. Of a late
+    run the two are days apart, and waits counted from the past would be over at once. Where the
+    evidence carries a later time of the shop, that one holds.
+    """
+    happened = max(as_of, *times_in(evidence))
+    return _Bench(renewal, act, happened, flow_run_id).judge(evidence)
+
+
+FAILED_BEFORE = frozenset({Outcome.RETRY_SCHEDULED, Outcome.NEEDS_ATTENTION, Outcome.EXHAUSTED})
+"""Outcomes that are recorded only after an attempt was seen to fail."""
+
+_CANNOT_ASK = (AuthenticationFailed, WrongShop, InvalidToken, Unauthorized)
+
+
+class _Bench:
+    """Everything the verdicts on one act have in common."""
+
+    def __init__(self, renewal: Renewal, act: Act, as_of: datetime, flow_run_id: str | None) -> None:
+        self.renewal, self.act, self.as_of = renewal, act, as_of
+        charges = renewal.state.attempts_until(as_of)
+        self.state = renewal.state.model_copy(
+            update={"period": renewal.due, "flow_run_id": flow_run_id, "attempts": charges}
+        )
+
+    def judge(self, evidence: Evidence) -> Judgement:  # noqa: PLR0911 - one line for each kind of evidence
+        match evidence:
+            case CopySettled(copy, adopted):
+                return self._copy_settled(copy, adopted=adopted)
+            case OrderPlaced(order):
+                return self._order_answered(order)
+            case PlacementRefused(error, order):
+                return self._placement_refused(error, order)
+            case CreationRefused(error):
+                return self._creation_refused(error)
+            case FateUnknown(reference):
+                return self._unconfirmed(f"the answer to creating {reference} was lost and the copy is not found")
+            case StillRunning(copy):
+                return self._running(copy)
+            case NothingDone(hold):
+                return self._held_back(hold)
+
+    # --- what happened to the copy -------------------------------------------------------------
+
+    def _copy_settled(self, copy: OrderCopy, *, adopted: bool) -> Judgement:
+        self._note_copy(copy)
+        order = copy.target_order
+        if order is not None and order.is_placed:
+            return self._renewed(order, *self._success(copy, adopted=adopted))
+        if not copy.is_final:
+            return self._in_progress(f"order copy {copy.id} is {copy.raw_status or copy.status}")
+        return self._copy_without_a_placed_order(copy, order)
+
+    def _copy_without_a_placed_order(self, copy: OrderCopy, order: Order | None) -> Judgement:
+        completed = copy.status is OrderCopyStatus.COMPLETED
+        if order is None and completed:
+            return self._unconfirmed(f"order copy {copy.id} is completed, but its order was not found")
+        if order is not None and order.status in MOVING_STATUSES:
+            return self._in_progress(f"order {_name(order)} is {order.raw_status or order.status}")
+        if order is not None and (completed or order.status is OrderStatus.CANCELLED):
+            return self._failed(classify_order(order, self.renewal.terms))
+        return self._failed(classify_copy(copy, self.renewal.terms))
+
+    def _note_copy(self, copy: OrderCopy) -> None:
+        """Record the copy; when it is one more than recorded, that was one more attempt."""
+        number, state = copy_number(self.renewal, copy), self.state
+        target = copy.target_order_id or (copy.target_order.id if copy.target_order else None)
+        self._set(
+            copies=max(state.copies, number),
+            attempt=state.attempt + (1 if number > state.copies else 0),
+            order_copy_id=copy.id,
+            target_order_id=target or (state.target_order_id if state.order_copy_id == copy.id else None),
+        )
+
+    def _success(self, copy: OrderCopy, *, adopted: bool) -> tuple[Outcome, str]:
+        before = self.renewal.state
+        # A copy that an earlier sweep left running is renewed now; one that it never recorded was
+        # renewed then. One that had failed was placed since, by the customer or by staff.
+        if before.order_copy_id == copy.id and before.outcome in FAILED_BEFORE:
+            return Outcome.RENEWED, ", which was placed since the last attempt"
+        if adopted and before.outcome != Outcome.IN_PROGRESS:
+            return Outcome.ALREADY_RENEWED, ""
+        return Outcome.RENEWED, ""
+
+    def _running(self, copy: OrderCopy) -> Judgement:
+        self._note_copy(copy)
+        return self._in_progress(f"order copy {copy.id} is still {copy.raw_status or copy.status}")
+
+    # --- what happened to the order ------------------------------------------------------------
+
+    def _order_answered(self, order: Order) -> Judgement:
+        self._note_placement(order)
+        if order.is_placed:
+            return self._renewed(order, Outcome.RENEWED)
+        if order.status in MOVING_STATUSES:
+            return self._in_progress(f"order {_name(order)} is {order.raw_status or order.status}")
+        return self._failed(classify_order(order, self.renewal.terms))
+
+    def _placement_refused(self, error: CommerceLayerError, order: Order | None) -> Judgement:
+        if order is not None and order.is_placed:
+            self._note_placement(order)
+            return self._renewed(order, Outcome.RENEWED)
+        failure = classify_error(error, self.renewal.terms)
+        if not failure.attempted:
+            return self._not_attempted(error, failure)
+        self._note_placement(order)
+        if isinstance(error, WriteFateUnknown):
+            return self._unconfirmed(f"the answer to placing order {self.state.target_order_id} was lost", failure)
+        if order is not None and order.status is OrderStatus.CANCELLED:
+            return self._failed(classify_order(order, self.renewal.terms))
+        return self._failed(failure)
+
+    def _note_placement(self, order: Order | None) -> None:
+        attempt = self.act.attempt if isinstance(self.act, Place) else self.state.attempt + 1
+        target = order.id if order else (self.act.target_order_id if isinstance(self.act, Place) else None)
+        self._set(attempt=attempt, target_order_id=target or self.state.target_order_id)
+
+    # --- what happened to the request ----------------------------------------------------------
+
+    def _creation_refused(self, error: CommerceLayerError) -> Judgement:
+        failure = classify_error(error, self.renewal.terms)
+        if not failure.attempted:
+            return self._not_attempted(error, failure)
+        if isinstance(error, WriteFateUnknown):
+            return self._unconfirmed(f"the answer to creating {self._reference()} was lost", failure)
+        self._set(attempt=self.state.attempt + 1)
+        return self._failed(failure)
+
+    def _reference(self) -> str:
+        return self.act.reference if isinstance(self.act, Create) else self.renewal.reference
+
+    def _not_attempted(self, error: CommerceLayerError, failure: Failure) -> Judgement:
+        """Nothing reached this renewal: it stays as it was, and due."""
+        self._complain(failure)
+        if isinstance(error, _CANNOT_ASK):
+            # Every renewal of the sweep meets this. It is not this subscription that is wrong, so
+            # it is not held: it goes on by itself once the credentials are right.
+            sentence = f"nothing was sent, the shop refuses us: {failure.text}"
+            verdict = self._verdict(Outcome.NEEDS_ATTENTION, sentence, failure=failure, needs_person=True)
+            return self._as_it_stood(verdict)
+        sentence = f"nothing was sent ({failure.text}); the next sweep tries again"
+        return self._as_it_stood(self._verdict(Outcome.RETRY_SCHEDULED, sentence, failure=failure))
+
+    def _as_it_stood(self, verdict: Judgement) -> Judgement:
+        """The verdict, but the period's recorded outcome unchanged: the next act depends on what happened last."""
+        before = {"outcome": self.renewal.state.outcome}
+        return replace(verdict, state=verdict.state.model_copy(update=before))
+
+    def _held_back(self, hold: Hold) -> Judgement:
+        if hold.reason is HoldReason.ATTEMPT_LIMIT:
+            self._set(next_attempt_at=hold.until)
+            return self._verdict(Outcome.RETRY_SCHEDULED, hold.sentence, hold=hold)
+        self._complain(Failure(FailureClass.UNKNOWN, hold.sentence))
+        if hold.reason is HoldReason.COPY_MISSING:
+            return self._verdict(Outcome.UNCONFIRMED, hold.sentence, hold=hold)
+        self._set(held=True, next_attempt_at=None)
+        return self._verdict(Outcome.NEEDS_ATTENTION, hold.sentence, hold=hold, needs_person=True)
+
+    # --- verdicts ------------------------------------------------------------------------------
+
+    def _renewed(self, order: Order, outcome: Outcome, how: str = "") -> Judgement:
+        self._set(error_class=None, error=None, held=False, target_order_id=order.id)
+        by_whom = " by an earlier run" if outcome is Outcome.ALREADY_RENEWED else ""
+        return self._settled(outcome, f"renewed{by_whom} as order {_name(order)}{how}")
+
+    def _in_progress(self, sentence: str) -> Judgement:
+        self._set(next_attempt_at=None)
+        return self._verdict(Outcome.IN_PROGRESS, f"{sentence}; the next sweep picks it up")
+
+    def _unconfirmed(self, sentence: str, failure: Failure | None = None) -> Judgement:
+        self._complain(failure or Failure(FailureClass.TRANSIENT, sentence))
+        self._set(next_attempt_at=None)
+        sentence = f"{sentence}; the next sweep looks again before anything is sent"
+        return self._verdict(Outcome.UNCONFIRMED, sentence, failure=failure)
+
+    def _failed(self, failure: Failure) -> Judgement:
+        """One attempt failed for good: another one later, a person, or the policy's final action."""
+        self._complain(failure)
+        if failure.cls in ON_THE_CARD:
+            self._set(attempts=[*self.state.attempts, self.as_of])
+        if failure.permanent:
+            self._set(held=True, next_attempt_at=None)
+            sentence = f"{failure.in_short}; not retried, a person must look"
+            return self._verdict(Outcome.NEEDS_ATTENTION, sentence, failure=failure, needs_person=True)
+        terms, state = self.renewal.terms, self.state
+        following = next_attempt(terms, failure.cls, state.attempt, state.attempts, self.as_of)
+        if following is None:
+            return self._exhausted(failure)
+        self._set(next_attempt_at=following)
+        total = len(terms.retry_delays(failure.cls)) + 1
+        when = in_words(following, self.renewal.zone)
+        sentence = f"{failure.in_short}; next attempt {when}; {state.attempt + 1} of {total}"
+        return self._verdict(Outcome.RETRY_SCHEDULED, sentence, failure=failure)
+
+    def _exhausted(self, failure: Failure) -> Judgement:
+        action = self.renewal.terms.final_action_for(failure.cls)
+        count = f"{self.state.attempt} attempt{'s' if self.state.attempt != 1 else ''}"
+        said = f"{failure.in_short}; retries used up after {count}"
+        self._set(next_attempt_at=None)
+        if action is FinalAction.SKIP_PERIOD:
+            return self._settled(Outcome.EXHAUSTED, f"{said}; this period is skipped", failure)
+        # Held also when it is to be cancelled: should the worker die before it cancels, nothing is
+        # tried again behind the merchant's back.
+        self._set(held=True)
+        if action is FinalAction.CANCEL:
+            sentence = f"{said}; the subscription is cancelled"
+            return self._verdict(Outcome.EXHAUSTED, sentence, failure=failure, cancel=True)
+        return self._verdict(Outcome.EXHAUSTED, f"{said}; held for a person", failure=failure, needs_person=True)
+
+    def _settled(self, outcome: Outcome, sentence: str, failure: Failure | None = None) -> Judgement:
+        settlement = self.renewal.settlement(self.state, self.as_of)
+        return self._verdict(outcome, sentence, failure=failure, settlement=settlement)
+
+    def _verdict(
+        self, outcome: Outcome, sentence: str, *, failure: Failure | None = None, settlement: Settlement | None = None,
+        hold: Hold | None = None, cancel: bool = False, needs_person: bool = False,
+    ) -> Judgement:  # fmt: skip
+        state, next_run_at = settlement or Settlement(self.state, None)
+        return Judgement(
+            renewal=self.renewal, outcome=outcome, sentence=sentence, failure=failure, hold=hold, cancel=cancel,
+            state=state.model_copy(update={"outcome": outcome.value}), next_run_at=next_run_at,
+            needs_person=needs_person,
+        )  # fmt: skip
+
+    def _complain(self, failure: Failure) -> None:
+        self._set(error_class=failure.cls.value, error=failure.text[:ERROR_LENGTH])
+
+    def _set(self, **changes: object) -> None:
+        self.state = self.state.model_copy(update=changes)
+
+
+def _name(order: Order) -> str:
+    return f"#{order.number}" if order.number else order.id

@@ -1,0 +1,225 @@
+"""
+The next period of a subscription to work on, or the reason why there is none.
+
+`plan` decides from the subscription as it was listed. It never looks at order copies; what to
+do about those that exist is decided in `acts`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from blocks.commerce_layer.resources import OrderSubscription
+from blocks.policy_terms import PolicyOverrideInvalid, PolicyTerms
+from flows.rules.frequencies import UnknownFrequency
+from flows.rules.periods import Schedule
+from flows.rules.references import period_text, reference_of, whole_minute
+from flows.rules.skips import CHECKS, Settlement, Skip, Skipped, SkipReason, waits_for_payment
+from flows.rules.state import RenewalState
+from flows.rules.zones import in_words, wall_of
+
+__all__ = ["Renewal", "Settlement", "SkipReason", "Skipped", "plan"]
+
+_NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """
+    The work for one period of one subscription, with everything needed to decide about it.
+
+    `due` is UTC in whole minutes. `state` is the state of this very period (a fresh start for a
+    new one); `terms` are the merchant's with the subscription's own laid over them.
+    """
+
+    subscription_id: str
+    source_order_id: str
+    due: datetime
+    state: RenewalState
+    metadata: dict[str, Any]
+    terms: PolicyTerms
+    frequency: str
+    starts_at: datetime | None
+    expires_at: datetime | None
+    next_run_at: datetime
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def reference(self) -> str:
+        """The reference of the first copy of this period; it names the renewal everywhere."""
+        return reference_of(self.subscription_id, self.due)
+
+    def reference_for(self, copy: int) -> str:
+        """The reference of copy number `copy` (from 1) of this period."""
+        return reference_of(self.subscription_id, self.due, copy)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The calendar of the subscription."""
+        return Schedule(self.frequency, self.anchor, self.terms.time_zone)
+
+    @property
+    def anchor(self) -> datetime:
+        """What the calendar counts from: what is remembered in the state, `starts_at`, or the first date seen."""
+        return self.state.anchor or self.starts_at or self.next_run_at
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The merchant's time zone."""
+        return ZoneInfo(self.terms.time_zone)
+
+    def settlement(self, state: RenewalState, as_of: datetime) -> Settlement:
+        """The state with this period settled, and the date to move on to unless another period is due already."""
+        # A customer who moved the date of a period that was being worked on moved this period:
+        # the date they chose is not one more.
+        moved = max(self.due, whole_minute(self.next_run_at))
+        # A date off the calendar stands for the nearest one on it: moved from the 15th to the 14th, or
+        # by an hour, it is not followed by the 15th. So no two renewals are closer than half an interval.
+        through = max(moved, self.schedule.nearest(moved) or moved, state.done_through or moved)
+        following = self.schedule.next_after(through)
+        remembered = state.anchor if state.anchor or self.starts_at else whole_minute(self.anchor)
+        settled = state.model_copy(update={"done_through": through, "next_attempt_at": None, "anchor": remembered})
+        return Settlement(settled, following if following > as_of else None)
+
+
+def plan(
+    subscription: OrderSubscription, terms: PolicyTerms, as_of: datetime, instance: str | None = None, *,
+    paid: bool = False,
+) -> Renewal | Skipped:  # fmt: skip
+    """
+    The next period of a subscription to work on at `as_of`, or why there is none.
+
+    A period that was begun comes first. Else the periods pending are `next_run_at` and the dates
+    of the calendar after it, up to `as_of`, that are not settled yet; dates before a `next_run_at`
+    that somebody moved were postponed, not missed. The policy's catch-up chooses among them.
+
+    `instance` is this installation's id; None does not check it. `paid`: the order of the open period
+    is placed, so that it is held no longer (see `waits_for_payment`).
+    """
+    skipped = Skip(subscription)
+    state = RenewalState.read(subscription.metadata)
+    if state is None:
+        return skipped(SkipReason.NOT_ADOPTED, "metadata.perennial is missing: Perennial does not drive it")
+    if paid and waits_for_payment(state):
+        state = state.model_copy(update={"held": False})
+    for check in CHECKS:
+        if refusal := check(subscription, state, instance):
+            return skipped(*refusal, due=state.period if state.is_unsettled else None)
+    try:
+        own_terms = terms.overridden_by(state.policy)
+        renewal = _draft(subscription, state, own_terms)
+        return _Choice(renewal, renewal.schedule, state, as_of, skipped).choose()
+    except PolicyOverrideInvalid as error:
+        return skipped(SkipReason.BAD_POLICY, str(error))
+    except UnknownFrequency as error:
+        return skipped(SkipReason.UNKNOWN_FREQUENCY, str(error))
+
+
+def _draft(subscription: OrderSubscription, state: RenewalState, terms: PolicyTerms) -> Renewal:
+    assert subscription.source_order_id is not None
+    assert subscription.next_run_at is not None
+    due = whole_minute(subscription.next_run_at)
+    return Renewal(
+        subscription_id=subscription.id, source_order_id=subscription.source_order_id, due=due,
+        state=state.for_period(due), metadata=dict(subscription.metadata), terms=terms,
+        frequency=subscription.frequency, starts_at=subscription.starts_at, expires_at=subscription.expires_at,
+        next_run_at=subscription.next_run_at,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which period of a subscription that may be renewed comes next."""
+
+    draft: Renewal
+    schedule: Schedule
+    state: RenewalState
+    as_of: datetime
+    skipped: Skip
+
+    def choose(self) -> Renewal | Skipped:
+        if whole_minute(self.draft.next_run_at) > self.as_of:
+            return self.skipped(SkipReason.NOT_DUE, f"due on {self._say(self.draft.next_run_at)}", self.draft.due)
+        if self.state.is_unsettled and self.state.period is not None:
+            return self._begun(whole_minute(self.state.period))
+        return self._pending()
+
+    def _begun(self, due: datetime) -> Renewal | Skipped:
+        if due > self.as_of:
+            return self.skipped(SkipReason.NOT_DUE, f"due on {self._say(due)}", due)
+        wait = self.state.next_attempt_at
+        if wait is not None and wait > self.as_of:
+            sentence = f"next attempt {self._say(wait)}"
+            return self.skipped(SkipReason.RETRY_NOT_DUE, sentence, due)
+        return self._for(due)
+
+    def _pending(self) -> Renewal | Skipped:
+        newest = self._newest()
+        if newest is None:
+            return self._none_pending()
+        if self.draft.terms.catch_up == "all":
+            return self._for(next(self._dates()))
+        if self.draft.terms.catch_up == "skip" and self.as_of - newest > self.draft.terms.late_after_delay:
+            return self._late(newest)
+        return self._for(newest, self._older_than(newest))
+
+    def _dates(self) -> Iterator[datetime]:
+        """The pending periods, oldest first."""
+        moved = self._moved()
+        if moved is not None and moved <= self._horizon():
+            yield moved
+        yield from self.schedule.between(moved or self.state.done_through or self.draft.due, self._horizon())
+
+    def _newest(self) -> datetime | None:
+        after = self._moved() or self.state.done_through or self.draft.due
+        on_grid = self.schedule.latest_until(self._horizon())
+        if on_grid is not None and on_grid > after:
+            return on_grid
+        return self._moved() if after <= self._horizon() else None
+
+    def _moved(self) -> datetime | None:
+        """`next_run_at` when it is a period of its own: not settled yet, on the calendar or not."""
+        done = self.state.done_through
+        return self.draft.due if done is None or self.draft.due > done else None
+
+    def _horizon(self) -> datetime:
+        """The last instant at which a period may be due: `as_of`, but before the subscription expires."""
+        end = self.draft.expires_at
+        return self.as_of if end is None else min(self.as_of, end - timedelta(microseconds=1))
+
+    def _none_pending(self) -> Skipped:
+        end = self.draft.expires_at
+        if end is not None and end <= self.as_of:
+            return self.skipped(SkipReason.EXPIRED, f"it expired on {self._say(end)}")
+        return self.skipped(SkipReason.NOTHING_PENDING, "every period up to now is settled")
+
+    def _late(self, newest: datetime) -> Skipped:
+        for_newest = self._for(newest)
+        state = self.state.for_period(newest).model_copy(update={"outcome": "skipped"})
+        sentence = (
+            f"the period of {self._say(newest)} is more than {self.draft.terms.late_after} late: skipped on purpose"
+        )
+        return self.skipped(SkipReason.LATE, sentence, newest, for_newest.settlement(state, self.as_of))
+
+    def _older_than(self, newest: datetime) -> tuple[str, ...]:
+        older = list(islice((date for date in self._dates() if date < newest), _NAMED_AT_MOST + 1))
+        if not older:
+            return ()
+        more = " and more" if len(older) > _NAMED_AT_MOST else ""
+        named = ", ".join(period_text(date) for date in older[:_NAMED_AT_MOST])
+        return (f"older periods are skipped on purpose (catch_up is latest): {named}{more}",)
+
+    def _for(self, due: datetime, warnings: tuple[str, ...] = ()) -> Renewal:
+        draft = self.draft
+        return Renewal(
+            subscription_id=draft.subscription_id, source_order_id=draft.source_order_id, due=due,
+            state=self.state.for_period(due), metadata=draft.metadata, terms=draft.terms, frequency=draft.frequency,
+            starts_at=draft.starts_at, expires_at=draft.expires_at, next_run_at=draft.next_run_at, warnings=warnings,
+        )  # fmt: skip
+
+    def _say(self, instant: datetime) -> str:
+        words, year = in_words(instant, self.draft.zone), wall_of(instant, self.draft.zone).year
+        return words if year == wall_of(self.as_of, self.draft.zone).year else f"{words} {year}"

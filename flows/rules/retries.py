@@ -1,0 +1,55 @@
+"""
+When a failed renewal is tried again: the merchant's delays, their time of day, the card networks' limits.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from blocks.policy_terms import FailureClass, PolicyTerms
+from flows.rules.references import whole_minute
+from flows.rules.zones import next_time_of_day
+
+DAY = timedelta(hours=24)
+MONTH = timedelta(days=30)
+ON_THE_CARD = frozenset({FailureClass.PAYMENT, FailureClass.TRANSIENT, FailureClass.UNKNOWN})
+"""Failures that may have reached the card. The others stop before it, and card networks do not count them."""
+
+
+def earliest_allowed(terms: PolicyTerms, charges: Sequence[datetime], wanted: datetime) -> datetime:
+    """The first instant from `wanted` on at which one more charge breaks no card network's limit."""
+    allowed = wanted
+    for window, limit in ((DAY, terms.max_attempts_per_day), (MONTH, terms.max_attempts_per_month)):
+        # The charge that must leave the window is the limit-th newest one.
+        if len(charges) >= limit:
+            allowed = max(allowed, sorted(charges)[-limit] + window)
+    return allowed
+
+
+def next_attempt(
+    terms: PolicyTerms, cls: FailureClass, attempt: int, charges: Sequence[datetime], as_of: datetime
+) -> datetime | None:
+    """
+    When attempt number `attempt` (from 1), which just failed, is followed by another; None when it was the last.
+
+    `charges` are the failed charges of the last 30 days, this one included.
+    """
+    delays = terms.retry_delays(cls)
+    if not 1 <= attempt <= len(delays):
+        return None
+    wanted = earliest_allowed(terms, charges, as_of + delays[attempt - 1])
+    if terms.retry_at is not None:
+        return next_time_of_day(wanted, terms.retry_at, ZoneInfo(terms.time_zone))
+    minute = whole_minute(wanted)
+    return minute if minute == wanted else minute + timedelta(minutes=1)
+
+
+def calendar_of_retries(terms: PolicyTerms, cls: FailureClass, first: datetime) -> list[datetime]:
+    """All attempts of a renewal that keeps failing for one reason, the first one included."""
+    moments = [first]
+    while True:
+        counted = [moment for moment in moments if cls in ON_THE_CARD]
+        following = next_attempt(terms, cls, len(moments), counted, moments[-1])
+        if following is None:
+            return moments
+        moments.append(following)

@@ -1,0 +1,154 @@
+"""Why a subscription is left alone: the reasons, and the ones that can be seen on the subscription itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
+from blocks.policy_terms import FailureClass
+from flows.rules.failure_words import in_short
+from flows.rules.state import RenewalState
+
+NATIVE_STATUSES = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.RUNNING, SubscriptionStatus.PENDING})
+
+
+class SkipReason(StrEnum):
+    """Why a subscription is left alone this time."""
+
+    NOT_ADOPTED = "not_adopted"
+    NOT_DUE = "not_due"
+    NO_NEXT_RUN = "no_next_run"
+    RETRY_NOT_DUE = "retry_not_due"
+    NOTHING_PENDING = "nothing_pending"
+    LATE = "late"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    HELD = "held"
+    NOT_INACTIVE = "not_inactive"
+    GONE = "gone"
+    CHANGED = "changed"
+    DAMAGED = "damaged"
+    WRONG_INSTANCE = "wrong_instance"
+    NO_SOURCE_ORDER = "no_source_order"
+    BAD_POLICY = "bad_policy"
+    UNKNOWN_FREQUENCY = "unknown_frequency"
+    SECOND_ENGINE = "second_engine"
+    FOREIGN_COPY = "foreign_copy"
+    BUSY = "busy"  # another run is writing for its shard
+    NOT_READABLE = "not_readable"  # no look, no create
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether it stays this way until somebody acts. A held subscription was reported when it was held."""
+        return self in _FOR_A_PERSON
+
+
+_FOR_A_PERSON = frozenset(
+    {SkipReason.NOT_INACTIVE, SkipReason.DAMAGED, SkipReason.WRONG_INSTANCE, SkipReason.NO_SOURCE_ORDER}
+    | {SkipReason.BAD_POLICY, SkipReason.UNKNOWN_FREQUENCY, SkipReason.SECOND_ENGINE, SkipReason.FOREIGN_COPY}
+)
+
+
+class Settlement(NamedTuple):
+    """What to write when periods are settled without a renewal: the state, and `next_run_at` when it moves."""
+
+    state: RenewalState
+    next_run_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A subscription that is left alone, with the reason in words. `settlement` is there when it should be recorded."""
+
+    subscription_id: str
+    due: datetime | None
+    reason: SkipReason
+    sentence: str
+    settlement: Settlement | None = None
+
+
+Refusal = tuple[SkipReason, str]
+
+
+class Skip:
+    """Makes `Skipped` for one subscription."""
+
+    def __init__(self, subscription: OrderSubscription) -> None:
+        self._subscription = subscription
+
+    def __call__(
+        self, reason: SkipReason, sentence: str, due: datetime | None = None, settlement: Settlement | None = None
+    ) -> Skipped:
+        """The subscription, left alone for this reason."""
+        return Skipped(self._subscription.id, due, reason, sentence, settlement)
+
+
+def status_refusal(subscription: OrderSubscription) -> Refusal | None:
+    """Why a subscription with this status is not driven; None when it is inactive."""
+    status = subscription.status
+    if status is SubscriptionStatus.INACTIVE:
+        return None
+    if status is SubscriptionStatus.CANCELLED:
+        return SkipReason.CANCELLED, "the subscription is cancelled"
+    said = f"the subscription's status is {subscription.raw_status or str(status)!r}, not 'inactive'"
+    if status in NATIVE_STATUSES:
+        return SkipReason.SECOND_ENGINE, f"{said}: Commerce Layer's own engine may renew it; deactivate it to go on"
+    return SkipReason.NOT_INACTIVE, f"{said}: deactivate it to have it renewed"
+
+
+def _status(subscription: OrderSubscription, _state: RenewalState, _instance: str | None) -> Refusal | None:
+    return status_refusal(subscription)
+
+
+def _damage(_subscription: OrderSubscription, state: RenewalState, _instance: str | None) -> Refusal | None:
+    if state.damaged is None:
+        return None
+    return SkipReason.DAMAGED, f"its renewal state cannot be read, repair or remove it: {state.damaged}"
+
+
+def _fuse(_subscription: OrderSubscription, state: RenewalState, instance: str | None) -> Refusal | None:
+    if instance is None or state.instance is None or state.instance == instance:
+        return None
+    return SkipReason.WRONG_INSTANCE, (
+        f"it was adopted by installation {state.instance!r}, this one is {instance!r}: "
+        "adopt it again on purpose to move it here"
+    )
+
+
+def _hold(_subscription: OrderSubscription, state: RenewalState, _instance: str | None) -> Refusal | None:
+    if not state.held:
+        return None
+    cls = FailureClass(state.error_class) if state.error_class in set(FailureClass) else FailureClass.UNKNOWN
+    why = f": {in_short(cls, state.error)}" if state.error else ""
+    return SkipReason.HELD, f"held for a person{why}; set metadata.perennial.held to false to go on"
+
+
+def waits_for_payment(state: RenewalState) -> bool:
+    """
+    Whether a subscription is held because its period could not be paid or finished, and its order stands open.
+
+    The customer may pay that order at the checkout; then nobody needs to release the subscription.
+    """
+    if not (state.held and state.is_unsettled and state.target_order_id):
+        return False
+    # Other holds, such as for two copies of one period, are a person's, whatever becomes of the order.
+    return state.outcome == "exhausted" or (state.outcome == "needs_attention" and state.error_class == "payment")
+
+
+def _source(subscription: OrderSubscription, _state: RenewalState, _instance: str | None) -> Refusal | None:
+    if subscription.source_order_id is not None:
+        return None
+    return SkipReason.NO_SOURCE_ORDER, "it has no source order, so there is nothing to copy"
+
+
+def _date(subscription: OrderSubscription, _state: RenewalState, _instance: str | None) -> Refusal | None:
+    if subscription.next_run_at is not None:
+        return None
+    return SkipReason.NO_NEXT_RUN, "it has no next_run_at; set one to have it renewed"
+
+
+CHECKS: tuple[Callable[[OrderSubscription, RenewalState, str | None], Refusal | None], ...] = (
+    _status, _damage, _fuse, _hold, _source, _date,
+)  # fmt: skip

@@ -1,0 +1,145 @@
+"""
+What Perennial remembers about a subscription, under `metadata.perennial` on the subscription itself.
+
+There is no other memory: a worker can die anywhere, and the next one reads this.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails
+
+from flows.rules.references import whole_minute
+
+VERSION = 1
+KEY = "perennial"
+ERROR_LENGTH = 500
+ATTEMPTS_KEPT_FOR = timedelta(days=30)
+_EARLIEST, _LATEST = 1970, 2999
+
+
+def _text_only(value: object) -> object:
+    # A number would be read as seconds since 1970, which is never what somebody meant.
+    if value is not None and not isinstance(value, (str, datetime)):
+        raise ValueError("an instant is written as text, such as 2026-03-01T06:00Z")
+    return value
+
+
+def _in_our_times(instant: datetime) -> datetime:
+    # A calendar cannot be walked at the ends of time; such a date is a slip of somebody's pen.
+    if not _EARLIEST <= instant.year <= _LATEST:
+        raise ValueError(f"an instant lies between the years {_EARLIEST} and {_LATEST}")
+    return instant
+
+
+def _iso(instant: datetime) -> str:
+    moment = instant.astimezone(UTC).replace(tzinfo=None)
+    return moment.isoformat(timespec="seconds" if moment.second else "minutes") + "Z"
+
+
+Instant = Annotated[
+    AwareDatetime, BeforeValidator(_text_only), AfterValidator(_in_our_times), PlainSerializer(_iso, when_used="json")
+]
+
+
+class RenewalState(BaseModel):
+    """The renewal state of one subscription. Unknown keys are kept; a broken object is `damaged`, never an error."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    v: int = Field(default=VERSION, ge=1, le=VERSION)
+    """Version of this schema. A newer one is not understood, and so left alone."""
+    instance: str | None = None
+    """The installation that adopted the subscription; any other refuses to renew it."""
+    policy: dict[str, Any] | None = None
+    """This subscription's own policy fields, laid over the merchant's."""
+    anchor: Instant | None = None
+    """Anchor of the calendar, where it is not `starts_at`: there is none, or it was adopted with dates off it."""
+
+    period: Instant | None = None
+    """Due instant of the period that was worked on last."""
+    done_through: Instant | None = None
+    """The last period that is settled: renewed, or skipped on purpose."""
+    outcome: str | None = None
+    """How the work on `period` stands."""
+    attempt: int = Field(default=0, ge=0)
+    """Attempts made in this period."""
+    copies: int = Field(default=0, ge=0)
+    """Order copies made in this period, as far as their fate is known."""
+    next_attempt_at: Instant | None = None
+    """When the next attempt may be made; null when nothing has to wait."""
+    error_class: str | None = None
+    """Failure class of the last attempt."""
+    error: str | None = None
+    """What Commerce Layer said about it, at most 500 characters."""
+    order_copy_id: str | None = None
+    """The last order copy of this period."""
+    target_order_id: str | None = None
+    """The order that the copy made."""
+    flow_run_id: str | None = None
+    """The run that wrote this."""
+    attempts: list[Instant] = []
+    """Charges of the last 30 days that failed, or may have: what the card networks' limits count."""
+    held: bool = False
+    """A person must look first; set it to false to go on."""
+
+    damaged: str | None = Field(default=None, exclude=True)
+    """Why the stored object cannot be trusted; null when it can. Never stored."""
+
+    @classmethod
+    def read(cls, metadata: Mapping[str, Any]) -> Self | None:
+        """The state in a subscription's metadata; None when it is not adopted. Never raises."""
+        stored = metadata.get(KEY)
+        if not isinstance(stored, Mapping):
+            return None
+        try:
+            return cls.model_validate({key: value for key, value in stored.items() if key != "damaged"})
+        except ValidationError as error:
+            return cls(damaged="; ".join(_complaint(item) for item in error.errors())[:ERROR_LENGTH])
+
+    def written_into(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        A copy of `metadata` with this state in it; all other keys, and unknown keys of the state, survive.
+
+        Raises ValueError for a damaged state: writing it would destroy what a person must repair.
+        """
+        if self.damaged is not None:
+            raise ValueError(f"a damaged state is not written back: {self.damaged}")
+        stored = metadata.get(KEY)
+        kept = dict(stored) if isinstance(stored, Mapping) else {}
+        return {**metadata, KEY: {**kept, **self.model_dump(mode="json")}}
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether `period` was begun and is neither renewed nor skipped yet."""
+        return self.period is not None and (self.done_through is None or self.period > self.done_through)
+
+    def for_period(self, due: datetime) -> Self:
+        """The state to work on `due` with: as it stands when that is the period, else a fresh start."""
+        if self.period is not None and whole_minute(self.period) == due:
+            return self
+        fresh = {
+            "period": due, "outcome": None, "attempt": 0, "copies": 0, "next_attempt_at": None, "error_class": None,
+            "error": None, "order_copy_id": None, "target_order_id": None, "held": False,
+        }  # fmt: skip
+        return self.model_copy(update=fresh)
+
+    def attempts_until(self, as_of: datetime) -> list[datetime]:
+        """The charges that still count at `as_of`: those of the last 30 days, oldest first."""
+        return sorted(moment for moment in self.attempts if moment > as_of - ATTEMPTS_KEPT_FOR)
+
+
+def _complaint(item: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in item["loc"])
+    return f"metadata.{KEY}.{where} = {item['input']!r}: {item['msg']}"

@@ -1,0 +1,235 @@
+"""What a sweep did, in numbers, in one sentence, and as a table with the worst first."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.rules.outcomes import Judgement, Outcome
+from flows.rules.references import period_text, reference_of
+from flows.rules.renewal import Skipped, SkipReason
+
+ROWS_KEPT = 200
+"""Rows a summary keeps: enough for a person to act on, small enough to be stored with the run."""
+
+_QUOTED = 200
+"""Characters of an unexpected error that are shown."""
+
+_WORST_FIRST = (
+    Outcome.NEEDS_ATTENTION, Outcome.EXHAUSTED, Outcome.UNCONFIRMED, Outcome.RETRY_SCHEDULED, Outcome.SKIPPED,
+    Outcome.IN_PROGRESS, Outcome.RENEWED, Outcome.ALREADY_RENEWED,
+)  # fmt: skip
+
+
+class RenewalLine(BaseModel):
+    """One renewal, or one subscription left alone, in a summary."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    subscription_id: str
+    """Whose renewal."""
+    reference: str | None = None
+    """The renewal's reference; None when there is no period to speak of."""
+    outcome: Outcome
+    """How it stands."""
+    sentence: str
+    """Why, in plain words."""
+    failure_class: str | None = None
+    """Failure class, when something failed."""
+    skip_reason: SkipReason | None = None
+    """Why it was left alone, when it was."""
+    next_attempt_at: datetime | None = None
+    """When it is tried again, UTC."""
+    order_copy_id: str | None = None
+    """The order copy."""
+    target_order_id: str | None = None
+    """The order that the copy made."""
+    needs_person: bool = False
+    """Whether somebody must act."""
+
+    @classmethod
+    def of(cls, result: Judgement | Skipped) -> Self:
+        """The line for a verdict, or for a subscription that was left alone."""
+        if isinstance(result, Skipped):
+            return cls(
+                subscription_id=result.subscription_id, outcome=Outcome.SKIPPED, sentence=result.sentence,
+                reference=reference_of(result.subscription_id, result.due) if result.due else None,
+                skip_reason=result.reason, needs_person=result.reason.needs_person,
+            )  # fmt: skip
+        state = result.state
+        return cls(
+            subscription_id=result.renewal.subscription_id, reference=result.renewal.reference,
+            outcome=result.outcome, sentence=result.sentence, next_attempt_at=state.next_attempt_at,
+            failure_class=result.failure.cls.value if result.failure else None, order_copy_id=state.order_copy_id,
+            target_order_id=state.target_order_id, needs_person=result.needs_person,
+        )  # fmt: skip
+
+    @classmethod
+    def surprised(cls, subscription_id: str, reference: str | None, error: Exception) -> Self:
+        """The line for a renewal that ended in an error which nobody foresaw: a person must look."""
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")
+        said = said if len(said) <= _QUOTED else f"{said[: _QUOTED - 1]}…"
+        return cls(
+            subscription_id=subscription_id, reference=reference, outcome=Outcome.NEEDS_ATTENTION, needs_person=True,
+            sentence=f"unexpected error ({said}); the next sweep looks at what was done, and goes on from there",
+        )  # fmt: skip
+
+    @property
+    def badness(self) -> tuple[bool, int, str]:
+        """Sorts the worst first: what needs a person, then by outcome, then by name."""
+        # Who waits for a date that is known needs nobody's eye: below the renewals of this sweep.
+        waits = self.skip_reason is SkipReason.RETRY_NOT_DUE
+        rank = len(_WORST_FIRST) if waits else _WORST_FIRST.index(self.outcome)
+        return not self.needs_person, rank, self.reference or self.subscription_id
+
+
+class RenewalSummary(BaseModel):
+    """What a sweep, or a batch of it, did."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    as_of: datetime
+    """The instant everything up to which was due, UTC."""
+    seconds: float = Field(default=0, ge=0)
+    """How long it took."""
+    outcomes: dict[Outcome, int] = {}
+    """Renewals by outcome; outcomes that did not occur are absent."""
+    failures: dict[str, int] = {}
+    """Renewals by failure class."""
+    skipped: dict[SkipReason, int] = {}
+    """Subscriptions left alone, by reason."""
+    requests: dict[str, int] = {}
+    """Requests made to Commerce Layer, by HTTP method."""
+    brake: str | None = None
+    """Why the sweep stopped creating before its end; null when it did not."""
+    gave_up: str | None = None
+    """Why the sweep could not go on: Commerce Layer or Prefect did not answer; null when it did."""
+    left: int = Field(default=0, ge=0)
+    """Subscriptions that were due and not reached; they stay due."""
+    for_a_person: int = 0
+    """Lines on which somebody must act."""
+    rows: tuple[RenewalLine, ...] = ()
+    """The worst lines, at most 200."""
+
+    @classmethod
+    def of(
+        cls,
+        lines: Iterable[RenewalLine],
+        as_of: datetime,
+        seconds: float = 0,
+        requests: Mapping[str, int] | None = None,
+        brake: str | None = None,
+    ) -> Self:
+        """The summary of all lines of a sweep."""
+        lines = list(lines)
+        return cls(
+            as_of=as_of, seconds=seconds, requests=dict(requests or {}), brake=brake,
+            outcomes=Counter(line.outcome for line in lines),
+            failures=Counter(line.failure_class for line in lines if line.failure_class),
+            skipped=Counter(line.skip_reason for line in lines if line.skip_reason),
+            for_a_person=sum(line.needs_person for line in lines), rows=_worst(lines),
+        )  # fmt: skip
+
+    @classmethod
+    def together(cls, parts: Sequence["RenewalSummary"], as_of: datetime, seconds: float = 0) -> Self:
+        """One summary of several batches; `seconds` is how long they took together."""
+        brakes = dict.fromkeys(part.brake for part in parts if part.brake)
+        return cls(
+            as_of=as_of, seconds=seconds, brake="; ".join(brakes) or None,
+            gave_up="; ".join(dict.fromkeys(part.gave_up for part in parts if part.gave_up)) or None,
+            outcomes=sum((Counter(part.outcomes) for part in parts), Counter()),
+            failures=sum((Counter(part.failures) for part in parts), Counter()),
+            skipped=sum((Counter(part.skipped) for part in parts), Counter()),
+            requests=sum((Counter(part.requests) for part in parts), Counter()),
+            for_a_person=sum(part.for_a_person for part in parts),
+            rows=_worst([row for part in parts for row in part.rows]),
+        )  # fmt: skip
+
+    @property
+    def total(self) -> int:
+        """All lines, also those that are not kept as rows."""
+        return sum(self.outcomes.values())
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether a person must act: on at least one renewal, or because the brake was pulled."""
+        return self.for_a_person > 0 or self.brake is not None or self.gave_up is not None
+
+    @property
+    def sentence(self) -> str:
+        """`3 renewals: 1 renewed, 1 waits for a retry, 1 needs attention; failures: 2 payment`, in plain words."""
+        worked_on = self.total - self.outcomes.get(Outcome.SKIPPED, 0)
+        parts = [text for text in (self._done(), self._waiting(), self._bad(), self._left_alone()) if text]
+        said = f"{worked_on} renewal{'' if worked_on == 1 else 's'}"
+        if parts:
+            said += ": " + ", ".join(parts)
+        if self.failures:
+            said += "; failures: " + ", ".join(f"{count} {cls}" for cls, count in sorted(self.failures.items()))
+        stopped = self.brake or self.gave_up
+        left = f"; {self.left} {_verb(self.left, 'stay')} due" if self.left else ""
+        return f"{said}. Stopped: {stopped}{left}" if stopped else said
+
+    def _count(self, *outcomes: Outcome) -> int:
+        return sum(self.outcomes.get(outcome, 0) for outcome in outcomes)
+
+    def _done(self) -> str:
+        return _list(
+            (self._count(Outcome.RENEWED), "renewed"),
+            (self._count(Outcome.ALREADY_RENEWED), "renewed by an earlier run"),
+        )
+
+    def _waiting(self) -> str:
+        retries = self._count(Outcome.RETRY_SCHEDULED)
+        return _list(
+            (retries, f"{_verb(retries, 'wait')} for a retry"),
+            (self._count(Outcome.IN_PROGRESS), "still copying"),
+            (self._count(Outcome.UNCONFIRMED), "unconfirmed"),
+        )
+
+    def _bad(self) -> str:
+        bad = self._count(Outcome.NEEDS_ATTENTION)
+        return _list((bad, f"{_verb(bad, 'need')} attention"), (self._count(Outcome.EXHAUSTED), "out of retries"))
+
+    def _left_alone(self) -> str:
+        waiting, held = self.skipped.get(SkipReason.RETRY_NOT_DUE, 0), self.skipped.get(SkipReason.HELD, 0)
+        urgent = sum(count for reason, count in self.skipped.items() if reason.needs_person)
+        return _list(
+            (waiting, f"{_verb(waiting, 'wait')} for the next attempt"),
+            (held, "held for a person"),
+            (sum(self.skipped.values()) - urgent - waiting - held, "skipped"),
+            (urgent, "skipped until a person acts"),
+        )
+
+    @property
+    def table_rows(self) -> list[dict[str, str]]:
+        """Rows for a table, worst first, with a note of how many more there were."""
+        rows = [_row(line) for line in self.rows]
+        if self.total > len(rows):
+            more = f"and {self.total - len(rows)} more, none worse than these"
+            rows.append({"renewal": "…", "outcome": "", "why": more, "order": "", "copy": "", "next attempt": ""})
+        return rows
+
+
+def _worst(lines: Iterable[RenewalLine]) -> tuple[RenewalLine, ...]:
+    return tuple(sorted(lines, key=lambda line: line.badness)[:ROWS_KEPT])
+
+
+def _verb(count: int, word: str) -> str:
+    return f"{word}s" if count == 1 else word
+
+
+def _list(*counted: tuple[int, str]) -> str:
+    return ", ".join(f"{count} {words}" for count, words in counted if count)
+
+
+def _row(line: RenewalLine) -> dict[str, str]:
+    return {
+        "renewal": line.reference or line.subscription_id,
+        "outcome": line.outcome.value.replace("_", " "),
+        "why": line.sentence,
+        "order": line.target_order_id or "",
+        "copy": line.order_copy_id or "",
+        "next attempt": period_text(line.next_attempt_at) if line.next_attempt_at else "",
+    }

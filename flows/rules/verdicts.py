@@ -1,0 +1,57 @@
+"""How a renewal stands after an act, and what is to be written about it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from flows.rules.acts import Hold, HoldReason
+from flows.rules.failures import Failure
+from flows.rules.renewal import Renewal
+from flows.rules.state import RenewalState
+
+
+class Outcome(StrEnum):
+    """How a renewal stands."""
+
+    RENEWED = "renewed"
+    ALREADY_RENEWED = "already_renewed"
+    IN_PROGRESS = "in_progress"
+    RETRY_SCHEDULED = "retry_scheduled"
+    NEEDS_ATTENTION = "needs_attention"
+    EXHAUSTED = "exhausted"
+    UNCONFIRMED = "unconfirmed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """
+    The verdict on one renewal, and what to write.
+
+    `state` replaces the renewal state on the subscription. `next_run_at` (UTC, later than the
+    `as_of` of the verdict) is written in the same request; None leaves it. `cancel` asks to
+    cancel the subscription once that is recorded. `needs_person` makes the sweep red.
+    """
+
+    renewal: Renewal
+    outcome: Outcome
+    sentence: str
+    state: RenewalState
+    failure: Failure | None = None
+    next_run_at: datetime | None = None
+    cancel: bool = False
+    needs_person: bool = False
+    hold: Hold | None = None
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Whether two copies of one period were seen: the one thing that must never happen."""
+        return self.hold is not None and self.hold.reason is HoldReason.DUPLICATE
+
+    def leaves_more(self, as_of: datetime) -> bool:
+        """Whether another period of the subscription is due at `as_of`, and the policy wants it made up, too."""
+        done, renewal = self.state.done_through, self.renewal
+        if renewal.terms.catch_up != "all" or done is None or done < renewal.due or self.cancel:
+            return False
+        following = renewal.schedule.next_after(done)
+        return following <= as_of and (renewal.expires_at is None or following < renewal.expires_at)

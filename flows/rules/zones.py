@@ -1,0 +1,42 @@
+"""
+Wall clocks: which instant a local date and time stands for, also on the days when clocks change.
+
+A time that a spring change leaves out moves forward by the width of the gap (02:30 becomes
+03:30). A time that an autumn change repeats means its first occurrence.
+"""
+
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from flows.rules.references import whole_minute
+
+WIDEST_GAP = timedelta(hours=24)
+"""Samoa left out a whole day in 2011; nobody has left out more."""
+
+
+def instant_of(wall: datetime, zone: ZoneInfo) -> datetime:
+    """The instant (UTC, whole minutes) at which clocks in `zone` first show the naive time `wall`, or would have."""
+    # PEP 495: with fold=0 a missing time takes the offset before the gap, which moves it forward
+    # by the gap, and a repeated one takes its first occurrence. Exactly the two rules above.
+    return whole_minute(wall.replace(tzinfo=zone, fold=0))
+
+
+def wall_of(instant: datetime, zone: ZoneInfo) -> datetime:
+    """What clocks in `zone` show at an instant, as a naive datetime."""
+    return instant.astimezone(zone).replace(tzinfo=None, fold=0)
+
+
+def next_time_of_day(not_before: datetime, at: time, zone: ZoneInfo) -> datetime:
+    """The first instant at or after `not_before` at which it is `at` o'clock in `zone`."""
+    day = wall_of(not_before, zone).date() - timedelta(days=2)  # two: a whole day may be missing
+    while (candidate := instant_of(datetime.combine(day, at), zone)) < not_before:
+        day += timedelta(days=1)
+    return candidate
+
+
+def in_words(instant: datetime, zone: ZoneInfo) -> str:
+    """An instant for people, in their zone, such as `Thu 26 Nov 08:00 UTC`."""
+    local = instant.astimezone(zone)
+    name = local.tzname() or ""
+    # Zones without an abbreviation of their own call themselves "+0530"; say what that is.
+    return f"{local:%a} {local.day} {local:%b %H:%M} {name if name[:1].isalpha() else f'UTC{name}'}"
