@@ -1,0 +1,188 @@
+"""Handing subscriptions over: list whom it concerns, decide for each, and change it under its writer's lease."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import acreate_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+
+from blocks.commerce_layer.errors import CommerceLayerError
+from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
+from flows.rules.adoption import Change, Decision, Handover, Verdict, Wish, decide
+from flows.rules.references import shard_of
+from flows.rules.state import RenewalState
+from flows.tasks.leases import Lease, NoLease
+from flows.tasks.shop import Shop
+from flows.tasks.states import green, red
+
+CHUNK = 25
+"""Subscriptions that are read and changed together: as many as one list call can ask for."""
+
+ROWS_SHOWN = 500
+"""Lines of the table; the counts cover all."""
+
+_DONE = {
+    Handover.ADOPT: ("adopted", "would be adopted"),
+    Handover.RELEASE: ("released", "would be released"),
+    Handover.GIVE_BACK: ("given back", "would be given back"),
+}
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What was, or would be, done about each subscription; `failed` are those whose change did not get through."""
+
+    wish: Wish
+    decisions: Sequence[Decision]
+    failed: Sequence[Decision] = ()
+    dry_run: bool = True
+
+    @property
+    def sentence(self) -> str:
+        """The counts in plain words."""
+        counts = Counter(decision.verdict for decision in self.decisions)
+        parts = [f"{counts[Verdict.CHANGE]} {_DONE[self.wish.handover][self.dry_run]}"]
+        parts += [f"{counts[Verdict.AS_WISHED]} need nothing"] if counts[Verdict.AS_WISHED] else []
+        parts += [f"{counts[Verdict.REFUSED]} refused"] if counts[Verdict.REFUSED] else []
+        parts += [f"{len(self.failed)} failed: run it again"] if self.failed else []
+        return ", ".join(parts)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One line for each subscription, those that need a person first."""
+        refused = [each for each in self.decisions if each.verdict is Verdict.REFUSED]
+        others = [each for each in self.decisions if each.verdict is not Verdict.REFUSED]
+        return [
+            {"subscription": each.subscription_id, "verdict": name or each.verdict.value, "what": each.sentence}
+            for name, group in (("failed", self.failed), ("", refused), ("", others))
+            for each in group
+        ]
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether something that was asked for did not happen."""
+        return bool(self.failed) or any(each.verdict is Verdict.REFUSED for each in self.decisions)
+
+
+@task(task_run_name="find subscriptions", cache_policy=NO_CACHE)
+async def find_subscriptions(shop: Shop, wish: Wish, named: Sequence[str], statuses: Sequence[str]) -> State[list[str]]:
+    """
+    The ids of all subscriptions concerned: those named, and those in `statuses`.
+
+    A status concerns only subscriptions that can profit: releasing looks for held ones, giving back for adopted ones.
+    """
+    found = {each.strip(): None for each in named if each.strip()}
+    for status in statuses:
+        async for page in shop.client.iter_subscriptions(SubscriptionStatus(status)):
+            found |= {each.id: None for each in page if _is_concerned(each, wish)}
+    return green("Found", f"{len(found)} subscriptions", list(found))
+
+
+def _is_concerned(subscription: OrderSubscription, wish: Wish) -> bool:
+    state = RenewalState.read(subscription.metadata)
+    if wish.handover is Handover.ADOPT:
+        return True
+    return state is not None and (wish.handover is Handover.GIVE_BACK or state.held)
+
+
+@task(task_run_name="hand over", cache_policy=NO_CACHE)
+async def hand_over(shop: Shop, wish: Wish, subscription_ids: Sequence[str], *, dry_run: bool) -> State[Handed]:
+    """Decide for each subscription as it is now and, unless it is a dry run, change it. Nothing is changed twice."""
+    decisions: list[Decision] = []
+    failed: list[Decision] = []
+    for chunk in _chunks(subscription_ids):
+        if dry_run:
+            decisions += await _decide(shop, wish, chunk)
+            continue
+        for decision, problem in await _decide_and_change(shop, wish, chunk):
+            if problem is None:
+                decisions.append(decision)
+            else:
+                failed.append(Decision(decision.subscription_id, decision.verdict, problem, decision.change))
+    handed = Handed(wish, decisions, failed, dry_run)
+    await acreate_table_artifact(handed.rows[:ROWS_SHOWN], key="subscriptions", description=handed.sentence)
+    return (red if failed else green)("HandedOver", handed.sentence, handed)
+
+
+async def _decide(shop: Shop, wish: Wish, subscription_ids: Sequence[str]) -> list[Decision]:
+    fresh = await shop.client.get_subscriptions(subscription_ids)
+    return [
+        decide(fresh[each], wish, shop.terms, shop.as_of, shop.instance)
+        if each in fresh
+        else Decision(each, Verdict.REFUSED, "there is no such subscription in this organization and mode")
+        for each in subscription_ids
+    ]
+
+
+async def _decide_and_change(
+    shop: Shop, wish: Wish, subscription_ids: Sequence[str]
+) -> list[tuple[Decision, str | None]]:
+    try:
+        # A sweep that is just creating a copy for one of them has its shard's lease; it must be through first.
+        async with shop.leases.holding({shard_of(each) for each in subscription_ids}) as leases:
+            decisions = await _decide(shop, wish, subscription_ids)
+            problems = await asyncio.gather(
+                *(_change(shop, leases[shard_of(each.subscription_id)], each) for each in decisions)
+            )
+    except (NoLease, CommerceLayerError) as error:
+        undone = f"nothing was changed: {error}"
+        return [(Decision(each, Verdict.CHANGE, undone), undone) for each in subscription_ids]
+    return list(zip(decisions, problems, strict=True))
+
+
+async def _change(shop: Shop, lease: Lease, decision: Decision) -> str | None:
+    """Carry out one decision; returns why it is not done, or None when it is."""
+    change = decision.change
+    if change is None:
+        return None
+    try:
+        return _differs(await _send(shop, lease, decision.subscription_id, change), change)
+    except CommerceLayerError as error:
+        # Whatever happened to the request, what counts is how the subscription is now.
+        seen = await _read(shop, decision.subscription_id)
+        return None if seen is not None and _differs(seen, change) is None else str(error)
+
+
+async def _send(shop: Shop, lease: Lease, subscription_id: str, change: Change) -> OrderSubscription:
+    if change.trigger is None:
+        return await shop.client.update_subscription(
+            subscription_id, metadata=change.metadata, next_run_at=change.next_run_at
+        )
+    return await shop.client.hand_over_subscription(
+        subscription_id,
+        change.trigger,
+        metadata=change.metadata,
+        next_run_at=change.next_run_at,
+        fence=lease.fence,
+    )
+
+
+async def _read(shop: Shop, subscription_id: str) -> OrderSubscription | None:
+    try:
+        return (await shop.client.get_subscriptions([subscription_id])).get(subscription_id)
+    except CommerceLayerError:
+        return None
+
+
+def _differs(seen: OrderSubscription, change: Change) -> str | None:
+    """How a subscription is not as it was to become; None when it is."""
+    wanted = {"activate": SubscriptionStatus.ACTIVE, "deactivate": SubscriptionStatus.INACTIVE, None: seen.status}
+    if seen.status is not wanted[change.trigger]:
+        return f"its status is {seen.raw_status or seen.status} all the same"
+    if seen.metadata != change.metadata:
+        return "its metadata are not what was sent; somebody else may have changed them just now"
+    return None
+
+
+def _chunks(subscription_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    # Neighbours share a shard, so a chunk needs few leases.
+    in_shards = sorted(subscription_ids, key=lambda each: (shard_of(each), each))
+    for start in range(0, len(in_shards), CHUNK):
+        yield in_shards[start : start + CHUNK]

@@ -1,0 +1,174 @@
+"""
+A sweep that is shared among the workers of a pool: each batch is a run of the `renew-batch` deployment.
+
+A few are renewed by the sweep itself first, and only when the verdict on them is good are batches started, a few
+at a time. Once the brake of one has stopped it, no further ones are. A batch hands in its summary as an artifact
+of its run, because workers on several machines share nothing but the Prefect server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+from prefect.artifacts import Artifact
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.deployments import arun_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
+
+from flows.rules.batches import batches
+from flows.rules.summaries import RenewalSummary
+from flows.tasks.reports import Report
+from flows.tasks.shop import NotSetUp, Shop
+from flows.tasks.sweeping import Sweep
+
+DEPLOYMENT = "renew-batch/renew-batch"
+
+BATCHES_AT_ONCE = 4
+"""Batches that are started before the first of them has ended: what is not started can still be stopped."""
+
+ASK_EVERY = 2.0
+"""Seconds between two looks at the runs of the batches."""
+
+SECONDS_PER_RENEWAL = 10.0
+"""How long a renewal of a batch may take: four batches at the test environment's limit need five of them."""
+
+_SUMMARY = "perennial-summary"
+
+
+class BatchesLost(RuntimeError):  # noqa: N818 - says what happened
+    """Batches that ended without a summary, or not at all. Whoever they left is still due; the next sweep goes on."""
+
+
+async def hand_in(summary: RenewalSummary) -> None:
+    """Leave the summary with the server, for the sweep that waits for it."""
+    await Artifact(type=_SUMMARY, description=summary.sentence, data=summary.model_dump(mode="json")).acreate()
+
+
+async def share_among_workers(shop: Shop, report: Report, due: Sequence[str], credentials: str) -> None:
+    """
+    Renew everybody in `due`: a first few here, the others in batches on the pool's workers, and take in what they did.
+
+    Args:
+        shop: where we work.
+        report: takes in the lines of the first few, and the summaries of the batches.
+        due: ids of subscriptions.
+        credentials: name of the credentials block, for the batches.
+
+    Raises:
+        NotSetUp: the deployment of the batches does not exist. The first few are renewed.
+        BatchesLost: some batches did not end as they should; all others have ended.
+    """
+    first = shop.terms.first_wave + shop.terms.second_wave
+    here = Sweep(shop, report)
+    await here.renew(due[:first])
+    if here.is_stopped:
+        return
+    async with get_client() as api:
+        await Batches(shop, report, credentials, api).renew(batches(due[first:], shop.terms.batch_size))
+
+
+class Batches:
+    """The batches of one sweep: started a few at a time, waited for, and summed up."""
+
+    def __init__(self, shop: Shop, report: Report, credentials: str, api: PrefectClient) -> None:
+        self._shop, self._report, self._credentials, self._api = shop, report, credentials, api
+        self._places = asyncio.Semaphore(BATCHES_AT_ONCE)
+        self._stopped = False
+        self._lost: list[str] = []
+
+    async def renew(self, parts: Sequence[Sequence[str]]) -> None:
+        """
+        Run a batch for each of `parts` (ids of subscriptions), as long as none is stopped.
+
+        Raises:
+            NotSetUp, BatchesLost: as `share_among_workers`.
+        """
+        not_set_up: NotSetUp | None = None
+        async with asyncio.TaskGroup() as group:
+            for number, part in enumerate(parts, 1):
+                await self._places.acquire()
+                if self._stopped:
+                    break
+                try:
+                    flow_run = await self.start(number, len(parts), part)
+                except NotSetUp as error:  # raised below: in here it would arrive as a group of one
+                    not_set_up = error
+                    break
+                group.create_task(self._wait_for(flow_run, len(part)))
+        if not_set_up is not None:
+            raise not_set_up
+        if self._lost:
+            raise BatchesLost("; ".join(self._lost) + ". Whoever they left is still due: the next sweep goes on.")
+
+    async def start(self, number: int, of: int, part: Sequence[str]) -> FlowRun:
+        """
+        Start the run of a batch; the run that exists already when the same batch is started again.
+
+        Raises:
+            NotSetUp: there is no deployment for it.
+        """
+        shop = self._shop
+        parameters = {
+            "subscription_ids": list(part),
+            "as_of": shop.as_of.isoformat(),
+            "credentials": self._credentials,
+            "policy": shop.policy_name,
+        }
+        # The members belong to the key: a sweep that is run again may find others due.
+        members = hashlib.sha256(",".join(part).encode()).hexdigest()[:16]
+        try:
+            return await arun_deployment(
+                DEPLOYMENT,
+                parameters=parameters,
+                flow_run_name=f"{shop.run.flow_run_name}, batch {number} of {of}",
+                idempotency_key=f"{shop.run.flow_run_id}/{number}/{members}",
+                timeout=0,
+            )
+        except ObjectNotFound:
+            raise NotSetUp(
+                f"There is no deployment {DEPLOYMENT!r}: make it with `prefect deploy --all`, or do not distribute."
+            ) from None
+
+    async def _wait_for(self, flow_run: FlowRun, size: int) -> None:
+        try:
+            state = await self._final_state(flow_run.id, size)
+            summary = await self._summary_of(flow_run.id)
+            if summary is None or summary.brake:
+                self._stop(flow_run, state, summary)
+        finally:
+            self._places.release()  # not before it is known whether others may start
+        if summary is not None:
+            self._report.add_summary(summary)
+            await self._report.show()
+
+    def _stop(self, flow_run: FlowRun, state: State | None, summary: RenewalSummary | None) -> None:
+        self._stopped = True
+        if summary is None:
+            ended = f"ended as {state.name} ({state.message})" if state else "has not ended in time"
+            self._lost.append(f"{flow_run.name} {ended}")
+        get_run_logger().warning("no further batches are started: %s", summary.brake if summary else self._lost[-1])
+
+    async def _final_state(self, flow_run_id: UUID, size: int) -> State | None:
+        """The batch's final state, or `None` when it has not ended in time: its worker may have died."""
+        allowed = self._shop.terms.copy_deadline_seconds + SECONDS_PER_RENEWAL * size
+        deadline = time.monotonic() + allowed
+        while time.monotonic() < deadline:
+            state = (await self._api.read_flow_run(flow_run_id)).state
+            if state is not None and state.is_final():
+                return state
+            await asyncio.sleep(ASK_EVERY)
+        return None
+
+    async def _summary_of(self, flow_run_id: UUID) -> RenewalSummary | None:
+        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
+        for artifact in await self._api.read_artifacts(artifact_filter=mine):
+            if artifact.type == _SUMMARY:
+                return RenewalSummary.model_validate_json(str(artifact.data))
+        return None

@@ -1,0 +1,172 @@
+"""What people see of a sweep while it runs and when it is over: progress, table, and a last sentence."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import Any
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact, aupdate_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
+
+from flows.rules.summaries import RenewalLine, RenewalSummary
+from flows.rules.waves import BrakePulled
+from flows.tasks.shop import Shop
+from flows.tasks.states import green, red
+
+PROGRESS_EVERY = 2.0
+"""Seconds between two updates of the progress artifact: often enough to watch, too rare to cost anything."""
+
+LINES_BEFORE_FOLDING = 1000
+"""Lines kept as they are; then they are folded into the summary, so that a long sweep stays small."""
+
+Watcher = Callable[["Report"], None]
+_watcher: ContextVar[Watcher | None] = ContextVar("perennial_report_watcher", default=None)
+
+
+@contextmanager
+def watched_by(watcher: Watcher) -> Iterator[None]:
+    """Let `watcher` be called after every line of the reports opened in this context, e.g. to draw a bar."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+class Report:
+    """Collects the lines of one sweep in bounded memory, and shows how far it is."""
+
+    def __init__(self, shop: Shop, progress_artifact: UUID) -> None:
+        self.due = 0
+        self.done = 0
+        self._shop = shop
+        self._progress_artifact = progress_artifact
+        self._shown_at = 0.0
+        self._began_at = time.monotonic()
+        self._folded = RenewalSummary(as_of=shop.as_of)
+        self._lines: list[RenewalLine] = []
+        self._brake: BrakePulled | None = None
+        self._gave_up: str | None = None
+
+    def expect(self, due: int) -> None:
+        """Say that the sweep will work on so many subscriptions, besides those expected already."""
+        self.due += due
+
+    def add(self, line: RenewalLine, *, was_due: bool = True) -> None:
+        """Take in one line. `was_due` tells whether it is one of those that were expected."""
+        self._lines.append(line)
+        self.done += was_due
+        if len(self._lines) >= LINES_BEFORE_FOLDING:
+            self._fold()
+        self._tell_watcher()
+
+    def add_summary(self, batch: RenewalSummary) -> None:
+        """Take in what a batch did that ran elsewhere."""
+        self._folded = RenewalSummary.together([self._folded, batch], self._shop.as_of)
+        self.done += batch.total
+        self._tell_watcher()
+
+    def brake_pulled(self, pulled: BrakePulled) -> None:
+        """Note that the sweep stops creating, and tell automations at once."""
+        if self._brake is not None:
+            return
+        self._brake = pulled
+        emit_event(
+            event="perennial.sweep.stopped",
+            resource={
+                "prefect.resource.id": f"perennial.shop.{self._shop.organization}",
+                "prefect.resource.name": self._shop.organization,
+                "perennial.failure-class": pulled.cls.value if pulled.cls else "",
+            },
+            payload={"sentence": pulled.sentence, "flow_run_id": self._shop.run.flow_run_id},
+        )
+
+    def give_up(self, error: Exception) -> None:
+        """Note that the sweep cannot go on, and why."""
+        self._gave_up = str(error)
+
+    def summary(self) -> RenewalSummary:
+        """Everything so far."""
+        self._fold()
+        requests = Counter(self._folded.requests)
+        for (method, _), count in self._shop.client.requests_made.items():
+            requests[method] += count
+        return self._folded.model_copy(
+            update={
+                "seconds": round(time.monotonic() - self._began_at, 1),
+                "requests": dict(requests),
+                "brake": self._brake.sentence if self._brake else self._folded.brake,
+                "gave_up": self._gave_up or self._folded.gave_up,
+                "left": max(0, self.due - self.done),
+            }
+        )
+
+    async def show(self, *, at_once: bool = False) -> None:
+        """Update the progress artifact, unless that was done a moment ago."""
+        if at_once or time.monotonic() - self._shown_at >= PROGRESS_EVERY:
+            self._shown_at = time.monotonic()
+            share = 100.0 if self.due == 0 else 100.0 * min(self.done, self.due) / self.due
+            said = f"{self.done} of {self.due} renewals"
+            try:
+                await aupdate_progress_artifact(self._progress_artifact, progress=share, description=said)
+            except Exception as error:  # noqa: BLE001 - a progress bar is not worth a renewal
+                get_run_logger().warning("the progress could not be shown: %s", type(error).__name__)
+
+    def _tell_watcher(self) -> None:
+        watcher = _watcher.get()
+        if watcher is not None:
+            watcher(self)
+
+    def _fold(self) -> None:
+        new = RenewalSummary.of(self._lines, self._shop.as_of)
+        self._folded = RenewalSummary.together([self._folded, new], self._shop.as_of)
+        self._lines = []
+
+
+@asynccontextmanager
+async def open_report(shop: Shop) -> AsyncIterator[Report]:
+    """A report with its progress artifact in the UI."""
+    artifact_id = await acreate_progress_artifact(progress=0.0, description="looking for due subscriptions")
+    report = Report(shop, artifact_id)
+    try:
+        yield report
+    finally:
+        await report.show(at_once=True)
+
+
+@task(task_run_name="publish summary", cache_policy=NO_CACHE)
+async def publish_summary(shop: Shop, report: Report) -> State[RenewalSummary]:
+    """Publish the table of the sweep, worst first, and an event with the counts."""
+    summary = report.summary()
+    requests = ", ".join(f"{count} {method}" for method, count in sorted(summary.requests.items()))
+    description = f"**{summary.sentence}**\n\n{summary.seconds:.0f} s, requests: {requests}"
+    await acreate_table_artifact(summary.table_rows, key="renewals", description=description)
+    emit_event(
+        event="perennial.sweep.finished",
+        resource={
+            "prefect.resource.id": f"perennial.shop.{shop.organization}",
+            "prefect.resource.name": shop.organization,
+            "perennial.needs-attention": str(summary.needs_attention).lower(),
+        },
+        payload=summary.model_dump(mode="json", exclude={"rows"}),
+    )
+    return green("Published", summary.sentence, summary)
+
+
+def final_state(summary: RenewalSummary) -> State[Any]:
+    """Green when every renewal is done or takes care of itself; red when a person must act, with the sentence why."""
+    facts = summary.model_dump(mode="json", exclude={"rows"})
+    if summary.gave_up:
+        return red("Failed", summary.sentence, facts)
+    if summary.needs_attention:
+        return red("NeedsAttention", summary.sentence, facts)
+    return green("Completed", summary.sentence, facts)

@@ -1,0 +1,88 @@
+"""Finding out who is due."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+
+from blocks.commerce_layer.resources import OrderSubscription
+from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
+from flows.rules.summaries import RenewalLine
+from flows.tasks.looks import paid_meanwhile
+from flows.tasks.reports import Report
+from flows.tasks.shop import Shop
+from flows.tasks.states import green
+
+NAMED_AT_ONCE = 25
+"""Subscriptions that are read by one list call: Commerce Layer's largest page."""
+
+
+class NoSuchSubscription(LookupError):  # noqa: N818 - says what is the matter
+    """The field `subscriptions` names one that does not exist, or nobody at all. Nobody was renewed."""
+
+
+@task(task_run_name="find due subscriptions", cache_policy=NO_CACHE)
+async def find_due_subscriptions(shop: Shop, report: Report, only: Sequence[str] | None = None) -> State[list[str]]:
+    """
+    The ids of all subscriptions that are due, or of those named in `only` that are, before anything changes the list.
+
+    Read by id cursor: what is renewed meanwhile cannot push anybody off a page. Only ids are kept, so
+    100,000 of them weigh a few megabytes; each is read again right before it is renewed.
+
+    Raises:
+        NoSuchSubscription: `only` names somebody who is not there; nobody is renewed then.
+    """
+    due: list[str] = []
+    pages = shop.client.iter_due_subscriptions(shop.as_of) if only is None else _named(shop, only)
+    async for page in pages:
+        paid = await paid_meanwhile(shop, page)
+        for subscription in page:
+            planned = _plan(shop, subscription, paid)
+            if isinstance(planned, Exception):
+                report.add(RenewalLine.surprised(subscription.id, None, planned), was_due=False)
+            elif isinstance(planned, Renewal) or planned.settlement is not None:
+                due.append(subscription.id)
+            # Who is merely inactive is never touched, and not worth a line: a merchant may have thousands.
+            elif only is not None or planned.reason is not SkipReason.NOT_ADOPTED:
+                report.add(RenewalLine.of(planned), was_due=False)
+    report.expect(len(due))
+    who = "1 subscription is" if len(due) == 1 else f"{len(due)} subscriptions are"
+    return green("Found", f"{who} due at {shop.as_of:%Y-%m-%d %H:%M} UTC", due)
+
+
+def _plan(shop: Shop, subscription: OrderSubscription, paid: frozenset[str]) -> Renewal | Skipped | Exception:
+    try:
+        return plan(subscription, shop.terms, shop.as_of, shop.instance, paid=subscription.id in paid)
+    except Exception as error:  # noqa: BLE001 - whatever is odd about one of them is no reason to renew nobody
+        get_run_logger().exception("subscription %s cannot be planned", subscription.id)
+        return error
+
+
+async def _named(shop: Shop, only: Sequence[str]) -> AsyncIterator[list[OrderSubscription]]:
+    """The named subscriptions, in pages; all of them were found before the first one is handed on."""
+    wanted = list(dict.fromkeys(name.strip() for name in only))
+    if not wanted:
+        raise NoSuchSubscription(
+            "subscriptions is an empty list, which names nobody. Leave it out to renew everyone who is due."
+        )
+    pages = []
+    for start in range(0, len(wanted), NAMED_AT_ONCE):
+        asked = wanted[start : start + NAMED_AT_ONCE]
+        there = await shop.client.get_subscriptions(asked)
+        if missing := [name for name in asked if name not in there]:
+            raise NoSuchSubscription(_sentence(missing, shop.organization))
+        pages.append(list(there.values()))
+    for page in pages:
+        yield page
+
+
+def _sentence(missing: Sequence[str], organization: str) -> str:
+    names = ", ".join(map(repr, missing))
+    return (
+        f"subscriptions names {names}: there is no such subscription in organization {organization}. An id is the "
+        "ten letters in the subscription's address in the dashboard, not its number. Nobody was renewed."
+    )
