@@ -1,0 +1,57 @@
+"""Who renews which subscription: adopt native ones, release held ones, give adopted ones back."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.rules.adoption import Handover, Wish
+from flows.tasks.adopting import find_subscriptions, hand_over
+from flows.tasks.shop import open_shop
+from flows.tasks.states import green, red, run
+
+
+@flow(name="adopt-subscriptions", flow_run_name="{handover}, dry run: {dry_run}")
+async def adopt_subscriptions(
+    subscriptions: list[str] | None = None,
+    all_active: bool = False,
+    all_inactive: bool = False,
+    handover: Literal["adopt", "release", "give_back"] = "adopt",
+    dry_run: bool = True,
+    take_over: bool = False,
+    credentials: str = "commerce-layer",
+    policy: str = "default",
+) -> State[Any]:
+    """
+    Put subscriptions into Perennial's hands, or back into those of Commerce Layer's own engine.
+
+    Shows what it would do, unless dry_run is switched off. Safe to run twice, or again after a run that died:
+    what is done already is left as it is. A subscription is never in two hands, and the date of its next
+    renewal stays.
+
+    Args:
+        subscriptions: Ids of subscriptions: the ten letters in their address in the dashboard.
+        all_active: All subscriptions that Commerce Layer renews now.
+        all_inactive: All inactive ones. Those that are overdue, perhaps paused by the customer, are left out.
+        handover: adopt them, release those that are held for a person, or give them back.
+        dry_run: Only show what would be done.
+        take_over: Also those that another installation of Perennial has adopted. Only if that one is switched off.
+        credentials: Name of the Commerce Layer Credentials block of the shop.
+        policy: Name of the Renewal Policy block.
+
+    Raises:
+        ValueError: neither or both of ids and statuses are given.
+    """
+    statuses = [name for name, wanted in (("active", all_active), ("inactive", all_inactive)) if wanted]
+    if bool(subscriptions) == bool(statuses):
+        raise ValueError("Say whom it concerns: either subscriptions by id, or all_active and all_inactive.")
+    wish = Wish(Handover(handover), named=not statuses, take_over=take_over)
+    async with open_shop(credentials, policy, as_of=None) as shop:
+        found = await run(find_subscriptions, shop, wish, subscriptions or [], statuses)
+        handed = await run(hand_over, shop, wish, found, dry_run=dry_run)
+    facts = {"sentence": handed.sentence, "rows": handed.rows, "dry_run": dry_run}
+    if handed.needs_person and not dry_run:
+        return red("NeedsAttention", handed.sentence, facts)
+    return green("DryRun" if dry_run else "Completed", handed.sentence, facts)

@@ -1,0 +1,146 @@
+"""`make demo`: a hundred renewals on the built-in sandbox, the same sweep again, and the retries of the next days."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from flows.services import drain
+from flows.stage import TROUBLED, Stage, furnish, stage
+
+if TYPE_CHECKING:
+    from flows.tasks.reports import Report
+
+QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL", "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore"}
+"""The demo's own lines tell the story; the logs are in the UI, where a red renewal is no error of the program."""
+
+SUBSCRIPTIONS = 100
+A_DAY = 86_400 + 600
+"""Seconds from one sweep of the demo to the next: a little more than a day, so that yesterday's retries are due."""
+
+RETRY_DAYS = 4
+"""Days that the demo lets pass, so that retries come due."""
+
+console = Console(highlight=False)
+
+
+def demo(subscriptions: int = SUBSCRIPTIONS) -> int:
+    """Tell the whole story. Returns the exit code: 0 when nothing failed but what was seeded to fail."""
+    began_at = time.monotonic()
+    os.environ.update(QUIET)
+    console.print("[bold]Perennial[/] renews subscriptions on Commerce Layer, each exactly once.")
+    console.print("[dim]starting a sandbox and a private Prefect server (10 to 20 s) ...[/]")
+    with tempfile.TemporaryDirectory(prefix="perennial-demo-") as folder, stage(Path(folder), subscriptions) as on:
+        failing = len(TROUBLED) if subscriptions > len(TROUBLED) else 0
+        console.print(
+            f"sandbox  {on.sandbox.url}  {subscriptions} subscriptions are due, {failing} of them are set to fail"
+        )
+        console.print(f"prefect  {on.server.url}")
+        exit_code = asyncio.run(_tell(on, failing))
+    console.print(f"\n[dim]{time.monotonic() - began_at:.0f} s in all; nothing is left running.[/]")
+    console.print("Next: [bold]make up[/] keeps it running, so that you can look around in the Prefect UI.")
+    return exit_code
+
+
+async def _tell(on: Stage, failing: int) -> int:
+    await furnish(on)
+    console.print("\n[bold]1. The sweep[/]")
+    first = await _sweep(on, show_failures=True)
+    console.print("\n[bold]2. The same sweep again[/]: whoever is renewed is not renewed twice")
+    await _sweep(on)
+    console.print(f"\n[bold]3. The next {RETRY_DAYS} days[/] on the sandbox's clock: failed renewals are tried again")
+    for _ in range(RETRY_DAYS):
+        on.sandbox.advance(A_DAY)
+        await _sweep(on)
+    await drain()
+    return _verdict(on, first, failing)
+
+
+async def _sweep(on: Stage, *, show_failures: bool = False) -> dict[str, Any]:
+    from flows.renew import renew_subscriptions
+    from flows.tasks.reports import watched_by
+
+    on.sandbox.reset_counters()
+    with _bar() as bar:
+        task = bar.add_task(f"{on.sandbox.clock():%a %d %b %H:%M}", total=None)
+
+        def draw(report: Report) -> None:
+            bar.update(task, completed=report.done, total=report.due)
+
+        with watched_by(draw):
+            state = await renew_subscriptions(return_state=True)
+        bar.update(task, visible=False)
+    facts: Any = await state.aresult(raise_on_failure=False)
+    if not isinstance(facts, dict):
+        raise TypeError(f"the sweep ended as {state.name}: {state.message}")
+    _print_summary(on, facts, state.name or "", state.message or "")
+    if show_failures:
+        await _print_failures()
+    return facts
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("   {task.description}"),
+        BarColumn(bar_width=40),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _print_summary(on: Stage, facts: dict[str, Any], name: str, sentence: str) -> None:
+    colour = "red" if name == "NeedsAttention" else "green"
+    console.print(f"   {on.sandbox.clock():%a %d %b}  [{colour}]{name}[/]  {sentence}")
+    counters = on.sandbox.counters()
+    requests = facts["requests"]
+    made = ", ".join(f"{requests[method]} {method}" for method in ("POST", "PATCH", "GET") if requests.get(method))
+    refused = counters["throttled"]
+    console.print(f"   [dim]{facts['seconds']:.1f} s, {made} requests, {refused} refused by the rate limit[/]")
+
+
+async def _print_failures() -> None:
+    from prefect.artifacts import Artifact
+
+    artifact = await Artifact.aget("renewals")
+    assert artifact is not None, "the sweep published it"
+    table = Table(box=None, padding=(0, 2, 0, 3))
+    table.add_column("renewal", no_wrap=True)
+    table.add_column("outcome")
+    table.add_column("why", overflow="fold")
+    for row in json.loads(str(artifact.data)):
+        if row["outcome"] not in {"renewed", ""}:
+            table.add_row(row["renewal"], row["outcome"], row["why"])
+    console.print(table)
+
+
+def _verdict(on: Stage, first: dict[str, Any], failing: int) -> int:
+    copies, references = _copies_in(on.sandbox.database)
+    unexpected = sum(first["outcomes"].values()) - first["outcomes"].get("renewed", 0) - failing
+    console.print("\n[bold]What the shop's own records say[/]")
+    console.print(f"   {copies} order copies, {references} references: {copies - references} duplicates")
+    if unexpected or copies != references:
+        console.print(f"   [red]{unexpected} renewals failed that were not set to fail[/]")
+        return 1
+    console.print("   nothing failed but what was set to fail")
+    return 0
+
+
+def _copies_in(database: Path) -> tuple[int, int]:
+    """Order copies, and different references among them, read from the sandbox's own database."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        query = "SELECT count(*), count(DISTINCT reference) FROM order_copies"
+        copies, references = connection.execute(query).fetchone()
+    return int(copies), int(references)

@@ -1,0 +1,143 @@
+"""`python -m flows explain`: why a subscription is due or not, when it will be, and how its last renewal went."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from blocks.commerce_layer.errors import CommerceLayerError
+from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
+from flows.rules.explanations import Explanation, explain
+from flows.rules.state import RenewalState
+from flows.rules.zones import in_words, wall_of
+from flows.tasks.fuse import NotSetUp, SetUpElsewhere
+from flows.tasks.shop import Shop, Unreachable, open_shop
+
+COLUMNS = 3
+"""Columns in which the next dates are shown."""
+
+
+class NoSuchSubscription(LookupError):  # noqa: N818 - says what is the matter
+    """The shop has no subscription with this id."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found out about one subscription."""
+
+    subscription: OrderSubscription
+    explanation: Explanation
+    order_copy: OrderCopy | None
+    target_order: Order | None
+
+
+def explain_subscription(given: argparse.Namespace) -> int:
+    """Print it. Returns the exit code: 2 when it could not be found out."""
+    try:
+        findings = asyncio.run(_look_up(given))
+    except (CommerceLayerError, NotSetUp, SetUpElsewhere, Unreachable, NoSuchSubscription) as error:
+        print(error, file=sys.stderr)
+        return 2
+    _show(Console(), findings)
+    return 0
+
+
+async def _look_up(given: argparse.Namespace) -> Findings:
+    async with open_shop(given.credentials, given.policy, as_of=None) as shop:
+        subscription = (await shop.client.get_subscriptions([given.subscription])).get(given.subscription)
+        if subscription is None:
+            claims = await shop.client.claims()
+            raise NoSuchSubscription(
+                f"There is no subscription {given.subscription!r} in organization {claims.organization_slug} "
+                f"({claims.mode} mode). The id is the ten letters in its address in the dashboard, not its number."
+            )
+        explanation = explain(subscription, shop.terms, given.on or shop.as_of, shop.instance)
+        return Findings(subscription, explanation, *await _last_renewal(shop, subscription))
+
+
+async def _last_renewal(shop: Shop, subscription: OrderSubscription) -> tuple[OrderCopy | None, Order | None]:
+    state = RenewalState.read(subscription.metadata)
+    if state is None:
+        return None, None
+    copies = await shop.client.get_order_copies([state.order_copy_id]) if state.order_copy_id else {}
+    orders = await shop.client.get_orders([state.target_order_id]) if state.target_order_id else {}
+    return next(iter(copies.values()), None), next(iter(orders.values()), None)
+
+
+def _show(console: Console, findings: Findings) -> None:
+    one, explanation = findings.subscription, findings.explanation
+    zone = ZoneInfo(explanation.terms.time_zone)
+    about = [one.id, f"#{one.number}" if one.number else "", one.frequency, one.raw_status or one.status.value]
+    console.print(f"[bold]{escape('  '.join(filter(None, about)))}[/]  {escape(one.customer_email or '')}")
+    console.print(f"as of {_dated(explanation.as_of, zone)}")
+    colour = "green" if explanation.is_due else "yellow"
+    console.print(f"[{colour}]{escape(explanation.sentence)}[/]")
+    for warning in explanation.warnings:
+        console.print(f"[red]![/] {escape(warning)}")
+    _show_last_renewal(console, findings, zone)
+    _show_dates(console, explanation, zone)
+    if RenewalState.read(one.metadata) is not None:
+        _show_retries(console, explanation, zone)
+
+
+def _show_last_renewal(console: Console, findings: Findings, zone: ZoneInfo) -> None:
+    state = RenewalState.read(findings.subscription.metadata)
+    if state is None or state.period is None:
+        return
+    table = _grid()
+    attempts = f", {state.attempt} attempts" if state.attempt > 1 else ""
+    table.add_row("period", f"{_dated(state.period, zone)}: {state.outcome or 'begun'}{attempts}")
+    copy, order = findings.order_copy, findings.target_order
+    if state.order_copy_id:
+        table.add_row("order copy", f"{state.order_copy_id}  {copy.raw_status or copy.status if copy else 'not found'}")
+    if state.target_order_id:
+        said = f"#{order.number}  {order.raw_status}, {order.payment_status.value}" if order else "not found"
+        table.add_row("order", f"{state.target_order_id}  {said}")
+    if state.error:
+        table.add_row(f"error ({state.error_class or 'unclassed'})", escape(state.error))
+    if state.next_attempt_at:
+        table.add_row("next attempt", _dated(state.next_attempt_at, zone))
+    if state.flow_run_id:
+        table.add_row("flow run", state.flow_run_id)
+    console.print("\n[bold]last renewal[/]")
+    console.print(table)
+
+
+def _show_dates(console: Console, explanation: Explanation, zone: ZoneInfo) -> None:
+    dates = [f"{wall_of(date, zone):%a %d %b %Y %H:%M}" for date in explanation.next_dates]
+    if not dates:
+        return
+    height = -(-len(dates) // COLUMNS)
+    table = _grid(COLUMNS)
+    for line in range(height):
+        table.add_row(*dates[line::height])
+    console.print(f"\n[bold]next {len(dates)} dates[/] ({zone.key})")
+    console.print(table)
+
+
+def _show_retries(console: Console, explanation: Explanation, zone: ZoneInfo) -> None:
+    table = _grid()
+    for cls, moments in explanation.retry_calendar.items():
+        again = ", ".join(f"{wall_of(moment, zone):%d %b %H:%M}" for moment in moments[1:]) or "no retry"
+        table.add_row(cls.value, f"{again}; then {explanation.terms.final_action_for(cls).value.replace('_', ' ')}")
+    console.print("\n[bold]if an attempt now failed, and went on failing[/]")
+    console.print(table)
+
+
+def _grid(columns: int = 2) -> Table:
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for _ in range(columns):
+        table.add_column()
+    return table
+
+
+def _dated(instant: datetime, zone: ZoneInfo) -> str:
+    return f"{in_words(instant, zone)} {wall_of(instant, zone).year}"
