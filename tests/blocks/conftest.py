@@ -1,0 +1,30 @@
+"""A shop that can be odd, a clock wound by hand, and a client between them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from odd_shop import HandClock, Shop, client_of
+
+from blocks.commerce_layer.client import CommerceLayer
+from blocks.commerce_layer.clock import use_clock
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    running = Shop()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def clock() -> Iterator[HandClock]:
+    with use_clock(HandClock()) as wound:
+        yield wound
+
+
+@pytest.fixture
+async def client(shop: Shop, clock: HandClock) -> AsyncIterator[CommerceLayer]:
+    async with client_of(shop) as commerce_layer:
+        yield commerce_layer

@@ -1,0 +1,427 @@
+"""The client between what we ask for and what may come back."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from datetime import UTC, datetime
+
+import pytest
+from odd_shop import (
+    answer,
+    client_of,
+    copy_document,
+    hang_up,
+    page,
+    refusal,
+    reset,
+    resource,
+    silence,
+    slow_body,
+    throttled,
+    truncated,
+)
+
+from blocks.commerce_layer.errors import (
+    Fenced,
+    NotConnected,
+    NotFound,
+    ReadFailed,
+    Refused,
+    Throttled,
+    Unauthorized,
+    WriteFateUnknown,
+)
+from blocks.commerce_layer.resources import OrderCopyDraft, SubscriptionStatus
+
+AS_OF = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
+REFERENCE = "subSubSubS@2026-03-01T06:00Z"
+DRAFT = OrderCopyDraft(source_order_id="srcSrcSrcS", reference=REFERENCE, metadata={"perennial": {"attempt": 1}})
+COPIES = ("POST", "/api/order_copies")
+PLACE = ("PATCH", "/api/orders/ordrOrdrOr")
+SUBSCRIPTION = ("PATCH", "/api/order_subscriptions/subSubSubS")
+ORDER_ANSWER = answer(200, {"data": resource("orders", "ordrOrdrOr", status="placed", number=12)})
+SUBSCRIPTION_ANSWER = answer(
+    200, {"data": resource("order_subscriptions", "subSubSubS", status="inactive", frequency="monthly")}
+)
+AMBIGUOUS = [
+    pytest.param(reset, id="reset"),
+    pytest.param(hang_up, id="hang up"),
+    pytest.param(silence, id="silence"),
+    pytest.param(truncated, id="truncated body"),
+    pytest.param(slow_body, id="a body that never ends"),
+    pytest.param(answer(500, {"errors": [{"code": "INTERNAL_SERVER_ERROR"}]}), id="500"),
+    pytest.param(answer(502, b"<html>Bad gateway</html>"), id="502 in HTML"),
+    pytest.param(answer(408, b""), id="408"),
+    pytest.param(answer(302, b"", Location="/elsewhere"), id="redirect"),
+    pytest.param(answer(201, b"<html>Welcome to the hotel</html>"), id="a captive portal"),
+    pytest.param(answer(201, {"data": None}), id="201 without data"),
+    pytest.param(answer(201, {"data": {"type": "order_copies", "attributes": {}}}), id="201 without id"),
+    pytest.param(answer(200, {"data": resource("orders", "x", created_at="soon")}), id="unreadable attribute"),
+]
+
+
+def no_fence() -> None:
+    """Always lets through."""
+
+
+async def test_a_copy_is_created_as_the_api_wants_it(shop, client):
+    shop.on(*COPIES, answer(201, copy_document("copyCopyCo", reference=REFERENCE)))
+
+    copy = await client.create_order_copy(DRAFT, fence=no_fence)
+
+    (sent,) = shop.requests(*COPIES)
+    assert (copy.id, copy.source_order_id, copy.reference) == ("copyCopyCo", "srcSrcSrcS", REFERENCE)
+    assert "application/vnd.api+json" == sent.headers["content-type"] == sent.headers["accept"]
+    assert sent.body == {
+        "data": {
+            "type": "order_copies",
+            "attributes": {
+                "reference": REFERENCE,
+                "reference_origin": "perennial",
+                "metadata": {"perennial": {"attempt": 1}},
+                "place_target_order": True,
+                "reuse_wallet": True,
+                "apply_promotions": False,
+                "ignore_invalid_coupon": False,
+                "skip_errors": False,
+            },
+            "relationships": {"source_order": {"data": {"type": "orders", "id": "srcSrcSrcS"}}},
+        }
+    }
+
+
+async def test_requests_say_who_is_calling(shop, client):
+    await client.claims()
+
+    assert shop.seen[0].headers["user-agent"].startswith("perennial/")
+
+
+@pytest.mark.parametrize("trouble", AMBIGUOUS)
+async def test_a_creation_without_a_usable_answer_is_sent_once_and_its_fate_is_unknown(shop, client, trouble):
+    shop.on(*COPIES, trouble)
+
+    with pytest.raises(WriteFateUnknown) as caught:
+        await client.create_order_copy(DRAFT, fence=no_fence)
+
+    assert caught.value.reference == REFERENCE
+    assert 1 == len(shop.requests(*COPIES)) == client.requests_made["POST", "order_copies"]
+
+
+@pytest.mark.parametrize("trouble", AMBIGUOUS)
+async def test_a_placement_without_a_usable_answer_is_sent_once(shop, client, trouble):
+    shop.on(*PLACE, trouble)
+
+    with pytest.raises(WriteFateUnknown):
+        await client.place_order("ordrOrdrOr", fence=no_fence)
+
+    assert len(shop.requests(*PLACE)) == 1
+
+
+@pytest.mark.parametrize("trouble", AMBIGUOUS)
+async def test_bookkeeping_is_repeated(shop, client, trouble):
+    shop.on(*SUBSCRIPTION, trouble, SUBSCRIPTION_ANSWER)
+
+    await client.update_subscription("subSubSubS", metadata={"a": 1})
+
+    assert len(shop.requests(*SUBSCRIPTION)) == 2
+
+
+@pytest.mark.parametrize("trouble", AMBIGUOUS)
+async def test_a_read_is_repeated(shop, client, trouble):
+    shop.on("GET", "/api/orders/ordrOrdrOr", trouble, ORDER_ANSWER)
+
+    assert (await client.get_order("ordrOrdrOr")).number == "12"
+
+
+async def test_a_read_is_tried_four_times_with_growing_pauses(shop, clock, client):
+    shop.on("GET", "/api/orders/ordrOrdrOr", answer(503, b""))
+
+    with pytest.raises(ReadFailed, match="in 4 tries: answered 503"):
+        await client.get_order("ordrOrdrOr")
+
+    assert len(shop.requests("GET", "/api/orders/ordrOrdrOr")) == 4
+    assert [0.5 <= clock.slept[0] <= 0.75, 1 <= clock.slept[1] <= 1.5, 2 <= clock.slept[2] <= 3] == [True] * 3
+
+
+async def test_bookkeeping_that_never_gets_an_answer_is_of_unknown_fate(shop, client):
+    shop.on(*SUBSCRIPTION, answer(503, b""))
+
+    with pytest.raises(WriteFateUnknown):
+        await client.update_subscription("subSubSubS", metadata={})
+
+    assert len(shop.requests(*SUBSCRIPTION)) == 4
+
+
+async def test_a_shop_that_cannot_be_reached_was_sent_nothing(shop, client):
+    await client.claims()
+    shop.stop()
+
+    with pytest.raises(NotConnected):
+        await client.create_order_copy(DRAFT, fence=no_fence)
+    with pytest.raises(ReadFailed):
+        await client.get_order("ordrOrdrOr")
+    with pytest.raises(NotConnected):
+        await client.update_subscription("subSubSubS", metadata={})
+
+
+@pytest.mark.parametrize(("status", "kind"), [(422, Refused), (404, NotFound), (401, Unauthorized), (423, Refused)])
+async def test_a_refusal_is_not_repeated(shop, client, status, kind):
+    shop.on(*COPIES, refusal(status, "SOME_CODE", "is not so", "/data/attributes/x"))
+
+    with pytest.raises(kind) as caught:
+        await client.create_order_copy(DRAFT, fence=no_fence)
+
+    assert (
+        caught.value.code,
+        caught.value.detail,
+        caught.value.pointer,
+    ) == ("SOME_CODE", "is not so", "/data/attributes/x")
+    assert len(shop.requests(*COPIES)) == 1
+
+
+async def test_a_throttled_creation_waits_for_the_window_whatever_retry_after_says(shop, clock, client):
+    shop.on(*COPIES, throttled(), answer(201, copy_document()))
+    asked = []
+
+    await client.create_order_copy(DRAFT, fence=lambda: asked.append(clock.monotonic()))
+
+    assert 60 <= asked[1] - asked[0] < 62
+    assert len(shop.requests(*COPIES)) == 2
+
+
+async def test_a_burst_limit_waits_for_the_short_window(shop, clock, client):
+    shop.on(*COPIES, throttled(remaining=40), answer(201, copy_document()))
+    started = clock.monotonic()
+
+    await client.create_order_copy(DRAFT, fence=no_fence)
+
+    assert 10 <= clock.monotonic() - started < 12
+
+
+async def test_a_request_that_stays_throttled_is_reported(shop, clock, client):
+    shop.on("GET", "/api/orders/ordrOrdrOr", throttled())
+
+    with pytest.raises(Throttled):
+        await client.get_order("ordrOrdrOr")
+
+    assert len(shop.requests("GET", "/api/orders/ordrOrdrOr")) == 5
+
+
+async def test_the_fence_is_asked_after_all_waiting_and_stops_the_request(shop, clock, client):
+    shop.on(*COPIES, throttled(), answer(201, copy_document()))
+    started = clock.monotonic()
+
+    def fence() -> None:
+        if clock.monotonic() - started > 30:
+            raise Fenced("the lease is too old")
+
+    with pytest.raises(Fenced, match="too old"):
+        await client.create_order_copy(DRAFT, fence=fence)
+
+    assert len(shop.requests(*COPIES)) == 1
+
+
+async def test_the_fence_is_asked_after_the_token_was_fetched(shop, client):
+    seen_by_the_fence = []
+
+    def fence() -> None:
+        seen_by_the_fence.extend(seen.path for seen in shop.seen)
+        raise Fenced("no")
+
+    with pytest.raises(Fenced):
+        await client.place_order("ordrOrdrOr", fence=fence)
+
+    assert ["/oauth/token"] == seen_by_the_fence == [seen.path for seen in shop.seen]
+
+
+async def test_due_subscriptions_are_walked_by_id(shop, client):
+    subscriptions = [
+        resource(
+            "order_subscriptions",
+            f"sub{number:03}",
+            status="inactive",
+            frequency="monthly",
+            links={"source_order": {"type": "orders", "id": f"src{number:03}"}},
+        )
+        for number in range(30)
+    ]
+    shop.on(
+        "GET",
+        "/api/order_subscriptions",
+        answer(200, page(*subscriptions[:25], count=30)),
+        answer(200, page(*subscriptions[25:])),
+    )
+
+    pages = [found async for found in client.iter_due_subscriptions(AS_OF)]
+
+    first, second = (seen.query for seen in shop.requests("GET", "/api/order_subscriptions"))
+    assert [len(found) for found in pages] == [25, 5]
+    assert pages[1][-1].source_order_id == "src029"
+    assert (
+        first["filter[q][status_eq]"],
+        first["filter[q][next_run_at_lteq]"],
+        first["sort"],
+        first["page[size]"],
+        first["include"],
+    ) == ("inactive", "2026-03-01T06:00:00.000Z", "id", "25", "source_order")
+    assert "filter[q][id_gt]" not in first
+    assert second["filter[q][id_gt]"] == "sub024"
+
+
+async def test_nothing_due_is_no_page(shop, client):
+    shop.on("GET", "/api/order_subscriptions", answer(200, page()))
+
+    assert [found async for found in client.iter_due_subscriptions(AS_OF)] == []
+
+
+async def test_sixty_copies_are_read_in_three_requests_and_missing_ones_are_absent(shop, client):
+    shop.on("GET", "/api/order_copies", answer(200, page(copy_document("copy07")["data"])), answer(200, page()))
+
+    found = await client.get_order_copies(f"copy{number:02}" for number in range(60))
+
+    asked = [len(seen.query["filter[q][id_in]"].split(",")) for seen in shop.requests("GET", "/api/order_copies")]
+    assert (asked, list(found)) == ([25, 25, 10], ["copy07"])
+
+
+async def test_copies_are_found_by_reference_also_when_there_are_two(shop, client):
+    twins = [
+        copy_document(name, reference=REFERENCE, reference_origin="perennial")["data"] for name in ("copyA", "copyB")
+    ]
+    shop.on("GET", "/api/order_copies", answer(200, page(*twins)))
+
+    found = await client.find_order_copies([REFERENCE, "other"])
+
+    (request,) = shop.requests("GET", "/api/order_copies")
+    assert {ref: [copy.id for copy in copies] for ref, copies in found.items()} == {
+        REFERENCE: ["copyA", "copyB"],
+        "other": [],
+    }
+    assert (f"{REFERENCE},other", "perennial") == (
+        request.query["filter[q][reference_in]"],
+        request.query["filter[q][reference_origin_eq]"],
+    )
+
+
+async def test_a_reference_with_a_comma_is_looked_up_by_itself(shop, client):
+    shop.on("GET", "/api/order_copies", answer(200, page()))
+
+    await client.find_order_copies(["plain", "with,comma", "with space"])
+
+    queries = [seen.query for seen in shop.requests("GET", "/api/order_copies")]
+    assert [query["filter[q][reference_in]"] for query in queries if "filter[q][reference_in]" in query] == ["plain"]
+    assert {"with,comma", "with space"} == {query.get("filter[q][reference_eq]") for query in queries} - {None}
+
+
+async def test_no_ids_are_no_request(shop, client):
+    assert await client.get_orders([]) == {}
+    assert shop.seen == []
+
+
+async def test_subscriptions_and_copies_of_source_orders_are_listed(shop, client):
+    shop.on("GET", "/api/order_subscriptions", answer(200, page()))
+    shop.on("GET", "/api/order_copies", answer(200, page()))
+
+    await client.find_subscriptions_by_source_orders(
+        ["a", "b"], [SubscriptionStatus.ACTIVE, SubscriptionStatus.RUNNING]
+    )
+    await client.list_order_copies_of(["a", "b"], AS_OF)
+
+    subscriptions, copies = (seen.query for seen in shop.seen[1:])
+    assert (
+        subscriptions["filter[q][source_order_id_in]"],
+        subscriptions["filter[q][status_in]"],
+    ) == ("a,b", "active,running")
+    assert (
+        copies["filter[q][source_order_id_in]"],
+        copies["filter[q][created_at_gteq]"],
+    ) == ("a,b", "2026-03-01T06:00:00.000Z")
+    assert "filter[q][reference_origin_eq]" not in copies
+
+
+async def test_the_target_order_comes_with_its_copy(shop, client):
+    links = {"target_order": {"type": "orders", "id": "t"}, "source_order": {"type": "orders", "id": "s"}}
+    listed = page(
+        resource("order_copies", "a", status="failed", links=links),
+        included=[resource("orders", "t", status="pending", payment_status="unpaid"), resource("orders", "s")],
+    )
+    shop.on("GET", "/api/order_copies", answer(200, listed))
+
+    copy = (await client.get_order_copies(["a"]))["a"]
+
+    assert (copy.target_order_id, copy.source_order_id, copy.mode) == ("t", "s", "test")
+    assert copy.target_order is not None
+    assert not copy.target_order.is_placed
+
+
+async def test_updates_send_what_was_given_and_nothing_else(shop, client):
+    shop.on(*SUBSCRIPTION, SUBSCRIPTION_ANSWER)
+    shop.on(*PLACE, ORDER_ANSWER)
+
+    await client.update_subscription("subSubSubS", next_run_at=AS_OF)
+    await client.cancel_subscription("subSubSubS")
+    await client.update_order("ordrOrdrOr", metadata={})
+    await client.place_order("ordrOrdrOr", fence=no_fence)
+
+    bodies = [seen.body["data"] for seen in shop.seen if seen.method == "PATCH"]
+    assert [body["attributes"] for body in bodies] == [
+        {"next_run_at": "2026-03-01T06:00:00.000Z"},
+        {"_cancel": True},
+        {"metadata": {}},
+        {"_place": True},
+    ]
+    assert [body["id"] for body in bodies] == ["subSubSubS", "subSubSubS", "ordrOrdrOr", "ordrOrdrOr"]
+
+
+async def test_an_id_cannot_leave_its_path(shop, client):
+    with pytest.raises(NotFound):
+        await client.get_order("../order_copies?x=1")
+
+    assert shop.seen[-1].path == "/api/orders/..%2Forder_copies%3Fx%3D1"
+
+
+async def test_requests_are_counted_by_method_and_resource(shop, client):
+    shop.on("GET", "/api/orders/ordrOrdrOr", answer(503, b""), ORDER_ANSWER)
+
+    await client.get_order("ordrOrdrOr")
+
+    assert client.requests_made == {("POST", "oauth/token"): 1, ("GET", "orders"): 2}
+
+
+async def test_connections_are_reused_and_bounded(shop, clock):
+    shop.on("GET", "/api/orders/ordrOrdrOr", ORDER_ANSWER)
+
+    async with client_of(shop, connections=3) as client:
+        await asyncio.gather(*(client.get_order("ordrOrdrOr") for _ in range(20)))
+
+    assert len(shop.requests("GET", "/api/orders/ordrOrdrOr")) == 20
+    assert shop.connections <= 4
+
+
+@pytest.mark.parametrize("trouble", [reset, silence, answer(500, b"")])
+async def test_an_error_carries_no_request_along(shop, client, trouble):
+    shop.on(*COPIES, trouble)
+
+    with pytest.raises(WriteFateUnknown) as caught:
+        await client.create_order_copy(DRAFT, fence=no_fence)
+
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    report = "".join(traceback.format_exception(caught.value))
+    assert "Bearer" not in report
+    assert "srcSrcSrcS" not in report
+
+
+async def test_the_shop_s_own_time_is_known_from_its_answers(shop, client):
+    assert client.shop_time is None
+    shop.on(
+        "GET",
+        "/api/orders/ordrOrdrOr",
+        answer(200, {"data": resource("orders", "a")}, Date="Sun, 01 Mar 2026 06:00:00 GMT"),
+        answer(200, {"data": resource("orders", "a")}),
+        answer(200, {"data": resource("orders", "a")}, Date="yesterday"),
+        answer(200, {"data": resource("orders", "a")}, Date="Sun, 01 Mar 2026 07:00:00 -0000"),
+    )
+
+    for _ in range(4):
+        await client.get_order("ordrOrdrOr")
+        assert client.shop_time == AS_OF

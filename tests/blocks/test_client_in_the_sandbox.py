@@ -1,0 +1,260 @@
+"""The client and the sandbox, which share no code, agree on what Commerce Layer is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from odd_shop import HandClock
+from pydantic import SecretStr
+
+from blocks.commerce_layer.client import CommerceLayer
+from blocks.commerce_layer.clock import use_clock
+from blocks.commerce_layer.errors import NotFound, Refused, WriteFateUnknown
+from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
+from blocks.commerce_layer.rate_limit.stores import LedgerStore, SqliteStore
+from blocks.commerce_layer.resources import OrderCopyDraft, OrderCopyStatus, SubscriptionStatus
+from blocks.commerce_layer.transport import Timeouts
+from blocks.sandbox.running import RunningSandbox
+
+DUE = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
+
+
+def no_fence() -> None:
+    """Always lets through."""
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[RunningSandbox]:
+    with RunningSandbox("--clock", "2026-03-01T07:00:00Z", "--frozen", "--limits", "off") as running:
+        yield running
+
+
+@pytest.fixture
+async def client(sandbox):
+    sandbox.clear_faults()
+    with use_clock(HandClock()):
+        async with client_of(sandbox, RateLimits(unlimited=True)) as commerce_layer:
+            yield commerce_layer
+
+
+def client_of(sandbox: RunningSandbox, limits: RateLimits, store: LedgerStore | None = None) -> CommerceLayer:
+    return CommerceLayer(
+        api_url=sandbox.api_url,
+        auth_url=sandbox.auth_url,
+        organization=sandbox.organization,
+        client_id=sandbox.client_id,
+        client_secret=SecretStr(sandbox.client_secret),
+        mode="test",
+        budget=RateBudget(sandbox.api_url, "test", limits, store),
+        timeouts=Timeouts(read=2, whole=5),
+    )
+
+
+def subscribe(sandbox: RunningSandbox, **fields) -> dict[str, str]:
+    return sandbox.create_subscription(next_run_at=DUE.isoformat(), adopted=True, **fields)
+
+
+def draft_for(subscription: dict[str, str], number: str = "") -> OrderCopyDraft:
+    reference = f"{subscription['id']}@2026-03-01T06:00Z{number}"
+    return OrderCopyDraft(
+        source_order_id=subscription["source_order_id"], reference=reference, metadata={"perennial": {"attempt": 1}}
+    )
+
+
+async def test_a_renewal_goes_from_due_to_placed(sandbox, client):
+    subscription = subscribe(sandbox)
+    due = {one.id: one async for page in client.iter_due_subscriptions(DUE) for one in page}
+    found = due[subscription["id"]]
+    assert (found.status, found.next_run_at, found.source_order_id) == (
+        SubscriptionStatus.INACTIVE,
+        DUE,
+        subscription["source_order_id"],
+    )
+    assert isinstance(found.metadata["perennial"], dict)
+
+    created = await client.create_order_copy(draft_for(subscription), fence=no_fence)
+    assert (created.status, created.is_final) == (OrderCopyStatus.PENDING, False)
+    sandbox.advance(60)
+
+    copy = (await client.get_order_copies([created.id]))[created.id]
+    assert (copy.status, copy.source_order_id) == (OrderCopyStatus.COMPLETED, subscription["source_order_id"])
+    assert copy.target_order is not None
+    assert copy.target_order.is_placed
+    assert copy.metadata == {"perennial": {"attempt": 1}}
+    assert (copy.mode, copy.place_target_order, copy.reuse_wallet) == ("test", True, True)
+
+    order = await client.update_order(
+        copy.target_order.id, reference="r", reference_origin="o", metadata={"a": {"b": 1}}
+    )
+    assert (order.reference, order.reference_origin, order.metadata) == ("r", "o", {"a": {"b": 1}})
+    assert (await client.get_order(order.id)) == (await client.get_orders([order.id]))[order.id]
+
+    moved = await client.update_subscription(
+        found.id, metadata={"perennial": {"v": 1}}, next_run_at=DUE + timedelta(days=31)
+    )
+    assert (moved.next_run_at, moved.metadata, moved.source_order_id) == (
+        DUE + timedelta(days=31),
+        {"perennial": {"v": 1}},
+        found.source_order_id,
+    )
+    assert moved == (await client.get_subscriptions([found.id]))[found.id]
+
+
+async def test_a_copy_whose_answer_was_lost_is_found_by_its_reference(sandbox, client):
+    subscription = subscribe(sandbox)
+    draft = draft_for(subscription)
+    sandbox.fault("reset", when="after", method="POST", path="/api/order_copies", times=1)
+
+    with pytest.raises(WriteFateUnknown) as caught:
+        await client.create_order_copy(draft, fence=no_fence)
+
+    assert caught.value.reference == draft.reference
+    (copy,) = (await client.find_order_copies([draft.reference]))[draft.reference]
+    assert (copy.reference, copy.source_order_id) == (draft.reference, draft.source_order_id)
+
+
+async def test_a_declined_copy_tells_why_and_its_target_order_can_be_placed_later(sandbox, client):
+    subscription = subscribe(sandbox, failure="declined")
+    created = await client.create_order_copy(draft_for(subscription), fence=no_fence)
+    sandbox.advance(60)
+
+    copy = (await client.get_order_copies([created.id]))[created.id]
+    assert copy.status is OrderCopyStatus.FAILED
+    assert copy.errors_log
+    assert copy.target_order_id is not None
+    with pytest.raises(Refused):
+        await client.place_order(copy.target_order_id, fence=no_fence)
+
+    sandbox.customer_pays(copy.target_order_id)
+    assert (await client.place_order(copy.target_order_id, fence=no_fence)).is_placed
+
+
+async def test_sixty_subscriptions_are_walked_once_each(sandbox, client):
+    ids = {subscribe(sandbox)["id"] for _ in range(60)}
+
+    walked = [one.id async for page in client.iter_due_subscriptions(DUE) for one in page]
+
+    assert ids <= set(walked)
+    assert len(walked) == len(set(walked))
+
+
+async def test_nothing_is_due_before_its_time(sandbox, client):
+    subscribe(sandbox)
+
+    assert [page async for page in client.iter_due_subscriptions(DUE - timedelta(milliseconds=1))] == []
+
+
+async def test_other_engines_and_foreign_copies_on_a_source_order_are_seen(sandbox, client):
+    ours = subscribe(sandbox)
+    native = sandbox.create_subscription(
+        status="active", source_order_id=ours["source_order_id"], next_run_at="2026-09-01T00:00:00Z"
+    )
+    foreign = await client.create_order_copy(
+        draft_for(ours).model_copy(update={"reference_origin": "elsewhere"}), fence=no_fence
+    )
+
+    rivals = await client.find_subscriptions_by_source_orders(
+        [ours["source_order_id"]], [SubscriptionStatus.ACTIVE, SubscriptionStatus.RUNNING]
+    )
+    copies = await client.list_order_copies_of([ours["source_order_id"]], DUE)
+
+    assert [native["id"]] == [rival.id for rival in rivals]
+    assert [(foreign.id, "elsewhere")] == [(copy.id, copy.reference_origin) for copy in copies]
+    assert (await client.find_order_copies([draft_for(ours).reference]))[draft_for(ours).reference] == []
+    assert await client.list_order_copies_of([ours["source_order_id"]], DUE + timedelta(days=300)) == []
+
+
+async def test_a_subscription_is_cancelled(sandbox, client):
+    subscription = subscribe(sandbox)
+
+    assert (await client.cancel_subscription(subscription["id"])).status is SubscriptionStatus.CANCELLED
+
+
+async def test_what_does_not_exist_is_absent_or_not_found(client):
+    assert await client.get_subscriptions(["NoNoNoNoNo"]) == {}
+    assert await client.get_order_copies(["NoNoNoNoNo"]) == {}
+    with pytest.raises(NotFound):
+        await client.get_order("NoNoNoNoNo")
+    with pytest.raises((NotFound, Refused)):
+        await client.create_order_copy(OrderCopyDraft(source_order_id="NoNoNoNoNo", reference="r"), fence=no_fence)
+
+
+async def test_a_past_date_is_refused_with_its_pointer(sandbox, client):
+    with pytest.raises(Refused) as caught:
+        await client.update_subscription(subscribe(sandbox)["id"], next_run_at=DUE)
+
+    assert (caught.value.status, caught.value.code, caught.value.pointer) == (
+        422,
+        "VALIDATION_ERROR",
+        "/data/attributes/next_run_at",
+    )
+
+
+async def test_a_token_that_expires_on_the_way_is_renewed(sandbox, client):
+    subscription = subscribe(sandbox)
+    await client.get_order(subscription["source_order_id"])
+
+    sandbox.advance(3 * 3600)
+
+    assert (await client.get_order(subscription["source_order_id"])).is_placed
+    assert client.requests_made["POST", "oauth/token"] == 2
+
+
+@pytest.mark.parametrize("counters", ["shared", "per-method"])
+async def test_pushing_as_hard_as_we_can_meets_no_refusal(counters, tmp_path):
+    scale, windows = 0.05, 3
+    store = SqliteStore(tmp_path / "budget.sqlite3")
+    with RunningSandbox("--limit-scale", str(scale), "--write-counters", counters) as sandbox:
+        async with client_of(sandbox, RateLimits(window_scale=scale), store) as client:
+            subscription = sandbox.create_subscription()
+            until = asyncio.get_running_loop().time() + 60 * scale * windows
+
+            async def create(number: int) -> None:
+                count = 0
+                while asyncio.get_running_loop().time() < until:
+                    count += 1
+                    await client.create_order_copy(draft_for(subscription, f"#{number}.{count}"), fence=no_fence)
+
+            async def update() -> None:
+                while asyncio.get_running_loop().time() < until:
+                    await client.update_subscription(subscription["id"], metadata={"a": 1})
+
+            await asyncio.gather(*(create(number) for number in range(10)), *(update() for _ in range(10)))
+            sent = client.requests_made["PATCH", "order_subscriptions"] + client.requests_made["POST", "order_copies"]
+
+        # How much of the limit is used is tried on a virtual clock in test_rate_limit.py, and measured in tests/bench:
+        # here the machine's load would decide. More than a burst got through, so the windows were really met.
+        assert sandbox.counters()["throttled"] == 0
+        assert sent > 25
+
+
+async def test_a_subscription_changes_hands_and_metadata_in_one_request(sandbox, client):
+    later = (DUE + timedelta(days=9)).isoformat()
+    made = sandbox.create_subscription(status="active", next_run_at=later, metadata={"crm": 7})
+    stopped = await client.hand_over_subscription(made["id"], "deactivate", metadata={"ours": {}}, fence=no_fence)
+    assert (stopped.status, stopped.metadata) == (SubscriptionStatus.INACTIVE, {"ours": {}})
+
+    moved = DUE + timedelta(days=20)
+    started = await client.hand_over_subscription(
+        made["id"], "activate", metadata={}, next_run_at=moved, fence=no_fence
+    )
+    assert (started.status, started.metadata, started.next_run_at) == (SubscriptionStatus.ACTIVE, {}, moved)
+    assert client.requests_made["PATCH", "order_subscriptions"] == 2
+
+
+async def test_a_handover_that_is_refused_leaves_the_metadata_as_they_were(sandbox, client):
+    made = sandbox.create_subscription(status="cancelled", metadata={"crm": 7})
+    with pytest.raises(Refused):
+        await client.hand_over_subscription(made["id"], "activate", metadata={}, fence=no_fence)
+    found = (await client.get_subscriptions([made["id"]]))[made["id"]]
+    assert found.metadata == {"crm": 7}
+
+
+async def test_all_subscriptions_of_a_status_are_walked(sandbox, client):
+    made = {sandbox.create_subscription(status="draft")["id"] for _ in range(27)}
+    pages = [page async for page in client.iter_subscriptions(SubscriptionStatus.DRAFT)]
+    assert made <= {one.id for page in pages for one in page}
+    assert len(pages[0]) == 25

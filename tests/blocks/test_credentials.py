@@ -1,0 +1,90 @@
+"""The credentials block: what staff fill in, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from odd_shop import SECRET, client_of
+from prefect.testing.standard_test_suites import BlockStandardTestSuite
+from pydantic import SecretStr, ValidationError
+
+from blocks.commerce_layer.credentials import CommerceLayerCredentials
+from blocks.commerce_layer.errors import WrongShop
+
+
+class TestBlockStandards(BlockStandardTestSuite):
+    @pytest.fixture
+    def block(self) -> type[CommerceLayerCredentials]:
+        return CommerceLayerCredentials
+
+    async def test_has_a_valid_image(self, block):
+        """Prefect's own version downloads the image."""
+        assert block._logo_url.scheme == "https"
+
+
+def credentials(**changes) -> CommerceLayerCredentials:
+    return CommerceLayerCredentials(
+        **{"organization": "acme", "client_id": "client-id", "client_secret": SecretStr(SECRET), **changes}
+    )
+
+
+async def test_the_block_gives_a_client_of_its_shop(shop, clock):
+    block = credentials(api_url=f"{shop.url}/api", auth_url=f"{shop.url}/oauth/token")
+
+    async with block.get_client() as client:
+        claims = await client.claims()
+
+    assert (claims.organization_slug, claims.mode) == ("acme", "test")
+
+
+async def test_a_live_block_refuses_a_test_token(shop, clock):
+    block = credentials(mode="live", api_url=f"{shop.url}/api", auth_url=f"{shop.url}/oauth/token")
+
+    async with block.get_client() as client:
+        with pytest.raises(WrongShop, match="'test', but 'live'"):
+            await client.get_order("ordrOrdrOr")
+
+
+def test_the_addresses_follow_from_the_organization():
+    wire = credentials().get_client()._wire
+
+    assert (
+        wire._api_url,
+        wire._auth_url,
+    ) == ("https://acme.commercelayer.io/api", "https://auth.commercelayer.io/oauth/token")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8642/api", "http://localhost/api", "http://[::1]:1/api", "https://x.example/api"]
+)
+def test_an_address_on_this_machine_or_over_tls_is_accepted(url):
+    assert url == credentials(api_url=url).api_url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://acme.commercelayer.io/api", "http://127.evil.example/api", "ftp://127.0.0.1/", "acme.commercelayer.io"],
+)
+@pytest.mark.parametrize("field", ["api_url", "auth_url"])
+def test_a_secret_is_not_sent_in_clear(field, url):
+    with pytest.raises(ValidationError, match="https://"):
+        credentials(**{field: url})
+
+
+@pytest.mark.parametrize("slug", ["", "acme.commercelayer.io", "acme/x", "https://acme", "Acme Shop"])
+def test_an_organization_is_a_slug(slug):
+    with pytest.raises(ValidationError):
+        credentials(organization=slug)
+
+
+def test_an_empty_address_means_commerce_layer_itself():
+    assert credentials(api_url="", auth_url="") == credentials()
+
+
+def test_the_secret_shows_nowhere(shop):
+    block = credentials()
+
+    shown = (repr(block), str(block), block.model_dump_json(), json.dumps(block.model_dump(mode="json")))
+    assert [text for text in shown if SECRET in text] == []
+    assert SECRET not in repr(client_of(shop))

@@ -1,0 +1,434 @@
+"""The request budget against a strict server: all of the limit, none of the refusals, and nobody starves."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from odd_shop import HandClock
+
+from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
+from blocks.commerce_layer.rate_limit.budget import Kind
+from blocks.commerce_layer.rate_limit.figures import Windows
+from blocks.commerce_layer.rate_limit.ledger import LEASE_SECONDS, Answer, Ask, Ledger
+from blocks.commerce_layer.rate_limit.stores import MemoryStore, dump, load
+
+METHODS: dict[str, str] = {"create": "POST", "write": "PATCH", "read": "GET", "token": "POST"}
+
+
+@dataclass
+class StrictServer:
+    """Counts arrivals in exact sliding windows, as the documentation has it, and is near or far away."""
+
+    clock: HandClock
+    limit: int = 100
+    seconds: float = 60.0
+    latency: tuple[float, float] = (0.02, 0.4)
+    per_method: bool = False
+    headers: bool = True
+    taken: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def __post_init__(self) -> None:
+        self._arrivals: list[tuple[float, str, str]] = []
+        self._random = random.Random(7)
+
+    def arrive(self, method: str, endpoint: str) -> tuple[int, int]:
+        now = self.clock.monotonic()
+        self._arrivals = [seen for seen in self._arrivals if seen[0] > now - self.seconds]
+        counted = [seen for seen in self._arrivals if not self.per_method or seen[1] == method]
+        burst = [seen for seen in counted if seen[2] == endpoint and seen[0] > now - self.seconds / 6]
+        if len(counted) >= self.limit or len(burst) >= self.limit // 4:
+            self.refused[endpoint] += 1
+            return 429, max(0, self.limit - len(counted))
+        self._arrivals.append((now, method, endpoint))
+        self.taken[endpoint] += 1
+        self.times[endpoint].append(now)
+        return 200, self.limit - len(counted) - 1
+
+    async def request(self, budget: RateBudget, kind: Kind, endpoint: str) -> int:
+        async with budget.take(kind, endpoint) as slot:
+            slot.sent()
+            await self.clock.sleep(self._random.uniform(*self.latency))
+            status, remaining = self.arrive(METHODS[kind], endpoint)
+            await self.clock.sleep(self._random.uniform(*self.latency))
+            headers = {
+                "x-ratelimit-limit": str(self.limit),
+                "x-ratelimit-interval": str(round(self.seconds)),
+                "x-ratelimit-remaining": str(remaining),
+            }
+            slot.observe(status, headers if self.headers else {})
+        return status
+
+    async def keep_busy(self, budget: RateBudget, kind: Kind, endpoint: str, *, workers: int = 40) -> None:
+        async def work() -> None:
+            while True:
+                await self.request(budget, kind, endpoint)
+
+        await asyncio.gather(*(work() for _ in range(workers)))
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+def budget_on(store: MemoryStore, **limits: object) -> RateBudget:
+    return RateBudget("host", "test", RateLimits(**limits), store)
+
+
+async def run_for(clock: HandClock, seconds: float, *work) -> None:
+    tasks = [asyncio.ensure_future(one) for one in work]
+    await clock.sleep(seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.mark.parametrize(("mode", "limit"), [("test", 100), ("live", 200)])
+@pytest.mark.parametrize("latency", [(0.001, 0.002), (0.02, 0.4), (0.3, 0.6)], ids=["near", "jittery", "far"])
+@pytest.mark.parametrize("headers", [True, False], ids=["told", "silent"])
+async def test_nearly_all_of_the_limit_is_used_and_nothing_is_refused(clock, store, mode, limit, latency, headers):
+    server = StrictServer(clock, limit, latency=latency, headers=headers)
+
+    await run_for(clock, 300, server.keep_busy(RateBudget("host", mode, RateLimits(), store), "create", "order_copies"))
+
+    assert server.refused.total() == 0
+    assert server.taken.total() >= 0.97 * 5 * limit
+
+
+async def test_the_documented_burst_to_one_endpoint_is_kept_while_others_go_on(clock, store):
+    server = StrictServer(clock)
+    budget = budget_on(store)
+
+    await run_for(
+        clock, 5, server.keep_busy(budget, "create", "order_copies"), server.keep_busy(budget, "write", "orders")
+    )
+
+    assert server.taken == {"order_copies": 25, "orders": 25}
+    assert server.refused.total() == 0
+
+
+async def test_creations_come_before_bookkeeping_and_bookkeeping_does_not_starve(clock, store):
+    server = StrictServer(clock)
+    budget = budget_on(store)
+
+    # Four endpoints each, so that the short window of a single one does not keep them apart.
+    work = [
+        server.keep_busy(budget, kind, f"{kind}{number}", workers=5)
+        for kind in ("create", "write")
+        for number in range(4)
+    ]
+    await run_for(clock, 600, *work)
+
+    creations = sum(count for endpoint, count in server.taken.items() if endpoint.startswith("create"))
+    updates = sorted(at for endpoint, times in server.times.items() if endpoint.startswith("write") for at in times)
+    assert 1.5 * len(updates) < creations
+    assert len(updates) >= 100
+    assert max(later - earlier for earlier, later in pairwise(updates)) < 60
+    assert server.taken.total() >= 970
+    assert server.refused.total() == 0
+
+
+async def test_batches_get_equal_shares_however_many_requests_they_have(clock, store):
+    server = StrictServer(clock)
+    done: Counter[str] = Counter()
+
+    async def batch(name: str, workers: int) -> None:
+        budget = budget_on(store)
+
+        async def work() -> None:
+            while True:
+                await server.request(budget, "create", "order_copies")
+                done[name] += 1
+
+        await asyncio.gather(*(work() for _ in range(workers)))
+
+    await run_for(clock, 600, batch("large", 60), batch("small", 10), batch("smaller", 8))
+
+    assert server.refused.total() == 0
+    assert done.total() >= 960
+    assert max(done.values()) <= 1.25 * min(done.values())
+
+
+async def test_a_second_user_of_the_address_is_followed(clock, store):
+    server = StrictServer(clock)
+
+    async def stranger() -> None:
+        while True:
+            await clock.sleep(1.5)
+            server.arrive("POST", "somewhere")
+
+    await run_for(clock, 600, stranger(), server.keep_busy(budget_on(store), "create", "order_copies", workers=5))
+
+    assert server.refused["order_copies"] <= 0.01 * server.taken["order_copies"]
+    assert server.taken["order_copies"] >= 0.9 * 600
+    assert server.taken["somewhere"] >= 0.9 * 400
+
+
+async def test_a_stranger_who_left_is_forgotten(clock, store):
+    server = StrictServer(clock)
+    for _ in range(90):
+        server.arrive("POST", f"elsewhere{_ % 10}")
+    budget = budget_on(store)
+
+    await run_for(clock, 300, server.keep_busy(budget, "create", "order_copies"))
+
+    assert server.taken["order_copies"] >= 4 * 97
+    assert server.refused["order_copies"] <= 24
+
+
+async def test_separate_counters_are_noticed_and_used(clock, store):
+    server = StrictServer(clock, per_method=True)
+    budget = budget_on(store)
+
+    await run_for(
+        clock,
+        600,
+        server.keep_busy(budget, "create", "order_copies"),
+        server.keep_busy(budget, "write", "order_subscriptions"),
+    )
+
+    assert server.refused.total() == 0
+    assert server.taken.total() >= 1700
+
+
+async def test_counters_that_turn_out_to_be_one_are_taken_as_one_from_the_first_refusal_on(clock, store):
+    server = StrictServer(clock, per_method=True)
+    budget = budget_on(store)
+    busy = asyncio.gather(
+        server.keep_busy(budget, "create", "order_copies", workers=10),
+        server.keep_busy(budget, "write", "order_subscriptions", workers=10),
+    )
+    await clock.sleep(300)
+
+    server.per_method = False
+    await clock.sleep(120)
+    refused_at_the_change = server.refused.total()
+    await clock.sleep(600)
+    busy.cancel()
+
+    assert 0 < refused_at_the_change <= 40
+    assert server.refused.total() == refused_at_the_change
+
+
+async def test_faster_windows_are_learned_from_the_headers(clock, store):
+    server = StrictServer(clock, seconds=6, latency=(0.001, 0.002))
+    budget = budget_on(store)
+    await server.request(budget, "create", "order_copies")
+
+    await run_for(clock, 60, server.keep_busy(budget, "create", "order_copies"))
+
+    assert server.refused.total() == 0
+    assert server.taken.total() >= 0.97 * 1000
+
+
+async def test_a_higher_limit_is_learned_from_the_headers(clock, store):
+    server = StrictServer(clock, limit=400)
+    budget = budget_on(store)
+    await server.request(budget, "create", "order_copies")
+
+    await run_for(clock, 120, server.keep_busy(budget, "create", "order_copies"))
+
+    assert server.refused.total() == 0
+    assert server.taken.total() >= 800
+
+
+async def test_a_limit_that_was_configured_is_kept_whatever_the_headers_say(clock, store):
+    server = StrictServer(clock)
+
+    await run_for(clock, 120, server.keep_busy(budget_on(store, writes_per_minute=40), "create", "order_copies"))
+
+    assert 76 <= server.taken.total() <= 80
+
+
+async def test_reads_have_windows_of_their_own(clock, store):
+    server = StrictServer(clock, per_method=True)
+    budget = budget_on(store)
+
+    await run_for(
+        clock,
+        59,
+        server.keep_busy(budget, "create", "order_copies"),
+        server.keep_busy(budget, "read", "orders", workers=10),
+    )
+
+    assert server.taken == {"order_copies": 100, "orders": 100}
+
+
+async def test_no_more_than_thirty_tokens_a_minute_are_asked_for(clock, store):
+    server = StrictServer(clock, limit=1000, headers=False)
+
+    await run_for(clock, 59, server.keep_busy(budget_on(store), "token", "oauth/token", workers=3))
+
+    assert server.taken["oauth/token"] == 30
+
+
+async def test_without_limits_nothing_waits(clock, store):
+    budget = budget_on(store, unlimited=True)
+
+    for _ in range(500):
+        async with budget.take("create", "order_copies") as slot:
+            slot.sent()
+
+    assert clock.slept == []
+
+
+async def test_a_request_that_never_left_costs_no_place(clock, store):
+    budget = budget_on(store)
+
+    for _ in range(500):
+        async with budget.take("create", "order_copies"):
+            pass
+
+    assert clock.slept == []
+
+
+async def test_a_cancelled_request_still_counts(clock, store):
+    budget = budget_on(store)
+
+    async def sent_and_cancelled() -> None:
+        async with budget.take("create", "order_copies") as slot:
+            slot.sent()
+            raise asyncio.CancelledError
+
+    for _ in range(25):
+        with pytest.raises(asyncio.CancelledError):
+            await sent_and_cancelled()
+    async with budget.take("create", "order_copies"):
+        pass
+
+    assert 10 <= sum(clock.slept) < 11
+
+
+async def test_a_waiting_request_that_is_cancelled_blocks_nobody(clock, store):
+    first, second = budget_on(store), budget_on(store)
+    for _ in range(25):
+        async with first.take("create", "order_copies") as slot:
+            slot.sent()
+
+    async def wait_in_vain() -> None:
+        async with first.take("create", "order_copies"):
+            raise AssertionError("there is no room yet")
+
+    waiting = asyncio.create_task(wait_in_vain())
+    await clock.sleep(1)
+    waiting.cancel()
+    started = clock.monotonic()
+    async with second.take("create", "order_copies"):
+        assert clock.monotonic() - started < 9.1
+
+
+POST = Ask("me", "create", "POST", "order_copies")
+OTHER = Ask("other", "create", "POST", "order_copies")
+WINDOWS = Windows(average=4, seconds=60)
+
+
+def filled(now: float) -> Ledger:
+    ledger = Ledger()
+    for number in range(4):
+        assert ledger.take(Ask("me", "create", "POST", f"endpoint{number}"), str(number), WINDOWS, now) == 0
+    return ledger
+
+
+def test_a_place_counts_from_its_answer():
+    ledger = filled(100)
+    for number in range(4):
+        ledger.settle(str(number), None, WINDOWS, 105)
+
+    assert ledger.take(POST, "new", WINDOWS, 164.9) > 0
+    assert ledger.take(POST, "new", WINDOWS, 165.1) == 0
+
+
+def test_the_places_of_a_sender_that_died_come_back():
+    ledger = filled(100)
+
+    assert ledger.take(POST, "new", WINDOWS, 219) > 0
+    assert ledger.take(POST, "new", WINDOWS, 220.1) == 0
+
+
+def test_a_ledger_from_before_a_restart_of_the_machine_is_forgotten():
+    assert filled(1_000_000).take(POST, "new", WINDOWS, 30) == 0
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 0.001, 1.0, 9.99, 10.0, 20.0, 59.99]),  # seconds that pass
+            st.sampled_from(["a", "b"]),  # whose turn it is to try
+            st.integers(0, 2),  # the endpoint
+            st.booleans(),  # whether an answer arrives first
+            st.floats(0, 1),  # when, between sending and answer, the server saw the request
+        ),
+        min_size=20,
+        max_size=120,
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_no_window_of_the_server_ever_holds_more_than_the_limit(steps):
+    ledger, windows, now = Ledger(), Windows(average=8, seconds=60), 0.0
+    under_way: list[tuple[str, float, str, float]] = []
+    arrivals: list[tuple[float, str]] = []
+    for number, (passed, owner, endpoint_number, answered, share) in enumerate(steps):
+        now += passed
+        if answered and under_way:
+            place, sent, endpoint, seen = under_way.pop(0)
+            arrivals.append((sent + seen * (now - sent), endpoint))
+            ledger.settle(place, None, windows, now)
+        endpoint = f"endpoint{endpoint_number}"
+        if ledger.take(Ask(owner, "create", "POST", endpoint), str(number), windows, now) == 0:
+            under_way.append((str(number), now, endpoint, share))
+        # Who is given up after the lease may have been seen at any time before that.
+        for lost in [one for one in under_way if now - one[1] >= LEASE_SECONDS]:
+            under_way.remove(lost)
+            arrivals.append((lost[1] + lost[3] * LEASE_SECONDS, lost[2]))
+
+    for start, endpoint in arrivals:
+        assert sum(start <= at < start + 60 for at, _ in arrivals) <= 8
+        assert sum(start <= at < start + 10 for at, where in arrivals if where == endpoint) <= 2
+
+
+def test_a_rival_that_died_waiting_is_passed_over():
+    ledger = filled(100)
+    ledger.refund("0")
+    ledger.waiting = {OTHER: 102.0}  # it got less than we did, so it would be next
+
+    assert ledger.take(POST, "new", WINDOWS, 102.1) > 0
+    assert ledger.take(POST, "new", WINDOWS, 102.3) == 0
+
+
+def test_a_rival_whose_endpoint_is_full_holds_up_nobody():
+    ledger = Ledger()
+    assert ledger.take(OTHER, "a", WINDOWS, 100) == 0
+    assert ledger.take(OTHER, "b", WINDOWS, 100.1) > 0  # one request to an endpoint in ten seconds
+    for place in ("c", "d"):
+        ledger.take(Ask("me", "create", "POST", place), place, WINDOWS, 100.2)
+
+    assert ledger.take(Ask("me", "write", "PATCH", "orders"), "e", WINDOWS, 100.3) == 0
+
+
+def test_an_answer_without_headers_teaches_nothing():
+    ledger = filled(100)
+
+    ledger.settle("0", Answer(200), WINDOWS, 101)
+
+    assert (ledger.learned_average, ledger.learned_seconds, ledger.foreign) == (None, None, [])
+
+
+def test_a_ledger_is_the_same_after_it_was_kept():
+    ledger = filled(100)
+    ledger.settle("0", Answer(200, 50, 6, 3), WINDOWS, 101)
+    ledger.settle("1", Answer(429, 50, 6, 0), WINDOWS, 102)
+    ledger.take(OTHER, "x", WINDOWS, 103)
+
+    assert load(dump(ledger)) == ledger
+    assert ledger.blocked
+    assert ledger.foreign
+    assert ledger.waiting

@@ -1,0 +1,249 @@
+"""Every store keeps the same ledgers, alone, for all who share it; and none of them can stop a renewal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import asyncpg
+import pytest
+import redis.asyncio
+from odd_shop import SECRET, HandClock
+from pydantic import SecretStr, ValidationError
+
+from blocks.commerce_layer.clock import use_clock
+from blocks.commerce_layer.credentials import CommerceLayerCredentials
+from blocks.commerce_layer.rate_limit import RateBudget, RateLimits, open_store
+from blocks.commerce_layer.rate_limit.ledger import Ledger
+from blocks.commerce_layer.rate_limit.remote_stores import PostgresStore, RedisStore
+from blocks.commerce_layer.rate_limit.sharing import FallbackStore
+from blocks.commerce_layer.rate_limit.stores import LedgerStore, MemoryStore, SqliteStore, default_path
+
+REDIS = "redis://127.0.0.1:6379"
+POSTGRES = "postgresql://postgres@127.0.0.1:5432/test"
+NOBODY = "127.0.0.1:9"  # the discard port: nobody listens
+
+
+async def redis_answers() -> bool:
+    client = redis.asyncio.from_url(REDIS, socket_connect_timeout=1)
+    try:
+        return bool(await client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        await client.aclose()
+
+
+async def postgres_answers() -> bool:
+    try:
+        connection = await asyncpg.connect(POSTGRES, timeout=2)
+    except (OSError, TimeoutError, asyncpg.PostgresError):
+        return False
+    await connection.close()
+    return True
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
+async def store(request, tmp_path):
+    opened: LedgerStore
+    if request.param == "memory":
+        opened = MemoryStore()
+    elif request.param == "sqlite":
+        opened = SqliteStore(tmp_path / "deep" / "budget.sqlite3")
+    elif request.param == "redis":
+        if not await redis_answers():
+            pytest.skip(f"no Redis at {REDIS}")
+        opened = RedisStore(REDIS)
+    else:
+        if not await postgres_answers():
+            pytest.skip(f"no PostgreSQL at {POSTGRES}")
+        opened = PostgresStore(POSTGRES)
+    yield opened
+    await opened.close()
+
+
+def count(ledger: Ledger, now: float) -> int:
+    ledger.proofs += 1
+    return ledger.proofs
+
+
+async def test_a_ledger_is_kept_by_its_name(store):
+    one, other = uuid.uuid4().hex, uuid.uuid4().hex
+
+    counted = [await store.change(name, count) for name in (one, one, other, one)]
+
+    assert counted == [1, 2, 1, 3]
+
+
+async def test_changes_do_not_overlap(store):
+    name = uuid.uuid4().hex
+
+    counted = await asyncio.gather(*(store.change(name, count) for _ in range(50)))
+
+    assert sorted(counted) == list(range(1, 51))
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis", "postgres"], indirect=True)
+async def test_a_change_that_fails_leaves_the_ledger_as_it_was(store):
+    name = uuid.uuid4().hex
+    await store.change(name, count)
+
+    def fail(ledger: Ledger, now: float) -> None:
+        ledger.proofs = 100
+        raise KeyError(now)
+
+    with pytest.raises(KeyError):
+        await store.change(name, fail)
+
+    assert await store.change(name, count) == 2
+
+
+async def test_time_passes_on_every_store(store):
+    name = uuid.uuid4().hex
+
+    first = await store.change(name, lambda _, now: now)
+    second = await store.change(name, lambda _, now: now)
+
+    assert 0 <= second - first < 5
+
+
+WORKER = """
+import asyncio, json, sys, time
+from pathlib import Path
+from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
+from blocks.commerce_layer.rate_limit.remote_stores import PostgresStore, RedisStore
+from blocks.commerce_layer.rate_limit.stores import SqliteStore
+
+async def main(kind, where, name, until):
+    store = {"sqlite": lambda: SqliteStore(Path(where)), "redis": lambda: RedisStore(where),
+             "postgres": lambda: PostgresStore(where)}[kind]()
+    budget = RateBudget(name, "test", RateLimits(window_scale=0.05, guard_seconds=0.002), store)
+    sent = []
+    async def work(endpoint):
+        while time.time() < until:
+            async with budget.take("create", endpoint) as slot:
+                slot.sent()
+                sent.append(time.time())  # arrives here, and the answer takes a while
+                await asyncio.sleep(0.002)
+    await asyncio.gather(*(work(f"endpoint{number % 5}") for number in range(20)))
+    await budget.close()
+    print(json.dumps(sent))
+
+asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4])))
+"""
+
+
+def three_workers(arguments: list[str]) -> list[list[float]]:
+    command, environment = [sys.executable, "-c", WORKER, *arguments], {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) for _ in range(3)]
+    return [json.loads(worker.communicate(timeout=60)[0]) for worker in workers]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "postgres"])
+async def test_processes_share_one_budget_and_never_overrun_it(kind, tmp_path):
+    if kind == "redis" and not await redis_answers():
+        pytest.skip(f"no Redis at {REDIS}")
+    if kind == "postgres" and not await postgres_answers():
+        pytest.skip(f"no PostgreSQL at {POSTGRES}")
+    where = {"sqlite": str(tmp_path / "budget.sqlite3"), "redis": REDIS, "postgres": POSTGRES}[kind]
+    started, window = time.time() + 2, 3.0
+    arguments = [kind, where, uuid.uuid4().hex, str(started + 2 * window)]
+
+    shares = await asyncio.to_thread(three_workers, arguments)
+
+    sent = sorted(at for share in shares for at in share)
+    fullest = max(sum(at <= other < at + window for other in sent) for at in sent)
+    assert fullest <= 100
+    # How much gets through in a second is the machine's affair; that places come free again, and for everyone, is ours.
+    assert len(sent) > 100
+    assert all(shares)
+    assert min(len(share) for share in shares) >= 30
+
+
+async def test_a_store_that_is_away_does_not_stop_anybody(caplog):
+    password = "the-password"
+    for away in (RedisStore(f"redis://:{password}@{NOBODY}"), PostgresStore(f"postgresql://me:{password}@{NOBODY}/x")):
+        store = FallbackStore(away, MemoryStore())
+        assert [await store.change("a", count) for _ in range(3)] == [1, 2, 3]
+        await store.close()
+
+    assert [record.levelno for record in caplog.records].count(logging.WARNING) == 2
+    assert password not in caplog.text
+
+
+async def test_a_store_that_comes_back_is_used_again(tmp_path):
+    blocked = tmp_path / "folder"
+    blocked.write_text("a file where a folder should be")
+    clock = HandClock()
+    with use_clock(clock):
+        store = FallbackStore(SqliteStore(blocked / "budget.sqlite3"), MemoryStore())
+        await store.change("a", count)
+        blocked.unlink()
+        assert await store.change("a", count) == 2
+        clock.advance(31)
+        assert await store.change("a", count) == 1
+        assert (blocked / "budget.sqlite3").exists()
+
+
+async def test_a_file_that_power_loss_has_spoilt_is_made_anew(tmp_path):
+    path = tmp_path / "budget.sqlite3"
+    path.write_bytes(b"this is not a database, " * 100)
+    store = SqliteStore(path)
+
+    assert await store.change("a", count) == 1
+    await store.close()
+    assert sqlite3.connect(path).execute("SELECT name FROM ledgers").fetchall() == [("a",)]
+
+
+async def test_the_default_is_a_file_of_this_user(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    budgets = [RateBudget("host", "test", RateLimits(), open_store()) for _ in range(2)]
+
+    async with budgets[0].take("create", "order_copies") as slot:
+        slot.sent()
+    for budget in budgets:
+        await budget.close()
+
+    assert default_path() == tmp_path / "perennial" / "request-budget.sqlite3"
+    assert sqlite3.connect(default_path()).execute("SELECT name FROM ledgers").fetchall() == [("host|test|write",)]
+    assert default_path().parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_clock_wound_by_hand_is_shared_with_no_other_process():
+    with use_clock(HandClock()):
+        first, second = open_store(), open_store()
+    with use_clock(HandClock()):
+        other = open_store()
+
+    assert isinstance(first, MemoryStore)
+    assert first is second
+    assert other is not first
+
+
+@pytest.mark.parametrize("url", ["mysql://host/db", "host:6379", "file:///tmp/x"])
+def test_a_store_we_do_not_know_is_refused(url):
+    with pytest.raises(ValueError, match="redis://"):
+        open_store(url)
+    with pytest.raises(ValidationError, match="redis://"):
+        CommerceLayerCredentials(
+            organization="acme", client_id="c", client_secret=SecretStr(SECRET), limiter_url=SecretStr(url)
+        )
+
+
+async def test_the_block_shares_its_budget_where_it_is_told_to(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    block = {"organization": "acme", "client_id": "c", "client_secret": SecretStr(SECRET)}
+    here = CommerceLayerCredentials(**block, limiter_url=SecretStr("")).get_client()._wire._budget._store
+    redis_too = CommerceLayerCredentials(**block, limiter_url=SecretStr(REDIS)).get_client()._wire._budget._store
+    postgres_too = CommerceLayerCredentials(**block, limiter_url=SecretStr(POSTGRES)).get_client()._wire._budget._store
+
+    kinds = [type(store._shared) for store in (here, redis_too, postgres_too)]
+    assert kinds == [SqliteStore, RedisStore, PostgresStore]

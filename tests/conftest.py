@@ -1,0 +1,39 @@
+"""
+A real Prefect server for the tests that need one: private, started once per worker, on first use.
+
+Prefect reads its settings when it is first imported, so they are set here, before any test module is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.services import PrefectServer, drain, free_port, prefect_server, private_settings
+
+HOME = Path(tempfile.mkdtemp(prefix="perennial-tests-"))
+PORT = free_port()
+
+os.environ.update(private_settings(HOME, f"http://127.0.0.1:{PORT}"))
+os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
+os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
+os.environ["XDG_STATE_HOME"] = str(HOME / "state")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PrefectServer]:
+    """A Prefect server that this process, and every process it starts, talks to."""
+    with prefect_server(HOME, PORT) as running:
+        yield running
+        asyncio.run(drain())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(HOME, ignore_errors=True)

@@ -1,0 +1,131 @@
+"""A merchant for tests: a sandbox, its blocks in the Prefect server, a clock that is wound by hand, and the books."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+
+from blocks.commerce_layer.client import CommerceLayer
+from blocks.commerce_layer.clock import use_clock
+from blocks.commerce_layer.rate_limit import RateLimits
+from blocks.policy_terms import PolicyTerms
+from blocks.sandbox.running import RunningSandbox
+from flows.installation import credentials_for, install
+
+UNLIMITED = RateLimits(unlimited=True)
+
+
+class SandboxClock:
+    """A clock for everything that waits: sleeping moves the sandbox on, and takes no real time."""
+
+    def __init__(self, sandbox: RunningSandbox) -> None:
+        self._sandbox = sandbox
+        self._start = sandbox.clock()
+
+    def monotonic(self) -> float:
+        return (self._sandbox.clock() - self._start).total_seconds()
+
+    def now(self) -> datetime:
+        return self._sandbox.clock()
+
+    async def sleep(self, seconds: float) -> None:
+        self._sandbox.advance(max(seconds, 0.001))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a flow run ended: the state's name and message, and the facts it returned."""
+
+    name: str
+    message: str
+    facts: Any
+    flow_run_id: UUID
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        return dict(self.facts["outcomes"])
+
+
+class Merchant:
+    """One shop and everything that its staff can do or look up."""
+
+    def __init__(self, sandbox: RunningSandbox) -> None:
+        self.sandbox = sandbox
+        self.name = f"shop-{uuid4().hex[:8]}"
+
+    async def install(self, limits: RateLimits = UNLIMITED, **terms: Any) -> None:
+        """Save both blocks; `terms` are fields of the policy."""
+        box = self.sandbox
+        credentials = credentials_for(
+            box.organization, box.client_id, box.client_secret, "test", box.api_url, box.auth_url, limits
+        )
+        await install(credentials, PolicyTerms(**terms), credentials_name=self.name, policy_name=self.name)
+
+    async def sweep(self, **parameters: Any) -> Ended:
+        """One run of the sweep, in this process."""
+        from flows.renew import renew_subscriptions
+
+        return await _ended(
+            await renew_subscriptions(credentials=self.name, policy=self.name, return_state=True, **parameters)
+        )
+
+    async def reorder(self, source_order_id: str, **parameters: Any) -> Ended:
+        """One run of the manual reorder, in this process."""
+        from flows.reorder import reorder
+
+        state = await reorder(source_order_id, credentials=self.name, policy=self.name, return_state=True, **parameters)
+        return await _ended(state)
+
+    async def hand_over(self, *subscription_ids: str, **parameters: Any) -> Ended:
+        """One run that adopts, releases or gives back subscriptions, in this process."""
+        from flows.adopt import adopt_subscriptions
+
+        given = {"credentials": self.name, "policy": self.name, "dry_run": False, **parameters}
+        return await _ended(await adopt_subscriptions(list(subscription_ids), **given, return_state=True))
+
+    @asynccontextmanager
+    async def dashboard(self) -> AsyncIterator[CommerceLayer]:
+        """Staff at work in Commerce Layer, with credentials of their own."""
+        box = self.sandbox
+        theirs = credentials_for(
+            box.organization, box.client_id, box.client_secret, "test", box.api_url, box.auth_url, UNLIMITED
+        )
+        async with theirs.get_client() as client:
+            yield client
+
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """What the sandbox's own database says: no code of ours stands between."""
+        with closing(sqlite3.connect(f"file:{self.sandbox.database}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(query, values)]
+
+    def copies(self) -> list[dict[str, Any]]:
+        """All order copies."""
+        return self.rows("SELECT * FROM order_copies ORDER BY created_at, id")
+
+    def subscription(self, subscription_id: str) -> dict[str, Any]:
+        """One subscription, its metadata parsed."""
+        (row,) = self.rows("SELECT * FROM order_subscriptions WHERE id = ?", subscription_id)
+        return {**row, "metadata": orjson.loads(row["metadata"] or "{}")}
+
+
+async def _ended(state: Any) -> Ended:
+    facts = await state.aresult(raise_on_failure=False)
+    return Ended(state.name, state.message or "", facts, state.state_details.flow_run_id)
+
+
+@asynccontextmanager
+async def open_merchant(*options: str, **terms: Any) -> AsyncIterator[Merchant]:
+    """A merchant whose sandbox's clock stands still and is moved by whoever waits."""
+    with RunningSandbox("--limits", "off", "--frozen", *options) as sandbox:
+        merchant = Merchant(sandbox)
+        await merchant.install(**terms)
+        with use_clock(SandboxClock(sandbox)):
+            yield merchant

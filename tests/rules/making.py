@@ -1,0 +1,61 @@
+"""Short ways to make what the rules decide about."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
+from blocks.policy_terms import PolicyTerms
+from flows.rules.references import parse_reference
+from flows.rules.renewal import Renewal, plan
+from flows.rules.state import RenewalState
+
+TERMS = PolicyTerms()
+
+
+def at(text: str) -> datetime:
+    """`2026-03-01` or `2026-03-01T06:00` as an instant in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def subscription(state: dict[str, Any] | RenewalState | None = None, **fields: Any) -> OrderSubscription:
+    """An adopted monthly subscription, due on 1 March 2026 at 06:00 UTC."""
+    stored = state.model_dump(mode="json") if isinstance(state, RenewalState) else (state or {})
+    given = {
+        "id": "SubAbcdefg",
+        "status": "inactive",
+        "frequency": "monthly",
+        "starts_at": "2026-01-01T06:00:00.000Z",
+        "next_run_at": "2026-03-01T06:00:00.000Z",
+        "source_order_id": "SrcAbcdefg",
+        "metadata": {"perennial": stored, "crm": {"id": 7}},
+    }
+    return OrderSubscription.model_validate(given | fields)
+
+
+def order(status: str = "placed", **fields: Any) -> Order:
+    given = {"id": "TgtAbcdefg", "number": "1001", "status": status, "payment_status": "authorized"}
+    if status in {"draft", "pending", "editing"}:
+        given["payment_status"] = "unpaid"
+    return Order.model_validate(given | fields)
+
+
+def copy(reference: str, status: str = "completed", target: Order | None = None, **fields: Any) -> OrderCopy:
+    number = (parse_reference(reference) or (0, 0, 1))[2]
+    given = {
+        "id": f"CpyAbcdef{'abcdefghij'[number]}",
+        "status": status,
+        "reference": reference,
+        "reference_origin": "perennial",
+        "source_order_id": "SrcAbcdefg",
+        "target_order": target,
+        "target_order_id": target.id if target else None,
+    }
+    return OrderCopy.model_validate(given | fields)
+
+
+def planned(
+    sub: OrderSubscription | None = None, as_of: str = "2026-03-01T06:05", terms: PolicyTerms = TERMS
+) -> Renewal:
+    renewal = plan(sub or subscription(), terms, at(as_of))
+    assert isinstance(renewal, Renewal), renewal
+    return renewal

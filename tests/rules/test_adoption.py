@@ -1,0 +1,253 @@
+"""Who may be handed over, and how: decided from the subscription alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from rules.making import TERMS, at, subscription
+
+from blocks.commerce_layer.resources import OrderSubscription
+from flows.rules.adoption import CLEAR_OF_RUNS, Change, Decision, Handover, Verdict, Wish, decide
+from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
+from flows.rules.state import RenewalState
+
+NOW = at("2026-03-01T05:00")
+DUE = "2026-03-01T06:00:00.000Z"
+ADOPT, RELEASE, GIVE_BACK = (Wish(handover) for handover in Handover)
+
+
+def native(status: str = "active", **fields) -> OrderSubscription:
+    return subscription(status=status, metadata={"crm": {"id": 7}}, **fields)
+
+
+def decided(one: OrderSubscription, wish: Wish = ADOPT, as_of=NOW, instance: str | None = "here") -> Decision:
+    return decide(one, wish, TERMS, as_of, instance)
+
+
+def after(one: OrderSubscription, change: Change) -> OrderSubscription:
+    """The subscription once the change is carried out."""
+    status = {"activate": "active", "deactivate": "inactive", None: one.status}[change.trigger]
+    moved = {"next_run_at": change.next_run_at} if change.next_run_at else {}
+    return one.model_copy(update={"status": type(one.status)(status), "metadata": change.metadata, **moved})
+
+
+def test_an_active_subscription_is_stopped_and_marked_in_one_change():
+    decision = decided(native())
+
+    assert decision.verdict is Verdict.CHANGE
+    assert decision.change is not None
+    assert decision.change.trigger == "deactivate"
+    assert decision.change.next_run_at is None
+    assert decision.change.metadata["crm"] == {"id": 7}
+    assert decision.change.metadata["perennial"]["instance"] == "here"
+
+
+def test_what_was_adopted_is_due_on_the_date_it_had_before():
+    one = native()
+    adopted = after(one, decided(one).change)
+
+    planned = plan(adopted, TERMS, at("2026-03-01T06:05"), "here")
+
+    assert isinstance(planned, Renewal)
+    assert planned.due == at("2026-03-01T06:00")
+
+
+def test_an_inactive_subscription_is_only_marked():
+    decision = decided(native("inactive"))
+
+    assert decision.change is not None
+    assert decision.change.trigger is None
+
+
+@pytest.mark.parametrize("status", ["draft", "pending", "cancelled", "hibernating"])
+def test_other_statuses_are_refused(status):
+    decision = decided(native(status, raw_status=status))
+
+    assert decision.verdict is Verdict.REFUSED
+    assert status in decision.sentence
+
+
+def test_a_native_renewal_that_is_running_is_not_interrupted():
+    assert "running now" in decided(native("running")).sentence
+
+
+@pytest.mark.parametrize(
+    ("minutes_before", "verdict"),
+    [(11, Verdict.CHANGE), (10, Verdict.REFUSED), (1, Verdict.REFUSED), (0, Verdict.REFUSED), (-60, Verdict.REFUSED)],
+)
+def test_an_active_subscription_is_not_adopted_when_its_native_renewal_is_near_or_overdue(minutes_before, verdict):
+    as_of = at("2026-03-01T06:00") - timedelta(minutes=minutes_before)
+
+    assert decided(native(), as_of=as_of).verdict is verdict
+    assert timedelta(minutes=10) == CLEAR_OF_RUNS
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [({"source_order_id": None}, "source order"), ({"next_run_at": None}, "next_run_at"), ({"frequency": "x"}, "x")],
+)
+def test_what_could_never_be_renewed_is_refused_with_the_reason(fields, said):
+    decision = decided(native(**fields))
+
+    assert decision.verdict is Verdict.REFUSED
+    assert said in decision.sentence
+
+
+def test_a_paused_subscription_is_not_woken_by_the_way():
+    late = at("2026-03-05")
+    all_of_them = Wish(Handover.ADOPT, named=False)
+
+    assert decided(native("inactive"), all_of_them, late).verdict is Verdict.REFUSED
+    named = decided(native("inactive"), ADOPT, late)
+    assert named.verdict is Verdict.CHANGE
+    assert "OVERDUE" in named.sentence
+
+
+def test_adopting_twice_changes_nothing():
+    once = after(native(), decided(native()).change)
+
+    assert decided(once).verdict is Verdict.AS_WISHED
+
+
+def test_an_open_period_is_told_and_not_called_overdue():
+    state = RenewalState(instance="here", period=at("2026-03-01T06:00"), outcome="retry_scheduled", attempt=1, copies=1)
+
+    sentence = decided(subscription(state), as_of=at("2026-03-02")).sentence
+
+    assert sentence == "adopted already; its period of Sun 1 Mar 06:00 UTC 2026 is open: retry scheduled"
+
+
+def test_a_mark_without_an_installation_is_completed():
+    decision = decided(subscription({"v": 1, "instance": None, "policy": {"catch_up": "all"}}))
+
+    assert decision.change is not None
+    assert decision.change.metadata["perennial"]["instance"] == "here"
+    assert decision.change.metadata["perennial"]["policy"] == {"catch_up": "all"}
+
+
+@pytest.mark.parametrize("handover", Handover)
+def test_a_subscription_of_another_installation_is_left_alone_unless_it_is_to_be_taken_over(handover):
+    one = subscription({"instance": "there", "held": True})
+
+    assert decided(one, Wish(handover)).verdict is Verdict.REFUSED
+    assert "'there'" in decided(one, Wish(handover)).sentence
+    assert decided(one, Wish(handover, take_over=True)).verdict is Verdict.CHANGE
+
+
+def test_a_half_done_adoption_is_driven_by_nobody_else_and_is_finished_by_the_next():
+    half = after(native(), decided(native()).change).model_copy(update={"status": native().status})
+
+    skipped = plan(half, TERMS, at("2026-03-01T06:05"), "here")
+    assert isinstance(skipped, Skipped)
+    assert skipped.reason is SkipReason.SECOND_ENGINE
+    assert decided(half).change is not None
+    assert decided(half).change.trigger == "deactivate"
+
+
+def test_adopting_again_after_native_renewals_forgets_the_period_that_failed_back_then():
+    state = RenewalState(
+        instance="here", period=at("2026-01-01T06:00"), outcome="retry_scheduled", attempt=2, copies=1,
+        order_copy_id="CpyAbcdefg", attempts=[at("2026-02-20")], next_attempt_at=at("2026-01-05"),
+    )  # fmt: skip
+    one = subscription(state, status="active")
+    adopted = after(one, decided(one).change)
+
+    planned = plan(adopted, TERMS, at("2026-03-01T06:05"), "here")
+
+    assert isinstance(planned, Renewal)
+    assert (planned.due, planned.state.attempt, planned.state.copies) == (at("2026-03-01T06:00"), 0, 0)
+    assert planned.state.attempts == [at("2026-02-20")]  # the card remembers
+
+
+def test_a_held_subscription_is_released_and_keeps_everything_else():
+    state = RenewalState(
+        instance="here", period=at("2026-03-01T06:00"), held=True, copies=1, attempt=1, error="card lost"
+    )
+    one = subscription(state)
+
+    decision = decided(one, RELEASE)
+
+    assert decision.change is not None
+    assert "card lost" in decision.sentence
+    after_it = RenewalState.read(decision.change.metadata)
+    assert after_it == state.model_copy(update={"held": False})
+
+
+@pytest.mark.parametrize(("one", "verdict"), [(native(), Verdict.REFUSED), (subscription(), Verdict.AS_WISHED)])
+def test_what_is_not_held_need_not_be_released(one, verdict):
+    assert decided(one, RELEASE, instance=None).verdict is verdict
+
+
+def test_a_subscription_is_unmarked_and_activated_in_one_change():
+    decision = decided(subscription({"instance": "here"}), GIVE_BACK)
+
+    assert decision.change == Change({"crm": {"id": 7}}, "activate")
+
+
+def test_what_perennial_still_has_to_renew_is_not_given_back():
+    due = decided(subscription({"instance": "here"}), GIVE_BACK, at("2026-03-01T06:00"))
+    running = RenewalState(instance="here", period=at("2026-03-01T06:00"), outcome="in_progress", copies=1)
+
+    assert due.verdict is Verdict.REFUSED
+    assert decided(subscription(running), GIVE_BACK, at("2026-03-02")).verdict is Verdict.REFUSED
+
+
+@pytest.mark.parametrize(("next_attempt", "verdict"), [("2026-03-04", Verdict.CHANGE), ("2026-03-02", Verdict.REFUSED)])
+def test_a_period_that_waits_for_a_retry_is_given_up_but_not_while_its_retry_is_due(next_attempt, verdict):
+    state = RenewalState(
+        instance="here", period=at("2026-03-01T06:00"), outcome="retry_scheduled", attempt=1, copies=1,
+        next_attempt_at=at(next_attempt),
+    )  # fmt: skip
+
+    decision = decided(subscription(state), GIVE_BACK, at("2026-03-02T12:00"))
+
+    assert decision.verdict is verdict
+
+
+def test_a_held_subscription_is_given_back_with_its_next_future_date():
+    state = RenewalState(instance="here", period=at("2026-03-01T06:00"), outcome="exhausted", held=True)
+
+    decision = decided(subscription(state), GIVE_BACK, at("2026-03-20"))
+
+    assert decision.change is not None
+    assert decision.change.next_run_at == at("2026-04-01T06:00")
+    assert "Sun 1 Mar 06:00 UTC 2026 is given up" in decision.sentence
+
+
+def test_giving_back_twice_changes_nothing():
+    given = after(subscription({"instance": "here"}), decided(subscription({"instance": "here"}), GIVE_BACK).change)
+
+    assert decided(given, GIVE_BACK).verdict is Verdict.AS_WISHED
+
+
+@pytest.mark.parametrize("handover", Handover)
+def test_a_damaged_state_is_left_for_a_person(handover):
+    decision = decided(subscription({"v": "one"}), Wish(handover))
+
+    assert decision.verdict is Verdict.REFUSED
+    assert "metadata.perennial.v" in decision.sentence
+
+
+def test_a_rhythm_that_was_moved_before_the_adoption_is_kept():
+    one = native(next_run_at="2026-03-20T06:00:00.000Z")  # starts_at is the first of the month
+    adopted = after(one, decided(one).change)
+    work = plan(adopted, TERMS, at("2026-03-20T06:05"), "here")
+
+    assert isinstance(work, Renewal)
+    settled = work.settlement(work.state, at("2026-03-20T06:05"))
+    assert settled.next_run_at == at("2026-04-20T06:00")
+    assert settled.state.anchor == at("2026-03-20T06:00")
+
+
+@pytest.mark.parametrize("hour", ["05", "06", "07"])
+def test_an_engine_that_does_not_keep_the_time_of_day_causes_no_renewal_twice_a_day(hour):
+    one = native(next_run_at=f"2026-03-01T{hour}:00:00.000Z")
+    decision = decided(one, as_of=at("2026-02-20"))
+    adopted = after(one, decision.change)
+    work = plan(adopted, TERMS, at("2026-03-01T08:00"), "here")
+
+    assert isinstance(work, Renewal)
+    settled = work.settlement(work.state, at("2026-03-01T08:00"))
+    assert settled.next_run_at == at("2026-04-01T06:00")
+    assert settled.state.anchor is None

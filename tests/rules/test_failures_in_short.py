@@ -1,0 +1,75 @@
+import pytest
+from rules.making import at, copy, order, planned, subscription
+
+from blocks.policy_terms import FailureClass, PolicyTerms
+from flows.rules.acts import Adopt
+from flows.rules.evidence import CopySettled
+from flows.rules.failures import Failure, classify_copy
+from flows.rules.outcomes import Outcome, judge
+from flows.rules.waves import Brake
+
+TRANSITION = "cannot transition from pending to placed"
+
+
+@pytest.mark.parametrize(
+    ("log", "cls", "words"),
+    [
+        ({"status": [TRANSITION], "payment_source": ["Your card was declined."]}, "payment", "card declined"),
+        ({"payment_source": ["Your card has insufficient funds."]}, "payment", "insufficient funds"),
+        ({"payment_source": ["Your card has expired."]}, "payment", "card expired"),
+        (
+            {"payment_source": ["Your card was declined. Do not retry: lost or stolen card."]},
+            "payment",
+            "card lost or stolen",
+        ),
+        (
+            {"payment_source": ["The payment requires authentication by the customer."]},
+            "payment",
+            "the customer must confirm the payment",
+        ),
+        ({"payment_method": ["can't be blank"]}, "payment", "no payment source in the customer's wallet"),
+        (
+            {"status": [TRANSITION], "payment_source": ["The payment gateway did not answer in time."]},
+            "transient",
+            "the payment gateway did not answer",
+        ),
+        ({"line_items": ["is out of stock"]}, "stock", "out of stock"),
+        ({"coupon_code": ["is not a valid coupon"]}, "coupon", "coupon not accepted"),
+        ({"line_items": ["sku_code not found"]}, "catalogue", "a product does not exist any more"),
+        ({"shipments": ["no shipping methods"]}, "catalogue", "no shipping method"),
+        ({"billing_address": ["can't be blank"]}, "catalogue", "an address is missing"),
+        ({"flux": ["is off"]}, "unknown", "failed (flux: is off)"),
+    ],
+)
+def test_a_failure_is_told_in_a_few_words_and_kept_in_full(log, cls, words):
+    failure = classify_copy(copy(planned().reference, "failed", errors_log=log), PolicyTerms())
+    assert (failure.cls, failure.in_short) == (cls, words)
+    assert all(message in failure.text for messages in log.values() for message in messages)
+
+
+def test_what_is_not_known_by_heart_is_quoted_and_cut():
+    words = Failure(FailureClass.UNKNOWN, "x" * 500).in_short
+    assert words.startswith("failed (xxx")
+    assert words.endswith("…)")
+    assert len(words) < 200
+
+
+def test_an_order_that_failed_before_and_is_placed_now_is_renewed_and_says_so():
+    renewal = planned()
+    failed = copy(renewal.reference, "failed", order("pending"), errors_log={"payment_source": ["was declined"]})
+    before = judge(renewal, Adopt(failed), CopySettled(failed), at("2026-03-01T06:06"))
+    again = planned(subscription(before.state), "2026-03-03T06:06")
+    paid = copy(renewal.reference, "failed", order("placed"), errors_log={"payment_source": ["was declined"]})
+    verdict = judge(again, Adopt(paid), CopySettled(paid, adopted=True), at("2026-03-03T06:06"))
+    assert verdict.outcome is Outcome.RENEWED
+    assert verdict.sentence.endswith("which was placed since the last attempt")
+
+
+def test_errors_that_nobody_foresaw_pull_the_brake_when_they_come_in_a_row():
+    brake = Brake(PolicyTerms(max_unconfirmed=2))
+    brake.note_error("KeyError: 'a'")
+    assert brake.verdict() is None
+    brake.note_error("KeyError: 'a'")
+    pulled = brake.verdict()
+    assert pulled is not None
+    assert pulled.sentence == "2 renewals in a row ended in an unexpected error (KeyError: 'a')"

@@ -1,0 +1,268 @@
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rules.making import TERMS, at, planned, subscription
+
+from blocks.policy_terms import PolicyTerms
+from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
+from flows.rules.state import RenewalState
+
+NOW = at("2026-03-01T06:05")
+SETTLED = {"period": "2026-02-01T06:00Z", "done_through": "2026-02-01T06:00Z", "outcome": "renewed"}
+
+
+def skipped(sub, as_of=NOW, terms=TERMS, instance=None) -> Skipped:
+    answer = plan(sub, terms, as_of, instance)
+    assert isinstance(answer, Skipped), answer
+    return answer
+
+
+def test_a_due_subscription_is_planned_with_a_fresh_state():
+    renewal = planned(subscription(SETTLED | {"attempt": 3, "copies": 2}))
+    assert renewal.reference == "SubAbcdefg@2026-03-01T06:00Z"
+    assert renewal.reference_for(2) == "SubAbcdefg@2026-03-01T06:00Z#2"
+    assert (renewal.state.period, renewal.state.attempt, renewal.state.copies) == (at("2026-03-01T06:00"), 0, 0)
+    assert renewal.metadata["crm"] == {"id": 7}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "words"),
+    [
+        ({"metadata": {}}, SkipReason.NOT_ADOPTED, "metadata.perennial is missing"),
+        ({"metadata": None}, SkipReason.NOT_ADOPTED, "metadata.perennial is missing"),
+        ({"status": "active"}, SkipReason.SECOND_ENGINE, "own engine may renew it"),
+        ({"status": "running"}, SkipReason.SECOND_ENGINE, "'running'"),
+        ({"status": "pending"}, SkipReason.SECOND_ENGINE, "'pending'"),
+        ({"status": "cancelled"}, SkipReason.CANCELLED, "cancelled"),
+        ({"status": "draft"}, SkipReason.NOT_INACTIVE, "'draft'"),
+        ({"status": "paused"}, SkipReason.NOT_INACTIVE, "'paused'"),
+        ({"source_order_id": None}, SkipReason.NO_SOURCE_ORDER, "no source order"),
+        ({"next_run_at": None}, SkipReason.NO_NEXT_RUN, "no next_run_at"),
+        ({"next_run_at": "2026-03-01T06:06:00Z"}, SkipReason.NOT_DUE, "due on Sun 1 Mar 06:06 UTC"),
+        ({"expires_at": "2026-03-01T06:00:00Z"}, SkipReason.EXPIRED, "it expired on Sun 1 Mar 06:00 UTC"),
+        ({"frequency": "fortnightly"}, SkipReason.UNKNOWN_FREQUENCY, "'fortnightly'"),
+    ],
+)
+def test_a_subscription_that_is_not_ours_to_renew_now_is_left_alone(fields, reason, words):
+    answer = skipped(subscription(**fields))
+    assert answer.reason is reason
+    assert words in answer.sentence
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "words"),
+    [
+        ({"v": 9}, SkipReason.DAMAGED, "metadata.perennial.v = 9"),
+        (
+            {"held": True, "error": "lost", "error_class": "payment"},
+            SkipReason.HELD,
+            "person: card lost or stolen",
+        ),
+        ({"policy": {"catch_up": "skp"}}, SkipReason.BAD_POLICY, "catch_up = 'skp'"),
+        ({"policy": {"colour": 1}}, SkipReason.BAD_POLICY, "colour is not a field"),
+        (
+            {"period": "2026-03-01T06:00Z", "next_attempt_at": "2026-03-02T06:00Z", "outcome": "retry_scheduled"},
+            SkipReason.RETRY_NOT_DUE,
+            "next attempt Mon 2 Mar 06:00 UTC",
+        ),
+        ({"done_through": "2026-03-01T06:00Z"}, SkipReason.NOTHING_PENDING, "settled"),
+        ({"done_through": "2999-03-01T06:00Z"}, SkipReason.NOTHING_PENDING, "settled"),
+        ({"period": "2026-03-02T06:00Z", "outcome": "in_progress"}, SkipReason.NOT_DUE, "due on Mon 2 Mar 06:00 UTC"),
+    ],
+)
+def test_a_state_that_forbids_it_is_respected(state, reason, words):
+    answer = skipped(subscription(state))
+    assert answer.reason is reason
+    assert words in answer.sentence
+
+
+def test_another_installation_does_not_renew_what_this_one_adopted():
+    sub = subscription({"instance": "prod"})
+    assert skipped(sub, instance="staging").reason is SkipReason.WRONG_INSTANCE
+    assert isinstance(plan(sub, TERMS, NOW, "prod"), Renewal)
+    assert isinstance(plan(sub, TERMS, NOW), Renewal)
+
+
+def test_a_subscription_may_have_terms_of_its_own():
+    renewal = planned(subscription({"policy": {"payment_retries": ["12h"], "final_action": "cancel"}}))
+    assert renewal.terms.payment_retries == ["12h"]
+    assert renewal.terms.final_action == "cancel"
+    assert TERMS.payment_retries != ["12h"]
+
+
+def test_a_period_that_was_begun_comes_before_later_ones():
+    state = {"period": "2026-03-01T06:00Z", "outcome": "retry_scheduled", "attempt": 1, "copies": 1}
+    renewal = planned(subscription(SETTLED | state), "2026-06-15")
+    assert renewal.due == at("2026-03-01T06:00")
+    assert (renewal.state.attempt, renewal.state.copies) == (1, 1)
+
+
+@pytest.mark.parametrize(("catch_up", "due"), [("latest", "2026-06-01T06:00"), ("all", "2026-03-01T06:00")])
+def test_after_downtime_the_policy_chooses_among_the_missed_periods(catch_up, due):
+    renewal = planned(subscription(SETTLED), "2026-06-15", PolicyTerms(catch_up=catch_up))
+    assert renewal.due == at(due)
+
+
+def test_the_periods_that_catching_up_leaves_out_are_named():
+    warnings = planned(subscription(SETTLED), "2026-06-15").warnings
+    named = "2026-03-01T06:00Z, 2026-04-01T06:00Z, 2026-05-01T06:00Z"
+    assert warnings == (f"older periods are skipped on purpose (catch_up is latest): {named}",)
+    assert planned(subscription(SETTLED)).warnings == ()
+    assert planned(subscription(frequency="hourly"), "2026-06-15").warnings[0].endswith("2026-03-01T10:00Z and more")
+
+
+def test_catching_up_with_all_goes_on_with_the_oldest_that_is_not_settled():
+    terms = PolicyTerms(catch_up="all")
+    state = {"period": "2026-03-01T06:00Z", "done_through": "2026-03-01T06:00Z", "outcome": "renewed"}
+    assert planned(subscription(state), "2026-06-15", terms).due == at("2026-04-01T06:00")
+
+
+def test_a_late_period_is_skipped_and_settled_when_the_policy_says_so():
+    answer = skipped(subscription(SETTLED), at("2026-06-15"), PolicyTerms(catch_up="skip"))
+    assert answer.reason is SkipReason.LATE
+    assert answer.settlement is not None
+    assert answer.settlement.state.done_through == at("2026-06-01T06:00")
+    assert answer.settlement.next_run_at == at("2026-07-01T06:00")
+
+
+def test_a_period_that_is_hardly_late_is_renewed_although_older_ones_are_skipped():
+    renewal = planned(subscription(SETTLED), "2026-06-02T05:00", PolicyTerms(catch_up="skip"))
+    assert renewal.due == at("2026-06-01T06:00")
+
+
+def test_a_date_that_the_customer_moved_is_the_period():
+    moved = subscription(SETTLED, next_run_at="2026-03-10T08:00:00Z")
+    assert skipped(moved, at("2026-03-05")).reason is SkipReason.NOT_DUE
+    for catch_up in ("latest", "all", "skip"):
+        renewal = planned(moved, "2026-03-10T08:01", PolicyTerms(catch_up=catch_up))
+        assert renewal.due == at("2026-03-10T08:00"), "1 March was postponed, not missed"
+
+
+def test_a_begun_period_that_the_customer_postponed_waits():
+    state = {"period": "2026-03-01T06:00Z", "outcome": "retry_scheduled", "attempt": 1, "copies": 1}
+    postponed = subscription(state, next_run_at="2026-03-20T06:00:00Z")
+    assert skipped(postponed, at("2026-03-05")).reason is SkipReason.NOT_DUE
+    assert planned(postponed, "2026-03-20T06:00").due == at("2026-03-01T06:00")
+
+
+def test_the_last_period_before_the_end_is_still_owed_after_it():
+    sub = subscription(SETTLED, expires_at="2026-04-15T00:00:00Z")
+    assert planned(sub, "2026-06-15").due == at("2026-04-01T06:00")
+
+
+def test_seconds_of_a_due_date_do_not_make_another_period():
+    sub = subscription(SETTLED, starts_at="2026-01-01T06:00:30.250Z", next_run_at="2026-03-01T06:00:30.250Z")
+    assert planned(sub).due == at("2026-03-01T06:00")
+    done = subscription({"done_through": "2026-03-01T06:00Z"}, next_run_at="2026-03-01T06:00:30.250Z")
+    assert skipped(done).reason is SkipReason.NOTHING_PENDING
+
+
+def test_without_a_start_the_first_date_seen_is_remembered_as_the_anchor():
+    sub = subscription(starts_at=None, next_run_at="2026-01-31T06:00:00Z")
+    first = planned(sub, "2026-01-31T07:00").settlement(RenewalState(), at("2026-01-31T07:00"))
+    assert first.state.anchor == at("2026-01-31T06:00")
+    assert first.next_run_at == at("2026-02-28T06:00")
+    second = subscription(first.state, starts_at=None, next_run_at="2026-02-28T06:00:00Z")
+    renewal = planned(second, "2026-02-28T06:00")
+    assert renewal.settlement(renewal.state, at("2026-02-28T06:01")).next_run_at == at("2026-03-31T06:00")
+
+
+@given(
+    frequency=st.sampled_from(["hourly", "daily", "weekly", "monthly", "yearly", "0 6 * * 1", "0 6 31 * *"]),
+    catch_up=st.sampled_from(["latest", "all", "skip"]),
+    hours=st.integers(0, 3000),
+    later=st.integers(0, 3000),
+    zone=st.sampled_from(["UTC", "Europe/Rome", "America/New_York"]),
+)
+def test_periods_are_settled_once_each_in_order_and_none_is_left_behind(frequency, catch_up, hours, later, zone):
+    """Walk from downtime to the present: every period is renewed at most once, and in the end nothing is pending."""
+    terms = PolicyTerms(catch_up=catch_up, time_zone=zone)
+    fields: dict[str, Any] = {"frequency": frequency, "next_run_at": "2026-03-01T06:00:00Z"}
+    sub, as_of = subscription({}, **fields), at("2026-03-01T06:00") + timedelta(hours=hours)
+    renewed: list[datetime] = []
+    for _ in range(40):
+        answer = plan(sub, terms, as_of)
+        if isinstance(answer, Skipped) and answer.settlement is None:
+            assert answer.reason in {SkipReason.NOT_DUE, SkipReason.NOTHING_PENDING}
+            as_of += timedelta(hours=later)
+            continue
+        through = RenewalState.read(sub.metadata).done_through
+        if isinstance(answer, Renewal):
+            assert answer.due <= as_of
+            assert through is None or answer.due > through
+            renewed.append(answer.due)
+        settled = answer.settlement if isinstance(answer, Skipped) else answer.settlement(answer.state, as_of)
+        assert settled.state.done_through >= (through or settled.state.done_through)
+        assert settled.next_run_at is None or settled.next_run_at > as_of
+        assert catch_up == "all" or settled.next_run_at is not None
+        if settled.next_run_at is not None:
+            fields["next_run_at"] = settled.next_run_at.isoformat()
+        sub = subscription(settled.state, **fields)
+    assert renewed == sorted(set(renewed))
+    if catch_up == "all" and renewed:
+        first = planned(subscription({}, **fields | {"next_run_at": "2026-03-01T06:00:00Z"}), "2026-03-01T06:00", terms)
+        stood_for = max(renewed[0], first.schedule.nearest(renewed[0]) or renewed[0])
+        grid = list(first.schedule.between(stood_for, renewed[-1]))
+        assert renewed == [renewed[0], *grid], "with catch_up all no period is left out"
+
+
+@pytest.mark.parametrize(
+    ("state", "goes_on"),
+    [
+        ({"outcome": "exhausted", "error_class": "payment"}, True),
+        ({"outcome": "exhausted", "error_class": "stock"}, True),
+        ({"outcome": "needs_attention", "error_class": "payment"}, True),
+        ({"outcome": "needs_attention", "error_class": "unknown"}, False),  # two copies of one period, for example
+        ({"outcome": "renewed", "done_through": "2026-03-01T06:00Z"}, False),  # paused by staff
+        ({"outcome": "exhausted", "target_order_id": None}, False),
+    ],
+)
+def test_a_held_subscription_goes_on_when_its_customer_has_paid_the_open_order(state, goes_on):
+    held = {"held": True, "period": "2026-03-01T06:00Z", "copies": 1, "target_order_id": "TgtAbcdefg"} | state
+    one = subscription(held)
+
+    assert isinstance(plan(one, TERMS, at("2026-03-20"), paid=False), Skipped)
+    answer = plan(one, TERMS, at("2026-03-20"), paid=True)
+
+    assert isinstance(answer, Renewal) is goes_on
+    if isinstance(answer, Renewal):
+        assert (answer.due, answer.state.held) == (at("2026-03-01T06:00"), False)
+
+
+@pytest.mark.parametrize(
+    ("moved_to", "following"),
+    [
+        ("2026-02-28T06:00", "2026-04-01T06:00"),  # brought forward by a day: 1 March is not one more
+        ("2026-03-01T05:00", "2026-04-01T06:00"),  # by an hour, as by an engine that does not know summer time
+        ("2026-03-01T07:00", "2026-04-01T06:00"),
+        ("2026-03-16T06:00", "2026-04-01T06:00"),  # postponed by less than half a month
+        ("2026-03-31T06:00", "2026-05-01T06:00"),  # nearly skipped
+        ("2026-02-10T06:00", "2026-03-01T06:00"),  # one more box, long before the next
+    ],
+)
+def test_a_moved_date_stands_for_the_nearest_one_of_the_calendar(moved_to, following):
+    one = subscription(SETTLED, next_run_at=f"{moved_to}:00Z")
+    work = planned(one, moved_to)
+
+    settled = work.settlement(work.state, at(moved_to))
+
+    assert work.due == at(moved_to)
+    assert settled.next_run_at == at(following)
+    then = subscription(settled.state, next_run_at=settled.next_run_at)
+    assert planned(then, following).due == at(following)
+
+
+@given(st.integers(1, 400 * 24 * 60), st.sampled_from(["daily", "weekly", "monthly", "two-month", "yearly"]))
+def test_no_two_renewals_are_closer_than_half_an_interval_wherever_a_customer_moves_a_date(minutes, frequency):
+    moved_to = at("2026-01-01T06:00") + timedelta(minutes=minutes)
+    one = subscription({}, frequency=frequency, next_run_at=moved_to)
+    work = planned(one, moved_to.strftime("%Y-%m-%dT%H:%M"))
+
+    following = work.settlement(work.state, moved_to).next_run_at
+
+    assert following is not None
+    shortest = {"daily": 1, "weekly": 7, "monthly": 28, "two-month": 59, "yearly": 365}[frequency]
+    assert following - moved_to >= timedelta(days=shortest) / 2

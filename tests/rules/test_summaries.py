@@ -1,0 +1,123 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rules.making import at, copy, order, planned
+
+from flows.rules.acts import Create
+from flows.rules.outcomes import CopySettled, FateUnknown, Outcome, StillRunning, judge
+from flows.rules.renewal import Skipped, SkipReason
+from flows.rules.summaries import ROWS_KEPT, RenewalLine, RenewalSummary
+
+NOW = at("2026-03-01T06:10")
+REF = "SubAbcdefg@2026-03-01T06:00Z"
+
+
+def line(evidence) -> RenewalLine:
+    return RenewalLine.of(judge(planned(), Create(REF, 1, 1), evidence, NOW))
+
+
+def failed(text: str) -> RenewalLine:
+    return line(CopySettled(copy(REF, "failed", order("pending"), errors_log={"base": [text]})))
+
+
+def skipped(reason: SkipReason) -> RenewalLine:
+    return RenewalLine.of(Skipped("SubOtherxx", at("2026-03-01T06:00"), reason, "because"))
+
+
+RENEWED = line(CopySettled(copy(REF, "completed", order())))
+ALREADY = line(CopySettled(copy(REF, "completed", order()), adopted=True))
+DECLINED, STOLEN = failed("declined"), failed("stolen_card")
+RUNNING, LOST = line(StillRunning(copy(REF, "pending"))), line(FateUnknown(REF))
+LINES = [RENEWED, ALREADY, DECLINED, STOLEN, RUNNING, LOST, skipped(SkipReason.HELD), skipped(SkipReason.DAMAGED)]
+
+
+def test_a_line_says_what_happened_to_one_renewal():
+    assert DECLINED.reference == REF
+    assert DECLINED.failure_class == "payment"
+    assert DECLINED.next_attempt_at == at("2026-03-02T06:10")
+    assert (DECLINED.order_copy_id, DECLINED.target_order_id) == ("CpyAbcdefb", "TgtAbcdefg")
+    assert not DECLINED.needs_person
+    assert STOLEN.needs_person
+
+
+def test_a_line_of_a_subscription_left_alone_gives_the_reason():
+    left = skipped(SkipReason.SECOND_ENGINE)
+    assert (left.outcome, left.skip_reason, left.needs_person) == (Outcome.SKIPPED, SkipReason.SECOND_ENGINE, True)
+    assert left.reference == "SubOtherxx@2026-03-01T06:00Z"
+    assert RenewalLine.of(Skipped("SubOtherxx", None, SkipReason.NOT_ADOPTED, "because")).reference is None
+
+
+def test_a_summary_counts_everything_once():
+    summary = RenewalSummary.of(LINES, NOW, 12.5, {"POST": 4, "GET": 2})
+    assert summary.total == len(LINES) == sum(summary.outcomes.values())
+    assert summary.failures == {"payment": 2}
+    assert summary.skipped == {SkipReason.HELD: 1, SkipReason.DAMAGED: 1}
+    assert summary.for_a_person == 2
+    assert summary.requests == {"POST": 4, "GET": 2}
+
+
+def test_the_sentence_is_in_plain_words():
+    assert RenewalSummary.of(LINES, NOW).sentence == (
+        "6 renewals: 1 renewed, 1 renewed by an earlier run, 1 waits for a retry, 1 still copying, "
+        "1 unconfirmed, 1 needs attention, 1 held for a person, 1 skipped until a person acts; failures: 2 payment"
+    )
+    assert RenewalSummary.of([], NOW).sentence == "0 renewals"
+    assert RenewalSummary.of([RENEWED], NOW).sentence == "1 renewal: 1 renewed"
+    assert RenewalSummary.of([DECLINED] * 2, NOW, brake="too many").sentence == (
+        "2 renewals: 2 wait for a retry; failures: 2 payment. Stopped: too many"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "brake", "red"),
+    [
+        ([RENEWED, ALREADY, DECLINED, RUNNING, LOST, skipped(SkipReason.HELD)], None, False),
+        ([RENEWED, STOLEN], None, True),
+        ([RENEWED, skipped(SkipReason.SECOND_ENGINE)], None, True),
+        ([RENEWED], "too many", True),
+        ([], None, False),
+    ],
+)
+def test_a_sweep_is_red_when_a_person_must_act(lines, brake, red):
+    assert RenewalSummary.of(lines, NOW, brake=brake).needs_attention is red
+
+
+def test_the_worst_comes_first_in_the_table():
+    rows = RenewalSummary.of([RENEWED, DECLINED, STOLEN, LOST, skipped(SkipReason.DAMAGED)], NOW).table_rows
+    assert [row["outcome"] for row in rows] == [
+        "needs attention", "skipped", "unconfirmed", "retry scheduled", "renewed",
+    ]  # fmt: skip
+    assert rows[3]["next attempt"] == "2026-03-02T06:10Z"
+    assert set(rows[0]) == set(rows[-1])
+
+
+def test_a_long_table_is_cut_with_a_note_of_how_many_more():
+    summary = RenewalSummary.of([RENEWED] * 1000 + [STOLEN], NOW)
+    rows = summary.table_rows
+    assert len(rows) == ROWS_KEPT + 1
+    assert rows[0]["outcome"] == "needs attention"
+    assert rows[-1]["why"] == "and 801 more, none worse than these"
+    assert set(rows[-1]) == set(rows[0])
+    assert summary.total == 1001
+
+
+@given(st.lists(st.lists(st.sampled_from(LINES), max_size=120), max_size=5))
+def test_the_batches_of_a_sweep_add_up_to_the_whole(batches):
+    parts = [RenewalSummary.of(batch, NOW, 3, {"GET": len(batch)}) for batch in batches]
+    together = RenewalSummary.together(parts, NOW, 9)
+    every = [one for batch in batches for one in batch]
+    whole = RenewalSummary.of(every, NOW, 9, {"GET": len(every)} if every else {})
+    assert together == whole
+    assert together.sentence == whole.sentence
+
+
+def test_the_brakes_of_batches_are_told_once_each():
+    parts = [RenewalSummary.of([], NOW, brake=brake) for brake in ("a", None, "b", "a")]
+    assert RenewalSummary.together(parts, NOW).brake == "a; b"
+
+
+def test_a_summary_survives_being_stored_as_json():
+    summary = RenewalSummary.of(LINES, NOW, 1.5, {"GET": 1}, "too many")
+    assert RenewalSummary.model_validate(json.loads(summary.model_dump_json())) == summary

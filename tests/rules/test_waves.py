@@ -1,0 +1,119 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rules.making import TERMS, at, copy, order, planned, subscription
+
+from blocks.commerce_layer.errors import AuthenticationFailed
+from blocks.policy_terms import FailureClass, PolicyTerms
+from flows.rules.acts import Create, Hold, HoldReason
+from flows.rules.outcomes import (
+    CopySettled,
+    CreationRefused,
+    FateUnknown,
+    Judgement,
+    NothingDone,
+    StillRunning,
+    judge,
+)
+from flows.rules.waves import Brake, BrakePulled, waves
+
+NOW = at("2026-03-01T06:10")
+REF = "SubAbcdefg@2026-03-01T06:00Z"
+WORK = planned()
+RETRY = planned(subscription({"period": "2026-03-01T06:00Z", "attempt": 1, "copies": 1, "outcome": "retry_scheduled"}))
+
+
+def verdict(evidence, work=WORK) -> Judgement:
+    return judge(work, Create(REF, 1, 1), evidence, NOW)
+
+
+RENEWED = verdict(CopySettled(copy(REF, "completed", order())))
+STOCK = verdict(CopySettled(copy(REF, "failed", errors_log={"line_items": ["is out of stock"]})))
+PAYMENT = verdict(CopySettled(copy(REF, "failed", errors_log={"base": ["declined"]})))
+RETRIED = verdict(CopySettled(copy(REF, "failed", errors_log={"base": ["declined"]})), RETRY)
+RUNNING = verdict(StillRunning(copy(REF, "pending")))
+UNCONFIRMED = verdict(FateUnknown(REF))
+LOCKED_OUT = verdict(CreationRefused(AuthenticationFailed("check client_id", 401)))
+HOLD = Hold(HoldReason.DUPLICATE, "two copies: a, b")
+DUPLICATE = judge(WORK, HOLD, NothingDone(HOLD), NOW)
+
+
+def after(*verdicts: Judgement, terms: PolicyTerms = TERMS) -> BrakePulled | None:
+    brake = Brake(terms)
+    for one in verdicts:
+        brake.note(one)
+    return brake.verdict()
+
+
+@pytest.mark.parametrize(
+    ("total", "sizes"),
+    [(0, []), (1, [1]), (10, [10]), (11, [10, 1]), (110, [10, 100]), (111, [10, 100, 1]), (9999, [10, 100, 9889])],
+)
+def test_a_sweep_is_made_in_a_few_some_more_and_the_rest(total, sizes):
+    assert waves(total, TERMS) == sizes
+
+
+@given(st.integers(0, 10**6), st.integers(1, 500), st.integers(0, 500))
+def test_every_renewal_is_in_one_wave(total, first, more):
+    sizes = waves(total, PolicyTerms(first_wave=first, second_wave=first + more))
+    assert sum(sizes) == total
+    assert all(sizes)
+
+
+def test_too_many_failures_for_one_reason_pull_the_brake():
+    pulled = after(*[RENEWED] * 7, *[STOCK] * 3)
+    assert pulled is not None
+    assert pulled.cls is FailureClass.STOCK
+    assert pulled.sentence == "3 of 10 renewals failed for one reason (stock), more than 20%"
+
+
+def test_as_many_failures_as_the_policy_bears_do_not():
+    assert after(*[RENEWED] * 8, *[STOCK] * 2) is None
+
+
+def test_different_reasons_are_not_added_up():
+    assert after(*[RENEWED] * 6, STOCK, PAYMENT, STOCK, PAYMENT) is None
+
+
+def test_before_the_first_wave_is_finished_there_is_no_verdict():
+    assert after(*[STOCK] * 9) is None
+    assert after(*[STOCK] * 10) is not None
+
+
+def test_what_is_still_running_says_nothing():
+    assert after(*[RUNNING] * 20, *[STOCK] * 9) is None
+
+
+def test_retries_that_fail_say_nothing_about_the_shop():
+    assert after(*[RENEWED] * 10, *[RETRIED] * 90) is None
+
+
+def test_a_share_of_one_switches_the_brake_off():
+    assert after(*[STOCK] * 500, terms=PolicyTerms(brake_share=1)) is None
+
+
+def test_a_shop_that_locks_us_out_pulls_the_brake():
+    assert after(*[LOCKED_OUT] * 10) is not None
+
+
+def test_a_run_of_unconfirmed_answers_pulls_the_brake_at_once():
+    assert after(UNCONFIRMED, UNCONFIRMED, RENEWED, UNCONFIRMED) is None
+    pulled = after(UNCONFIRMED, RUNNING, UNCONFIRMED, UNCONFIRMED)
+    assert pulled is not None
+    assert pulled.cls is None
+    assert pulled.sentence.startswith("3 answers in a row were lost")
+
+
+def test_a_duplicate_pulls_the_brake_at_once_and_for_good():
+    pulled = after(DUPLICATE, *[RENEWED] * 1000)
+    assert pulled is not None
+    assert "two copies: a, b" in pulled.sentence
+
+
+@given(st.lists(st.sampled_from([RENEWED, STOCK, PAYMENT, RETRIED, RUNNING, UNCONFIRMED]), max_size=60))
+def test_once_pulled_it_stays_pulled_for_the_same_reason(verdicts):
+    brake, first = Brake(TERMS), None
+    for one in verdicts:
+        brake.note(one)
+        assert first is None or brake.verdict() is first
+        first = first or brake.verdict()
