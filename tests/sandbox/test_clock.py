@@ -1,0 +1,105 @@
+"""Time in the sandbox: it moves as told, and everything due on the way happens in order."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+from blocks.sandbox.agenda import Agenda
+from blocks.sandbox.clock import Clock, instant_of, text_of
+from blocks.sandbox.running import RunningSandbox
+
+START = datetime(2026, 3, 1, 6, tzinfo=UTC)
+
+
+def test_a_frozen_clock_stands_still_and_moves_when_told(sandbox):
+    before = sandbox.clock()
+    assert sandbox.clock() == before
+
+    assert sandbox.advance(90) == before + timedelta(seconds=90)
+    assert sandbox.set_clock("2030-01-01T00:00:00Z") == datetime(2030, 1, 1, tzinfo=UTC)
+    assert sandbox.set_clock(START) == START
+
+
+def test_a_clock_runs_at_the_rate_it_was_given(sandbox):
+    before = sandbox.resume(rate=100_000)
+    time.monotonic()
+    after = sandbox.freeze()
+
+    assert after > before
+    assert sandbox.clock() == after
+
+
+def test_things_happen_in_order_also_those_that_others_add():
+    clock = Clock(START, rate=0)
+    agenda, seen = Agenda(clock), []
+
+    def note(name):
+        seen.append((name, (agenda.now() - START).total_seconds()))
+
+    def chain():
+        note("first")
+        agenda.at(START + timedelta(seconds=2), lambda: note("added"))
+
+    agenda.at(START + timedelta(seconds=3), lambda: note("last"))
+    agenda.at(START + timedelta(seconds=1), chain)
+    agenda.at(START + timedelta(seconds=9), lambda: note("beyond"))
+    agenda.run_until(START + timedelta(seconds=5))
+
+    assert seen == [("first", 1), ("added", 2), ("last", 3)]
+    assert agenda.now() == START
+
+
+def test_copies_finish_at_their_own_instants_however_far_the_clock_jumps(caller, sandbox, source):
+    copy_id = caller.copy(source["source_order_id"])
+    created = caller.attributes("order_copies", copy_id)["created_at"]
+    sandbox.advance(5000)
+    caller.log_in()
+
+    copy = caller.attributes("order_copies", copy_id)
+    took = instant_of(copy["completed_at"]) - instant_of(created)
+    assert timedelta(seconds=1) < took < timedelta(seconds=3)
+
+
+def test_the_same_seed_gives_the_same_world_twice(make_caller):
+    worlds = []
+    for _ in range(2):
+        with RunningSandbox("--limits", "off", "--frozen", "--clock", "2026-03-01T06:00:00Z", "--seed", "7") as running:
+            caller = make_caller(running)
+            made = running.seed(5, failures={"declined": 2})
+            copies = [caller.copy(order_id) for order_id in made["source_order_ids"]]
+            running.advance(20)
+            worlds.append((made, [caller.attributes("order_copies", one) for one in copies]))
+
+    assert worlds[0] == worlds[1]
+
+
+def test_a_day_with_ten_thousand_events_passes_quickly(sandbox):
+    sandbox.seed(active=3500, due="2033-01-01T00:00:00Z", spread_seconds=80_000)
+    sandbox.set_clock("2032-12-31T23:59:59Z")
+    started = time.monotonic()
+    sandbox.advance(86_401)
+
+    assert time.monotonic() - started < 20
+    sandbox.set_clock(START)
+
+
+def test_an_instant_is_written_with_milliseconds_and_read_in_any_zone():
+    assert text_of(datetime(2026, 3, 1, 6, 0, 0, 123_999, tzinfo=UTC)) == "2026-03-01T06:00:00.123Z"
+    assert instant_of("2026-03-01T07:00:00+01:00") == START
+    assert instant_of("2026-03-01T06:00:00") == START
+
+
+def test_copies_finish_without_anybody_asking(make_caller):
+    with RunningSandbox("--limits", "off", "--rate", "50") as running:
+        copy_id = make_caller(running).copy(running.create_subscription()["source_order_id"])
+        deadline = time.monotonic() + 20
+        status = "pending"
+        with closing(sqlite3.connect(running.database)) as database:
+            while status != "completed" and time.monotonic() < deadline:
+                found = database.execute("SELECT status FROM order_copies WHERE id = ?", (copy_id,))
+                status = found.fetchone()[0]
+
+    assert status == "completed"

@@ -1,0 +1,299 @@
+"""JSON:API as Commerce Layer speaks it, checked against what is documented or was recorded."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+
+def error(response: Any) -> tuple[int, str]:
+    first = response.json()["errors"][0]
+    assert first["status"] == str(response.status_code)
+    assert first["title"]
+    assert first["detail"]
+    return response.status_code, first["code"]
+
+
+def test_a_copy_has_every_documented_attribute_and_relationship(caller, source):
+    data = caller.get(f"/order_copies/{caller.copy(source['source_order_id'])}").json()["data"]
+
+    assert set(data["attributes"]) == {
+        "type", "status", "started_at", "completed_at", "failed_at", "errors_log", "errors_count", "place_target_order",
+        "reuse_wallet", "created_at", "updated_at", "reference", "reference_origin", "metadata", "cancel_source_order",
+        "apply_promotions", "skip_errors", "ignore_invalid_coupon",
+    }  # fmt: skip
+    assert set(data["relationships"]) == {
+        "source_order",
+        "target_order",
+        "events",
+        "event_stores",
+        "order_subscription",
+    }
+    assert data["meta"]["mode"] == "test"
+
+
+def test_an_id_is_ten_letters_and_a_time_has_milliseconds_and_z(caller, source):
+    data = caller.get(f"/order_copies/{caller.copy(source['source_order_id'])}").json()["data"]
+
+    assert re.fullmatch(r"[A-Za-z]{10}", data["id"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", data["attributes"]["created_at"])
+
+
+def test_linkage_is_there_only_for_what_was_included(caller, source):
+    copy_id = caller.copy(source["source_order_id"])
+
+    plain = caller.get(f"/order_copies/{copy_id}").json()
+    included = caller.get(f"/order_copies/{copy_id}", include="source_order,target_order").json()
+
+    assert set(plain["data"]["relationships"]["source_order"]) == {"links"}
+    assert "included" not in plain
+    linked = included["data"]["relationships"]
+    assert linked["source_order"]["data"] == {"type": "orders", "id": source["source_order_id"]}
+    assert linked["target_order"]["data"] is None
+    assert [one["id"] for one in included["included"]] == [source["source_order_id"]]
+
+
+def test_an_include_goes_through_dots_and_to_many(caller, source):
+    caller.copy(source["source_order_id"])
+
+    document = caller.get(f"/order_subscriptions/{source['id']}", include="source_order.order_copies,customer").json()
+
+    assert {one["type"] for one in document["included"]} == {"orders", "order_copies", "customers"}
+    order = next(one for one in document["included"] if one["type"] == "orders")
+    assert len(order["relationships"]["order_copies"]["data"]) == 1
+
+
+def test_sparse_fields_leave_out_the_rest_also_of_included_resources(caller, source):
+    copy_id = caller.copy(source["source_order_id"])
+    document = caller.http.get(
+        f"/order_copies/{copy_id}?include=source_order&fields[order_copies]=status,source_order&fields[orders]=number"
+    ).json()
+
+    assert set(document["data"]["attributes"]) == {"status"}
+    assert set(document["data"]["relationships"]) == {"source_order"}
+    assert set(document["included"][0]["attributes"]) == {"number"}
+    assert "relationships" not in document["included"][0]
+
+
+def test_a_member_with_nothing_in_it_is_not_there(caller, source):
+    nothing = caller.http.get(f"/orders/{source['source_order_id']}?fields[orders]=id").json()["data"]
+
+    assert list(nothing) == ["id", "type", "links", "meta"]
+
+
+def test_members_come_in_the_order_of_recorded_answers(caller, source):
+    data = caller.get(f"/orders/{source['source_order_id']}").json()["data"]
+
+    assert list(data) == ["id", "type", "links", "attributes", "relationships", "meta"]
+    assert list(data["attributes"])[-5:] == ["created_at", "updated_at", "reference", "reference_origin", "metadata"]
+    assert set(data["meta"]) == {"mode", "organization_id", "trace_id"}
+    assert re.fullmatch(r"[0-9a-f]{64}", data["meta"]["trace_id"])
+
+
+def test_a_patch_replaces_metadata_as_a_whole(caller, source):
+    caller.update("order_subscriptions", source["id"], metadata={"a": 1, "b": {"c": 2}})
+    caller.update("order_subscriptions", source["id"], metadata={"b": 3})
+
+    assert caller.attributes("order_subscriptions", source["id"])["metadata"] == {"b": 3}
+
+
+def test_statuses_of_create_update_delete_and_then_404(caller, source):
+    created = caller.create("order_copies", {}, source_order=("orders", source["source_order_id"]))
+    copy_id = created.json()["data"]["id"]
+
+    assert created.status_code == 201
+    assert "location" not in created.headers
+    assert caller.update("order_copies", copy_id, reference="r").status_code == 200
+    deleted = caller.http.delete(f"/order_copies/{copy_id}")
+    assert (deleted.status_code, deleted.content, deleted.headers.get("content-type")) == (204, b"", None)
+    assert error(caller.get(f"/order_copies/{copy_id}")) == (404, "RECORD_NOT_FOUND")
+
+
+def test_success_and_error_carry_their_media_types(caller, source):
+    assert caller.get("/orders").headers["content-type"] == "application/vnd.api+json"
+    assert caller.get("/orders/none").headers["content-type"] == "application/vnd.api+json; charset=utf-8"
+
+
+def test_accept_and_content_type_are_insisted_on_but_a_bodyless_get_may_have_one(caller, source):
+    html = caller.http.get("/orders", headers={"Accept": "text/html"})
+    json_body = caller.http.post("/order_copies", content=b"{}", headers={"Content-Type": "application/json"})
+
+    assert error(html) == (406, "NOT_ACCEPTABLE")
+    assert error(json_body) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert caller.http.get("/orders", headers={"Accept": "*/*"}).status_code == 200
+    assert caller.http.get("/orders", headers={"Content-Type": "application/vnd.api+json"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("page[size]=26", "INVALID_PAGE_VALUE"),
+        ("page[size]=0", "INVALID_PAGE_VALUE"),
+        ("page[number]=0", "INVALID_PAGE_VALUE"),
+        ("page[number]=x", "INVALID_PAGE_VALUE"),
+        ("page[offset]=1", "PARAM_NOT_ALLOWED"),
+        ("colour=red", "PARAM_NOT_ALLOWED"),
+        ("sort=metadata", "INVALID_SORT_CRITERIA"),
+        ("include=colour", "INVALID_INCLUDE"),
+        ("include=event_stores", "INVALID_INCLUDE"),
+        ("fields[order_copies]=colour", "INVALID_FIELD"),
+        ("fields[colours]=red", "INVALID_RESOURCE"),
+        ("filter[q][colour_eq]=red", "FILTER_NOT_ALLOWED"),
+        ("filter[q][status_like]=red", "FILTER_NOT_ALLOWED"),
+        ("filter[q][errors_log_eq]=red", "FILTER_NOT_ALLOWED"),
+        ("filter[status]=red", "INVALID_FILTERS_SYNTAX"),
+        ("filter[q][created_at_gt]=yesterday", "INVALID_FILTER_VALUE"),
+        ("filter[q][errors_count_gt]=many", "INVALID_FILTER_VALUE"),
+        ("filter[q][metadata_jcont]={", "INVALID_FILTER_VALUE"),
+    ],
+)
+def test_a_query_that_is_not_offered_is_refused_by_its_code(caller, query, code):
+    assert error(caller.http.get(f"/order_copies?{query}")) == (400, code)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 400, "INVALID_DATA_FORMAT"),
+        (b"[]", 400, "INVALID_DATA_FORMAT"),
+        (b"{}", 400, "PARAM_MISSING"),
+        (b'{"data": {"attributes": {}}}', 400, "PARAM_MISSING"),
+        (b'{"data": {"type": "orders"}}', 400, "INVALID_RESOURCE"),
+        (b'{"data": {"type": "order_copies"}}', 422, "VALIDATION_ERROR"),
+        (b'{"data": {"type": "order_copies", "attributes": {"status": "completed"}}}', 400, "PARAM_NOT_ALLOWED"),
+        (b'{"data": {"type": "order_copies", "attributes": {"colour": "red"}}}', 400, "PARAM_NOT_ALLOWED"),
+        (b'{"data": {"type": "order_copies", "attributes": {"metadata": 5}}}', 422, "VALIDATION_ERROR"),
+        (
+            b'{"data":{"type":"order_copies","relationships":{"source_order":{"data":{"type":"skus","id":"x"}}}}}',
+            400,
+            "TYPE_MISMATCH",
+        ),
+        (
+            b'{"data":{"type":"order_copies","relationships":{"source_order":{"data":{"type":"orders","id":"x"}}}}}',
+            422,
+            "VALIDATION_ERROR",
+        ),
+        (
+            b'{"data": {"type": "order_copies", "relationships": {"order_subscription": {"data": null}}}}',
+            400,
+            "PARAM_NOT_ALLOWED",
+        ),
+    ],
+)
+def test_a_create_that_is_not_offered_is_refused_by_its_code(caller, body, status, code):
+    assert error(caller.http.post("/order_copies", content=body)) == (status, code)
+
+
+def test_a_validation_error_points_at_what_is_wrong(caller):
+    refused = caller.create("order_copies", {}).json()["errors"][0]
+
+    assert refused["source"] == {"pointer": "/data/relationships/source_order"}
+    assert refused["detail"] == "source_order - must exist"
+    assert refused["meta"] == {"error": "blank"}
+
+
+def test_the_options_of_a_copy_cannot_be_changed(caller, source):
+    copy_id = caller.copy(source["source_order_id"])
+
+    assert error(caller.update("order_copies", copy_id, place_target_order=False)) == (400, "PARAM_NOT_ALLOWED")
+
+
+def test_the_id_in_a_patch_must_be_that_of_the_url(caller, source):
+    body = {"data": {"type": "orders", "id": "another", "attributes": {}}}
+
+    assert error(caller.http.patch(f"/orders/{source['source_order_id']}", json=body)) == (
+        400,
+        "KEY_NOT_INCLUDED_IN_URL",
+    )
+
+
+def test_methods_that_a_resource_does_not_have_give_405(caller, source):
+    assert caller.http.put(f"/orders/{source['source_order_id']}").status_code in {405, 415}
+    assert error(caller.http.delete("/orders")) == (405, "METHOD_NOT_ALLOWED")
+    assert error(caller.http.post("/events", json={})) == (405, "METHOD_NOT_ALLOWED")
+
+
+def test_an_unknown_resource_gives_404(caller):
+    assert error(caller.get("/unicorns")) == (404, "RECORD_NOT_FOUND")
+
+
+def test_related_resources_have_addresses_of_their_own(caller, source):
+    copy_id = caller.copy(source["source_order_id"])
+
+    order = caller.get(f"/order_copies/{copy_id}/source_order").json()["data"]
+    nothing = caller.get(f"/order_copies/{copy_id}/target_order").json()["data"]
+    copies = caller.get(f"/orders/{source['source_order_id']}/order_copies").json()
+    linkage = caller.get(f"/order_copies/{copy_id}/relationships/source_order").json()["data"]
+
+    assert order["id"] == source["source_order_id"]
+    assert nothing is None
+    assert [one["id"] for one in copies["data"]] == [copy_id]
+    assert copies["meta"]["record_count"] == 1
+    assert linkage == {"type": "orders", "id": source["source_order_id"]}
+    assert error(caller.get(f"/order_copies/{copy_id}/colour")) == (404, "RECORD_NOT_FOUND")
+
+
+def test_pages_cover_everything_once_and_link_to_each_other(caller, sandbox):
+    ids = set(sandbox.seed(23, due="2031-01-01T00:00:00Z")["subscription_ids"])
+    seen = []
+    url = "/order_subscriptions?page[size]=10&filter[q][next_run_at_eq]=2031-01-01T00:00:00Z"
+    while url:
+        page = caller.http.get(url).json()
+        assert page["meta"] == {"record_count": 23, "page_count": 3}
+        seen += [one["id"] for one in page["data"]]
+        assert ("prev" in page["links"]) == (len(seen) > 10)
+        url = page["links"].get("next")
+
+    assert sorted(seen) == sorted(ids)
+
+
+def test_an_empty_list_has_no_pages_and_its_last_page_is_the_first(caller):
+    page = caller.http.get("/order_copies?filter[q][reference_eq]=nothing-has-this").json()
+
+    assert page["meta"] == {"record_count": 0, "page_count": 0}
+    assert "page%5Bnumber%5D=1" in page["links"]["last"]
+    assert "next" not in page["links"]
+
+
+def test_a_walk_by_id_cursor_sees_everything_once(caller, sandbox):
+    ids = set(sandbox.seed(40, due="2032-01-01T00:00:00Z")["subscription_ids"])
+    seen: list[str] = []
+    while True:
+        page = caller.http.get(
+            "/order_subscriptions",
+            params={
+                "sort": "id",
+                "page[size]": 25,
+                "filter[q][id_gt]": seen[-1] if seen else "",
+                "filter[q][next_run_at_eq]": "2032-01-01T00:00:00Z",
+            },
+        ).json()["data"]
+        if not page:
+            break
+        seen += [one["id"] for one in page]
+
+    assert sorted(seen) == seen
+    assert set(seen) == ids
+    assert len(seen) == 40
+
+
+def test_singletons_have_no_id_in_their_address(caller, sandbox):
+    assert caller.get("/organization").json()["data"]["attributes"]["slug"] == sandbox.organization
+    application = caller.get("/application").json()["data"]
+    assert application["type"] == "applications"
+    assert application["links"]["self"].endswith("/api/application")
+    assert application["attributes"]["kind"] == "integration"
+
+
+def test_factories_are_all_copies_of_either_kind(caller, source):
+    copy_id = caller.copy(source["source_order_id"])
+
+    found = caller.filtered("/order_factories", source_order_id_eq=source["source_order_id"])
+
+    assert [(one["id"], one["attributes"]["type"]) for one in found] == [(copy_id, "order_copies")]
+
+
+def test_an_order_that_others_depend_on_is_locked(caller, source):
+    assert error(caller.http.delete(f"/orders/{source['source_order_id']}")) == (423, "LOCKED")

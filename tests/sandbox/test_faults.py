@@ -1,0 +1,175 @@
+"""What the network does to a request, and what remains of it on the other side."""
+
+from __future__ import annotations
+
+import socket
+
+import httpx
+import pytest
+
+COPIES = "/api/order_copies"
+
+
+def attempt(caller, source, reference):
+    return caller.create(
+        "order_copies",
+        {"reference": reference, "reference_origin": "perennial"},
+        source_order=("orders", source["source_order_id"]),
+    )
+
+
+def exists(caller, reference):
+    return len(caller.filtered("/order_copies", reference_eq=reference))
+
+
+@pytest.mark.parametrize("action", ["reset", "close"])
+@pytest.mark.parametrize(("when", "copies"), [("before", 0), ("after", 1)])
+def test_a_dropped_request_was_carried_out_only_when_dropped_after(caller, sandbox, source, action, when, copies):
+    sandbox.fault(action, when=when, method="POST", path=COPIES, times=1)
+    with pytest.raises(httpx.TransportError):
+        attempt(caller, source, f"{action}-{when}-{source['id']}")
+
+    assert exists(caller, f"{action}-{when}-{source['id']}") == copies
+
+
+def test_a_reset_is_a_reset_and_no_byte_comes_before_it(caller, sandbox):
+    sandbox.fault("reset", times=1)
+    host, port = sandbox.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"GET /api/orders HTTP/1.1\r\nHost: x\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            connection.recv(1)
+
+
+@pytest.mark.parametrize(("when", "copies"), [("before", 0), ("after", 1)])
+@pytest.mark.parametrize(
+    ("body", "start"), [("html", b"<html>"), ("json", b'{"errors"'), ("nothing to see", b"nothing")]
+)
+def test_a_wrong_status_hides_what_happened(caller, sandbox, source, when, copies, body, start):
+    reference = f"status-{when}-{body[:4]}-{source['id']}"
+    sandbox.fault("status", status=502, body=body, when=when, method="POST", path=COPIES, times=1)
+    answer = attempt(caller, source, reference)
+
+    assert answer.status_code == 502
+    assert answer.content.startswith(start)
+    assert exists(caller, reference) == copies
+
+
+def test_a_delay_lets_the_caller_give_up_and_the_request_go_on(caller, sandbox, source):
+    reference = f"delay-{source['id']}"
+    sandbox.fault("delay", when="before", seconds=0.3, method="POST", path=COPIES, times=1)
+    caller.http.timeout = httpx.Timeout(0.1)
+    with pytest.raises(httpx.ReadTimeout):
+        attempt(caller, source, reference)
+    assert exists(caller, reference) == 0
+    caller.http.timeout = httpx.Timeout(5.0)
+
+    sandbox.fault("delay", when="after", seconds=0.3, method="GET", path="/api/organization", times=1)
+    caller.get("/organization")  # takes longer than what was left of the first delay
+
+    assert exists(caller, reference) == 1
+
+
+def test_a_late_request_appears_when_the_sandbox_clock_has_moved(caller, sandbox, source):
+    reference = f"late-{source['id']}"
+    sandbox.fault("late", seconds=30, method="POST", path=COPIES, times=1)
+    with pytest.raises(httpx.TransportError):
+        attempt(caller, source, reference)
+
+    sandbox.advance(29)
+    assert exists(caller, reference) == 0
+    sandbox.advance(2)
+    assert exists(caller, reference) == 1
+
+
+def test_a_truncated_body_promises_more_than_it_sends(caller, sandbox):
+    sandbox.fault("truncate", path="/api/organization", times=1)
+
+    with pytest.raises(httpx.TransportError):
+        caller.get("/organization")
+
+
+def test_a_malformed_body_has_a_good_status_and_is_not_json(caller, sandbox):
+    sandbox.fault("malformed", path="/api/organization", times=1)
+    answer = caller.get("/organization")
+
+    assert answer.status_code == 200
+    with pytest.raises(ValueError, match=r"."):
+        answer.json()
+
+
+def test_a_slow_body_arrives_whole_in_the_end(caller, sandbox):
+    sandbox.fault("slow", seconds=0.2, path="/api/organization", times=1)
+    answer = caller.get("/organization")
+
+    assert answer.elapsed.total_seconds() >= 0.15
+    assert answer.json()["data"]["attributes"]["slug"] == sandbox.organization
+
+
+def test_an_injected_429_is_the_edge_and_executes_nothing(caller, sandbox, source):
+    sandbox.fault("throttle", method="POST", path=COPIES, times=1)
+    answer = attempt(caller, source, f"throttled-{source['id']}")
+
+    assert answer.status_code == 429
+    assert answer.json()["errors"]["code"] == "THROTTLED"
+    assert exists(caller, f"throttled-{source['id']}") == 0
+
+
+def test_a_revoked_token_is_found_out_by_the_request_that_carries_it(caller, sandbox, source):
+    sandbox.fault("revoke", method="POST", path=COPIES, times=1)
+
+    assert attempt(caller, source, "revoked").json()["errors"][0]["code"] == "INVALID_TOKEN"
+    caller.log_in()
+    assert attempt(caller, source, f"revoked-{source['id']}").status_code == 201
+
+
+def test_a_fault_hits_exactly_the_requests_it_is_told_to(caller, sandbox):
+    sandbox.fault("status", path="/api/organization", nth=[2, 4])
+    statuses = [caller.get("/organization").status_code for _ in range(6)]
+
+    assert statuses == [200, 500, 200, 500, 200, 200]
+    assert sandbox.faults() == []
+
+
+def test_a_fault_can_look_for_a_reference_in_body_or_query(caller, sandbox, source):
+    sandbox.fault("status", match=f"needle-{source['id']}", times=2)
+
+    assert attempt(caller, source, "hay").status_code == 201
+    assert attempt(caller, source, f"needle-{source['id']}").status_code == 500
+    assert caller.http.get(f"/order_copies?filter[q][reference_eq]=needle-{source['id']}").status_code == 500
+
+
+def test_a_share_is_hit_about_as_often_as_it_says(caller, sandbox):
+    sandbox.fault("status", path="/api/organization", share=0.3)
+    hits = sum(caller.get("/organization").status_code == 500 for _ in range(200))
+
+    assert 35 <= hits <= 85
+    assert sandbox.faults()[0]["hits"] == hits
+
+
+def test_paths_may_have_stars(caller, sandbox, source):
+    sandbox.fault("status", method="PATCH", path="/api/orders/*", times=1)
+
+    assert caller.get(f"/orders/{source['source_order_id']}").status_code == 200
+    assert caller.update("orders", source["source_order_id"], reference="x").status_code == 500
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"action": "explode"},
+        {"action": "status", "colour": "red"},
+        {"action": "status", "status": 99},
+        {"action": "status", "share": 2},
+        {"action": "delay", "seconds": -1},
+        {"action": "reset", "match": "("},
+        {"action": "reset", "when": "while"},
+        {"action": "reset", "nth": [0]},
+        {"action": "reset", "times": "many"},
+    ],
+)
+def test_a_fault_that_makes_no_sense_is_refused_with_a_reason(sandbox, members):
+    answer = httpx.post(f"{sandbox.url}/_sandbox/faults", json=members, trust_env=False)
+
+    assert answer.status_code == 400
+    assert next(reversed(list(members))) in answer.json()["error"]

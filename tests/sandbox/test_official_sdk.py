@@ -1,0 +1,95 @@
+"""
+The official JavaScript packages against the sandbox: whoever writes for Commerce Layer with them can run it here.
+
+The tests themselves are JavaScript, in the folder js/. The packages come from the npm registry, pinned with their
+hashes, and are kept outside the tree (`~/.cache/perennial`, or below `XDG_CACHE_HOME`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from blocks.sandbox.running import RunningSandbox
+
+JS = Path(__file__).parent / "js"
+FROZEN = ("--clock", "2026-03-01T06:00:00Z", "--frozen")
+SUITES = {
+    "tokens": ("--limits", "off", "--frozen"),  # by the real date, since js-auth and the SDK go by the machine's clock
+    "reading": ("--limits", "off", *FROZEN),
+    "writing": ("--limits", "off", *FROZEN),
+    "refusals": ("--limits", "off", *FROZEN),
+    "webhooks": ("--limits", "off", *FROZEN),
+    "coverage": ("--limits", "off", *FROZEN),
+    "bulk": ("--limits", "off", *FROZEN),
+    "limits": ("--limit-clock", "virtual", *FROZEN),
+}
+NODE_MAJOR = 20
+
+
+def test_every_suite_is_run() -> None:
+    assert {path.name.removesuffix(".test.mjs") for path in JS.glob("*.test.mjs")} == set(SUITES)
+
+
+@pytest.fixture(scope="module")
+def packages() -> Path:
+    """The folder node_modules with the official packages."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("node and npm are needed to run the official JavaScript SDK")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(version.removeprefix("v").partition(".")[0]) < NODE_MAJOR:
+        pytest.skip(f"the official JavaScript SDK needs node {NODE_MAJOR} or newer; this is {version}")
+    lock = (JS / "package-lock.json").read_bytes()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "perennial"
+    folder = cache / f"official-sdk-{hashlib.sha256(lock).hexdigest()[:16]}"
+    if not folder.exists():
+        _install(cache, folder)
+    return folder / "node_modules"
+
+
+def _install(cache: Path, folder: Path) -> None:
+    """Install beside the final place and move there in one step, since other test processes may do the same."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as making:
+        made = Path(making) / "made"
+        made.mkdir()
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(JS / name, made)
+        npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        run = subprocess.run(npm, cwd=made, capture_output=True, text=True, timeout=120, check=False)
+        if run.returncode != 0:
+            pytest.skip(f"the official JavaScript packages could not be installed: {run.stderr.strip()[-500:]}")
+        try:
+            made.rename(folder)
+        except OSError:
+            assert folder.exists()  # another process was faster
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_the_official_packages_agree_with_the_sandbox(suite: str, packages: Path, tmp_path: Path) -> None:
+    # Modules are looked up from where a file lies, so the tests are copied to where the packages can be linked.
+    for path in JS.glob("*.mjs"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "node_modules").symlink_to(packages)
+    with RunningSandbox(*SUITES[suite]) as sandbox:
+        facts = {name: getattr(sandbox, name) for name in ("url", "organization", "client_id", "client_secret")}
+        run = subprocess.run(
+            ["node", "--test", "--test-reporter=tap", f"{suite}.test.mjs"],
+            cwd=tmp_path,
+            env={**os.environ, "SANDBOX": json.dumps(facts)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    counts = {name: int(count) for name, count in re.findall(r"^# (\w+) (\d+)$", run.stdout, re.MULTILINE)}
+    assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
+    assert counts["pass"] == counts["tests"] > 1, run.stdout

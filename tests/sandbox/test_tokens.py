@@ -1,0 +1,125 @@
+"""The token endpoint and what a bearer token is good for."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import httpx
+
+from blocks.sandbox.running import RunningSandbox
+
+
+def claims(token):
+    middle = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
+
+
+def code(response):
+    return response.status_code, response.json()["errors"][0]["code"]
+
+
+def test_the_token_says_which_shop_and_which_mode(caller, sandbox):
+    answer = caller.grant()
+    said = claims(answer["access_token"])
+
+    assert answer["token_type"].lower() == "bearer"
+    assert answer["scope"] == "market:all"
+    assert said["organization"]["slug"] == sandbox.organization
+    assert said["organization"]["id"] == sandbox.info()["organization_id"]
+    assert said["test"] is True
+    assert said["application"]["kind"] == "integration"
+    assert said["iss"] == "https://auth.commercelayer.io"
+    assert said["exp"] - said["iat"] == 7200
+
+
+def test_the_same_token_comes_back_with_less_time_until_fifteen_minutes_before_its_end(caller, sandbox):
+    sandbox.revoke_tokens()
+    first = caller.grant()
+    sandbox.advance(6000)
+    second = caller.grant()
+    sandbox.advance(301)
+    third = caller.grant()
+
+    assert second["access_token"] == first["access_token"]
+    assert (second["expires_in"], second["created_at"]) == (first["expires_in"] - 6000, first["created_at"])
+    assert third["access_token"] != first["access_token"]
+    assert third["expires_in"] == 7200
+
+
+def test_the_old_token_overlaps_with_the_new_one_and_then_expires(caller, sandbox):
+    sandbox.revoke_tokens()
+    caller.log_in()
+    sandbox.advance(6301)
+    caller.grant()
+    assert caller.get("/orders").status_code == 200
+
+    sandbox.advance(900)
+    refused = caller.get("/orders")
+
+    assert code(refused) == (401, "INVALID_TOKEN")
+    assert refused.json()["errors"][0]["detail"].endswith("(has expired)")
+
+
+def test_a_bad_client_is_refused_with_a_number_as_status(sandbox):
+    body = {"grant_type": "client_credentials", "client_id": sandbox.client_id, "client_secret": "wrong"}
+    refused = httpx.post(sandbox.auth_url, json=body, trust_env=False)
+
+    assert refused.status_code == 401
+    error = refused.json()["errors"][0]
+    assert (error["title"], error["code"], error["status"]) == ("invalid_client", "UNAUTHORIZED", 401)
+
+
+def test_form_and_basic_credentials_are_taken_too(sandbox):
+    answer = httpx.post(
+        sandbox.auth_url,
+        data={"grant_type": "client_credentials"},
+        auth=(sandbox.client_id, sandbox.client_secret),
+        trust_env=False,
+    )
+
+    assert answer.status_code == 200
+
+
+def test_another_grant_type_is_refused(sandbox):
+    assert httpx.post(sandbox.auth_url, json={"grant_type": "password"}, trust_env=False).status_code == 400
+
+
+def test_missing_forged_and_revoked_tokens_are_invalid(caller, sandbox):
+    token = caller.log_in()
+    forged = token[:-4] + ("AAAA" if not token.endswith("AAAA") else "BBBB")
+
+    for authorization in ("", "Bearer", "Bearer nonsense", f"Bearer {forged}", f"Basic {token}"):
+        refused = caller.http.get("/orders", headers={"Authorization": authorization})
+        assert code(refused) == (401, "INVALID_TOKEN"), authorization
+    body = {"client_id": sandbox.client_id, "client_secret": sandbox.client_secret, "token": token}
+    assert httpx.post(f"{sandbox.url}/oauth/revoke", json=body, trust_env=False).json() == {}
+    assert code(caller.get("/orders")) == (401, "INVALID_TOKEN")
+    assert caller.log_in() != token
+    assert caller.get("/orders").status_code == 200
+
+
+def test_tokeninfo_describes_the_bearer(caller, sandbox):
+    authorization = {"Authorization": caller.http.headers["Authorization"]}
+    answer = httpx.get(f"{sandbox.url}/oauth/tokeninfo", headers=authorization, trust_env=False).json()
+
+    assert answer["token"]["organization"]["slug"] == sandbox.organization
+
+
+def test_a_token_is_good_after_a_restart_and_still_checked_with_the_same_key(make_caller):
+    with RunningSandbox("--limits", "off") as sandbox:
+        caller = make_caller(sandbox)
+        keys = httpx.get(f"{sandbox.url}/.well-known/jwks.json", trust_env=False).json()["keys"]
+        sandbox.restart(kill=True)
+
+        assert caller.get("/orders").status_code == 200
+        assert httpx.get(f"{sandbox.url}/.well-known/jwks.json", trust_env=False).json()["keys"] == keys
+        assert [key["alg"] for key in keys] == ["RS512"]
+
+
+def test_the_published_keys_cost_nothing_of_any_limit(make_caller):
+    with RunningSandbox("--limit-clock", "virtual", "--frozen") as sandbox:
+        caller = make_caller(sandbox)
+        for _ in range(101):
+            assert httpx.get(f"{sandbox.url}/.well-known/jwks.json", trust_env=False).status_code == 200
+        assert caller.get("/orders").headers["X-Ratelimit-Remaining"] == "99"
