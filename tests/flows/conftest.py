@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from merchant import Merchant, SandboxClock, open_merchant
+
+from blocks.commerce_layer.clock import use_clock
+from blocks.sandbox.running import RunningSandbox
+from flows.services import PrefectServer
+
+
+@pytest_asyncio.fixture
+async def merchant(server: PrefectServer) -> AsyncIterator[Merchant]:
+    async with open_merchant() as opened:
+        yield opened
+
+
+@pytest.fixture
+def shop(server: PrefectServer) -> Iterator[Merchant]:
+    """A merchant for tests of commands, which run their own event loop."""
+    with RunningSandbox("--limits", "off", "--frozen") as sandbox:
+        merchant = Merchant(sandbox)
+        asyncio.run(merchant.install())
+        with use_clock(SandboxClock(sandbox)):
+            yield merchant

@@ -1,0 +1,137 @@
+"""Adopting, releasing and giving back, on a real Prefect server and a real sandbox."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from merchant import Merchant
+
+from blocks.sandbox.running import RunningSandbox
+from flows.__main__ import main
+
+
+def native(sandbox: RunningSandbox, days: int = 3, **members: Any) -> str:
+    """A subscription that Commerce Layer renews by itself, due in some days."""
+    due = sandbox.clock().replace(second=0, microsecond=0) + timedelta(days=days)
+    given = {"status": "active", "metadata": {"crm": 7}, "next_run_at": due.isoformat()} | members
+    return str(sandbox.create_subscription(**given)["id"])
+
+
+async def test_adopted_subscriptions_are_renewed_by_us_and_by_nobody_else(merchant: Merchant) -> None:
+    ids = [native(merchant.sandbox) for _ in range(3)]
+    due = merchant.subscription(ids[0])["next_run_at"]
+
+    adopted = await merchant.hand_over(all_active=True)
+
+    assert (adopted.name, adopted.message) == ("Completed", "3 adopted")
+    one = merchant.subscription(ids[0])
+    assert (one["status"], one["next_run_at"], one["metadata"]["crm"]) == ("inactive", due, 7)
+    merchant.sandbox.advance(3 * 86400 + 3600)
+    assert merchant.copies() == []
+    assert (await merchant.sweep()).outcomes == {"renewed": 3}
+    assert len(merchant.copies()) == 3
+
+
+async def test_a_dry_run_says_everything_and_changes_nothing(merchant: Merchant) -> None:
+    ids = [native(merchant.sandbox), native(merchant.sandbox, status="draft")]
+    before = [merchant.subscription(each) for each in ids]
+
+    shown = await merchant.hand_over(*ids, dry_run=True)
+
+    assert (shown.name, shown.message) == ("DryRun", "1 would be adopted, 1 refused")
+    assert [row["verdict"] for row in shown.facts["rows"]] == ["refused", "change"]
+    assert [merchant.subscription(each) for each in ids] == before
+
+
+async def test_what_is_refused_makes_the_run_red_and_the_others_are_adopted(merchant: Merchant) -> None:
+    good, soon = native(merchant.sandbox), native(merchant.sandbox, days=0, status="running")
+
+    adopted = await merchant.hand_over(good, soon, "NoSuchOne0")
+
+    assert (adopted.name, adopted.message) == ("NeedsAttention", "1 adopted, 2 refused")
+    assert merchant.subscription(good)["status"] == "inactive"
+    assert merchant.subscription(soon)["metadata"] == {"crm": 7}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_lost_answer_leaves_a_subscription_in_one_hand_and_the_next_run_ends_it(
+    merchant: Merchant, when: str
+) -> None:
+    one = native(merchant.sandbox)
+    merchant.sandbox.fault("reset", when=when, method="PATCH", path="/api/order_subscriptions/*", times=1)
+
+    first = await merchant.hand_over(one)
+
+    row = merchant.subscription(one)
+    assert (row["status"], "perennial" in row["metadata"]) == (
+        ("active", False) if when == "before" else ("inactive", True)
+    )
+    assert first.name == ("NeedsAttention" if when == "before" else "Completed")
+    second = await merchant.hand_over(one)
+    assert second.name == "Completed"
+    assert merchant.subscription(one)["status"] == "inactive"
+
+
+async def test_adopting_all_inactive_ones_leaves_those_that_a_customer_paused(merchant: Merchant) -> None:
+    paused = native(merchant.sandbox, days=-30, status="inactive")
+    ready = native(merchant.sandbox, status="inactive")
+
+    adopted = await merchant.hand_over(all_inactive=True)
+
+    assert adopted.message == "1 adopted, 1 refused"
+    assert "perennial" in merchant.subscription(ready)["metadata"]
+    assert merchant.subscription(paused)["metadata"] == {"crm": 7}
+
+
+async def test_a_held_subscription_is_released_and_renewed(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription(failure="hard_declined")
+    merchant.sandbox.create_subscription(next_run_at="2099-01-01T00:00:00Z")
+    assert (await merchant.sweep()).outcomes == {"needs_attention": 1}
+    merchant.sandbox.set_failure(made["source_order_id"], None)
+
+    released = await merchant.hand_over(all_inactive=True, handover="release")
+
+    assert released.message == "1 released"
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
+    assert len(merchant.copies()) == 1
+
+
+async def test_a_subscription_that_is_given_back_is_renewed_natively_again(merchant: Merchant) -> None:
+    one = native(merchant.sandbox, days=3)
+    await merchant.hand_over(one)
+
+    given = await merchant.hand_over(one, handover="give_back")
+
+    assert (given.name, given.message) == ("Completed", "1 given back")
+    row = merchant.subscription(one)
+    assert (row["status"], row["metadata"]) == ("active", {"crm": 7})
+    merchant.sandbox.advance(4 * 86400)
+    assert len(merchant.copies()) == 1
+    assert (await merchant.sweep()).outcomes == {}
+
+
+async def test_whom_it_concerns_must_be_said(merchant: Merchant) -> None:
+    nobody = await merchant.hand_over()
+    both = await merchant.hand_over("AbcdefghiJ", all_active=True)
+
+    assert nobody.name == both.name == "Failed"
+    assert "either" in nobody.message
+
+
+def test_the_command_shows_first_and_does_it_when_told(shop: Merchant, capsys) -> None:
+    one = native(shop.sandbox)
+    blocks = ["--credentials", shop.name, "--policy", shop.name]
+
+    assert main(["adopt", one, *blocks]) == 0
+    assert "nothing was changed" in capsys.readouterr().out
+    assert main(["adopt", one, "--apply", *blocks]) == 0
+    assert "1 adopted" in capsys.readouterr().out
+    assert shop.subscription(one)["status"] == "inactive"
+    assert main(["adopt", "NoSuchOne0", "--apply", *blocks]) == 1
+
+
+def test_the_command_says_what_is_not_set_up(shop: Merchant, capsys) -> None:
+    assert main(["adopt", "AbcdefghiJ", "--credentials", "no-such-block"]) == 2
+    assert "no-such-block" in capsys.readouterr().err

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from merchant import Merchant
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
+from prefect.client.schemas.objects import FlowRun
+
+from blocks.sandbox.running import RunningSandbox
+from flows.services import PrefectServer, process
+from flows.tasks import batching
+from flows.tasks.batching import BATCHES_AT_ONCE, Batches
+from flows.tasks.reports import open_report
+from flows.tasks.shop import open_shop
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKERS = ("first", "second")
+
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.xdist_group("workers")]
+
+
+@pytest.fixture(scope="module")
+def pool(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The deployments, and two workers that take one run each at a time."""
+    prefect(server, "work-pool", "create", "perennial", "--type", "process", "--overwrite")
+    prefect(server, "--no-prompt", "deploy", "--all")
+    logs = tmp_path_factory.mktemp("workers")
+    with ExitStack() as workers:
+        for name in WORKERS:
+            command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "perennial", "--name", name]
+            workers.enter_context(process([*command, "--limit", "1"], server.environment, logs / name))
+        yield
+
+
+def prefect(server: PrefectServer, *arguments: str) -> None:
+    environment = {**os.environ, **server.environment}
+    command = [sys.executable, "-m", "prefect", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest_asyncio.fixture
+async def shop() -> AsyncIterator[Merchant]:
+    """A merchant whose sandbox keeps real time, since the workers' processes cannot share a wound clock."""
+    with RunningSandbox("--limits", "off", "--copy-seconds", "0.2", "--queue-seconds", "0.1") as sandbox:
+        yield Merchant(sandbox)
+
+
+async def batches_of(merchant: Merchant) -> list[FlowRun]:
+    """The runs of batches that were started for this merchant, oldest first."""
+    async with get_client() as api:
+        runs = await api.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=["renew-batch"])),
+            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=["renew-batch"])),
+        )
+    mine = [run for run in runs if run.parameters["credentials"] == merchant.name]
+    return sorted(mine, key=lambda run: run.created or run.expected_start_time)
+
+
+async def test_the_workers_of_the_pool_share_a_large_sweep(shop: Merchant, pool: None) -> None:
+    await shop.install(first_wave=2, second_wave=4, batch_size=25)
+    shop.sandbox.seed(60)
+
+    ended = await shop.sweep(distribute=True)
+
+    copies = shop.copies()
+    runs = await batches_of(shop)
+    assert ended.name == "Completed"
+    assert ended.outcomes == {"renewed": 60}
+    assert len(copies) == len({row["reference"] for row in copies}) == 60
+    assert ended.facts["requests"]["PATCH"] == 60
+    assert len(runs) >= 3
+    assert sum(len(run.parameters["subscription_ids"]) for run in runs) == 54
+
+
+async def test_two_large_sweeps_at_once_renew_everybody_once(shop: Merchant, pool: None) -> None:
+    await shop.install(first_wave=1, second_wave=1, batch_size=5)
+    shop.sandbox.seed(9)
+
+    first, second = await asyncio.gather(shop.sweep(distribute=True), shop.sweep(distribute=True))
+
+    copies = shop.copies()
+    assert len(copies) == len({row["reference"] for row in copies}) == 9
+    assert first.outcomes.get("renewed", 0) + second.outcomes.get("renewed", 0) == 9
+
+
+async def test_a_batch_that_is_started_twice_is_one_run(shop: Merchant, pool: None) -> None:
+    await shop.install()
+
+    @flow
+    async def start_twice() -> list[UUID]:
+        async with open_shop(shop.name, shop.name, None) as opened, open_report(opened) as report, get_client() as api:
+            of_sweep = Batches(opened, report, shop.name, api)
+            same = [await of_sweep.start(1, 1, ["one", "two"]) for _ in range(2)]
+            other = await of_sweep.start(1, 1, ["one", "three"])
+        return [run.id for run in (*same, other)]
+
+    first, again, other = await start_twice()
+
+    assert first == again != other
+
+
+async def test_no_further_batch_is_started_once_one_was_stopped(shop: Merchant, pool: None) -> None:
+    await shop.install(first_wave=2, second_wave=2, batch_size=4, brake_share=0.2)
+    seeded = shop.sandbox.seed(64)
+    sources = dict(zip(seeded["subscription_ids"], seeded["source_order_ids"], strict=True))
+    for subscription_id in sorted(sources)[4:]:
+        shop.sandbox.set_failure(sources[subscription_id], "declined")
+
+    ended = await shop.sweep(distribute=True)
+
+    assert ended.name == "NeedsAttention"
+    assert "Stopped" in ended.message
+    # Two that run and two that wait for a worker are started at first; none after the first verdict.
+    assert len(await batches_of(shop)) == BATCHES_AT_ONCE
+    assert len(shop.copies()) <= 4 + 4 * BATCHES_AT_ONCE
+
+
+async def test_a_sweep_says_what_is_missing_when_there_is_no_deployment_for_batches(
+    shop: Merchant, server: PrefectServer
+) -> None:
+    await shop.install(first_wave=1, second_wave=1, batch_size=1)
+    shop.sandbox.seed(3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batching, "DEPLOYMENT", "renew-batch/not-there")
+        ended = await shop.sweep(distribute=True)
+
+    assert isinstance(ended.facts, batching.NotSetUp)
+    assert "prefect deploy --all" in str(ended.facts)
+    assert len(shop.copies()) == 2
+
+
+async def test_a_sweep_that_fits_into_a_batch_starts_none(shop: Merchant, server: PrefectServer) -> None:
+    await shop.install(batch_size=5)
+    shop.sandbox.seed(5)
+
+    ended = await shop.sweep(distribute=True)
+
+    assert ended.outcomes == {"renewed": 5}
+    assert await batches_of(shop) == []

@@ -1,0 +1,118 @@
+"""What `prefect deploy --all` makes, and that a process worker runs it to its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import records
+from deploying import ROOT, deploy_all
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.deployments import arun_deployment
+from prefect.states import Pending, Running
+
+from blocks.commerce_layer.rate_limit import RateLimits
+from blocks.sandbox.running import RunningSandbox
+from flows.installation import credentials_for, install
+from flows.services import PrefectServer, process
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def deployed(server: PrefectServer) -> str:
+    return deploy_all(server)
+
+
+async def deployment(name: str) -> DeploymentResponse:
+    async with get_client() as prefect:
+        return await prefect.read_deployment_by_name(name)
+
+
+async def test_the_sweep_is_scheduled_and_a_second_one_is_cancelled_while_one_runs(deployed: str) -> None:
+    sweep = await deployment("renew-subscriptions/renew-subscriptions")
+    (schedule,) = sweep.schedules
+    assert schedule.active
+    assert schedule.schedule.model_dump(include={"cron", "timezone"}) == {"cron": "*/15 * * * *", "timezone": "UTC"}
+    assert sweep.entrypoint == "flows.renew.renew_subscriptions"
+
+    async with get_client() as prefect:
+        first = await prefect.create_flow_run_from_deployment(sweep.id)
+        for state in (Pending(), Running()):
+            await prefect.set_flow_run_state(first.id, state)
+        second = await prefect.create_flow_run_from_deployment(sweep.id)
+        answer = await prefect.set_flow_run_state(second.id, Pending())
+        await prefect.delete_flow_run(first.id)
+
+    assert answer.state is not None
+    assert answer.state.is_cancelled()
+
+
+@pytest.mark.parametrize("name", [f"{each}/{each}" for each in ("renew-subscriptions", "reorder", "renew-batch")])
+async def test_every_field_of_the_form_has_a_sentence_of_help(deployed: str, name: str) -> None:
+    found = await deployment(name)
+    fields: dict[str, dict[str, Any]] = found.parameter_openapi_schema["properties"]
+    assert fields
+    for field, schema in fields.items():
+        assert str(schema.get("description", "")).rstrip().endswith("."), field
+    assert found.description
+
+
+async def test_the_instant_is_a_date_field_and_the_subscriptions_are_a_list(deployed: str) -> None:
+    schema = (await deployment("renew-subscriptions/renew-subscriptions")).parameter_openapi_schema
+    fields = schema["properties"]
+    assert {"type": "string", "format": "date-time"} in fields["as_of"]["anyOf"]
+    assert {"type": "array", "items": {"type": "string"}} in fields["subscriptions"]["anyOf"]
+    assert not schema.get("required")
+
+
+@pytest.fixture
+def worker(server: PrefectServer, deployed: str, tmp_path: Path) -> Iterator[None]:
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "perennial", "--type", "process"]
+    environment = {**os.environ, **server.environment, "PYTHONPATH": str(ROOT), "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    with process(command, environment, tmp_path / "worker.log"):
+        yield
+
+
+async def test_a_worker_runs_both_deployments_to_their_end(worker: None) -> None:
+    with RunningSandbox("--limits", "off") as box:
+        await install(
+            credentials_for(
+                box.organization,
+                box.client_id,
+                box.client_secret,
+                "test",
+                box.api_url,
+                box.auth_url,
+                RateLimits(unlimited=True),
+            )
+        )
+        seeded = box.seed(3)
+        sweep = await arun_deployment("renew-subscriptions/renew-subscriptions", timeout=200, poll_interval=1)
+        reorder = await arun_deployment(
+            "reorder/reorder",
+            parameters={"source_order_id": seeded["source_order_ids"][0], "reference": "by-hand"},
+            timeout=200,
+            poll_interval=1,
+        )
+        bad = await arun_deployment(
+            "renew-subscriptions/renew-subscriptions",
+            parameters={"as_of": "2099-01-01T00:00:00Z"},
+            timeout=200,
+            poll_interval=1,
+        )
+
+    assert sweep.state is not None
+    assert (sweep.state.name, sweep.state.message) == ("Completed", "3 renewals: 3 renewed")
+    assert reorder.state is not None
+    assert reorder.state.name == "Completed"
+    assert str(reorder.state.message).endswith("was copied and placed")
+    assert bad.state is not None
+    assert bad.state.is_failed()
+    assert "shop's clock" in str(bad.state.message)
+    assert len(await records.table(sweep.id)) == 3

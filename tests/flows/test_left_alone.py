@@ -1,0 +1,46 @@
+"""Who is left alone, and the reason that a merchant reads."""
+
+from __future__ import annotations
+
+import records
+from merchant import Merchant
+
+from blocks.commerce_layer.resources import OrderCopyDraft
+
+
+async def test_whoever_must_not_be_renewed_is_left_alone_with_the_reason_in_words(merchant: Merchant) -> None:
+    box = merchant.sandbox
+    expected = {}
+
+    def left_alone(words: str, **members: object) -> dict[str, str]:
+        made: dict[str, str] = box.create_subscription(**members)
+        expected[made["id"]] = words
+        return made
+
+    left_alone("its renewal state cannot be read", metadata={"perennial": {"v": 9}})
+    left_alone("was adopted by installation 'ffffffffffff'", metadata={"perennial": {"v": 1, "instance": "f" * 12}})
+    left_alone("catch_up = 'skp'", metadata={"perennial": {"v": 1, "policy": {"catch_up": "skp"}}})
+    left_alone("'fortnightly'", frequency="fortnightly")
+    left_alone("it expired on", starts_at="2026-01-01T06:00:00Z", next_run_at="2026-03-01T06:00:00Z",
+               expires_at="2026-02-20T06:00:00Z")  # fmt: skip
+    rivalled = left_alone("Commerce Layer's own engine may renew it")
+    box.create_subscription(
+        status="active", source_order_id=rivalled["source_order_id"], next_run_at="2099-01-01T00:00:00Z", adopted=False
+    )
+    copied = left_alone("(crm) of the same source order was made inside this period")
+    async with merchant.dashboard() as dashboard:
+        draft = OrderCopyDraft(source_order_id=copied["source_order_id"], reference="by-crm", reference_origin="crm")
+        await dashboard.create_order_copy(draft, fence=lambda: None)
+    not_adopted = box.create_subscription(adopted=False)
+    good = box.create_subscription()
+
+    ended = await merchant.sweep()
+
+    rows = {row["renewal"][:10]: row for row in await records.table(ended.flow_run_id)}
+    assert not_adopted["id"] not in rows
+    assert rows.pop(good["id"])["outcome"] == "renewed"
+    assert {row["outcome"] for row in rows.values()} == {"skipped"}
+    assert {name: words for name, words in expected.items() if words not in rows[name]["why"]} == {}
+    assert ended.name == "NeedsAttention"
+    assert ended.message == "1 renewal: 1 renewed, 1 skipped, 6 skipped until a person acts"
+    assert [copy["reference_origin"] for copy in merchant.copies()] == ["crm", "perennial"]

@@ -1,0 +1,106 @@
+"""One order copy by hand, from the form to the order."""
+
+from __future__ import annotations
+
+import records
+from merchant import Merchant
+
+
+async def test_an_order_is_copied_and_placed_and_carries_its_reference(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+
+    ended = await merchant.reorder(made["source_order_id"], reference="goodwill-17")
+
+    assert ended.name == "Completed"
+    assert ended.message.startswith("order #")
+    assert ended.message.endswith(" was copied and placed")
+    (copy,) = merchant.copies()
+    assert (copy["reference"], copy["reference_origin"], copy["status"]) == ("goodwill-17", "perennial", "completed")
+    async with merchant.dashboard() as dashboard:
+        order = await dashboard.get_order(copy["target_order_id"])
+    assert order.reference == "goodwill-17"
+    assert order.metadata["perennial"]["flow_run_id"] == str(ended.flow_run_id)
+    runs = await records.task_runs(ended.flow_run_id, 3)
+    assert {run.name for run in runs} == {"create goodwill-17", "poll goodwill-17", "record goodwill-17"}
+    (event,) = await records.events(f"perennial.order.{made['source_order_id']}", 1, flow_run_id=ended.flow_run_id)
+    assert event["event"] == "perennial.reorder.completed"
+
+
+async def test_the_same_reference_twice_makes_one_copy(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+    first = await merchant.reorder(made["source_order_id"], reference="twice")
+
+    second = await merchant.reorder(made["source_order_id"], reference="twice")
+
+    assert (first.name, second.name) == ("Completed", "Completed")
+    assert second.facts["order copy"] == first.facts["order copy"]
+    assert len(merchant.copies()) == 1
+
+
+async def test_without_a_reference_every_run_makes_a_copy_of_its_own(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+    await merchant.reorder(made["source_order_id"])
+    await merchant.reorder(made["source_order_id"])
+
+    assert len({copy["reference"] for copy in merchant.copies()}) == 2
+
+
+async def test_a_declined_card_is_red_and_points_at_the_order_that_exists(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription(failure="declined")
+
+    ended = await merchant.reorder(made["source_order_id"])
+
+    (copy,) = merchant.copies()
+    assert ended.name == "NeedsAttention"
+    assert ended.message == (
+        f"order copy {copy['id']} is failed: card declined. Its order {copy['target_order_id']} exists: "
+        "repair and place that one instead of copying again"
+    )
+    assert "Your card was declined." in ended.facts["Commerce Layer said"]
+
+
+async def test_an_aborted_copy_is_red(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription(failure="aborted")
+    ended = await merchant.reorder(made["source_order_id"])
+    assert ended.name == "NeedsAttention"
+    assert "is aborted" in ended.message
+
+
+async def test_an_order_can_be_copied_without_being_placed(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+
+    ended = await merchant.reorder(made["source_order_id"], place_target_order=False)
+
+    assert ended.name == "Completed"
+    assert ended.message.endswith("left unplaced, as asked")
+    (copy,) = merchant.copies()
+    (order,) = merchant.rows("SELECT status FROM orders WHERE id = ?", copy["target_order_id"])
+    assert order["status"] not in {"placed", "approved"}
+
+
+async def test_the_reference_of_a_renewal_is_refused_with_the_way_to_renew_by_hand(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+
+    ended = await merchant.reorder(made["source_order_id"], reference=f"{made['id']}@2026-03-01T06:00Z")
+
+    assert ended.name == "Failed"
+    assert f"To renew subscription {made['id']} by hand, run renew-subscriptions" in ended.message
+    assert merchant.copies() == []
+
+
+async def test_an_order_that_does_not_exist_is_named_with_the_shop_that_was_asked(merchant: Merchant) -> None:
+    ended = await merchant.reorder("NoSuchOrdr")
+    assert ended.name == "Failed"
+    assert "There is no order 'NoSuchOrdr' in organization" in ended.message
+    assert "(test mode)" in ended.message
+
+
+async def test_a_reference_that_another_order_has_is_refused(merchant: Merchant) -> None:
+    one, other = merchant.sandbox.create_subscription(), merchant.sandbox.create_subscription()
+    await merchant.reorder(one["source_order_id"], reference="taken")
+
+    ended = await merchant.reorder(other["source_order_id"], reference="taken")
+
+    assert ended.name == "Failed"
+    assert f"belongs to order copy {merchant.copies()[0]['id']} of order {one['source_order_id']}" in ended.message
+    assert len(merchant.copies()) == 1

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+
+from flows.services import PrefectServer
+from flows.tasks import states
+from flows.tasks.states import green, run
+
+
+@dataclass
+class Result:
+    number: int
+
+
+@task(cache_policy=NO_CACHE)
+async def make(number: int) -> State[Result]:
+    return green("Made", "", Result(number))
+
+
+async def test_results_that_are_no_more_are_not_remembered(
+    server: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states, "FORGET_EVERY", 20)
+
+    @flow
+    async def long_sweep() -> tuple[int, int]:
+        kept = [await run(make, number) for number in range(5)]
+        for number in range(100):
+            await run(make, number)
+        context = FlowRunContext.get()
+        assert context is not None
+        return len(context.run_results), sum(id(each) in context.run_results for each in kept)
+
+    noted, of_the_kept = await long_sweep()
+
+    assert noted <= 3 * (20 + 5)
+    assert of_the_kept == 5

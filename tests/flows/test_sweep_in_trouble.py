@@ -1,0 +1,139 @@
+"""One customer's trouble stays with that customer; everybody's trouble stops the sweep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import records
+from merchant import Merchant
+
+from flows.rules.outcomes import judge
+from flows.rules.renewal import plan
+
+
+async def test_an_unexpected_error_in_one_renewal_stops_nobody_else_and_needs_a_person(
+    merchant: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeded = merchant.sandbox.seed(12)
+    odd = seeded["subscription_ids"][0]
+
+    def judge_with_a_defect(renewal: Any, *rest: Any) -> Any:
+        if renewal.subscription_id == odd:
+            raise KeyError("odd")
+        return judge(renewal, *rest)
+
+    with monkeypatch.context() as defect:
+        defect.setattr("flows.tasks.ledger.judge", judge_with_a_defect)
+        ended = await merchant.sweep()
+
+    assert (ended.name, ended.outcomes) == ("NeedsAttention", {"renewed": 11, "needs_attention": 1})
+    first, *_ = await records.table(ended.flow_run_id)
+    assert first["renewal"].startswith(odd)
+    assert first["why"].startswith("unexpected error (KeyError: 'odd'); the next sweep")
+    again = await merchant.sweep()
+    assert again.outcomes == {"already_renewed": 1}
+    assert len(merchant.copies()) == 12
+
+
+async def test_a_subscription_that_cannot_even_be_planned_stops_nobody_else(
+    merchant: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd, _ = merchant.sandbox.create_subscription()["id"], merchant.sandbox.create_subscription()
+
+    def plan_with_a_defect(subscription: Any, *rest: Any, **more: Any) -> Any:
+        if subscription.id == odd:
+            raise ZeroDivisionError
+        return plan(subscription, *rest, **more)
+
+    with monkeypatch.context() as defect:
+        defect.setattr("flows.tasks.subscriptions.plan", plan_with_a_defect)
+        ended = await merchant.sweep()
+
+    assert (ended.name, ended.outcomes) == ("NeedsAttention", {"renewed": 1, "needs_attention": 1})
+
+
+async def test_unexpected_errors_in_a_row_stop_the_sweep(merchant: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
+    await merchant.install(first_wave=5, second_wave=5, max_unconfirmed=3)
+    merchant.sandbox.seed(20)
+
+    def defect(*_: Any) -> Any:
+        raise KeyError("everybody")
+
+    monkeypatch.setattr("flows.tasks.ledger.judge", defect)
+    ended = await merchant.sweep()
+
+    assert ended.name == "NeedsAttention"
+    assert "Stopped: 3 renewals in a row ended in an unexpected error (KeyError: 'everybody')" in ended.message
+    assert ended.message.endswith("15 stay due")
+    assert len(merchant.copies()) == 5
+
+
+async def test_a_bad_first_wave_pulls_the_brake_which_state_table_and_event_tell(merchant: Merchant) -> None:
+    await merchant.install(first_wave=5, second_wave=10)
+    merchant.sandbox.seed(30, failures={"out_of_stock": 30})
+
+    ended = await merchant.sweep()
+
+    assert (ended.name, ended.outcomes) == ("NeedsAttention", {"retry_scheduled": 5})
+    reason = "5 of 5 renewals failed for one reason (stock), more than 20%"
+    assert ended.message.endswith(f"Stopped: {reason}; 25 stay due")
+    artifact = (await records.artifacts(ended.flow_run_id))["renewals"]
+    assert reason in (artifact.description or "")
+    (stopped,) = await records.events("perennial.shop.", 1, "perennial.sweep.stopped", ended.flow_run_id)
+    assert stopped["payload"]["sentence"] == reason
+    assert len(merchant.copies()) == 5
+
+
+async def test_the_first_wave_is_judged_before_the_second_is_made(merchant: Merchant) -> None:
+    await merchant.install(first_wave=2, second_wave=3)
+    merchant.sandbox.seed(9)
+
+    assert (await merchant.sweep()).outcomes == {"renewed": 9}
+
+    copies = merchant.copies()
+    for earlier, later in ((copies[:2], copies[2:5]), (copies[2:5], copies[5:])):
+        assert max(copy["completed_at"] for copy in earlier) <= min(copy["created_at"] for copy in later)
+
+
+async def test_a_shop_that_cannot_be_read_fails_the_run_and_renews_nobody(merchant: Merchant) -> None:
+    merchant.sandbox.seed(100)
+    merchant.sandbox.fault("status", method="GET", path="/api/order_copies", status=503)
+
+    ended = await merchant.sweep()
+
+    assert ended.name == "Failed"
+    assert "Stopped: " in ended.message
+    assert "/api/order_copies" in ended.message
+    assert merchant.copies() == []
+
+
+@pytest.mark.parametrize(("catch_up", "made"), [("all", 3), ("latest", 1), ("skip", 0)])
+async def test_missed_periods_are_made_up_as_the_policy_says(merchant: Merchant, catch_up: str, made: int) -> None:
+    await merchant.install(catch_up=catch_up, late_after="1d")
+    started = "2026-01-05T06:00:00Z"
+    merchant.sandbox.set_clock("2027-04-09T06:00:00Z")
+    one = merchant.sandbox.create_subscription(
+        starts_at=started, next_run_at="2027-02-05T06:00:00Z", frequency="monthly"
+    )
+
+    ended = await merchant.sweep()
+
+    periods = sorted(copy["reference"].partition("@")[2] for copy in merchant.copies())
+    assert periods == ["2027-02-05T06:00Z", "2027-03-05T06:00Z", "2027-04-05T06:00Z"][3 - made :]
+    assert ended.outcomes == ({"renewed": made} if made else {"skipped": 1})
+    assert merchant.subscription(one["id"])["next_run_at"].startswith("2027-05-05T06:00")
+    assert (await merchant.sweep()).outcomes == {}
+
+
+async def test_catching_up_stops_at_the_first_period_that_fails(merchant: Merchant) -> None:
+    await merchant.install(catch_up="all")
+    merchant.sandbox.set_clock("2027-04-09T06:00:00Z")
+    one = merchant.sandbox.create_subscription(
+        starts_at="2026-01-05T06:00:00Z", next_run_at="2027-02-05T06:00:00Z", frequency="monthly", failure="declined"
+    )
+
+    ended = await merchant.sweep()
+
+    assert ended.outcomes == {"retry_scheduled": 1}
+    assert [copy["reference"] for copy in merchant.copies()] == [f"{one['id']}@2027-02-05T06:00Z"]

@@ -1,0 +1,92 @@
+"""Where people and systems look: metadata, task runs, events, artifacts, names."""
+
+from __future__ import annotations
+
+import orjson
+import records
+from merchant import Merchant
+
+from flows.rules.references import parse_reference
+
+
+async def test_a_copy_and_its_subscription_know_the_run_that_made_them(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription(metadata={"crm": {"id": 7}, "perennial": {"v": 1, "note": "keep"}})
+
+    ended = await merchant.sweep()
+
+    (copy,) = merchant.copies()
+    run = await records.flow_run(ended.flow_run_id)
+    reference = parse_reference(copy["reference"])
+    assert reference is not None
+    mine = orjson.loads(copy["metadata"])["perennial"]
+    assert mine.pop("instance")
+    assert mine == {
+        "subscription_id": made["id"],
+        "period": copy["reference"].partition("@")[2],
+        "attempt": 1,
+        "copy": 1,
+        "flow_run_id": str(ended.flow_run_id),
+        "flow_run_name": run.name,
+        "deployment": None,
+        "policy": merchant.name,
+    }
+    metadata = merchant.subscription(made["id"])["metadata"]
+    assert metadata["crm"] == {"id": 7}
+    assert metadata["perennial"]["note"] == "keep"
+    assert metadata["perennial"]["order_copy_id"] == copy["id"]
+    assert metadata["perennial"]["flow_run_id"] == str(ended.flow_run_id)
+
+
+async def test_each_renewal_shows_three_task_runs_that_a_search_for_it_finds(merchant: Merchant) -> None:
+    merchant.sandbox.create_subscription(failure="declined")
+
+    ended = await merchant.sweep()
+
+    (copy,) = merchant.copies()
+    runs = {run.name: run for run in await records.task_runs(ended.flow_run_id, 5)}
+    states = {name: (run.state.name if run.state else "") for name, run in runs.items()}
+    assert states == {
+        "find due subscriptions": "Found",
+        f"create {copy['reference']}": "Created",
+        f"poll {copy['reference']}": "CopyFailed",
+        f"record {copy['reference']}": "RetryScheduled",
+        "publish summary": "Published",
+    }
+    sentence = runs[f"record {copy['reference']}"].state
+    assert sentence is not None
+    assert str(sentence.message).startswith("card declined; next attempt ")
+    assert (await records.flow_run(ended.flow_run_id)).name.startswith("sweep 20")
+
+
+async def test_each_renewal_emits_one_event_that_an_automation_can_match(merchant: Merchant) -> None:
+    # A date of its own, because an event that was emitted before is not emitted twice, and ids repeat in sandboxes.
+    due = {"starts_at": "2026-01-02T03:04:00Z", "next_run_at": "2026-11-02T03:04:00Z"}
+    good = merchant.sandbox.create_subscription(**due)
+    bad = merchant.sandbox.create_subscription(**due, failure="hard_declined")
+
+    run_id = (await merchant.sweep()).flow_run_id
+
+    (renewed,) = await records.events(f"perennial.subscription.{good['id']}", 1, flow_run_id=run_id)
+    (stopped,) = await records.events(f"perennial.subscription.{bad['id']}", 1, flow_run_id=run_id)
+    assert renewed["event"] == "perennial.renewal.renewed"
+    assert renewed["resource"]["perennial.organization"] == merchant.sandbox.organization
+    assert {related["prefect.resource.role"] for related in renewed["related"]} >= {"order-copy", "target-order"}
+    assert stopped["event"] == "perennial.renewal.needs_attention"
+    assert stopped["resource"]["perennial.failure-class"] == "payment"
+    assert stopped["payload"]["sentence"] == "card lost or stolen; not retried, a person must look"
+
+
+async def test_the_table_has_the_worst_first_and_the_progress_is_at_its_end(merchant: Merchant) -> None:
+    merchant.sandbox.seed(3)
+    merchant.sandbox.create_subscription(failure="declined")
+    merchant.sandbox.create_subscription(failure="hard_declined")
+
+    ended = await merchant.sweep()
+
+    artifacts = await records.artifacts(ended.flow_run_id)
+    rows = await records.table(ended.flow_run_id)
+    assert [row["outcome"] for row in rows] == ["needs attention", "retry scheduled", *["renewed"] * 3]
+    assert list(rows[0]) == ["renewal", "outcome", "why", "order", "copy", "next attempt"]
+    assert (artifacts["renewals"].description or "").startswith(f"**{ended.message}**")
+    assert artifacts["progress"].data == 100.0
+    assert artifacts["progress"].description == "5 of 5 renewals"

@@ -1,0 +1,63 @@
+"""Two months of a small shop, in a minute; `python tests/year.py` is the long version."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from merchant import Merchant, open_merchant
+from year import START, TERMS, ZONE, Year, live, tell
+from year_checker import Report, check
+
+from flows.services import PrefectServer
+
+PLACED = "SELECT c.id FROM order_copies c JOIN orders o ON o.id = c.target_order_id WHERE o.status = 'placed'"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+async def test_in_two_months_nobody_is_lost_nobody_is_renewed_twice_and_no_card_is_overcharged(
+    server: PrefectServer, tmp_path: Path
+) -> None:
+    async with open_merchant("--clock", START.isoformat(), "--seed", "7", **TERMS) as merchant:
+        year = await live(merchant, days=60, subscriptions=40, seed=7)
+        tell(year)
+
+        assert year.report.faults == []
+        assert year.report.renewed > 60
+        assert year.report.recovery
+        _the_checker_is_awake(merchant, year, tmp_path)
+
+
+def _the_checker_is_awake(merchant: Merchant, year: Year, folder: Path) -> None:
+    """The same year with one thing falsified in a copy of the books must not pass."""
+    one = f"({PLACED} ORDER BY c.created_at LIMIT 1)"
+    order = f"(SELECT target_order_id FROM order_copies WHERE id = {one})"
+    assert _falsified(merchant, year, folder, f"DELETE FROM order_copies WHERE id = {one}").lost
+    twice = (
+        "INSERT INTO order_copies (id, status, reference, reference_origin, created_at, target_order_id) "
+        f"SELECT 'Falsified1', status, reference, reference_origin, created_at, target_order_id FROM order_copies "
+        f"WHERE id = {one}"
+    )
+    assert _falsified(merchant, year, folder, twice).doubled
+    early = f"UPDATE order_copies SET created_at = '2025-12-31T00:00:00.000Z' WHERE id = {one}"
+    assert _falsified(merchant, year, folder, early).wrong
+    assert _falsified(merchant, year, folder, f"UPDATE orders SET status = 'pending' WHERE id = {order}").lost
+    charges = (
+        "INSERT INTO resource_errors (id, name, resource_id, created_at) "
+        f"SELECT 'Falsified' || value, 'payment_source', {order}, '2026-02-01T00:00:00.000Z' "
+        "FROM json_each('[1,2,3,4,5,6]')"
+    )
+    assert _falsified(merchant, year, folder, charges).over_the_cap
+
+
+def _falsified(merchant: Merchant, year: Year, folder: Path, statement: str) -> Report:
+    books = folder / "books.sqlite"
+    books.unlink(missing_ok=True)
+    with closing(sqlite3.connect(merchant.sandbox.database)) as true, closing(sqlite3.connect(books)) as false:
+        true.backup(false)
+        assert false.execute(statement).rowcount > 0
+        false.commit()
+    return check(books, year.diary, ZONE)
