@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from chaos.crew import Crew, let_leases_expire
+from merchant import Merchant, open_merchant
+
+from flows.services import PrefectServer
+
+
+@pytest.fixture(scope="session")
+def crew(server: PrefectServer) -> Iterator[Crew]:
+    with Crew() as crew:
+        yield crew
+
+
+@pytest_asyncio.fixture
+async def merchant(server: PrefectServer) -> AsyncIterator[Merchant]:
+    async with open_merchant(payment_retries=["1d"], brake_share=1.0, max_unconfirmed=1000) as opened:
+        yield opened
+    await let_leases_expire()

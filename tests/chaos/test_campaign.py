@@ -1,0 +1,27 @@
+"""A virtual year in which everything goes wrong, and an auditor who finds nothing to complain about."""
+
+from __future__ import annotations
+
+import pytest
+from chaos.campaign import campaign, report
+from chaos.crew import Crew
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_a_short_campaign_ends_with_one_order_for_each_period(crew: Crew) -> None:
+    findings, tally = await campaign(crew, renewals=30, seed=11, days=7)
+    print(report(findings, tally))
+    assert findings.is_clean, findings
+    assert findings.renewals > 15
+    assert sum(tally.faults.values()) > 5
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_a_year_of_trouble_ends_with_one_order_for_each_period(crew: Crew, seed: int) -> None:
+    findings, tally = await campaign(crew, renewals=700, seed=seed)
+    print(report(findings, tally))
+    assert findings.is_clean, findings
+    assert tally.kills

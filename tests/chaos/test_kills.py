@@ -1,0 +1,120 @@
+"""A worker is killed at every line that matters; whatever it leaves behind, the next run ends with one order each."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from chaos.checker import Auditor
+from chaos.crew import Crew, Worker, let_leases_expire
+from chaos.worker_process import PLACES
+from merchant import Merchant
+
+DUE = 3
+"""Few enough to be quick, and enough for a kill in the middle of them."""
+
+HELD_UP_FOR = 1.0
+"""Real seconds for which the sandbox holds a request up."""
+
+
+def audit(merchant: Merchant, auditor: Auditor) -> None:
+    findings = auditor.audit(merchant.sandbox.clock())
+    assert findings.is_clean, findings
+    assert findings.renewals == len(auditor.contracts)
+    for subscription_id in auditor.contracts:
+        assert merchant.subscription(subscription_id)["metadata"]["perennial"]["outcome"] in {
+            "renewed",
+            "already_renewed",
+        }
+
+
+async def killed_while_held_up(merchant: Merchant, worker: Worker) -> None:
+    """Kill the worker as soon as one of its requests is held up; wait until that request is carried out."""
+    async with asyncio.timeout(60):
+        while not merchant.sandbox.counters()["faults"]:
+            assert not worker.ended.is_set(), "it ended before it came there"
+            await asyncio.sleep(0.02)
+    worker.send(signal.SIGKILL)
+    assert await worker.wait() is None
+    await asyncio.sleep(HELD_UP_FOR + 0.1)  # less than a lease lives
+    await let_leases_expire(merchant)
+
+
+IN_MAKE_TEST = {
+    "with a lease that is not published",
+    "after the look",
+    "between the fence and the socket",
+    "with the answer in its hands",
+    "before it gives the lease back",
+    "before the record",
+    "before its copy is made",
+    "when its copy is made and it does not know",
+    "before its record is written",
+}
+"""The places that every change is tried at; the others take minutes more, and are for `make chaos`."""
+
+
+def quick_ones_first(names: Iterable[str]) -> list[Any]:
+    return [name if name in IN_MAKE_TEST else pytest.param(name, marks=pytest.mark.chaos) for name in names]
+
+
+@pytest.mark.parametrize("place", quick_ones_first(PLACES))
+async def test_a_worker_killed_there_leaves_nothing_that_the_next_run_cannot_finish(
+    merchant: Merchant, crew: Crew, place: str
+) -> None:
+    merchant.sandbox.seed(DUE)
+    auditor = Auditor(merchant.sandbox.database)
+    in_the_middle = 2 if "lease" not in place and "look" not in place else 1
+
+    worker = crew.hire(merchant, die_at=place, nth=in_the_middle)
+    assert await worker.wait() is None, "it was to be killed"
+    await let_leases_expire(merchant)
+    await merchant.sweep()
+
+    audit(merchant, auditor)
+
+
+HELD_UP = {
+    "while it reads who is due": {"method": "GET", "path": "/api/order_subscriptions"},
+    "while it looks for copies": {"method": "GET", "path": "/api/order_copies", "match": "reference_in"},
+    "before its copy is made": {"method": "POST", "path": "/api/order_copies", "when": "before"},
+    "when its copy is made and it does not know": {"method": "POST", "path": "/api/order_copies", "when": "after"},
+    "while it polls": {"method": "GET", "path": "/api/order_copies", "match": "id_in"},
+    "before its record is written": {"method": "PATCH", "path": "/api/order_subscriptions/*", "when": "before"},
+    "when its record is written": {"method": "PATCH", "path": "/api/order_subscriptions/*", "when": "after"},
+}
+
+
+@pytest.mark.parametrize("where", quick_ones_first(HELD_UP))
+async def test_a_worker_killed_during_a_request_leaves_nothing_that_the_next_run_cannot_finish(
+    merchant: Merchant, crew: Crew, where: str
+) -> None:
+    merchant.sandbox.seed(DUE)
+    auditor = Auditor(merchant.sandbox.database)
+    # The second of several requests, where there are several; it is carried out after the kill.
+    nth = [2] if HELD_UP[where]["method"] != "GET" else [1]
+    merchant.sandbox.fault("delay", seconds=HELD_UP_FOR, nth=nth, **HELD_UP[where])
+
+    await killed_while_held_up(merchant, crew.hire(merchant))
+    await merchant.sweep()
+
+    audit(merchant, auditor)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_worker_killed_while_it_places_an_order_charges_once(merchant: Merchant, crew: Crew, when: str) -> None:
+    merchant.sandbox.create_subscription(failure="declined", times=1)
+    auditor = Auditor(merchant.sandbox.database)
+    assert (await merchant.sweep()).outcomes == {"retry_scheduled": 1}
+    merchant.sandbox.advance(2 * 86_400)
+    held_up = {"method": "PATCH", "path": "/api/orders/*", "when": when, "seconds": HELD_UP_FOR}
+    merchant.sandbox.fault("delay", times=1, **held_up)
+
+    await killed_while_held_up(merchant, crew.hire(merchant))
+    await merchant.sweep()
+
+    audit(merchant, auditor)
+    assert len(merchant.copies()) == 1, "the order that was there is placed; no second copy is made"

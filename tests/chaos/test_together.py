@@ -1,0 +1,128 @@
+"""Several writers at once, writers that come back from the dead, and cables that are pulled."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+from chaos.checker import Auditor
+from chaos.crew import Crew, let_leases_expire
+from chaos.proxy import CableProxy
+from merchant import UNLIMITED, Merchant
+
+from flows.installation import credentials_for, install
+
+
+async def renewed_once(merchant: Merchant, auditor: Auditor, sweeps: int = 1) -> None:
+    for _ in range(sweeps):
+        merchant.sandbox.advance(3600)
+        await merchant.sweep()
+    findings = auditor.audit(merchant.sandbox.clock())
+    assert findings.is_clean, findings
+    assert findings.renewals == len(auditor.contracts)
+
+
+async def until_posted(merchant: Merchant, count: int = 1) -> None:
+    async with asyncio.timeout(60):
+        while merchant.sandbox.counters()["requests"].get("POST /api/order_copies", 0) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.chaos)])
+async def test_sweeps_that_run_at_the_same_time_renew_everybody_once(
+    merchant: Merchant, crew: Crew, workers: int
+) -> None:
+    merchant.sandbox.seed(30)
+    auditor = Auditor(merchant.sandbox.database)
+
+    results = [await worker.wait() for worker in [crew.hire(merchant) for _ in range(workers)]]
+
+    assert all(result and result["error"] is None for result in results), results
+    await renewed_once(merchant, auditor)
+
+
+async def test_a_sweep_that_meets_lost_answers_of_another_one_makes_no_second_copy(
+    merchant: Merchant, crew: Crew
+) -> None:
+    merchant.sandbox.seed(12)
+    auditor = Auditor(merchant.sandbox.database)
+    merchant.sandbox.fault("late", method="POST", path="/api/order_copies", seconds=40, share=0.5)
+
+    workers = [crew.hire(merchant) for _ in range(3)]
+    for worker in workers:
+        await worker.wait()
+
+    merchant.sandbox.clear_faults()
+    await renewed_once(merchant, auditor)
+
+
+async def test_a_worker_that_was_stopped_for_longer_than_its_lease_sends_nothing_when_it_goes_on(
+    merchant: Merchant, crew: Crew
+) -> None:
+    merchant.sandbox.seed(5)
+    auditor = Auditor(merchant.sandbox.database)
+    short = {"fence_after": 1.0}  # instead of 25 s
+    sleeper = crew.hire(merchant, die_at="after the look", signal=signal.SIGSTOP, lease_times=short)
+    async with asyncio.timeout(60):
+        while not sleeper.is_stopped():  # noqa: ASYNC110 - it happens in another process
+            await asyncio.sleep(0.02)
+    await let_leases_expire(merchant)
+    assert (await merchant.sweep()).outcomes == {"renewed": 5}
+    await asyncio.sleep(1.0)
+
+    sleeper.send(signal.SIGCONT)
+    woken = await sleeper.wait()
+
+    assert woken is not None
+    assert "renewed" not in woken["outcomes"]
+    assert len(merchant.copies()) == 5
+    for subscription_id in auditor.contracts:
+        assert merchant.subscription(subscription_id)["metadata"]["perennial"]["outcome"] == "renewed"
+    await renewed_once(merchant, auditor)
+
+
+async def test_a_run_cancelled_while_its_creation_is_on_its_way_is_finished_by_the_next(
+    merchant: Merchant, crew: Crew
+) -> None:
+    merchant.sandbox.seed(3)
+    auditor = Auditor(merchant.sandbox.database)
+    merchant.sandbox.fault("delay", method="POST", path="/api/order_copies", seconds=2.0, nth=[2])
+    worker = crew.hire(merchant)
+    await until_posted(merchant)
+    worker.send(signal.SIGINT)
+    await asyncio.to_thread(worker.ended.wait, 60)
+
+    await asyncio.sleep(2.0)
+    await let_leases_expire(merchant)
+    await renewed_once(merchant, auditor)
+
+
+async def test_a_worker_whose_disk_is_full_renews_nobody_twice(merchant: Merchant, crew: Crew) -> None:
+    merchant.sandbox.seed(5)
+    auditor = Auditor(merchant.sandbox.database)
+
+    worker = crew.hire(merchant, disk_is_full=True)
+    await asyncio.to_thread(worker.ended.wait, 120)
+
+    await let_leases_expire(merchant)
+    await renewed_once(merchant, auditor)
+
+
+async def test_a_cable_to_commerce_layer_that_is_pulled_in_the_middle_costs_nobody_a_second_order(
+    merchant: Merchant,
+) -> None:
+    box = merchant.sandbox
+    box.seed(8)
+    auditor = Auditor(box.database)
+    with CableProxy(box.url) as cable:
+        urls = (cable.url("/api"), cable.url("/oauth/token"))
+        credentials = credentials_for(box.organization, box.client_id, box.client_secret, "test", *urls, UNLIMITED)
+        await install(credentials, credentials_name=merchant.name, policy_name=merchant.name)
+        sweep = asyncio.create_task(merchant.sweep())
+        await until_posted(merchant, 3)
+        cable.cut()
+        await asyncio.sleep(0.2)
+        cable.mend()
+        await sweep
+        await renewed_once(merchant, auditor, sweeps=2)

@@ -1,0 +1,187 @@
+"""
+Runs flows in processes that may be killed. It imports everything once and forks for each job, since a start takes
+seconds and a fork takes none.
+
+Jobs come as lines of JSON on standard input; `{"started": pid}` and `{"ended": pid, "status": ...}` go out. A job names
+the flow, its parameters, a file for the result, the sandbox whose clock it winds, and, if it shall die or stop, where.
+The places are patched in here, in the child: nothing in the product knows of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import resource
+import select
+import signal
+import traceback
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+import flows.renew
+import flows.reorder
+import flows.tasks.door
+import flows.tasks.leases
+import flows.tasks.ledger
+from blocks.commerce_layer.clock import use_clock
+from blocks.commerce_layer.wire import Wire
+from flows.tasks.leases import Lease, LeaseTimes, WriterLeases
+from flows.tasks.watcher import CopyWatcher
+
+Picks = Callable[..., bool]
+
+
+def _always(*_: Any, **__: Any) -> bool:
+    return True
+
+
+def _is_creation(_: Any, request: httpx.Request, *__: Any) -> bool:
+    return request.method == "POST" and request.url.path.endswith("/order_copies")
+
+
+PLACES: dict[str, tuple[Any, str, str, Picks]] = {
+    "before it waits for the lease": (WriterLeases, "_take", "before", _always),
+    "with a lease that is not published": (flows.tasks.leases, "publish", "before", _always),
+    "with a lease, before the look": (flows.tasks.door, "look", "before", _always),
+    "after the look": (flows.tasks.door, "look", "after", _always),
+    "between the fence and the socket": (Wire, "_send", "before", _is_creation),
+    "with the answer in its hands": (Wire, "_send", "after", _is_creation),
+    "before it gives the lease back": (WriterLeases, "_give_back", "before", _always),
+    "after it gave the lease back": (WriterLeases, "_give_back", "after", _always),
+    "before it polls": (CopyWatcher, "wait_for", "before", _always),
+    "after it polled": (CopyWatcher, "wait_for", "after", _always),
+    "before the record": (flows.tasks.ledger, "write_down", "before", _always),
+    "after the record": (flows.tasks.ledger, "write_down", "after", _always),
+}
+
+
+class WoundClock:
+    """Sleeping moves the sandbox's clock on, and takes no real time."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
+        self._start = self._ask("GET")
+
+    def _ask(self, method: str, body: dict[str, Any] | None = None) -> datetime:
+        return datetime.fromisoformat(self._http.request(method, "/_sandbox/clock", json=body).json()["now"])
+
+    def monotonic(self) -> float:
+        return (self._ask("GET") - self._start).total_seconds()
+
+    def now(self) -> datetime:
+        return self._ask("GET").astimezone(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        self._ask("POST", {"advance": max(seconds, 0.001)})
+
+
+def _arrange_the_end(place: str, nth: int, signal_number: int) -> None:
+    owner, name, when, picks = PLACES[place]
+    real, count = getattr(owner, name), 0
+
+    def perhaps(*args: Any, **kwargs: Any) -> None:
+        nonlocal count
+        count += picks(*args, **kwargs)
+        if count == nth and picks(*args, **kwargs):
+            os.kill(os.getpid(), signal_number)
+
+    @functools.wraps(real)
+    async def patched(*args: Any, **kwargs: Any) -> Any:
+        if when == "before":
+            perhaps(*args, **kwargs)
+        answer = await real(*args, **kwargs)
+        if when == "after":
+            perhaps(*args, **kwargs)
+        return answer
+
+    setattr(owner, name, patched)
+
+
+def _note_leases(file: Path) -> None:
+    """Write down which leases we take, so that the harness can end them when we are dead."""
+    real = WriterLeases._publish
+
+    async def noted(leases: WriterLeases, lease: Lease) -> None:
+        with suppress(OSError), file.open("a") as book:  # a full disk
+            book.write(f"{lease.lease_id}\n")
+        await real(leases, lease)
+
+    WriterLeases._publish = noted  # type: ignore[method-assign]
+
+
+async def _work(job: dict[str, Any]) -> dict[str, Any]:
+    flow = {"sweep": flows.renew.renew_subscriptions, "reorder": flows.reorder.reorder}[job["flow"]]
+    clock = use_clock(WoundClock(job["sandbox"])) if job["wind"] else nullcontext()
+    prefect = temporary_settings({PREFECT_API_URL: job["prefect"]}) if "prefect" in job else nullcontext()
+    with clock, prefect:
+        state: Any = await flow(**job["parameters"], return_state=True)
+        facts = await state.aresult(raise_on_failure=False)
+    error = repr(facts) if isinstance(facts, BaseException) else None
+    return {"name": state.name, "message": state.message, "error": error, "outcomes": _outcomes(facts)}
+
+
+def _outcomes(facts: Any) -> dict[str, int]:
+    return dict(facts.get("outcomes", {})) if isinstance(facts, dict) else {}
+
+
+def _be_a_worker(job: dict[str, Any]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    status = 1
+    try:
+        _note_leases(Path(job["result"]).with_suffix(".leases"))
+        if job.get("die_at"):
+            _arrange_the_end(job["die_at"], job.get("nth", 1), job.get("signal", signal.SIGKILL))
+        if "lease_times" in job:
+            LeaseTimes.settling = lambda _: LeaseTimes(**job["lease_times"])  # type: ignore[method-assign,assignment]
+        if job.get("disk_is_full"):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        result = asyncio.run(_work(job))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        Path(job["result"]).write_text(json.dumps(result))
+        status = 0
+    except BaseException:  # noqa: BLE001 - whatever it is, the log tells
+        traceback.print_exc()
+    finally:
+        os._exit(status)  # Prefect's threads would go on sending logs for a while
+
+
+def _say(**what: Any) -> None:
+    os.write(1, json.dumps(what).encode() + b"\n")
+
+
+def main() -> None:
+    _say(ready=os.getpid())
+    rest, children = b"", set()
+    while True:
+        if select.select([0], [], [], 0.02)[0]:
+            some = os.read(0, 65536)
+            if not some:
+                break
+            *lines, rest = (rest + some).split(b"\n")
+            for line in lines:
+                pid = os.fork()
+                if pid == 0:
+                    os.dup2(2, 1)
+                    _be_a_worker(json.loads(line))
+                children.add(pid)
+                _say(started=pid)
+        for pid in list(children):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                children.discard(pid)
+                _say(ended=pid, status=os.waitstatus_to_exitcode(status))
+    for pid in children:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
