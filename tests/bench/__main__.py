@@ -1,0 +1,94 @@
+"""
+`python -m bench` (with `tests` on the path): who renews how fast, and at what cost.
+
+Every contestant does the same job against a sandbox of its own, in a process of its own, on the same machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from bench import arena, page
+from bench.arena import BARE, NAIVE, PERENNIAL, SDK_SCRIPT, Contestant, ContestantFailed
+from bench.figures import Figures, Round
+
+CALM = {"first_wave": 10_000, "second_wave": 10_000}
+"""The first waves are a deliberate pause, twice as long as a copy takes; the rounds with a limit leave it out."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run all rounds, print them, and write the page. Returns the exit code."""
+    given = _parser().parse_args(arguments)
+    began = time.monotonic()
+    others, missing = [each for each in (SDK_SCRIPT, NAIVE, BARE) if each.name not in given.without], []
+    why_not = arena.install_sdk() if SDK_SCRIPT in others else None
+    if why_not is not None:
+        others.remove(SDK_SCRIPT)
+        missing.append(f"The official SDK did not take part: {why_not}.")
+    at_first = arena.load()
+    print(f"measuring; {at_first}", flush=True)
+    results = []
+    with tempfile.TemporaryDirectory(prefix="perennial-bench-") as folder:
+        home = Path(folder)
+        ceiling = arena.sandbox_ceiling(home / "ceiling", given.unlimited)
+        print(f"the sandbox itself: {ceiling:.0f} renewals a second", flush=True)
+        for race, contestants in _rounds(given, others):
+            figures = []
+            for contestant in contestants:
+                try:
+                    figures.append(_one(contestant, race, home))
+                except ContestantFailed as failed:
+                    missing.append(f"{race.name}: {failed}.")
+                    print(missing[-1], flush=True)
+            if not figures or figures[0].contestant != PERENNIAL.name:
+                return 1
+            results.append((race, figures))
+            print(page.text(race, figures), flush=True)
+    setting = [_setting(), f"It took {time.monotonic() - began:.0f} s; before: {at_first}, after: {arena.load()}."]
+    given.out.write_text(page.markdown(results, ceiling, setting, missing))
+    given.out.with_suffix(".svg").write_text(page.svg(results))
+    print(f"written to {given.out}")
+    return 0
+
+
+def _rounds(given: argparse.Namespace, others: Sequence[Contestant]) -> list[tuple[Round, list[Contestant]]]:
+    limited = Round("With the documented limits, ten times faster", given.limited, True, 0.1, 1.0)
+    unlimited = Round("Without limits", given.unlimited, False, 1.0, 1.0)
+    real = Round("With the documented limits, in real time, copies of 10 s", given.real, True, 1.0, 10.0)
+    rounds = [(limited, [PERENNIAL, *others]), (unlimited, [PERENNIAL, *others])]
+    if given.real:
+        rounds.append((real, [PERENNIAL]))
+    return rounds
+
+
+def _one(contestant: Contestant, race: Round, home: Path) -> Figures:
+    renewals = max(1, round(race.renewals * contestant.share_of_work))
+    smaller = Round(race.name, renewals, race.limited, race.window_scale, race.copy_seconds)
+    where = home / f"{contestant.name}-{race.name}".replace(" ", "-")
+    return arena.run(contestant, smaller, where, CALM if race.limited else {})
+
+
+def _setting() -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("prefect", "httpx"))
+    return f"{platform.machine()}, Python {platform.python_version()}, {versions}; copies take a second unless noted."
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Who renews how fast, and at what cost.")
+    parser.add_argument("--limited", type=int, default=400, help="renewals in the round with limits (400)")
+    parser.add_argument("--unlimited", type=int, default=600, help="renewals in the round without limits (600)")
+    parser.add_argument("--real", type=int, default=120, help="renewals in the round in real time (120; 0: none)")
+    parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help="contestants to leave out")
+    parser.add_argument("--out", type=Path, default=Path("docs/bench.md"), help="the page to write (docs/bench.md)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""Runs one contestant against a fresh sandbox, in a process of its own, and measures it from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bench.contestants.ticket import Ticket
+from bench.figures import Figures, Round, share_of_limit
+
+from blocks.sandbox.running import RunningSandbox
+from flows.services import PrefectServer, prefect_server
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+SDK = HERE / "contestants" / "sdk"
+
+ENDS_WITHIN = 240.0
+"""Seconds that a contestant may take for its round."""
+
+
+class ContestantFailed(RuntimeError):  # noqa: N818 - says what happened
+    """A contestant ended with an error, or did not finish the work."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Who runs: its name in the table, how to start it, and what it needs."""
+
+    name: str
+    command: tuple[str, ...]
+    needs_server: bool = False
+    at_once: int = 20
+    """Renewals side by side, for those who do not decide that themselves."""
+    share_of_work: float = 1.0
+    """How much of a round's work it gets: the slow ones would take an hour for all of it."""
+
+
+PERENNIAL = Contestant("Perennial", (sys.executable, "-m", "bench.contestants.perennial"), needs_server=True)
+NAIVE = Contestant(
+    "naive Prefect", (sys.executable, "-m", "bench.contestants.naive_prefect"), needs_server=True, share_of_work=0.1
+)
+SDK_SCRIPT = Contestant("official SDK", ("node", "renew.js"), share_of_work=0.5)
+BARE = Contestant("bare httpx", (sys.executable, "-m", "bench.contestants.bare"), at_once=200)
+
+
+def run(contestant: Contestant, race: Round, home: Path, terms: Mapping[str, Any] | None = None) -> Figures:
+    """
+    One contestant in one round, on a sandbox (and, if it needs one, a Prefect server) of its own.
+
+    Raises:
+        ContestantFailed: it ended with an error, or left somebody unrenewed.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    options = ["--copy-seconds", str(race.copy_seconds * 0.9), "--queue-seconds", str(race.copy_seconds * 0.1)]
+    options += ["--copy-spread", "0.2"]
+    options += ["--limit-scale", str(race.window_scale)] if race.limited else ["--limits", "off"]
+    with RunningSandbox(*options) as sandbox, _server(home, contestant) as server:
+        sandbox.seed(race.renewals)
+        sandbox.reset_counters()
+        ticket = _ticket(sandbox, race, contestant)
+        before = _cpu_by_command()
+        told = _start(contestant, ticket, server, home, terms or {})
+        after = _cpu_by_command()
+        books = _Books.of(sandbox.database)
+        if books.renewed != race.renewals:
+            raise ContestantFailed(f"{contestant.name} renewed {books.renewed} of {race.renewals}: {told}")
+        counters = sandbox.counters()
+    return _figures(contestant, race, told, books, counters, _spent(before, after))
+
+
+def sandbox_ceiling(home: Path, renewals: int) -> float:
+    """Renewals per second of the bare contestant when copies take no time: what the sandbox itself can do."""
+    race = Round("ceiling", renewals, limited=False, window_scale=1, copy_seconds=0.01)
+    return run(BARE, race, home).per_second
+
+
+def install_sdk() -> str | None:
+    """Install the SDK's packages if they are missing. Returns why that cannot be done, or `None`."""
+    if (SDK / "node_modules").exists():
+        return None
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        return "Node.js is not installed"
+    done = subprocess.run(
+        [npm, "ci", "--no-audit", "--no-fund"], cwd=SDK, capture_output=True, text=True, timeout=120, check=False
+    )
+    return None if done.returncode == 0 else f"npm ci failed: {done.stderr.strip().splitlines()[-1]}"
+
+
+@contextmanager
+def _server(home: Path, contestant: Contestant) -> Iterator[PrefectServer | None]:
+    if not contestant.needs_server:
+        yield None
+        return
+    with prefect_server(home) as server:
+        yield server
+
+
+def _ticket(sandbox: RunningSandbox, race: Round, contestant: Contestant) -> Ticket:
+    return Ticket(
+        api_url=sandbox.api_url,
+        auth_url=sandbox.auth_url,
+        organization=sandbox.organization,
+        client_id=sandbox.client_id,
+        client_secret=sandbox.client_secret,
+        window_scale=race.window_scale,
+        limited=race.limited,
+        copy_seconds=race.copy_seconds,
+        at_once=contestant.at_once,
+    )
+
+
+def _start(
+    contestant: Contestant, ticket: Ticket, server: PrefectServer | None, home: Path, terms: Mapping[str, Any]
+) -> dict[str, Any]:
+    environment = {
+        **os.environ,
+        **(server.environment if server else {}),
+        **ticket.as_environment(),
+        "BENCH_TERMS": json.dumps(dict(terms)),
+        "XDG_STATE_HOME": str(home / "state"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    }
+    where = SDK if contestant.command[0] == "node" else ROOT
+    try:
+        done = subprocess.run(
+            contestant.command,
+            env=environment,
+            cwd=where,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=ENDS_WITHIN,
+        )
+    except subprocess.TimeoutExpired:
+        raise ContestantFailed(f"{contestant.name} had not finished after {ENDS_WITHIN:.0f} s") from None
+    if done.returncode:
+        raise ContestantFailed(f"{contestant.name} failed: {done.stderr.strip().splitlines()[-1][:300]}")
+    told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return told
+
+
+@dataclass(frozen=True)
+class _Books:
+    """What the sandbox's own database says."""
+
+    renewed: int
+    duplicates: int
+    writes: Sequence[float]
+    last_create: float
+
+    @classmethod
+    def of(cls, database: Path) -> _Books:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as books:
+            copies = [_seconds(row[0]) for row in books.execute("SELECT created_at FROM order_copies")]
+            (sources,) = books.execute(
+                "SELECT count(DISTINCT source_order_id) FROM order_copies WHERE status = 'completed'"
+            ).fetchone()
+            changed = books.execute("SELECT updated_at FROM order_subscriptions WHERE updated_at > created_at")
+            patches = [_seconds(row[0]) for row in changed]
+        renewed = min(int(sources), len(patches))
+        return cls(renewed, len(copies) - int(sources), sorted([*copies, *patches]), max(copies, default=0.0))
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _figures(
+    contestant: Contestant,
+    race: Round,
+    told: Mapping[str, Any],
+    books: _Books,
+    counters: Mapping[str, Any],
+    spent: Mapping[str, float] | None,
+) -> Figures:
+    methods: dict[str, int] = {}
+    for request, count in counters["requests"].items():
+        method, _, endpoint = request.partition(" ")
+        if "/oauth/" not in endpoint:
+            methods[method] = methods.get(method, 0) + count
+    share = share_of_limit(books.writes, books.last_create, race.window_seconds, race.writes_per_window)
+    return Figures(
+        contestant=contestant.name,
+        renewals=race.renewals,
+        seconds=told["seconds"],
+        writes=methods.get("POST", 0) + methods.get("PATCH", 0),
+        reads=methods.get("GET", 0),
+        throttled=counters["throttled"],
+        cpu_seconds=told["cpu_seconds"],
+        server_cpu_seconds=spent["server"] if spent and contestant.needs_server else None,
+        sandbox_cpu_seconds=spent["sandbox"] if spent else None,
+        peak_megabytes=told["peak_megabytes"],
+        share_of_limit=share if race.limited else None,
+        task_runs=told.get("task_runs", 0),
+        duplicates=books.duplicates,
+    )
+
+
+# --- CPU of the services ------------------------------------------------------------------------
+
+
+def _cpu_by_command() -> dict[str, float] | None:
+    """CPU seconds of our descendants by what they are, from /proc; `None` where there is none."""
+    if not Path("/proc/self/stat").exists():
+        return None
+    processes = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                command = (entry / "cmdline").read_text()
+            except OSError:  # ended meanwhile
+                continue
+            processes[int(entry.name)] = (int(fields[1]), command, int(fields[11]) + int(fields[12]))
+    used = {"server": 0.0, "sandbox": 0.0}
+    for process_id, (_, _, ticks) in processes.items():
+        kind = _kind_of(process_id, processes)
+        if kind is not None:
+            used[kind] += ticks / os.sysconf("SC_CLK_TCK")
+    return used
+
+
+def _kind_of(process_id: int, processes: Mapping[int, tuple[int, str, int]]) -> str | None:
+    """What a process of ours is, by its own command or that of the ancestor below us."""
+    kind = None
+    while process_id in processes:
+        if process_id == os.getpid():
+            return kind
+        parent, command, _ = processes[process_id]
+        if "blocks.sandbox" in command:
+            kind = "sandbox"
+        elif "prefect\0server" in command:
+            kind = "server"
+        process_id = parent
+    return None
+
+
+def _spent(before: Mapping[str, float] | None, after: Mapping[str, float] | None) -> Mapping[str, float] | None:
+    if before is None or after is None:
+        return None
+    return {kind: after[kind] - before[kind] for kind in after}
+
+
+def load() -> str:
+    """How busy the machine is, with us or without."""
+    try:
+        load = os.getloadavg()[0]
+    except OSError:
+        return "unknown load"
+    return f"load {load:.1f} on {os.cpu_count()} cores at {time.strftime('%H:%M')}"

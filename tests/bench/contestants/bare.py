@@ -1,0 +1,26 @@
+"""The floor: asyncio and httpx, no orchestration, no looks, no limiter; a window's wait after a 429."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bench.contestants.plain_shop import PlainShop, Resource
+from bench.contestants.ticket import Stopwatch, Ticket
+
+
+async def main() -> None:
+    ticket = Ticket.given()
+    with Stopwatch() as watch:
+        async with PlainShop(ticket) as shop:
+            turns = asyncio.Semaphore(ticket.at_once)
+
+            async def renew(subscription: Resource) -> None:
+                async with turns:
+                    await shop.record(subscription, await shop.wait(await shop.copy(subscription)))
+
+            await asyncio.gather(*map(renew, await shop.due()))
+    watch.tell()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

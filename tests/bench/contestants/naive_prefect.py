@@ -1,0 +1,74 @@
+"""The Prefect project that one writes first: a flow run per renewal, three tasks with retries, polling by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+from bench.contestants.plain_shop import PlainShop, Resource
+from bench.contestants.ticket import Stopwatch, Ticket
+from prefect import flow, task
+
+from flows.services import drain
+
+TICKET = Ticket.given()
+RETRIES = 10
+
+
+def _was_throttled(task: Any, task_run: Any, state: Any) -> bool:
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code == 429
+
+
+# A third of the window with jitter: what one tries after the first 429s.
+again = {
+    "retries": RETRIES,
+    "retry_delay_seconds": TICKET.window_seconds / 3,
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": _was_throttled,
+}
+
+
+@task(**again)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
+async def create(shop: PlainShop, subscription: Resource) -> str:
+    return await shop.copy(subscription)
+
+
+@task(**again)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
+async def poll(shop: PlainShop, copy_id: str) -> str:
+    return await shop.wait(copy_id)
+
+
+@task(**again)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
+async def record(shop: PlainShop, subscription: Resource, status: str) -> None:
+    await shop.record(subscription, status)
+
+
+@flow
+async def renew_one(shop: PlainShop, subscription: Resource) -> None:
+    copy_id = await create(shop, subscription)
+    await record(shop, subscription, await poll(shop, copy_id))
+
+
+@flow
+async def renew_all() -> None:
+    async with PlainShop(TICKET, waits=False) as shop:
+        turns = asyncio.Semaphore(TICKET.at_once)
+
+        async def renew(subscription: Resource) -> None:
+            async with turns:
+                await renew_one(shop, subscription)
+
+        await asyncio.gather(*map(renew, await shop.due()))
+
+
+async def main() -> None:
+    with Stopwatch() as watch:
+        await renew_all()
+    await drain()
+    watch.tell()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,95 @@
+"""The shop as a small script sees it: bare httpx, one request per question; waits a window after a 429, as one does."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from bench.contestants.ticket import Ticket
+
+Resource = dict[str, Any]
+TOO_MANY = 429
+FINAL = frozenset({"completed", "failed", "aborted"})
+
+
+class PlainShop:
+    """Use it as an async context manager. `waits`: a 429 is waited for here, a whole window; else it is raised."""
+
+    def __init__(self, ticket: Ticket, *, waits: bool = True) -> None:
+        self.ticket = ticket
+        self._waits = waits
+
+    async def __aenter__(self) -> PlainShop:
+        limits = httpx.Limits(max_connections=40)
+        self._http = httpx.AsyncClient(limits=limits, timeout=30, trust_env=False)
+        credentials = {
+            "grant_type": "client_credentials",
+            "client_id": self.ticket.client_id,
+            "client_secret": self.ticket.client_secret,
+        }
+        answer = await self._http.post(self.ticket.auth_url, json=credentials)
+        answer.raise_for_status()
+        self._http.headers["authorization"] = f"Bearer {answer.json()['access_token']}"
+        self._http.headers["content-type"] = self._http.headers["accept"] = "application/vnd.api+json"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def due(self) -> list[Resource]:
+        """All subscriptions that are due, with their source orders, 25 a page."""
+        found: list[Resource] = []
+        while True:
+            params = {
+                "filter[q][status_eq]": "inactive",
+                "filter[q][next_run_at_lteq]": datetime.now(UTC).isoformat(),
+                "filter[q][id_gt]": found[-1]["id"] if found else "",
+                "sort": "id",
+                "page[size]": "25",
+                "include": "source_order",
+            }
+            page = await self._call("GET", "order_subscriptions", params={k: v for k, v in params.items() if v})
+            found += page["data"]
+            if len(page["data"]) < 25:
+                return found
+
+    async def copy(self, subscription: Resource) -> str:
+        """Create the order copy, and return its id."""
+        source = subscription["relationships"]["source_order"]["data"]
+        body = {
+            "data": {
+                "type": "order_copies",
+                "attributes": {"place_target_order": True, "reuse_wallet": True, "reference": subscription["id"]},
+                "relationships": {"source_order": {"data": source}},
+            }
+        }
+        return str((await self._call("POST", "order_copies", json=body))["data"]["id"])
+
+    async def status(self, copy_id: str) -> str:
+        """The status of one copy."""
+        return str((await self._call("GET", f"order_copies/{copy_id}"))["data"]["attributes"]["status"])
+
+    async def wait(self, copy_id: str) -> str:
+        """Poll one copy until it is final."""
+        while (status := await self.status(copy_id)) not in FINAL:  # noqa: ASYNC110 - a poll is the point
+            await asyncio.sleep(self.ticket.poll_seconds)
+        return status
+
+    async def record(self, subscription: Resource, status: str) -> None:
+        """Write the outcome and the next date into the subscription."""
+        next_run_at = (datetime.now(UTC) + timedelta(days=30)).isoformat()
+        metadata = {**subscription["attributes"]["metadata"], "renewal": status}
+        attributes = {"metadata": metadata, "next_run_at": next_run_at}
+        body = {"data": {"type": "order_subscriptions", "id": subscription["id"], "attributes": attributes}}
+        await self._call("PATCH", f"order_subscriptions/{subscription['id']}", json=body)
+
+    async def _call(self, method: str, path: str, **how: Any) -> Any:
+        while True:
+            answer = await self._http.request(method, f"{self.ticket.api_url}/{path}", **how)
+            if answer.status_code == TOO_MANY and self._waits:
+                await asyncio.sleep(self.ticket.window_seconds)
+                continue
+            answer.raise_for_status()
+            return answer.json()

@@ -1,0 +1,112 @@
+"""The figures as a Markdown page, and as a plot for the README."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from bench.figures import Figures, Round
+
+Results = Sequence[tuple[Round, Sequence[Figures]]]
+
+COLUMNS = (
+    "", "renewals", "per minute", "of the limit", "429s", "writes each", "reads each", "CPU each", "server CPU each",
+    "peak memory", "speed",
+)  # fmt: skip
+
+TARGETS = """\
+Targets: at least 97 % of the limit while work is waiting, no 429, at most 2.0 writes and 0.3 reads per renewal when
+copies take 10 s, and 30 renewals a second with three visible task runs each when there is no limit.
+"""
+
+
+def markdown(results: Results, ceiling: float, setting: Sequence[str], missing: Sequence[str]) -> str:
+    """
+    The whole page.
+
+    Args:
+        results: the rounds, in order, each with its contestants, ours first.
+        ceiling: renewals per second of the sandbox itself.
+        setting: sentences on machine and versions.
+        missing: who did not take part, and why.
+    """
+    parts = ["# Benchmark\n", "Made by `make bench`; do not edit.\n", "![renewals per minute](bench.svg)\n"]
+    parts += [" ".join(setting) + "\n", TARGETS]
+    parts += [f"The sandbox itself does {ceiling:.0f} renewals a second when nothing stands in the way.\n"]
+    for race, figures in results:
+        parts += [f"## {race.name}\n", _table(figures)]
+    parts += [f"- {sentence}" for sentence in missing]
+    parts += [_LEGEND]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+_LEGEND = """
+*per minute*: renewals in a real minute; divide by ten where the windows are ten times shorter. *of the limit*: the
+share of the allowed writes that was used while work was waiting, over whole windows. *CPU each*: milliseconds of the
+contestant's own process per renewal, *server CPU each*: of the Prefect server. *speed*: how many times as fast as we
+are. Everybody does the same job: copy the order, wait, write outcome and next date into the subscription. Only
+Perennial looks before it creates, holds leases, and survives being killed at any point.
+"""
+
+
+def text(race: Round, figures: Sequence[Figures]) -> str:
+    """One round for a terminal."""
+    return f"\n{race.name}\n{_table(figures)}"
+
+
+def _table(figures: Sequence[Figures]) -> str:
+    rows = [COLUMNS, tuple("---" for _ in COLUMNS), *(_row(each, figures[0]) for each in figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    return "".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |\n" for row in rows
+    )
+
+
+def _row(one: Figures, ours: Figures) -> tuple[str, ...]:
+    return (
+        one.contestant,
+        str(one.renewals),
+        f"{60 * one.per_second:.0f}",
+        "" if one.share_of_limit is None else f"{one.share_of_limit:.1%}",
+        str(one.throttled),
+        f"{one.writes_each:.2f}",
+        f"{one.reads_each:.2f}",
+        f"{1000 * one.cpu_each:.0f} ms",
+        "" if one.server_cpu_each is None else f"{1000 * one.server_cpu_each:.0f} ms",
+        f"{one.peak_megabytes:.0f} MB",
+        f"{one.per_second / ours.per_second:.2f}",
+    )
+
+
+# --- the plot -----------------------------------------------------------------------------------
+
+WIDTH, BAR, GAP, LABELS, TOP = 720, 22, 8, 150, 34
+OURS, OTHERS = "#2f6f4f", "#b9c4bd"
+
+
+def svg(results: Results) -> str:
+    """Bars of renewals per minute, a group for each round, as one SVG picture."""
+    groups, height = [], 10
+    for race, figures in results:
+        group, below = _group(race, figures, height)
+        groups.append(group)
+        height = below
+    style = "font-family='system-ui, sans-serif' font-size='13'"
+    head = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height}' width='{WIDTH}' {style}>"
+    return "\n".join([head, f"<rect width='{WIDTH}' height='{height}' fill='#ffffff'/>", *groups, "</svg>"]) + "\n"
+
+
+def _group(race: Round, figures: Sequence[Figures], top: int) -> tuple[str, int]:
+    fastest = max(each.per_second for each in figures)
+    lines = [f"<text x='10' y='{top + 18}' font-weight='600'>{escape(race.name)}</text>"]
+    for number, each in enumerate(figures):
+        y = top + TOP + number * (BAR + GAP)
+        length = max(2.0, (WIDTH - LABELS - 190) * each.per_second / fastest)
+        colour = OTHERS if number else OURS
+        said = f"{60 * each.per_second:.0f} a minute" + (f", {each.throttled} refused" if each.throttled else "")
+        lines += [
+            f"<text x='{LABELS - 10}' y='{y + 16}' text-anchor='end'>{escape(each.contestant)}</text>",
+            f"<rect x='{LABELS}' y='{y}' width='{length:.0f}' height='{BAR}' rx='3' fill='{colour}'/>",
+            f"<text x='{LABELS + length + 8:.0f}' y='{y + 16}'>{said}</text>",
+        ]
+    return "\n".join(lines), top + TOP + len(figures) * (BAR + GAP) + 12

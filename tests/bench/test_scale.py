@@ -1,0 +1,67 @@
+"""A sweep costs as much per renewal when it is large as when it is small, and keeps no more of it in memory."""
+
+from __future__ import annotations
+
+import gc
+import time
+from dataclasses import dataclass
+
+import pytest
+from merchant import Merchant, open_merchant
+
+from flows.rules.renewal import Renewal
+from flows.services import PrefectServer
+from flows.tasks import sweeping
+from flows.tasks.reports import Report, watched_by
+
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]
+
+FEW, MANY = 50, 200
+WARMING_UP = 10
+
+
+@dataclass
+class Cost:
+    """What one sweep took."""
+
+    reads_each: float
+    cpu_each: float
+    most_alive: int
+
+
+async def sweep_of(renewals: int) -> Cost:
+    async with open_merchant(first_wave=1000, second_wave=1000) as merchant:
+        await renew(merchant, WARMING_UP)
+        merchant.sandbox.reset_counters()
+        began, most_alive = time.process_time(), [0]
+
+        def count(report: Report) -> None:
+            if report.done % 10 == 0:
+                alive = sum(isinstance(each, Renewal) for each in gc.get_objects())
+                most_alive.append(alive)
+
+        with watched_by(count):
+            await renew(merchant, renewals)
+        cpu = time.process_time() - began
+        requests = merchant.sandbox.counters()["requests"]
+    reads = sum(number for name, number in requests.items() if name.startswith("GET /api"))
+    return Cost(reads / renewals, cpu / renewals, max(most_alive))
+
+
+async def renew(merchant: Merchant, renewals: int) -> None:
+    merchant.sandbox.seed(renewals)
+    ended = await merchant.sweep()
+    assert ended.outcomes == {"renewed": renewals}
+
+
+async def test_a_large_sweep_costs_no_more_per_renewal_than_a_small_one(
+    server: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "STRETCH", 25)
+    monkeypatch.setattr(sweeping, "STRETCHES_UNDER_WAY", 2)
+
+    few, many = await sweep_of(FEW), await sweep_of(MANY)
+
+    assert many.reads_each <= 1.1 * few.reads_each
+    assert many.cpu_each <= 1.3 * few.cpu_each  # a busy machine moves CPU times a little; a leak of cost grows with N
+    assert many.most_alive <= 2 * 2 * 25  # what is under way, and what is about to be collected

@@ -1,0 +1,201 @@
+"""
+A shop's year in minutes: daily sweeps through the real flow on a real Prefect server; the clock is the sandbox's.
+
+    python tests/year.py --days 365 --subscriptions 200 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from year_checker import Report, check
+from year_people import OUTAGE_EVERY_DAYS, Diary, SweepRun, Town
+
+from blocks.commerce_layer.clock import use_clock
+from blocks.sandbox.running import RunningSandbox
+
+if TYPE_CHECKING:
+    from merchant import Merchant
+
+ZONE = "Europe/Rome"
+START = datetime(2026, 1, 1, 4, 0, tzinfo=UTC)
+"""The sandbox's clock at the beginning, and the time of day of the sweeps."""
+
+AFTER_A_BRAKE = (timedelta(minutes=15), timedelta(minutes=75), timedelta(hours=5))
+"""When the sweep is run again after it was stopped: the deployment's schedule would, every quarter of an hour."""
+
+
+class YearClock:
+    """
+    The sandbox's clock without asking for it all the time: it stands still but for us.
+
+    `look` after somebody else has moved it.
+    """
+
+    def __init__(self, sandbox: RunningSandbox) -> None:
+        self._sandbox = sandbox
+        self._start = self._now = sandbox.clock()
+
+    def look(self) -> None:
+        self._now = self._sandbox.clock()
+
+    def monotonic(self) -> float:
+        return (self._now - self._start).total_seconds()
+
+    def now(self) -> datetime:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        self._now = self._sandbox.advance(max(seconds, 0.001))
+        await asyncio.sleep(0)
+
+
+@dataclass(frozen=True)
+class Year:
+    """How a year went."""
+
+    report: Report
+    diary: Diary
+    requests: Counter[str]
+    outcomes: Counter[str]
+    sweeps: int
+    braked: int
+    seconds: float
+
+
+async def live(merchant: Merchant, days: int, subscriptions: int, seed: int, *, talk: bool = False) -> Year:
+    """Let `days` pass over `subscriptions` new subscriptions of a merchant whose sandbox stands at `START`."""
+    began = time.monotonic()
+    town = Town(merchant.sandbox, seed)
+    town.settle(subscriptions)
+    merchant.sandbox.reset_counters()
+    with use_clock(clock := YearClock(merchant.sandbox)):
+        outcomes = await _days(merchant, town, clock, days, seed, talk=talk)
+    report = check(merchant.sandbox.database, town.diary, ZONE)
+    requests = Counter(merchant.sandbox.counters()["requests"])
+    requests.subtract(town.diary.requests)
+    braked = sum(sweep.braked for sweep in town.diary.sweeps)
+    return Year(report, town.diary, requests, outcomes, len(town.diary.sweeps), braked, time.monotonic() - began)
+
+
+async def _days(merchant: Merchant, town: Town, clock: YearClock, days: int, seed: int, *, talk: bool) -> Counter[str]:
+    began = time.monotonic()
+    outages = {day + Random(seed + day).randrange(9) for day in range(10, days, OUTAGE_EVERY_DAYS)}
+    outcomes: Counter[str] = Counter()
+    for day in range(1, days + 1):
+        morning = START + timedelta(days=day)
+        town.live_until(max(morning, merchant.sandbox.clock()))
+        town.decide_about_their_lives()
+        town.meet_troubles(outage=day in outages)
+        stopped = await _sweep(merchant, town, clock, outcomes)
+        for later in AFTER_A_BRAKE if stopped or day in outages else ():
+            town.live_until(max(morning + later, merchant.sandbox.clock()))
+            await _sweep(merchant, town, clock, outcomes)
+        if talk and day % 10 == 0:
+            print(f"day {day:>3}: {sum(outcomes.values())} outcomes, {time.monotonic() - began:.0f} s", flush=True)
+    return outcomes
+
+
+async def _sweep(merchant: Merchant, town: Town, clock: YearClock, outcomes: Counter[str]) -> bool:
+    clock.look()
+    began = clock.now()
+    ended = await merchant.sweep()
+    if not isinstance(ended.facts, dict):
+        raise SystemExit(f"the sweep of {began} ended {ended.name}: {ended.message}") from ended.facts
+    outcomes.update(ended.outcomes)
+    braked = bool(ended.facts["brake"])
+    town.diary.sweeps.append(SweepRun(began, merchant.sandbox.clock(), braked))
+    town.note_what_is_settled()
+    return braked
+
+
+def tell(year: Year) -> None:
+    """Print the figures."""
+    report = year.report
+    print(f"\n{year.sweeps} sweeps ({year.braked} stopped by the brake), {year.seconds:.0f} s")
+    print(f"periods worked on   {report.periods}, renewed {report.renewed} ({report.renewed / report.periods:.1%})")
+    print(f"skipped as older    {report.skipped_as_older} (catch_up latest)")
+    print(f"lost                {len(report.lost)}")
+    print(f"doubled             {len(report.doubled)}")
+    print(f"otherwise wrong     {len(report.wrong)} wrong, {len(report.stalled)} stalled")
+    print(
+        f"latest first copy   {_hours(report.latest)} after its date, {_hours(report.longest_wait)} when it had to wait"
+    )
+    print(
+        f"left to the next    {report.left_by_a_brake} by a brake, {report.left_by_a_cap} times by the cap on charges"
+    )
+    print(f"failed charges      at most {report.most_in_30_days} in 30 days, {report.most_in_a_day} in 24 hours")
+    print("outcomes            " + ", ".join(f"{count} {name}" for name, count in year.outcomes.most_common()))
+    print("requests            " + ", ".join(f"{count} {name}" for name, count in year.requests.most_common()))
+    writes = sum(count for name, count in year.requests.items() if not name.startswith("GET") and "oauth" not in name)
+    reads = sum(count for name, count in year.requests.items() if name.startswith("GET"))
+    print(f"per renewed period  {writes / report.renewed:.2f} writes, {reads / report.renewed:.2f} reads")
+    print("\nrecovered, by what was the matter")
+    for trouble, ends in sorted(report.recovery.items()):
+        good = sum(count for end, count in ends.items() if end.startswith(("attempt", "customer")))
+        detail = ", ".join(f"{end}: {count}" for end, count in sorted(ends.items()))
+        print(f"  {trouble:<36} {good:>4} of {sum(ends.values()):<4} ({detail})")
+    for fault in report.faults[:40]:
+        print(f"  ! {fault}")
+
+
+def _hours(span: timedelta) -> str:
+    return f"{span.total_seconds() / 3600:.1f} h"
+
+
+def main() -> int:
+    """Run a year of its own, with a Prefect server of its own. Returns 1 when anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--days", type=int, default=365)
+    parser.add_argument("--subscriptions", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    os.environ.update(LIGHT)
+    from flows.services import prefect_server
+
+    with tempfile.TemporaryDirectory(prefix="perennial-year-") as folder, prefect_server(Path(folder)) as server:
+        # Prefect reads its settings when it is first imported.
+        os.environ.update(server.environment)
+        year = asyncio.run(_live_alone(given))
+    tell(year)
+    return int(bool(year.report.faults))
+
+
+async def _live_alone(given: argparse.Namespace) -> Year:
+    from merchant import open_merchant
+
+    from flows.services import drain
+
+    async with open_merchant("--clock", START.isoformat(), "--seed", str(given.seed), **TERMS) as merchant:
+        year = await live(merchant, given.days, given.subscriptions, given.seed, talk=True)
+    await drain()
+    return year
+
+
+LIGHT = {
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "true",  # there is no TLS on loopback, but reading certificates takes long
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+}
+"""Nobody looks at the runs of this year: what the server would only keep for people is left out."""
+
+TERMS: dict[str, Any] = {"time_zone": ZONE}
+"""The merchant's policy: the defaults, in a zone that changes its clocks."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,340 @@
+"""
+Says whether a year was right, from the sandbox's database and the diary of its people alone.
+
+Nothing is imported from flows, blocks or the client: references are parsed here, and the calendar is this file's own.
+For each subscription the year is walked sweep by sweep: which date had to be renewed at this sweep, is there a copy
+for it, did it become an order, and is there any copy that should not be.
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import re
+import sqlite3
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from year_people import Deed, Diary, Member, SweepRun
+
+MONTHS = {"monthly": 1, "two-month": 2, "three-month": 3, "four-month": 4, "six-month": 6, "yearly": 12}
+STEPS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1), "weekly": timedelta(weeks=1)}
+CARD_FIELDS = {"payment_source", "payment_method"}
+STALLED_AFTER = timedelta(days=8)
+"""A period that nobody holds, and that no person must look at, is finished within the longest retry delay and a bit."""
+
+
+@dataclass
+class Period:
+    """What the database holds for one period of one subscription."""
+
+    due: datetime
+    copies: list[dict[str, Any]] = field(default_factory=list)
+    placed_at: list[datetime] = field(default_factory=list)
+    by_customer: bool = False
+    failed_charges: list[datetime] = field(default_factory=list)
+    failed_attempts: int = 0
+
+
+@dataclass
+class Report:
+    """What was found. Every list of sentences must be empty."""
+
+    renewed: int = 0
+    periods: int = 0
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    stalled: list[str] = field(default_factory=list)
+    over_the_cap: list[str] = field(default_factory=list)
+    skipped_as_older: int = 0
+    left_by_a_brake: int = 0
+    left_by_a_cap: int = 0
+    latest: timedelta = timedelta()
+    """From a date to its first copy, when nothing stood in the way; sweeps are a day apart."""
+    longest_wait: timedelta = timedelta()
+    """The same when an earlier period was still open, the brake was pulled, or the customer had paused."""
+    recovery: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    most_in_30_days: int = 0
+    most_in_a_day: int = 0
+
+    @property
+    def faults(self) -> list[str]:
+        """All that must not be."""
+        return [*self.lost, *self.doubled, *self.wrong, *self.stalled, *self.over_the_cap]
+
+
+def check(database: Path, diary: Diary, zone: str, month_cap: int = 15, day_cap: int = 5) -> Report:
+    """Walk the year of every subscription."""
+    report = Report()
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        periods = _periods(connection)
+        now_states = _states(connection)
+    strangers = set(periods) - set(diary.members)
+    report.wrong += [f"{each}: copies for a subscription that nobody made" for each in sorted(strangers)]
+    deeds: dict[str, list[Deed]] = defaultdict(list)
+    for deed in diary.deeds:
+        deeds[deed.subscription_id].append(deed)
+    for member in diary.members.values():
+        own = periods.get(member.subscription_id, {})
+        walk = _Walk(member, own, deeds[member.subscription_id], diary, ZoneInfo(zone), report, (month_cap, day_cap))
+        walk.through_the_year(diary.sweeps, now_states[member.subscription_id])
+        _cards(member, own, report, month_cap, day_cap)
+    return report
+
+
+class _Walk:
+    """One subscription's year."""
+
+    def __init__(
+        self, member: Member, periods: dict[datetime, Period], deeds: Sequence[Deed], diary: Diary, zone: ZoneInfo,
+        report: Report, caps: tuple[int, int],
+    ) -> None:  # fmt: skip
+        self.caps = caps
+        self.member, self.periods, self.deeds, self.zone, self.report = member, periods, deeds, zone, report
+        self.settled = diary.settled.get(member.subscription_id, [])
+        self.next_due = member.first_due
+        self.open: datetime | None = None
+        self.paused = self.cancelled = self.waited = False
+        self.expected: set[datetime] = set()
+
+    def through_the_year(self, sweeps: Sequence[SweepRun], state: dict[str, Any]) -> None:
+        done = 0
+        for sweep in sweeps:
+            while done < len(self.deeds) and self.deeds[done].at <= sweep.began:
+                self._take_in(self.deeds[done])
+                done += 1
+            if self.open is not None:
+                self._see_whether_settled(sweep)
+            elif self.paused:
+                self.waited = True
+            elif not self.cancelled and self.next_due <= sweep.began:
+                self._must_renew(sweep)
+        self._no_others()
+        self._end(sweeps[-1].ended, state)
+        self._count(state)
+
+    def _take_in(self, deed: Deed) -> None:
+        if deed.what == "move":
+            assert deed.until is not None
+            self.next_due = deed.until
+        elif deed.what in {"pause", "resume"}:
+            self.paused = deed.what == "pause"
+        elif deed.what == "cancel":
+            self.cancelled = True
+            after = [copy for period in self.periods.values() for copy in period.copies if copy["at"] > deed.at]
+            self.report.wrong += [f"{copy['reference']}: made after the cancellation" for copy in after]
+
+    def _must_renew(self, sweep: SweepRun) -> None:
+        pending = [self.next_due, *_dates(self.member, self.next_due, sweep.began, self.zone)]
+        newest = pending[-1]
+        period = self.periods.get(newest)
+        if period is None or not sweep.began <= period.copies[0]["at"] <= sweep.ended:
+            if self._at_the_cap(sweep.began):
+                self.report.left_by_a_cap += 1
+            elif sweep.braked:
+                self.report.left_by_a_brake += 1
+                self.waited = True
+            else:
+                self.report.lost.append(f"{self.member.subscription_id}@{newest}: due at the sweep of {sweep.began}")
+                self.expected.add(newest)
+            return
+        self.report.skipped_as_older += len(pending) - 1
+        wait = period.copies[0]["at"] - newest
+        if self.waited:
+            self.report.longest_wait = max(self.report.longest_wait, wait)
+        else:
+            self.report.latest = max(self.report.latest, wait)
+        self.waited = False
+        self.expected.add(newest)
+        self.open = newest
+        self._see_whether_settled(sweep)
+
+    def _see_whether_settled(self, sweep: SweepRun) -> None:
+        assert self.open is not None
+        through = self._settled_through(sweep.ended)
+        if through is None or through < self.open:
+            self.waited = True
+            return
+        if not self.periods[self.open].placed_at and not self.member.greedy:
+            self.report.lost.append(f"{self.member.subscription_id}@{self.open}: settled without an order")
+        self.next_due = _after(self.member, max(self.open, self.next_due), self.zone)
+        self.open = None
+
+    def _at_the_cap(self, now: datetime) -> bool:
+        """Whether one more charge would be one too many: then nothing may be tried."""
+        charges = [at for period in self.periods.values() for at in period.failed_charges if at < now]
+        in_a_month = sum(at > now - timedelta(days=30) for at in charges)
+        return in_a_month >= self.caps[0] or sum(at > now - timedelta(days=1) for at in charges) >= self.caps[1]
+
+    def _settled_through(self, at: datetime) -> datetime | None:
+        index = bisect_right(self.settled, at, key=lambda entry: entry[0])
+        return self.settled[index - 1][1] if index else None
+
+    def _no_others(self) -> None:
+        for due, period in self.periods.items():
+            name = f"{self.member.subscription_id}@{due}"
+            if due not in self.expected:
+                self.report.wrong.append(f"{name}: a copy for a date that was not to be renewed")
+            if len(period.placed_at) > 1:
+                self.report.doubled.append(f"{name}: {len(period.placed_at)} orders")
+            if period.copies[0]["at"] < due:
+                self.report.wrong.append(f"{name}: renewed before it was due")
+
+    def _end(self, end: datetime, state: dict[str, Any]) -> None:
+        if self.open is None or self.cancelled or self.paused:
+            return
+        paid = self.periods[self.open].placed_at
+        if paid and end - paid[0] > STALLED_AFTER:
+            self.report.stalled.append(f"{self.member.subscription_id}@{self.open}: paid, but nobody goes on, {state}")
+        if state["held"]:
+            return
+        waits_for = state["next_attempt_at"] or state["next_run_at"]
+        if end - self.open > STALLED_AFTER and (waits_for is None or waits_for < end - timedelta(days=2)):
+            self.report.stalled.append(f"{self.member.subscription_id}@{self.open}: nobody works on it, {state}")
+
+    def _count(self, state: dict[str, Any]) -> None:
+        for due, period in sorted(self.periods.items()):
+            self.report.periods += 1
+            self.report.renewed += bool(period.placed_at)
+            trouble = self._trouble_of(period)
+            if trouble is not None:
+                self.report.recovery[trouble][self._how_it_ended(due, period, state)] += 1
+
+    def _trouble_of(self, period: Period) -> str | None:
+        if not period.failed_attempts and period.placed_at:
+            return None
+        if self.member.greedy:
+            return "greedy retries on a dead card"
+        first = period.copies[0]["at"]
+        names = [deed.what for deed in self.deeds if deed.at <= first and deed.what not in LIFE]
+        return names[-1] if names else "nothing that we did"
+
+    def _how_it_ended(self, due: datetime, period: Period, state: dict[str, Any]) -> str:
+        if period.placed_at:
+            return "customer paid" if period.by_customer else f"attempt {period.failed_attempts + 1}"
+        if self.cancelled:
+            return "cancelled"
+        if due != self.open:
+            return "period skipped"
+        return "held" if state["held"] else "waiting"
+
+
+LIFE = {"move", "pause", "resume", "cancel", "release", "new card", "paid at the checkout"}
+
+
+def _cards(member: Member, periods: dict[datetime, Period], report: Report, month_cap: int, day_cap: int) -> None:
+    """Failed charges of one customer's cards within any 30 days, and within any 24 hours."""
+    charges = sorted(at for period in periods.values() for at in period.failed_charges)
+    for name, span, cap in (("30 days", timedelta(days=30), month_cap), ("24 hours", timedelta(days=1), day_cap)):
+        most = max((index - bisect_right(charges, at - span) + 1 for index, at in enumerate(charges)), default=0)
+        if name == "30 days":
+            report.most_in_30_days = max(report.most_in_30_days, most)
+        else:
+            report.most_in_a_day = max(report.most_in_a_day, most)
+        if most > cap:
+            report.over_the_cap.append(f"{member.subscription_id}: {most} failed charges within {name}")
+
+
+def _dates(member: Member, after: datetime, until: datetime | None, zone: ZoneInfo) -> Iterator[datetime]:
+    """The calendar's dates later than `after`, up to `until`."""
+    for date in _calendar(member, after, zone):
+        if until is not None and date > until:
+            return
+        if date > after:
+            yield date
+
+
+def _after(member: Member, date: datetime, zone: ZoneInfo) -> datetime:
+    """The date that follows a renewal: a date that was moved off the calendar stands for the nearest one on it."""
+    first = min(member.starts_at, date) - timedelta(days=1)
+    later = _dates(member, date - timedelta(seconds=1), None, zone)
+    candidate, following = next(later), next(later)
+    if candidate == date:
+        return following
+    earlier = max(_dates(member, max(first, date - timedelta(days=400)), date, zone), default=None)
+    if earlier is None:
+        return following if candidate - date < (following - candidate) / 2 else candidate
+    return following if candidate - date < date - earlier else candidate
+
+
+def _calendar(member: Member, after: datetime, zone: ZoneInfo) -> Iterator[datetime]:
+    anchor = member.starts_at
+    wall = anchor.astimezone(zone).replace(tzinfo=None)
+    if member.frequency == "hourly":
+        first = max(0, (after - anchor) // STEPS["hourly"])
+        yield from (anchor + k * STEPS["hourly"] for k in count(first))
+    elif member.frequency in STEPS:
+        first = max(0, (after - anchor) // STEPS[member.frequency] - 1)
+        yield from (_instant(wall + k * STEPS[member.frequency], zone) for k in count(first))
+    elif member.frequency in MONTHS:
+        yield from (_instant(_months_later(wall, k * MONTHS[member.frequency]), zone) for k in count(0))
+    else:
+        minute, hour, _, _, weekday = member.frequency.split()
+        day = after.astimezone(zone).replace(tzinfo=None, hour=int(hour), minute=int(minute), second=0, microsecond=0)
+        days = (day + timedelta(days=k) for k in count(-1))
+        yield from (_instant(each, zone) for each in days if each.isoweekday() % 7 == int(weekday))
+
+
+def _months_later(wall: datetime, months: int) -> datetime:
+    year, month = divmod(wall.year * 12 + wall.month - 1 + months, 12)
+    return wall.replace(year=year, month=month + 1, day=min(wall.day, calendar.monthrange(year, month + 1)[1]))
+
+
+def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
+    return wall.replace(tzinfo=zone).astimezone(UTC)
+
+
+_REFERENCE = re.compile(r"(\w{10})@(\d{4}-\d\d-\d\dT\d\d:\d\d)Z(?:#\d+)?")
+
+
+def _periods(connection: sqlite3.Connection) -> dict[str, dict[datetime, Period]]:
+    found: dict[str, dict[datetime, Period]] = defaultdict(dict)
+    errors: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
+    for row in connection.execute("SELECT resource_id, name, created_at FROM resource_errors"):
+        errors[row["resource_id"]].append((_time(row["created_at"]), row["name"]))
+    for row in connection.execute(
+        "SELECT c.reference, c.reference_origin, c.created_at, c.status, c.target_order_id, o.status AS order_status, "
+        "o.placed_at, o.payment_status FROM order_copies c LEFT JOIN orders o ON o.id = c.target_order_id "
+        "ORDER BY c.created_at, c.id"
+    ):
+        named = _REFERENCE.fullmatch(row["reference"] or "")
+        assert named is not None, row["reference"]
+        assert row["reference_origin"] == "perennial"
+        due = datetime.fromisoformat(named[2]).replace(tzinfo=UTC)
+        period = found[named[1]].setdefault(due, Period(due))
+        period.copies.append({**dict(row), "at": _time(row["created_at"])})
+        refused = errors[row["target_order_id"]] if row["target_order_id"] else []
+        period.failed_charges += [at for at, name in refused if name in CARD_FIELDS]
+        period.failed_attempts += len(refused) or row["status"] in {"failed", "aborted"}
+        if row["order_status"] in {"placed", "approved"}:
+            period.placed_at.append(_time(row["placed_at"]))
+            period.by_customer = row["payment_status"] == "paid"
+    return found
+
+
+def _states(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+    states = {}
+    for row in connection.execute("SELECT id, status, next_run_at, metadata FROM order_subscriptions"):
+        own = json.loads(row["metadata"])["perennial"]
+        wait = own.get("next_attempt_at")
+        states[row["id"]] = {
+            "held": bool(own.get("held")),
+            "outcome": own.get("outcome"),
+            "next_attempt_at": _time(wait) if wait else None,
+            "next_run_at": _time(row["next_run_at"]) if row["next_run_at"] else None,
+        }
+    return states
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

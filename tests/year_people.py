@@ -1,0 +1,367 @@
+"""
+A shop's year, told by its people: whose card is declined and how it is healed, who pauses, moves or cancels.
+
+Everything here acts on the sandbox as a customer or as staff would: through the API with a token of its own, or at the
+sandbox's checkout. Nothing is imported from flows or from the client. What was done is written into the `Diary`, which
+the checker reads beside the sandbox's database.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from random import Random
+from typing import Any
+
+import httpx
+
+from blocks.sandbox.running import RunningSandbox
+
+FREQUENCIES = {
+    "monthly": 0.62, "three-month": 0.1, "yearly": 0.07, "weekly": 0.07, "two-month": 0.05, "six-month": 0.03,
+    "four-month": 0.02, "daily": 0.015, "30 6 * * 1": 0.015, "hourly": 0.01,
+}  # fmt: skip
+"""Shares of a shop that lives on monthly boxes; each frequency occurs at least once."""
+
+TROUBLES = {
+    "declined, works again by itself": 0.03,
+    "declined until a new card": 0.013,
+    "declined, paid at the checkout": 0.01,
+    "declined for good": 0.007,
+    "card lost, new card, released": 0.005,
+    "out of stock for days": 0.015,
+    "coupon invalid, mended, released": 0.006,
+    "address missing, mended": 0.005,
+    "copy aborted once": 0.002,
+    "copy slow": 0.004,
+    "copy stuck until released": 0.001,
+}
+"""Chance that a renewal meets this. Payments: some 6 to 7 of 100 fail at first, as subscription merchants see it."""
+
+OUTAGE_EVERY_DAYS = 30
+"""The payment gateway is down for an hour so often, just when the daily sweep comes."""
+
+GREEDY_POLICY = {"payment_retries": ["6h"] * 14, "final_action": "skip_period"}
+"""The policy of one in forty: as eager as it may be, on cards that never work. The caps must hold it back."""
+
+SOFT = ("declined", "insufficient_funds", "expired_card")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A subscription as it was made."""
+
+    subscription_id: str
+    source_order_id: str
+    customer_id: str
+    frequency: str
+    starts_at: datetime
+    first_due: datetime
+    greedy: bool = False
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """One sweep: when it began and ended by the shop's clock, and whether its brake stopped it."""
+
+    began: datetime
+    ended: datetime
+    braked: bool
+
+
+@dataclass(frozen=True)
+class Deed:
+    """Something a person did, or something that befell a subscription."""
+
+    at: datetime
+    subscription_id: str
+    what: str
+    until: datetime | None = None
+
+
+@dataclass
+class Diary:
+    """Everything that the checker cannot see in the database at the end."""
+
+    members: dict[str, Member] = field(default_factory=dict)
+    sweeps: list[SweepRun] = field(default_factory=list)
+    deeds: list[Deed] = field(default_factory=list)
+    settled: dict[str, list[tuple[datetime, datetime]]] = field(default_factory=dict)
+    """By subscription: (when it was first seen, through which period it was settled then)."""
+    requests: Counter[str] = field(default_factory=Counter)
+    """Requests that the people made."""
+
+
+class Town:
+    """The people. `live_until` lets their time pass up to an instant."""
+
+    def __init__(self, sandbox: RunningSandbox, seed: int) -> None:
+        self.diary = Diary()
+        self._box, self._dice = sandbox, Random(seed)
+        self._plans: list[tuple[datetime, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._troubled: set[str] = set()
+        self._http = httpx.Client(trust_env=False, timeout=30)
+
+    def settle(self, count: int) -> None:
+        """Make the subscriptions, due for the first time within their first period."""
+        for index, frequency in enumerate(_mixed(count)):
+            self._new_member(frequency, greedy=index % 40 == 39)
+
+    def live_until(self, instant: datetime) -> None:
+        """What people have planned up to `instant` happens, in order; then the clock stands at `instant`."""
+        while self._plans and self._plans[0][0] <= instant:
+            at, _, deed = heapq.heappop(self._plans)
+            self._box.set_clock(max(at, self._box.clock()))
+            deed()
+        self._box.set_clock(instant)
+
+    def meet_troubles(self, *, outage: bool) -> None:
+        """What stands against the renewals that are due now. An outage of the gateway strikes all of them."""
+        now = self._box.clock()
+        for row in self._rows(
+            "SELECT id FROM order_subscriptions s WHERE status = 'inactive' AND next_run_at <= ? AND NOT EXISTS "
+            "(SELECT 1 FROM order_copies c WHERE c.source_order_id = s.source_order_id "
+            "AND c.created_at >= s.next_run_at) ORDER BY id",
+            _text(now),
+        ):
+            member = self.diary.members[row["id"]]
+            if row["id"] in self._troubled or member.greedy:
+                continue
+            if outage:
+                self._outage(member, now)
+            else:
+                self._perhaps_trouble(member)
+
+    def decide_about_their_lives(self) -> None:
+        """Some customers postpone, bring forward, pause or cancel during the next day."""
+        now = self._box.clock()
+        for member in self.diary.members.values():
+            roll = self._dice.random()
+            if roll > 0.0012 or member.greedy:
+                continue
+            later = now + timedelta(hours=self._dice.uniform(1, 23))
+            kind = self._dice.choice(("cancel", "postpone", "postpone", "forward", "pause", "pause"))
+            self._plan(later, partial(self._live, member, kind))
+
+    def note_what_is_settled(self) -> None:
+        """Write down, after a sweep, through which period each subscription is settled now."""
+        now = self._box.clock()
+        for row in self._rows(
+            "SELECT id, json_extract(metadata, '$.perennial.done_through') AS done FROM order_subscriptions "
+            "WHERE done IS NOT NULL"
+        ):
+            through, known = datetime.fromisoformat(row["done"]), self.diary.settled.setdefault(row["id"], [])
+            if not known or known[-1][1] != through:
+                known.append((now, through))
+
+    # --- how it begins -------------------------------------------------------------------------
+
+    def _new_member(self, frequency: str, *, greedy: bool) -> None:
+        first = self._box.clock().replace(minute=0, second=0) + timedelta(
+            minutes=self._dice.randrange(60, 60 * 24 * _first_days(frequency))
+        )
+        if frequency == "30 6 * * 1":
+            first = first.replace(hour=5, minute=30) + timedelta(days=-first.weekday() % 7)
+        own: dict[str, Any] = {"v": 1, "instance": None, **({"policy": GREEDY_POLICY} if greedy else {})}
+        made = self._box.create_subscription(
+            frequency=frequency,
+            next_run_at=first.isoformat(),
+            metadata={"perennial": own, "crm": 7},
+            **({"failure": "declined"} if greedy else {}),
+        )
+        ids = (made["id"], made["source_order_id"], made["customer_id"])
+        starts_at = datetime.fromisoformat(made["starts_at"])
+        self.diary.members[made["id"]] = Member(*ids, frequency, starts_at, first, greedy)
+
+    # --- troubles ------------------------------------------------------------------------------
+
+    def _outage(self, member: Member, now: datetime) -> None:
+        self._begin(member, "gateway down for an hour", "gateway_timeout")
+        self._plan(now + timedelta(hours=1), lambda: self._end(member))
+
+    def _perhaps_trouble(self, member: Member) -> None:
+        roll = self._dice.random()
+        for trouble, chance in TROUBLES.items():
+            roll -= chance
+            if roll < 0:
+                self._strike(member, trouble)
+                return
+
+    def _strike(self, member: Member, trouble: str) -> None:
+        soft, flip = self._dice.choice(SOFT), self._dice.random() < 0.5
+        match trouble:
+            case "declined, works again by itself":
+                self._begin(member, trouble, soft, times=self._dice.choice((1, 1, 1, 2, 2, 3)))
+            case "declined until a new card":
+                self._begin(member, trouble, soft)
+                self._in_days(1, 20, lambda: self._new_card(member))
+            case "declined, paid at the checkout":
+                self._begin(member, trouble, soft)
+                self._in_days(0.1, 20, lambda: self._pays(member))
+            case "declined for good":
+                self._begin(member, trouble, soft)
+                self._in_days(15, 25, lambda: self._release(member))  # hope dies last
+                self._in_days(26, 40, lambda: self._cancel(member))
+            case "card lost, new card, released":
+                self._begin(member, trouble, "hard_declined")
+                self._in_days(1, 12, lambda: self._new_card(member))
+            case "out of stock for days":
+                self._begin(member, trouble, "out_of_stock" if flip else "out_of_stock_at_placing")
+                self._in_days(0.5, 6, lambda: self._end(member))
+            case "coupon invalid, mended, released":
+                self._begin(member, trouble, "invalid_coupon")
+                self._in_days(1, 5, lambda: self._end(member))
+            case "address missing, mended":
+                self._begin(member, trouble, "missing_address" if flip else "sku_gone")
+                self._in_days(0.5, 6, lambda: self._end(member))
+            case "copy aborted once":
+                self._begin(member, trouble, "aborted", times=1)
+            case "copy slow":
+                self._begin(member, trouble, "slow", times=1)
+            case "copy stuck until released":
+                self._begin(member, trouble, "stuck_pending", times=1)
+                self._in_days(0.2, 2, lambda: self._let_stuck_copy_go(member))
+
+    def _in_days(self, earliest: float, latest: float, deed: Callable[[], None]) -> None:
+        self._plan(self._box.clock() + timedelta(days=self._dice.uniform(earliest, latest)), deed)
+
+    def _begin(self, member: Member, trouble: str, failure: str, times: int | None = None) -> None:
+        self._box.set_failure(member.source_order_id, failure, times)
+        self._note(member, trouble)
+        self._troubled.add(member.subscription_id)
+        if times is not None:  # ends by itself; it is not struck again before its retries are over
+            self._plan(self._box.clock() + timedelta(days=15), lambda: self._over(member))
+
+    def _end(self, member: Member) -> None:
+        """The cause is removed; whoever was held for a person is released a little later."""
+        self._box.set_failure(member.source_order_id, None)
+        self._over(member)
+
+    def _over(self, member: Member) -> None:
+        self._troubled.discard(member.subscription_id)
+        self._plan(self._box.clock() + timedelta(hours=2), lambda: self._release(member))
+
+    def _new_card(self, member: Member) -> None:
+        card = self._box.add_payment_source(member.customer_id)
+        link = {"data": {"type": "customer_payment_sources", "id": card}}
+        self._patch(member, relationships={"customer_payment_source": link})
+        self._note(member, "new card")
+        self._over(member)
+
+    def _pays(self, member: Member) -> None:
+        for row in self._rows(
+            "SELECT o.id FROM order_copies c JOIN orders o ON o.id = c.target_order_id "
+            "WHERE c.source_order_id = ? AND o.status = 'pending' ORDER BY c.created_at DESC LIMIT 1",
+            member.source_order_id,
+        ):
+            self._box.customer_pays(row["id"])
+            self._note(member, "paid at the checkout")
+        self._box.set_failure(member.source_order_id, None)
+        self._troubled.discard(member.subscription_id)  # and nobody tells the staff
+
+    def _let_stuck_copy_go(self, member: Member) -> None:
+        for row in self._rows(
+            "SELECT id FROM order_copies WHERE source_order_id = ? AND status = 'pending'", member.source_order_id
+        ):
+            self._box.release(row["id"])
+        self._end(member)
+
+    # --- lives ---------------------------------------------------------------------------------
+
+    def _live(self, member: Member, kind: str) -> None:
+        row = self._subscription(member)
+        if row["status"] != "inactive" or member.subscription_id in self._troubled:
+            return
+        now, due = self._box.clock(), datetime.fromisoformat(row["next_run_at"])
+        if kind == "cancel":
+            self._cancel(member)
+        elif kind == "pause":
+            self._hold(member, held=True, what="pause")
+            back = now + timedelta(days=self._dice.uniform(3, 70))
+            self._plan(back, lambda: self._hold(member, held=False, what="resume"))
+            self._troubled.add(member.subscription_id)
+        elif kind == "postpone":
+            self._move(member, max(due, now) + timedelta(days=self._dice.randrange(2, 15), hours=1))
+        else:
+            self._move(member, now + timedelta(hours=self._dice.randrange(1, 48)))
+
+    def _move(self, member: Member, due: datetime) -> None:
+        due = due.replace(second=0, microsecond=0)
+        self._patch(member, attributes={"next_run_at": due.isoformat()})
+        self._note(member, "move", due)
+
+    def _cancel(self, member: Member) -> None:
+        if self._subscription(member)["status"] == "inactive":
+            self._patch(member, attributes={"_cancel": True})
+            self._note(member, "cancel")
+
+    def _hold(self, member: Member, *, held: bool, what: str) -> None:
+        row = self._subscription(member)
+        if row["status"] != "inactive":
+            return
+        metadata = json.loads(row["metadata"])
+        metadata["perennial"]["held"] = held
+        self._patch(member, attributes={"metadata": metadata})
+        self._note(member, what)
+        if not held:
+            self._troubled.discard(member.subscription_id)
+
+    def _release(self, member: Member) -> None:
+        if json.loads(self._subscription(member)["metadata"])["perennial"].get("held"):
+            self._hold(member, held=False, what="release")
+
+    # --- plumbing ------------------------------------------------------------------------------
+
+    def _plan(self, at: datetime, deed: Callable[[], None]) -> None:
+        heapq.heappush(self._plans, (at, next(self._order), deed))
+
+    def _note(self, member: Member, what: str, until: datetime | None = None) -> None:
+        self.diary.deeds.append(Deed(self._box.clock(), member.subscription_id, what, until))
+
+    def _subscription(self, member: Member) -> dict[str, Any]:
+        (row,) = self._rows("SELECT * FROM order_subscriptions WHERE id = ?", member.subscription_id)
+        return row
+
+    def _rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        with closing(sqlite3.connect(f"file:{self._box.database}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(query, values)]
+
+    def _patch(self, member: Member, **members: Any) -> None:
+        box = self._box
+        who = {"client_id": box.client_id, "client_secret": box.client_secret}
+        token = self._http.post(box.auth_url, json={"grant_type": "client_credentials", **who}).raise_for_status()
+        body = {"data": {"type": "order_subscriptions", "id": member.subscription_id, **members}}
+        url = f"{box.api_url}/order_subscriptions/{member.subscription_id}"
+        headers = {
+            "Authorization": f"Bearer {token.json()['access_token']}",
+            "Content-Type": "application/vnd.api+json",
+            "Accept": "application/vnd.api+json",
+        }
+        self._http.patch(url, json=body, headers=headers).raise_for_status()
+        self.diary.requests.update(["POST /oauth/token", "PATCH /api/order_subscriptions/{id}"])
+
+
+def _mixed(count: int) -> list[str]:
+    names = [name for name, share in FREQUENCIES.items() for _ in range(max(1, round(share * count)))]
+    names = (names + ["monthly"] * count)[:count] if len(names) < count else names[len(names) - count :]
+    Random(count).shuffle(names)
+    return names
+
+
+def _first_days(frequency: str) -> int:
+    days = {"hourly": 1, "daily": 1, "weekly": 7, "30 6 * * 1": 7, "monthly": 31, "two-month": 61, "yearly": 360}
+    return days.get(frequency, 90)
+
+
+def _text(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
