@@ -25,7 +25,7 @@ REPAIR_WITHIN = 20.0
 """Seconds that a repair may take; it is under a lease of three times as long, so that no other can begin meanwhile."""
 
 LOOK_EVERY = 3.0
-"""Seconds between two looks of a waiter: sixteen small reads each."""
+"""Seconds between two looks of a waiter: one small request each."""
 
 _logger = get_logger("perennial.leases")
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -139,12 +138,17 @@ async def published(api: PrefectClient, shards: Iterable[int]) -> frozenset[UUID
         `None` when they cannot be read: that is no evidence of anything.
     """
     wanted, leases = set(shards), set()
+    names = [variable_name(shard) for shard in range(SHARDS)]
     try:
-        for shard in range(SHARDS):
-            variable = await promptly(api.read_variable_by_name, variable_name(shard))
-            stored: Any = variable.value if variable is not None else {"shards": []}
-            if wanted & set(stored["shards"]):
-                leases.add(UUID(stored["lease"]))
+        # One request for all: sixteen reads one after the other would be neither quick nor one moment's picture.
+        answer = await promptly(
+            lambda: api.request(
+                "POST", "/variables/filter", json={"variables": {"name": {"any_": names}}, "limit": SHARDS}
+            )
+        )
+        for variable in answer.json():
+            if wanted & set(variable["value"]["shards"]):
+                leases.add(UUID(variable["value"]["lease"]))
     except (httpx.HTTPError, KeyError, TypeError, ValueError, AttributeError):  # unreachable, or edited by somebody
         return None
     return frozenset(leases)

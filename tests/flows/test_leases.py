@@ -29,6 +29,9 @@ QUICK = LeaseTimes(lease=60.0, wait=0.1, confirm_every=0.05)
 
 SHARD = 5
 
+AT_THE_LATEST = 120
+"""Seconds until a test that waits for something is taken to hang; how soon it comes is the machine's affair."""
+
 
 @pytest_asyncio.fixture
 async def api(server: PrefectServer) -> AsyncIterator[PrefectClient]:
@@ -41,7 +44,7 @@ async def api(server: PrefectServer) -> AsyncIterator[PrefectClient]:
 
 
 async def eventually(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(AT_THE_LATEST):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in another task, or on the server
             await asyncio.sleep(0.01)
 
@@ -83,7 +86,7 @@ async def test_chunks_of_one_run_share_a_lease_and_the_last_one_gives_it_back(ap
 
 
 async def test_a_chunk_that_waited_does_not_share_a_lease_that_was_given_back_meanwhile(api: PrefectClient) -> None:
-    ours, patient = WriterLeases(api, QUICK), LeaseTimes(wait=20, confirm_every=0.05)
+    ours, patient = WriterLeases(api, QUICK), LeaseTimes(wait=120, confirm_every=0.05)
     ours.times = patient
     async with AsyncExitStack() as first, AsyncExitStack() as neighbour:
         await first.enter_async_context(ours.holding([SHARD]))
@@ -102,11 +105,11 @@ async def test_a_chunk_that_waited_does_not_share_a_lease_that_was_given_back_me
 
 
 async def test_a_chunk_that_has_its_leases_does_not_queue_behind_one_that_waits(api: PrefectClient) -> None:
-    ours = WriterLeases(api, LeaseTimes(wait=20))
+    ours = WriterLeases(api, LeaseTimes(wait=120))
     async with WriterLeases(api, QUICK).holding([SHARD + 1]), ours.holding([SHARD]):
         waiting = asyncio.create_task(ours.holding([SHARD, SHARD + 1]).__aenter__())
         await asyncio.sleep(0.1)
-        async with asyncio.timeout(0.1), ours.holding([SHARD]):
+        async with asyncio.timeout(30), ours.holding([SHARD]):
             pass
         waiting.cancel()
 
@@ -119,7 +122,7 @@ from flows.tasks.prompt_client import prompt_client, promptly
 async def main():
     async with prompt_client() as api:
         for _ in range(4):
-            async with WriterLeases(api, LeaseTimes(wait=60)).holding([int(sys.argv[2])]):
+            async with WriterLeases(api, LeaseTimes(wait=120)).holding([int(sys.argv[2])]):
                 for word in ("in", "out"):
                     os.write(book, f"{word} {os.getpid()}\\n".encode())
                     await asyncio.sleep(0.02)
@@ -304,7 +307,7 @@ async def test_without_prefect_there_is_no_lease(server: PrefectServer) -> None:
 
 # --- slots that nobody holds ---------------------------------------------------------------------------------------
 
-PATIENT = LeaseTimes(lease=60.0, wait=60.0, confirm_every=0.05, publish_within=2.0, repossession=-59.9)
+PATIENT = LeaseTimes(lease=60.0, wait=200.0, confirm_every=0.5, publish_within=6.0, repossession=-59.9)
 """A waiter that becomes suspicious at once: as if more than a lease's time had passed."""
 
 
@@ -335,8 +338,9 @@ async def test_a_holder_publishes_its_lease_again_when_somebody_deleted_it(api: 
     async with AsyncExitStack() as stack:
         lease = await hold(stack, api)
         await promptly(api.delete_variable_by_name, variable_name(SHARD))
-        async with asyncio.timeout(20):
-            while await published(api, [SHARD]) != {lease.lease_id}:  # noqa: ASYNC110 - it happens on the server
+        async with asyncio.timeout(AT_THE_LATEST):
+            # Among them are leases of runs that are over: whoever publishes does not tidy up after others.
+            while lease.lease_id not in (await published(api, [SHARD]) or ()):  # noqa: ASYNC110 - it happens there
                 await asyncio.sleep(0.02)
 
 
