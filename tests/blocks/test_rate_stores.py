@@ -122,11 +122,16 @@ from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.rate_limit.remote_stores import PostgresStore, RedisStore
 from blocks.commerce_layer.rate_limit.stores import SqliteStore
 
-async def main(kind, where, name, until):
+async def main(kind, where, name, seconds):
     store = {"sqlite": lambda: SqliteStore(Path(where)), "redis": lambda: RedisStore(where),
              "postgres": lambda: PostgresStore(where)}[kind]()
     budget = RateBudget(name, "test", RateLimits(window_scale=0.05, guard_seconds=0.002), store)
     sent = []
+    async with budget.take("read", "warm"):  # the store is open
+        pass
+    print("ready", flush=True)
+    sys.stdin.readline()  # all start together: what is shared out is the budget, not the machine's start-up time
+    until = time.time() + seconds
     async def work(endpoint):
         while time.time() < until:
             async with budget.take("create", endpoint) as slot:
@@ -143,8 +148,18 @@ asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4])))
 
 def three_workers(arguments: list[str]) -> list[list[float]]:
     command, environment = [sys.executable, "-c", WORKER, *arguments], {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) for _ in range(3)]
-    return [json.loads(worker.communicate(timeout=60)[0]) for worker in workers]
+    workers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
+        for _ in range(3)
+    ]
+    for worker in workers:
+        assert worker.stdout
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    return [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis", "postgres"])
@@ -154,8 +169,8 @@ async def test_processes_share_one_budget_and_never_overrun_it(kind, tmp_path):
     if kind == "postgres" and not await postgres_answers():
         pytest.skip(f"no PostgreSQL at {POSTGRES}")
     where = {"sqlite": str(tmp_path / "budget.sqlite3"), "redis": REDIS, "postgres": POSTGRES}[kind]
-    started, window = time.time() + 2, 3.0
-    arguments = [kind, where, uuid.uuid4().hex, str(started + 2 * window)]
+    window = 3.0
+    arguments = [kind, where, uuid.uuid4().hex, str(2 * window)]
 
     shares = await asyncio.to_thread(three_workers, arguments)
 

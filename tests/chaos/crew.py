@@ -116,7 +116,7 @@ class Crew:
         told = {"flow": flow, "wind": wind, "sandbox": merchant.sandbox.url, "result": str(result_file)}
         self._process.stdin.write(json.dumps({**job, **told, "parameters": parameters}).encode() + b"\n")
         self._process.stdin.flush()
-        pid = self._started.get(timeout=30)
+        pid = self._started.get(timeout=120)
         worker = self._workers[pid]
         worker.result_file = result_file
         return worker

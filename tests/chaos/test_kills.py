@@ -33,7 +33,7 @@ def audit(merchant: Merchant, auditor: Auditor) -> None:
 
 async def killed_while_held_up(merchant: Merchant, worker: Worker) -> None:
     """Kill the worker as soon as one of its requests is held up; wait until that request is carried out."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         while not merchant.sandbox.counters()["faults"]:
             assert not worker.ended.is_set(), "it ended before it came there"
             await asyncio.sleep(0.02)

@@ -24,7 +24,7 @@ async def renewed_once(merchant: Merchant, auditor: Auditor, sweeps: int = 1) ->
 
 
 async def until_posted(merchant: Merchant, count: int = 1) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         while merchant.sandbox.counters()["requests"].get("POST /api/order_copies", 0) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -64,7 +64,7 @@ async def test_a_worker_that_was_stopped_for_longer_than_its_lease_sends_nothing
     auditor = Auditor(merchant.sandbox.database)
     short = {"fence_after": 1.0}  # instead of 25 s
     sleeper = crew.hire(merchant, die_at="after the look", signal=signal.SIGSTOP, lease_times=short)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         while not sleeper.is_stopped():  # noqa: ASYNC110 - it happens in another process
             await asyncio.sleep(0.02)
     await let_leases_expire(merchant)

@@ -18,7 +18,7 @@ class Caller:
 
     def __init__(self, sandbox: RunningSandbox) -> None:
         self.sandbox = sandbox
-        self.http = httpx.Client(base_url=sandbox.api_url, trust_env=False, timeout=10.0)
+        self.http = httpx.Client(base_url=sandbox.api_url, trust_env=False, timeout=60.0)
         self.http.headers.update({"Accept": JSON_API, "Content-Type": JSON_API})
         self.log_in()
 

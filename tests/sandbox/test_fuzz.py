@@ -176,7 +176,7 @@ def test_any_token_request_gets_an_orderly_answer(sandbox, caller, content, kind
 )
 def test_bytes_that_are_not_http_are_refused_and_the_connection_ends(sandbox, raw, status):
     host, port = sandbox.url.removeprefix("http://").split(":")
-    with closing(socket.create_connection((host, int(port)), timeout=10)) as connection:
+    with closing(socket.create_connection((host, int(port)), timeout=60)) as connection:
         connection.sendall(raw)
         answer = b""
         while piece := connection.recv(65_536):
@@ -190,7 +190,7 @@ def test_pieces_chunks_and_pipelined_requests_are_all_understood(caller, sandbox
     head = b"POST /_sandbox/clock HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunked = head + b'8\r\n{"advanc\r\n7\r\ne": 0.0\r\n1\r\n}\r\n0\r\n\r\n'
     last = b"GET /_sandbox/clock HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    with closing(socket.create_connection((host, int(port)), timeout=10)) as connection:
+    with closing(socket.create_connection((host, int(port)), timeout=60)) as connection:
         for start in range(0, len(chunked), 7):
             connection.sendall(chunked[start : start + 7])
         connection.sendall(chunked + last)

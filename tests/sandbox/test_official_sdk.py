@@ -64,7 +64,7 @@ def _install(cache: Path, folder: Path) -> None:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(JS / name, made)
         npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        run = subprocess.run(npm, cwd=made, capture_output=True, text=True, timeout=120, check=False)
+        run = subprocess.run(npm, cwd=made, capture_output=True, text=True, timeout=280, check=False)
         if run.returncode != 0:
             pytest.skip(f"the official JavaScript packages could not be installed: {run.stderr.strip()[-500:]}")
         try:
@@ -87,7 +87,7 @@ def test_the_official_packages_agree_with_the_sandbox(suite: str, packages: Path
             env={**os.environ, "SANDBOX": json.dumps(facts)},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=280,
             check=False,
         )
     counts = {name: int(count) for name, count in re.findall(r"^# (\w+) (\d+)$", run.stdout, re.MULTILINE)}

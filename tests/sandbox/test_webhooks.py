@@ -37,7 +37,7 @@ class Listener:
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
 
     def next(self) -> tuple[dict[str, str], bytes]:
-        return self.received.get(timeout=10)
+        return self.received.get(timeout=60)
 
 
 @pytest.fixture
