@@ -124,6 +124,8 @@ class PolicyTerms(BaseModel):
     """Wait before each retry of a failure that nothing here recognises."""
     retry_at: time | None = None
     """Preferred local time of day for retries: the next such time at or after the delay. Empty: whenever it is over."""
+    stuck_after: Delay = "1d"
+    """How long an order copy, or its order, may be under way before a person is told; nothing is created meanwhile."""
     final_action: FinalAction = FinalAction.HOLD
     """When retries are used up: hold the subscription for a person, skip the period, or cancel the subscription."""
     final_actions: dict[FailureClass, FinalAction] = {}
@@ -223,6 +225,11 @@ class PolicyTerms(BaseModel):
     def late_after_delay(self) -> timedelta:
         """`late_after` as a timedelta."""
         return duration_of(self.late_after)
+
+    @property
+    def stuck_after_delay(self) -> timedelta:
+        """`stuck_after` as a timedelta."""
+        return duration_of(self.stuck_after)
 
     def final_action_for(self, cls: FailureClass) -> FinalAction:
         """What happens when the retries of this class are used up."""

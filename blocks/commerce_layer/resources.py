@@ -170,8 +170,13 @@ class Order(_WithStatus):
 
     @property
     def is_placed(self) -> bool:
-        """Whether the order is placed, and so the renewal done (an approved order was placed before)."""
-        return self.status in PLACED_ORDER_STATUSES
+        """
+        Whether the order is placed, and so the renewal done.
+
+        An approved order was placed before, and so was one that staff are editing.
+        """
+        edited = self.status is OrderStatus.EDITING and self.placed_at is not None
+        return edited or self.status in PLACED_ORDER_STATUSES
 
 
 class OrderCopy(_WithStatus):

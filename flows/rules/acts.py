@@ -257,13 +257,15 @@ def _foreign_copy(renewal: Renewal, copies: Sequence[OrderCopy]) -> Refusal | No
         if copy.source_order_id in {None, renewal.source_order_id} and _competes(renewal, copy, known):
             return SkipReason.FOREIGN_COPY, (
                 f"order copy {copy.id} ({copy.reference_origin or 'no origin'}) of the same source order was made "
-                "inside this period: make sure that the customer is not renewed twice"
+                "inside this period, and must not renew it twice: cancel its order to go on, or move next_run_at on"
             )
     return None
 
 
 def _competes(renewal: Renewal, copy: OrderCopy, known: set[str]) -> bool:
     if copy.status in FAILED_STATUSES and copy.target_order_id is None:
+        return False
+    if copy.target_order is not None and copy.target_order.status is OrderStatus.CANCELLED:
         return False
     if copy.reference_origin == REFERENCE_ORIGIN:
         # Ours: those looked up are handled there; one beyond what the state says is a stranger too.

@@ -26,6 +26,7 @@ from flows.rules.frequencies import UnknownFrequency
 from flows.rules.outcomes import Outcome
 from flows.rules.periods import Schedule
 from flows.rules.references import whole_minute
+from flows.rules.renewal import anchor_of
 from flows.rules.state import KEY, RenewalState
 from flows.rules.zones import in_words, wall_of
 
@@ -180,6 +181,7 @@ class _Desk:
             instance=self._instance or before.instance,
             policy=before.policy,
             attempts=before.attempts,
+            frequency=self._one.frequency,
             anchor=self._own_anchor(),
         )
 
@@ -247,7 +249,7 @@ class _Desk:
         if self._one.next_run_at is None or self._due > self._as_of:
             return None
         state = self._state
-        anchor = (state.anchor if state else None) or self._one.starts_at or self._one.next_run_at
+        anchor = anchor_of(state, self._one.frequency, self._one.starts_at, self._one.next_run_at)
         try:
             own = self._terms.overridden_by(state.policy if state else None)
             return Schedule(self._one.frequency, anchor, own.time_zone).next_after(self._as_of)

@@ -58,6 +58,8 @@ def judge(renewal: Renewal, act: Act, evidence: Evidence, as_of: datetime, flow_
 FAILED_BEFORE = frozenset({Outcome.RETRY_SCHEDULED, Outcome.NEEDS_ATTENTION, Outcome.EXHAUSTED})
 """Outcomes that are recorded only after an attempt was seen to fail."""
 
+_HELD = "held for a person: release it to go on"
+
 _CANNOT_ASK = (AuthenticationFailed, WrongShop, InvalidToken, Unauthorized)
 
 
@@ -67,9 +69,8 @@ class _Bench:
     def __init__(self, renewal: Renewal, act: Act, as_of: datetime, flow_run_id: str | None) -> None:
         self.renewal, self.act, self.as_of = renewal, act, as_of
         charges = renewal.state.attempts_until(as_of)
-        self.state = renewal.state.model_copy(
-            update={"period": renewal.due, "flow_run_id": flow_run_id, "attempts": charges}
-        )
+        news = {"period": renewal.due, "flow_run_id": flow_run_id, "attempts": charges}
+        self.state = renewal.state.model_copy(update={**news, "under_way_since": None, "final_action": None})
 
     def judge(self, evidence: Evidence) -> Judgement:  # noqa: PLR0911 - one line for each kind of evidence
         match evidence:
@@ -199,21 +200,28 @@ class _Bench:
             self._set(next_attempt_at=hold.until)
             return self._verdict(Outcome.RETRY_SCHEDULED, hold.sentence, hold=hold)
         self._complain(Failure(FailureClass.UNKNOWN, hold.sentence))
-        if hold.reason is HoldReason.COPY_MISSING:
-            return self._verdict(Outcome.UNCONFIRMED, hold.sentence, hold=hold)
-        self._set(held=True, next_attempt_at=None)
-        return self._verdict(Outcome.NEEDS_ATTENTION, hold.sentence, hold=hold, needs_person=True)
+        missing = hold.reason is HoldReason.COPY_MISSING
+        self._set(held=not missing, next_attempt_at=None)
+        verdict = self._verdict(Outcome.NEEDS_ATTENTION, hold.sentence, hold=hold, needs_person=True)
+        # A copy that is found again goes on from where it was, without anybody's help.
+        return self._as_it_stood(verdict) if missing else verdict
 
     # --- verdicts ------------------------------------------------------------------------------
 
     def _renewed(self, order: Order, outcome: Outcome, how: str = "") -> Judgement:
-        self._set(error_class=None, error=None, held=False, target_order_id=order.id)
+        self._set(error_class=None, error=None, held=False, target_order_id=order.id, payment_source_id=None)
         by_whom = " by an earlier run" if outcome is Outcome.ALREADY_RENEWED else ""
         return self._settled(outcome, f"renewed{by_whom} as order {_name(order)}{how}")
 
     def _in_progress(self, sentence: str) -> Judgement:
-        self._set(next_attempt_at=None)
-        return self._verdict(Outcome.IN_PROGRESS, f"{sentence}; the next sweep picks it up")
+        since = self.renewal.state.under_way_since or self.as_of
+        self._set(next_attempt_at=None, under_way_since=since)
+        verdict = self._verdict(Outcome.IN_PROGRESS, f"{sentence}; the next sweep picks it up")
+        if self.as_of - since < self.renewal.terms.stuck_after_delay:
+            return verdict
+        # Recorded as it is: once it ends, it goes on without anybody's help.
+        told = f"{sentence} since {in_words(since, self.renewal.zone)}: look at it; nothing is created until it ends"
+        return replace(verdict, outcome=Outcome.NEEDS_ATTENTION, sentence=told, needs_person=True)
 
     def _unconfirmed(self, sentence: str, failure: Failure | None = None) -> Judgement:
         self._complain(failure or Failure(FailureClass.TRANSIENT, sentence))
@@ -224,48 +232,66 @@ class _Bench:
     def _failed(self, failure: Failure) -> Judgement:
         """One attempt failed for good: another one later, a person, or the policy's final action."""
         self._complain(failure)
-        if failure.cls in ON_THE_CARD:
-            self._set(attempts=[*self.state.attempts, self.as_of])
+        self._note_failed_attempt(failure)
         if failure.permanent:
             self._set(held=True, next_attempt_at=None)
-            sentence = f"{failure.in_short}; not retried, a person must look"
+            sentence = f"{failure.in_short}; not retried; {_HELD}"
             return self._verdict(Outcome.NEEDS_ATTENTION, sentence, failure=failure, needs_person=True)
-        terms, state = self.renewal.terms, self.state
-        following = next_attempt(terms, failure.cls, state.attempt, state.attempts, self.as_of)
+        terms, failed = self.renewal.terms, self.state.failures[failure.cls]
+        following = next_attempt(terms, failure.cls, failed, self.state.attempts, self.as_of)
         if following is None:
             return self._exhausted(failure)
         self._set(next_attempt_at=following)
         total = len(terms.retry_delays(failure.cls)) + 1
         when = in_words(following, self.renewal.zone)
-        sentence = f"{failure.in_short}; next attempt {when}; {state.attempt + 1} of {total}"
+        sentence = f"{failure.in_short}; next attempt {when}; {failed + 1} of {total}"
         return self._verdict(Outcome.RETRY_SCHEDULED, sentence, failure=failure)
+
+    def _note_failed_attempt(self, failure: Failure) -> None:
+        before = self.state.failures
+        self._set(
+            failures={**before, failure.cls.value: before.get(failure.cls, 0) + 1},
+            payment_source_id=self.renewal.payment_source_id,
+        )
+        if failure.cls in ON_THE_CARD:
+            self._set(attempts=[*self.state.attempts, self.as_of])
 
     def _exhausted(self, failure: Failure) -> Judgement:
         action = self.renewal.terms.final_action_for(failure.cls)
         count = f"{self.state.attempt} attempt{'s' if self.state.attempt != 1 else ''}"
         said = f"{failure.in_short}; retries used up after {count}"
-        self._set(next_attempt_at=None)
+        self._set(next_attempt_at=None, final_action=action.value)
         if action is FinalAction.SKIP_PERIOD:
-            return self._settled(Outcome.EXHAUSTED, f"{said}; this period is skipped", failure)
-        # Held also when it is to be cancelled: should the worker die before it cancels, nothing is
-        # tried again behind the merchant's back.
+            settled = self._settled(Outcome.EXHAUSTED, f"{said}; this period is skipped", failure)
+            return replace(settled, final_action=action)
+        # Held also when it is cancelled: should somebody revive the subscription, nothing is tried again behind
+        # the merchant's back.
         self._set(held=True)
-        if action is FinalAction.CANCEL:
-            sentence = f"{said}; the subscription is cancelled"
-            return self._verdict(Outcome.EXHAUSTED, sentence, failure=failure, cancel=True)
-        return self._verdict(Outcome.EXHAUSTED, f"{said}; held for a person", failure=failure, needs_person=True)
+        cancelled = action is FinalAction.CANCEL
+        sentence = f"{said}; {'the subscription is cancelled' if cancelled else _HELD}"
+        verdict = self._verdict(Outcome.EXHAUSTED, sentence, failure=failure, needs_person=not cancelled)
+        return replace(verdict, final_action=action)
 
     def _settled(self, outcome: Outcome, sentence: str, failure: Failure | None = None) -> Judgement:
         settlement = self.renewal.settlement(self.state, self.as_of)
+        sentence = f"{sentence}; {self._what_comes_next(settlement)}"
         return self._verdict(outcome, sentence, failure=failure, settlement=settlement)
+
+    def _what_comes_next(self, settlement: Settlement) -> str:
+        following, ends = settlement.next_run_at, self.renewal.expires_at
+        if following is None:
+            return "the next period is due already"
+        if ends is not None and following >= ends:
+            return f"it was the last one before it expires on {in_words(ends, self.renewal.zone)}"
+        return f"next on {in_words(following, self.renewal.zone)}"
 
     def _verdict(
         self, outcome: Outcome, sentence: str, *, failure: Failure | None = None, settlement: Settlement | None = None,
-        hold: Hold | None = None, cancel: bool = False, needs_person: bool = False,
+        hold: Hold | None = None, needs_person: bool = False,
     ) -> Judgement:  # fmt: skip
         state, next_run_at = settlement or Settlement(self.state, None)
         return Judgement(
-            renewal=self.renewal, outcome=outcome, sentence=sentence, failure=failure, hold=hold, cancel=cancel,
+            renewal=self.renewal, outcome=outcome, sentence=sentence, failure=failure, hold=hold,
             state=state.model_copy(update={"outcome": outcome.value}), next_run_at=next_run_at,
             needs_person=needs_person,
         )  # fmt: skip

@@ -21,7 +21,7 @@ from flows.rules.skips import CHECKS, Settlement, Skip, Skipped, SkipReason, wai
 from flows.rules.state import RenewalState
 from flows.rules.zones import in_words, wall_of
 
-__all__ = ["Renewal", "Settlement", "SkipReason", "Skipped", "plan"]
+__all__ = ["Renewal", "Settlement", "SkipReason", "Skipped", "anchor_of", "plan"]
 
 _NAMED_AT_MOST = 5
 
@@ -45,6 +45,7 @@ class Renewal:
     starts_at: datetime | None
     expires_at: datetime | None
     next_run_at: datetime
+    payment_source_id: str | None = None
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -63,8 +64,8 @@ class Renewal:
 
     @property
     def anchor(self) -> datetime:
-        """What the calendar counts from: what is remembered in the state, `starts_at`, or the first date seen."""
-        return self.state.anchor or self.starts_at or self.next_run_at
+        """What the calendar counts from; see `anchor_of`."""
+        return anchor_of(self.state, self.frequency, self.starts_at, self.next_run_at)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -80,9 +81,28 @@ class Renewal:
         # by an hour, it is not followed by the 15th. So no two renewals are closer than half an interval.
         through = max(moved, self.schedule.nearest(moved) or moved, state.done_through or moved)
         following = self.schedule.next_after(through)
-        remembered = state.anchor if state.anchor or self.starts_at else whole_minute(self.anchor)
-        settled = state.model_copy(update={"done_through": through, "next_attempt_at": None, "anchor": remembered})
+        from_start = self.anchor == self.starts_at
+        settled = state.model_copy(
+            update={
+                "done_through": through, "next_attempt_at": None, "frequency": self.frequency,
+                "anchor": None if from_start else whole_minute(self.anchor),
+            }
+        )  # fmt: skip
         return Settlement(settled, following if following > as_of else None)
+
+
+def anchor_of(
+    state: RenewalState | None, frequency: str, starts_at: datetime | None, next_run_at: datetime
+) -> datetime:
+    """
+    What a calendar counts from: what is remembered in the state, `starts_at`, or the first date seen.
+
+    Once the frequency is another than the last period was settled by, it is the date that came next: who went
+    from monthly in August to yearly in March has paid for a year from March on.
+    """
+    if state is not None and state.frequency not in {None, frequency}:
+        return whole_minute(next_run_at)
+    return (state.anchor if state else None) or starts_at or next_run_at
 
 
 def plan(
@@ -126,7 +146,7 @@ def _draft(subscription: OrderSubscription, state: RenewalState, terms: PolicyTe
         subscription_id=subscription.id, source_order_id=subscription.source_order_id, due=due,
         state=state.for_period(due), metadata=dict(subscription.metadata), terms=terms,
         frequency=subscription.frequency, starts_at=subscription.starts_at, expires_at=subscription.expires_at,
-        next_run_at=subscription.next_run_at,
+        next_run_at=subscription.next_run_at, payment_source_id=subscription.customer_payment_source_id,
     )  # fmt: skip
 
 
@@ -217,7 +237,8 @@ class _Choice:
         return Renewal(
             subscription_id=draft.subscription_id, source_order_id=draft.source_order_id, due=due,
             state=self.state.for_period(due), metadata=draft.metadata, terms=draft.terms, frequency=draft.frequency,
-            starts_at=draft.starts_at, expires_at=draft.expires_at, next_run_at=draft.next_run_at, warnings=warnings,
+            starts_at=draft.starts_at, expires_at=draft.expires_at, next_run_at=draft.next_run_at,
+            payment_source_id=draft.payment_source_id, warnings=warnings,
         )  # fmt: skip
 
     def _say(self, instant: datetime) -> str:

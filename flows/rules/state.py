@@ -71,14 +71,20 @@ class RenewalState(BaseModel):
     """Due instant of the period that was worked on last."""
     done_through: Instant | None = None
     """The last period that is settled: renewed, or skipped on purpose."""
+    frequency: str | None = None
+    """The frequency by which the last period was settled: a changed one counts from the date that came next."""
     outcome: str | None = None
     """How the work on `period` stands."""
     attempt: int = Field(default=0, ge=0)
     """Attempts made in this period."""
+    failures: dict[str, int] = {}
+    """Those of them that failed, by failure class: each class has retries of its own."""
     copies: int = Field(default=0, ge=0)
     """Order copies made in this period, as far as their fate is known."""
     next_attempt_at: Instant | None = None
     """When the next attempt may be made; null when nothing has to wait."""
+    under_way_since: Instant | None = None
+    """Since when a copy, or its order, is neither done nor failed; null when none is under way."""
     error_class: str | None = None
     """Failure class of the last attempt."""
     error: str | None = None
@@ -87,6 +93,10 @@ class RenewalState(BaseModel):
     """The last order copy of this period."""
     target_order_id: str | None = None
     """The order that the copy made."""
+    payment_source_id: str | None = None
+    """The subscription's payment source when the last attempt failed: another one is worth another attempt."""
+    final_action: str | None = None
+    """What the policy did when the retries of this period were used up."""
     flow_run_id: str | None = None
     """The run that wrote this."""
     attempts: list[Instant] = []
@@ -129,9 +139,10 @@ class RenewalState(BaseModel):
         """The state to work on `due` with: as it stands when that is the period, else a fresh start."""
         if self.period is not None and whole_minute(self.period) == due:
             return self
-        fresh = {
-            "period": due, "outcome": None, "attempt": 0, "copies": 0, "next_attempt_at": None, "error_class": None,
-            "error": None, "order_copy_id": None, "target_order_id": None, "held": False,
+        fresh: dict[str, object] = {
+            "period": due, "outcome": None, "attempt": 0, "failures": {}, "copies": 0, "next_attempt_at": None,
+            "under_way_since": None, "error_class": None, "error": None, "order_copy_id": None,
+            "target_order_id": None, "payment_source_id": None, "final_action": None, "held": False,
         }  # fmt: skip
         return self.model_copy(update=fresh)
 

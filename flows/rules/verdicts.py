@@ -1,9 +1,10 @@
 """How a renewal stands after an act, and what is to be written about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from blocks.policy_terms import FinalAction
 from flows.rules.acts import Hold, HoldReason
 from flows.rules.failures import Failure
 from flows.rules.renewal import Renewal
@@ -29,8 +30,9 @@ class Judgement:
     The verdict on one renewal, and what to write.
 
     `state` replaces the renewal state on the subscription. `next_run_at` (UTC, later than the
-    `as_of` of the verdict) is written in the same request; None leaves it. `cancel` asks to
-    cancel the subscription once that is recorded. `needs_person` makes the sweep red.
+    `as_of` of the verdict) is written in the same request; None leaves it. `final_action` is
+    what the policy does now that the retries are used up; to cancel is part of that request,
+    too, so that neither is done without the other. `needs_person` makes the sweep red.
     """
 
     renewal: Renewal
@@ -39,9 +41,20 @@ class Judgement:
     state: RenewalState
     failure: Failure | None = None
     next_run_at: datetime | None = None
-    cancel: bool = False
+    final_action: FinalAction | None = None
     needs_person: bool = False
     hold: Hold | None = None
+
+    @property
+    def cancel(self) -> bool:
+        """Whether the subscription is to be cancelled."""
+        return self.final_action is FinalAction.CANCEL
+
+    def not_cancelled(self, why: str) -> "Judgement":
+        """The same verdict after the shop has refused to cancel the subscription: a person must."""
+        sentence = f"{self.sentence.rpartition('; ')[0]}; it could not be cancelled ({why}): held for a person"
+        state = self.state.model_copy(update={"final_action": FinalAction.HOLD.value})
+        return replace(self, sentence=sentence, state=state, final_action=FinalAction.HOLD, needs_person=True)
 
     @property
     def is_duplicate(self) -> bool:

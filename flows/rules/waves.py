@@ -1,7 +1,8 @@
 """
 Waves and the brake: a sweep renews a few first, reads the verdicts, and stops when they are bad.
 
-A wrong price or an empty warehouse then costs ten customers their patience, not ten thousand.
+A wrong price or an empty warehouse then costs ten customers their patience, not ten thousand. The next wave is
+larger only when enough is known about the shop: not when the first few were retries, or were renewed before.
 """
 
 from collections import Counter
@@ -10,12 +11,7 @@ from dataclasses import dataclass
 from blocks.policy_terms import FailureClass, PolicyTerms
 from flows.rules.outcomes import Judgement, Outcome
 
-
-def waves(total: int, terms: PolicyTerms) -> list[int]:
-    """The sizes of the waves that `total` renewals are made in: a few, some more, the rest."""
-    first = min(terms.first_wave, total)
-    second = min(terms.second_wave, total - first)
-    return [size for size in (first, second, total - first - second) if size > 0]
+_GOOD = frozenset({Outcome.RENEWED, Outcome.ALREADY_RENEWED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +27,14 @@ class Brake:
     Watches the verdicts of a sweep. Once pulled it stays pulled.
 
     The share counts first attempts only: a retry is more likely to fail than not, and that says
-    nothing about the shop. It is read from the size of the first wave on.
+    nothing about the shop. It is read from the size of the first wave on. Copies that do not end in
+    time say something, too: a shop that takes them and never finishes them must not be given all.
     """
 
     def __init__(self, terms: PolicyTerms) -> None:
         self._terms = terms
         self._finished = 0
+        self._unfinished = 0
         self._failed: Counter[FailureClass] = Counter()
         self._unconfirmed_in_a_row = 0
         self._errors_in_a_row = 0
@@ -59,16 +57,23 @@ class Brake:
         """Why the sweep must stop creating; None while it may go on."""
         return self._pulled
 
+    @property
+    def judged(self) -> int:
+        """First attempts that say something about the shop so far."""
+        return self._finished + self._unfinished
+
     def _count(self, judgement: Judgement) -> None:
+        is_first = judgement.renewal.state.attempt == 0
         if judgement.outcome is Outcome.UNCONFIRMED:
             self._unconfirmed_in_a_row += 1
             return
         if judgement.outcome is Outcome.IN_PROGRESS:
+            self._unfinished += is_first
             return
         self._unconfirmed_in_a_row = 0
-        if judgement.renewal.state.attempt > 0:
+        if not is_first:
             return
-        if judgement.outcome is Outcome.RENEWED or judgement.failure is not None:
+        if judgement.outcome in _GOOD or judgement.failure is not None:
             self._finished += 1
         if judgement.failure is not None:
             self._failed[judgement.failure.cls] += 1
@@ -78,17 +83,38 @@ class Brake:
             return BrakePulled(f"two order copies of one period were seen: {judgement.sentence}")
         if self._unconfirmed_in_a_row >= self._terms.max_unconfirmed:
             return BrakePulled(f"{self._unconfirmed_in_a_row} answers in a row were lost: Commerce Layer is in trouble")
-        return self._too_many_failures()
+        if self.judged < self._terms.first_wave:
+            return None
+        return self._too_many_failures() or self._too_many_unfinished()
 
     def _too_many_failures(self) -> BrakePulled | None:
-        if not self._failed or self._finished < self._terms.first_wave:
-            return None
-        cls, count = self._failed.most_common(1)[0]
+        cls, count = self._failed.most_common(1)[0] if self._failed else (None, 0)
         # A share of 1 can never be exceeded, which is how it is switched off.
         if count <= self._terms.brake_share * self._finished:
             return None
-        return BrakePulled(
-            f"{count} of {self._finished} renewals failed for one reason ({cls}), "
-            f"more than {self._terms.brake_share:.0%}",
-            cls,
-        )
+        share = f"more than {self._terms.brake_share:.0%}"
+        return BrakePulled(f"{count} of {self._finished} renewals failed for one reason ({cls}), {share}", cls)
+
+    def _too_many_unfinished(self) -> BrakePulled | None:
+        if self._unfinished <= self._terms.brake_share * self.judged:
+            return None
+        share = f"more than {self._terms.brake_share:.0%}"
+        return BrakePulled(f"{self._unfinished} of {self.judged} order copies did not end in time, {share}")
+
+
+class Waves:
+    """How many come next: a few until enough of them could be judged, then some more, then the rest."""
+
+    def __init__(self, terms: PolicyTerms, brake: Brake) -> None:
+        self._terms, self._brake = terms, brake
+        self._grown = 0
+        self._judged_before: int | None = None
+
+    def next(self, left: int) -> int:
+        """The size of the next wave, when `left` are left and the one before has ended."""
+        judged = self._brake.judged
+        # A wave of retries alone is no reason to go on in small steps: there is nothing to learn from those.
+        if self._judged_before is not None and (judged >= self._terms.first_wave or judged == self._judged_before):
+            self._grown += 1
+        self._judged_before = judged
+        return min(left, (self._terms.first_wave, self._terms.second_wave, left)[min(self._grown, 2)])

@@ -31,12 +31,14 @@ async def find_due_subscriptions(shop: Shop, report: Report, only: Sequence[str]
     The ids of all subscriptions that are due, or of those named in `only` that are, before anything changes the list.
 
     Read by id cursor: what is renewed meanwhile cannot push anybody off a page. Only ids are kept, so
-    100,000 of them weigh a few megabytes; each is read again right before it is renewed.
+    100,000 of them weigh a few megabytes; each is read again right before it is renewed. Retries come last: the
+    first few must tell whether the shop is well, and a retry that fails does not.
 
     Raises:
         NoSuchSubscription: `only` names somebody who is not there; nobody is renewed then.
     """
-    due: list[str] = []
+    first_attempts: list[str] = []
+    retries: list[str] = []
     pages = shop.client.iter_due_subscriptions(shop.as_of) if only is None else _named(shop, only)
     async for page in pages:
         paid = await paid_meanwhile(shop, page)
@@ -45,13 +47,18 @@ async def find_due_subscriptions(shop: Shop, report: Report, only: Sequence[str]
             if isinstance(planned, Exception):
                 report.add(RenewalLine.surprised(subscription.id, None, planned), was_due=False)
             elif isinstance(planned, Renewal) or planned.settlement is not None:
-                due.append(subscription.id)
+                (retries if _is_retry(planned) else first_attempts).append(subscription.id)
             # Who is merely inactive is never touched, and not worth a line: a merchant may have thousands.
             elif only is not None or planned.reason is not SkipReason.NOT_ADOPTED:
                 report.add(RenewalLine.of(planned), was_due=False)
+    due = first_attempts + retries
     report.expect(len(due))
     who = "1 subscription is" if len(due) == 1 else f"{len(due)} subscriptions are"
     return green("Found", f"{who} due at {shop.as_of:%Y-%m-%d %H:%M} UTC", due)
+
+
+def _is_retry(planned: Renewal | Skipped) -> bool:
+    return isinstance(planned, Renewal) and planned.state.attempt > 0
 
 
 def _plan(shop: Shop, subscription: OrderSubscription, paid: frozenset[str]) -> Renewal | Skipped | Exception:

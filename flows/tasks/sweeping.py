@@ -20,7 +20,7 @@ from flows.rules.references import shard_of
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.summaries import RenewalLine
 from flows.rules.verdicts import Judgement
-from flows.rules.waves import Brake, waves
+from flows.rules.waves import Brake, Waves
 from flows.tasks.copies import create_order_copy, poll_order_copy
 from flows.tasks.door import Door, Step, open_door
 from flows.tasks.leases import NoLease
@@ -87,7 +87,10 @@ class Sweep:
         return self._brake.verdict() is not None or self._given_up
 
     async def _go_through(self, due: Sequence[str]) -> None:
-        for wave in _waves_of(due, waves(len(due), self._shop.terms)):
+        waves, done = Waves(self._shop.terms, self._brake), 0
+        while done < len(due):
+            wave = due[done : done + waves.next(len(due) - done)]
+            done += len(wave)
             async with asyncio.TaskGroup() as group:
                 for stretch in _parts_of(_in_shards(wave), STRETCH):
                     await self._under_way.acquire()
@@ -216,13 +219,6 @@ class Sweep:
         get_run_logger().error("renewal of %s ended unexpectedly", subscription_id, exc_info=error)
         self._brake.note_error(f"{type(error).__name__}: {error}")
         self._report.add(RenewalLine.surprised(subscription_id, reference, error))
-
-
-def _waves_of(due: Sequence[str], sizes: Sequence[int]) -> Iterator[Sequence[str]]:
-    start = 0
-    for size in sizes:
-        yield due[start : start + size]
-        start += size
 
 
 def _in_shards(wave: Sequence[str]) -> Sequence[str]:

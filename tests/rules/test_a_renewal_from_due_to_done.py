@@ -16,7 +16,7 @@ def test_a_due_subscription_is_copied_once_and_moves_on_to_its_next_date():
     assert verdict.next_run_at == at("2026-04-01T06:00")
     assert verdict.state.done_through == at("2026-03-01T06:00")
     assert (verdict.state.copies, verdict.state.attempt, verdict.state.flow_run_id) == (1, 1, "run-1")
-    assert verdict.sentence == "renewed as order #1001"
+    assert verdict.sentence == "renewed as order #1001; next on Wed 1 Apr 06:00 UTC"
 
 
 def test_a_copy_that_lost_its_answer_is_adopted():

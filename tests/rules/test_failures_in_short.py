@@ -62,7 +62,7 @@ def test_an_order_that_failed_before_and_is_placed_now_is_renewed_and_says_so():
     paid = copy(renewal.reference, "failed", order("placed"), errors_log={"payment_source": ["was declined"]})
     verdict = judge(again, Adopt(paid), CopySettled(paid, adopted=True), at("2026-03-03T06:06"))
     assert verdict.outcome is Outcome.RENEWED
-    assert verdict.sentence.endswith("which was placed since the last attempt")
+    assert ", which was placed since the last attempt; next on" in verdict.sentence
 
 
 def test_errors_that_nobody_foresaw_pull_the_brake_when_they_come_in_a_row():

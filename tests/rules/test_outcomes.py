@@ -129,7 +129,9 @@ def test_a_decline_waits_for_the_delay_that_the_merchant_chose_and_then_ends():
     assert verdict.state.held
     assert verdict.needs_person
     assert verdict.next_run_at is None
-    assert verdict.sentence == ("card declined; retries used up after 5 attempts; held for a person")
+    assert verdict.sentence == (
+        "card declined; retries used up after 5 attempts; held for a person: release it to go on"
+    )
 
 
 def test_a_retry_prefers_the_merchants_time_of_day():
@@ -165,7 +167,8 @@ def test_a_subscription_is_cancelled_only_when_the_merchant_said_so():
     assert verdict.outcome is Outcome.EXHAUSTED
     assert verdict.cancel
     assert not verdict.needs_person
-    assert verdict.state.held, "a worker that dies before it cancels leaves nothing to be charged again"
+    assert verdict.state.held, "whoever revives it does not have it charged again at once"
+    assert verdict.state.final_action == "cancel"
 
 
 def test_a_cancelled_order_is_not_bought_again():
@@ -251,11 +254,65 @@ def test_a_hold_for_the_card_networks_goes_on_by_itself():
     assert (verdict.state.attempt, verdict.state.held) == (1, False)
 
 
-def test_a_copy_that_is_missing_is_unconfirmed_until_it_is_found():
+def test_a_copy_that_is_missing_needs_a_person_and_goes_on_by_itself_when_it_is_found():
     hold = Hold(HoldReason.COPY_MISSING, "not found")
     verdict = judge(begun(), hold, NothingDone(hold), NOW)
-    assert verdict.outcome is Outcome.UNCONFIRMED
+    assert verdict.outcome is Outcome.NEEDS_ATTENTION
+    assert verdict.needs_person
     assert not verdict.state.held
+    assert verdict.state.outcome == "retry_scheduled", "what happened last decides what comes next"
+
+
+def test_each_class_of_failure_has_retries_of_its_own():
+    work, act, moment = renewal(), CREATE, NOW
+    timeout = Refused(422, (ErrorItem(detail="gateway timeout"),), "PATCH", "/x")
+    evidence = CopySettled(copy(REF, "failed", order("pending"), errors_log={"base": ["gateway timeout"]}))
+    for _ in range(4):
+        verdict = judge(work, act, evidence, moment)
+        moment = verdict.state.next_attempt_at
+        work = planned(subscription(verdict.state), f"{moment:%Y-%m-%dT%H:%M}")
+        act, evidence = place(verdict.state.attempt + 1), PlacementRefused(timeout, order("pending"))
+    first_decline = judge(work, act, PlacementRefused(DECLINE, order("pending")), moment)
+    assert first_decline.state.failures == {"transient": 4, "payment": 1}
+    assert first_decline.outcome is Outcome.RETRY_SCHEDULED
+    assert first_decline.sentence.endswith("2 of 5")
+
+
+def test_what_does_not_end_is_told_to_a_person_and_nothing_is_created_meanwhile():
+    first = judge(renewal(), CREATE, StillRunning(copy(REF, "in_progress")), NOW)
+    assert first.outcome is Outcome.IN_PROGRESS
+    later = planned(subscription(first.state), "2026-03-02T06:11")
+    verdict = judge(later, Adopt(copy(REF)), StillRunning(copy(REF, "in_progress")), at("2026-03-02T06:11"))
+    assert verdict.outcome is Outcome.NEEDS_ATTENTION
+    assert verdict.needs_person
+    assert "since Sun 1 Mar 06:10 UTC" in verdict.sentence
+    assert not verdict.state.held
+    following = planned(subscription(verdict.state), "2026-03-03T06:11")
+    ended = judge(following, Adopt(copy(REF)), CopySettled(copy(REF, "completed", order())), at("2026-03-03T06:12"))
+    assert ended.outcome is Outcome.RENEWED
+    assert ended.state.under_way_since is None
+
+
+def test_a_cancellation_that_the_shop_refuses_is_held_for_a_person_and_says_so():
+    terms = PolicyTerms(payment_retries=[], final_action="cancel")
+    verdict = judge(renewal(terms), CREATE, CopySettled(copy(REF, "failed", errors_log=DECLINED)), NOW)
+    refused = verdict.not_cancelled("422 Unprocessable")
+    assert not refused.cancel
+    assert refused.needs_person
+    assert refused.state.final_action == "hold"
+    assert refused.sentence == (
+        "card declined; retries used up after 1 attempt; "
+        "it could not be cancelled (422 Unprocessable): held for a person"
+    )
+
+
+def test_a_renewal_says_when_the_next_one_is():
+    placed = CopySettled(copy(REF, "completed", order()))
+    assert judge(renewal(), CREATE, placed, NOW).sentence == "renewed as order #1001; next on Wed 1 Apr 06:00 UTC"
+    last = planned(subscription(expires_at="2026-03-15T00:00:00Z"))
+    assert judge(last, CREATE, placed, NOW).sentence.endswith(
+        "it was the last one before it expires on Sun 15 Mar 00:00 UTC"
+    )
 
 
 def test_a_long_complaint_is_recorded_shortened_and_reported_whole():

@@ -266,3 +266,17 @@ def test_no_two_renewals_are_closer_than_half_an_interval_wherever_a_customer_mo
     assert following is not None
     shortest = {"daily": 1, "weekly": 7, "monthly": 28, "two-month": 59, "yearly": 365}[frequency]
     assert following - moved_to >= timedelta(days=shortest) / 2
+
+
+def test_a_changed_frequency_counts_from_the_date_that_comes_next():
+    state = {"period": "2026-02-01T06:00Z", "done_through": "2026-02-01T06:00Z", "frequency": "monthly"}
+    renewal = planned(subscription(state, frequency="yearly", starts_at="2025-08-01T06:00:00Z"))
+    settled, following = renewal.settlement(renewal.state, at("2026-03-01T06:10"))
+    assert following == at("2027-03-01T06:00"), "a year's money is for a year"
+    assert (settled.frequency, settled.anchor) == ("yearly", at("2026-03-01T06:00"))
+
+    later = planned(
+        subscription(settled, frequency="yearly", starts_at="2025-08-01T06:00:00Z", next_run_at="2027-03-01T06:00:00Z"),
+        "2027-03-01T06:05",
+    )
+    assert later.settlement(later.state, at("2027-03-01T06:10")).next_run_at == at("2028-03-01T06:00")

@@ -15,7 +15,7 @@ from flows.rules.outcomes import (
     StillRunning,
     judge,
 )
-from flows.rules.waves import Brake, BrakePulled, waves
+from flows.rules.waves import Brake, BrakePulled, Waves
 
 NOW = at("2026-03-01T06:10")
 REF = "SubAbcdefg@2026-03-01T06:00Z"
@@ -28,6 +28,7 @@ def verdict(evidence, work=WORK) -> Judgement:
 
 
 RENEWED = verdict(CopySettled(copy(REF, "completed", order())))
+FOUND = verdict(CopySettled(copy(REF, "completed", order()), adopted=True))
 STOCK = verdict(CopySettled(copy(REF, "failed", errors_log={"line_items": ["is out of stock"]})))
 PAYMENT = verdict(CopySettled(copy(REF, "failed", errors_log={"base": ["declined"]})))
 RETRIED = verdict(CopySettled(copy(REF, "failed", errors_log={"base": ["declined"]})), RETRY)
@@ -45,19 +46,39 @@ def after(*verdicts: Judgement, terms: PolicyTerms = TERMS) -> BrakePulled | Non
     return brake.verdict()
 
 
+def sizes_of_waves(verdicts: list[Judgement], terms: PolicyTerms = TERMS) -> list[int]:
+    brake, sizes, left = Brake(terms), [], list(verdicts)
+    waves = Waves(terms, brake)
+    while left and brake.verdict() is None:
+        sizes.append(waves.next(len(left)))
+        for verdict in left[: sizes[-1]]:
+            brake.note(verdict)
+        left = left[sizes[-1] :]
+    return sizes
+
+
 @pytest.mark.parametrize(
     ("total", "sizes"),
     [(0, []), (1, [1]), (10, [10]), (11, [10, 1]), (110, [10, 100]), (111, [10, 100, 1]), (9999, [10, 100, 9889])],
 )
 def test_a_sweep_is_made_in_a_few_some_more_and_the_rest(total, sizes):
-    assert waves(total, TERMS) == sizes
+    assert sizes_of_waves([RENEWED] * total) == sizes
 
 
-@given(st.integers(0, 10**6), st.integers(1, 500), st.integers(0, 500))
-def test_every_renewal_is_in_one_wave(total, first, more):
-    sizes = waves(total, PolicyTerms(first_wave=first, second_wave=first + more))
-    assert sum(sizes) == total
+@given(st.lists(st.sampled_from([RENEWED, RETRIED, RUNNING]), max_size=300), st.integers(1, 50), st.integers(0, 50))
+def test_every_renewal_is_in_one_wave(verdicts, first, more):
+    sizes = sizes_of_waves(verdicts, PolicyTerms(first_wave=first, second_wave=first + more, brake_share=1))
+    assert sum(sizes) == len(verdicts)
     assert all(sizes)
+
+
+def test_the_next_wave_is_no_larger_until_enough_of_the_first_could_be_judged():
+    assert sizes_of_waves([*[STOCK] * 9, RETRIED, *[STOCK] * 500]) == [10, 10]
+    assert sizes_of_waves([*[RENEWED] * 5, *[UNCONFIRMED] * 2, *[RENEWED] * 500]) == [10, 100, 397]
+
+
+def test_waves_of_nothing_but_retries_grow():
+    assert sizes_of_waves([RETRIED] * 500) == [10, 100, 390]
 
 
 def test_too_many_failures_for_one_reason_pull_the_brake():
@@ -80,8 +101,24 @@ def test_before_the_first_wave_is_finished_there_is_no_verdict():
     assert after(*[STOCK] * 10) is not None
 
 
-def test_what_is_still_running_says_nothing():
-    assert after(*[RUNNING] * 20, *[STOCK] * 9) is None
+def test_a_shop_that_takes_copies_and_does_not_finish_them_pulls_the_brake():
+    assert after(*[RENEWED] * 8, *[RUNNING] * 2) is None
+    pulled = after(*[RENEWED] * 7, *[RUNNING] * 3)
+    assert pulled is not None
+    assert pulled.sentence == "3 of 10 order copies did not end in time, more than 20%"
+
+
+def test_what_was_left_running_by_an_earlier_sweep_says_nothing():
+    assert after(*[verdict(StillRunning(copy(REF, "pending")), RETRY)] * 50) is None
+
+
+def test_what_an_earlier_run_renewed_tells_that_the_shop_is_well():
+    assert after(*[FOUND] * 8, STOCK, STOCK) is None
+
+
+def test_copies_that_are_missing_are_no_lost_answers():
+    hold = Hold(HoldReason.COPY_MISSING, "not found")
+    assert after(*[judge(RETRY, hold, NothingDone(hold), NOW)] * 20) is None
 
 
 def test_retries_that_fail_say_nothing_about_the_shop():
