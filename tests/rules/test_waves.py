@@ -74,7 +74,7 @@ def test_every_renewal_is_in_one_wave(verdicts, first, more):
 
 def test_the_next_wave_is_no_larger_until_enough_of_the_first_could_be_judged():
     assert sizes_of_waves([*[STOCK] * 9, RETRIED, *[STOCK] * 500]) == [10, 10]
-    assert sizes_of_waves([*[RENEWED] * 5, *[UNCONFIRMED] * 2, *[RENEWED] * 500]) == [10, 100, 397]
+    assert sizes_of_waves([*[RENEWED] * 5, *[UNCONFIRMED] * 2, *[RENEWED] * 500]) == [10, 10, 100, 387]
 
 
 def test_waves_of_nothing_but_retries_grow():
