@@ -12,9 +12,10 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from blocks.commerce_layer.client import CommerceLayer
+from blocks.commerce_layer.client import CommerceLayer, SubscriptionChange
 from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.rate_limit import RateLimits
+from blocks.commerce_layer.resources import OrderSubscription
 from blocks.policy_terms import PolicyTerms
 from blocks.sandbox.running import RunningSandbox
 from flows.installation import credentials_for, install
@@ -37,6 +38,16 @@ class SandboxClock:
 
     async def sleep(self, seconds: float) -> None:
         self._sandbox.advance(max(seconds, 0.001))
+
+
+async def cancel(client: CommerceLayer, subscription_id: str) -> OrderSubscription:
+    """What a customer or staff do in the dashboard; the metadata stay."""
+
+    async def cancelled() -> SubscriptionChange:
+        seen = (await client.get_subscriptions([subscription_id]))[subscription_id]
+        return SubscriptionChange(seen.metadata, cancel=True)
+
+    return await client.record_on_subscription(subscription_id, cancelled)
 
 
 @dataclass(frozen=True)

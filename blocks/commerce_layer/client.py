@@ -7,7 +7,8 @@ sent once; one that sets absolute values may be repeated.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Self, TypeVar
 
@@ -44,16 +45,26 @@ _COPY_FIELDS = (
 )
 _SUBSCRIPTION_FIELDS = (
     *("number", "status", "frequency", "starts_at", "expires_at", "next_run_at", "last_run_at", "occurrencies"),
-    *("errors_count", "succeeded_on_last_run", "customer_email", *_BASICS, "source_order"),
+    *("errors_count", "succeeded_on_last_run", "customer_email", *_BASICS, "source_order", "customer_payment_source"),
 )
 _COPY_VIEW = jsonapi.query(
     include=("source_order", "target_order"), fields={COPIES: _COPY_FIELDS, ORDERS: _ORDER_FIELDS}
 )
-# The source order is included for its id alone: without `include` the API sends no linkage.
+# The others are included for their ids alone: without `include` the API sends no linkage.
 _SUBSCRIPTION_VIEW = jsonapi.query(
-    include=("source_order",), fields={SUBSCRIPTIONS: _SUBSCRIPTION_FIELDS, ORDERS: ("number",)}
+    include=("source_order", "customer_payment_source"),
+    fields={SUBSCRIPTIONS: _SUBSCRIPTION_FIELDS, ORDERS: ("number",), "customer_payment_sources": ("created_at",)},
 )
 _ORDER_VIEW = jsonapi.query(fields={ORDERS: _ORDER_FIELDS})
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionChange:
+    """What one request changes on a subscription: all of its metadata, and its next date and status if they move."""
+
+    metadata: Mapping[str, Any]
+    next_run_at: datetime | None = None
+    cancel: bool = False
 
 
 class CommerceLayer:
@@ -147,6 +158,32 @@ class CommerceLayer:
             SUBSCRIPTIONS, OrderSubscription, subscription_id, attributes, view, tries=BOOKKEEPING_TRIES
         )
 
+    async def record_on_subscription(
+        self, subscription_id: str, compose: Callable[[], Awaitable[SubscriptionChange]]
+    ) -> OrderSubscription:
+        """
+        Set `metadata` (all of it) and what else `compose` says, in one request that is sent once.
+
+        `compose` is asked when all waiting for the rate budget is over, so that what it has read of the
+        subscription is still true; what it raises comes through, and nothing is sent.
+        """
+
+        async def body() -> jsonapi.Fields:
+            change = await compose()
+            moment = None if change.next_run_at is None else jsonapi.instant(change.next_run_at)
+            attributes = {"metadata": change.metadata, "next_run_at": moment, "_cancel": change.cancel or None}
+            return jsonapi.body_of(SUBSCRIPTIONS, attributes, resource_id=subscription_id)
+
+        return await self._wire.write(
+            "PATCH",
+            "write",
+            SUBSCRIPTIONS,
+            _reader(OrderSubscription),
+            resource_id=subscription_id,
+            body=body,
+            params=_SUBSCRIPTION_VIEW,
+        )
+
     async def iter_subscriptions(self, status: SubscriptionStatus) -> AsyncIterator[list[OrderSubscription]]:
         """All subscriptions in a status, 25 at a time, by id."""
         async for page in self._pages(SUBSCRIPTIONS, OrderSubscription, {"status_eq": status}, _SUBSCRIPTION_VIEW):
@@ -166,12 +203,6 @@ class CommerceLayer:
         attributes = {"metadata": metadata, "next_run_at": moment, f"_{trigger}": True}
         return await self._patch(
             SUBSCRIPTIONS, OrderSubscription, subscription_id, attributes, _SUBSCRIPTION_VIEW, fence=fence
-        )
-
-    async def cancel_subscription(self, subscription_id: str) -> OrderSubscription:
-        """Cancel the subscription for good; sent once."""
-        return await self._patch(
-            SUBSCRIPTIONS, OrderSubscription, subscription_id, {"_cancel": True}, _SUBSCRIPTION_VIEW
         )
 
     # --- order copies -------------------------------------------------------------------------
@@ -234,6 +265,11 @@ class CommerceLayer:
     async def place_order(self, order_id: str, *, fence: Fence) -> Order:
         """Place an order, charging the customer; placing a placed one changes nothing. Sent once, as a creation is."""
         return await self._patch(ORDERS, Order, order_id, {"_place": True}, _ORDER_VIEW, fence=fence)
+
+    async def use_payment_source(self, order_id: str, payment_source_id: str, *, fence: Fence) -> Order:
+        """Pay an unplaced order with another source of the customer's wallet. Charges nothing; may be repeated."""
+        attributes = {"_customer_payment_source_id": payment_source_id}
+        return await self._patch(ORDERS, Order, order_id, attributes, _ORDER_VIEW, fence=fence, tries=BOOKKEEPING_TRIES)
 
     async def update_order(
         self,

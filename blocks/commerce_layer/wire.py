@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -32,6 +32,8 @@ from blocks.commerce_layer.transport import Answered, Timeouts, Transport, Unans
 
 Method = Literal["GET", "POST", "PATCH"]
 Fence = Callable[[], None]
+Compose = Callable[[], Awaitable[jsonapi.Fields]]
+"""Makes a request's body right before it is sent, from what was read a moment ago."""
 T = TypeVar("T")
 
 READ_TRIES = 4
@@ -49,8 +51,13 @@ class _Call:
     endpoint: str
     resource_id: str | None = None
     params: Mapping[str, str] | None = None
-    content: bytes | None = None
+    body: jsonapi.Fields | Compose | None = None
     fence: Fence | None = None
+
+    async def content(self) -> bytes | None:
+        """The body as it is sent."""
+        body = await self.body() if callable(self.body) else self.body
+        return None if body is None else json.dumps(body).encode()
 
     @property
     def target(self) -> str:
@@ -126,7 +133,7 @@ class Wire:
         endpoint: str,
         understand: Callable[[jsonapi.Fields], T],
         *,
-        body: jsonapi.Fields,
+        body: jsonapi.Fields | Compose,
         resource_id: str | None = None,
         params: Mapping[str, str] | None = None,
         fence: Fence | None = None,
@@ -136,9 +143,11 @@ class Wire:
         """
         POST or PATCH a document. Only a write that may be repeated is given more than one of `tries`.
 
-        Raises NotConnected, WriteFateUnknown (with `reference`), Fenced, or an ApiError.
+        A `body` that is composed is composed anew for each sending, when the rate budget lets it go.
+
+        Raises NotConnected, WriteFateUnknown (with `reference`), Fenced, or an ApiError, and what composing raises.
         """
-        call = _Call(method, kind, endpoint, resource_id, params=params, content=json.dumps(body).encode(), fence=fence)
+        call = _Call(method, kind, endpoint, resource_id, params=params, body=body, fence=fence)
         may_be_done, reason = False, ""
         for attempt in range(tries):
             if attempt:
@@ -156,12 +165,15 @@ class Wire:
         refused_token: str | None = None
         throttled = 0
         while True:
-            async with self._budget.take(call.kind, call.endpoint) as slot, self._transport.connection:
-                token = await self.tokens.current(instead_of=refused_token)
-                request = self._request(call, token.text)
-                if call.fence:
-                    call.fence()
-                outcome = await self._send(request, call.endpoint, slot)
+            async with self._budget.take(call.kind, call.endpoint) as slot:
+                # Before a connection is taken: what is composed may be read first.
+                content = await call.content()
+                async with self._transport.connection:
+                    token = await self.tokens.current(instead_of=refused_token)
+                    request = self._request(call, content, token.text)
+                    if call.fence:
+                        call.fence()
+                    outcome = await self._send(request, call.endpoint, slot)
             if isinstance(outcome, Unanswered):
                 return outcome
             if outcome.status < HTTPStatus.BAD_REQUEST:
@@ -173,12 +185,12 @@ class Wire:
             elif not isinstance(refusal, Throttled) or throttled >= THROTTLED_TRIES:
                 raise refusal
 
-    def _request(self, call: _Call, token: str) -> httpx.Request:
+    def _request(self, call: _Call, content: bytes | None, token: str) -> httpx.Request:
         headers = {"Authorization": f"Bearer {token}", "Accept": jsonapi.MEDIA_TYPE}
-        if call.content is not None:
+        if content is not None:
             headers["Content-Type"] = jsonapi.MEDIA_TYPE
         url = f"{self._api_url}/{call.target}"
-        return self._transport.build(call.method, url, params=call.params, content=call.content, headers=headers)
+        return self._transport.build(call.method, url, params=call.params, content=content, headers=headers)
 
     async def _send(self, request: httpx.Request, endpoint: str, slot: Slot) -> Answered | Unanswered:
         self.requests_made[request.method, endpoint] += 1

@@ -15,7 +15,7 @@ from flows.rules.references import REFERENCE_ORIGIN, parse_reference, whole_minu
 from flows.rules.renewal import Renewal
 from flows.rules.retries import earliest_allowed
 from flows.rules.skips import NATIVE_STATUSES, Refusal, Skipped, SkipReason, status_refusal
-from flows.rules.state import RenewalState
+from flows.rules.state import PLACING, RenewalState
 from flows.rules.zones import in_words
 
 FAILED_STATUSES = frozenset({OrderCopyStatus.FAILED, OrderCopyStatus.ABORTED})
@@ -144,7 +144,12 @@ def _continue(renewal: Renewal, copy: OrderCopy, as_of: datetime) -> Act:
 def _is_judged(renewal: Renewal, copy: OrderCopy) -> bool:
     """Whether the state already knows how this copy failed."""
     state = renewal.state
-    return copy_number(renewal, copy) <= state.copies and state.outcome not in {None, "in_progress", "unconfirmed"}
+    return copy_number(renewal, copy) <= state.copies and state.outcome not in {
+        None,
+        "in_progress",
+        "unconfirmed",
+        PLACING,
+    }
 
 
 def _first_or_missing(renewal: Renewal, as_of: datetime) -> Act:

@@ -33,7 +33,7 @@ from flows.rules.evidence import (
 from flows.rules.failures import Failure, classify_copy, classify_error, classify_order
 from flows.rules.renewal import Renewal, Settlement
 from flows.rules.retries import ON_THE_CARD, next_attempt
-from flows.rules.state import ERROR_LENGTH
+from flows.rules.state import ERROR_LENGTH, PLACING
 from flows.rules.verdicts import Judgement, Outcome
 from flows.rules.zones import in_words
 
@@ -211,7 +211,7 @@ class _Bench:
     def _renewed(self, order: Order, outcome: Outcome, how: str = "") -> Judgement:
         self._set(error_class=None, error=None, held=False, target_order_id=order.id, payment_source_id=None)
         by_whom = " by an earlier run" if outcome is Outcome.ALREADY_RENEWED else ""
-        return self._settled(outcome, f"renewed{by_whom} as order {_name(order)}{how}")
+        return self._settled(outcome, f"renewed{by_whom} as order {_name(order)}{how}", placed_at=order.placed_at)
 
     def _in_progress(self, sentence: str) -> Judgement:
         since = self.renewal.state.under_way_since or self.as_of
@@ -253,7 +253,8 @@ class _Bench:
             failures={**before, failure.cls.value: before.get(failure.cls, 0) + 1},
             payment_source_id=self.renewal.payment_source_id,
         )
-        if failure.cls in ON_THE_CARD:
+        announced_before = self.renewal.state.outcome == PLACING and not isinstance(self.act, Place)
+        if failure.cls in ON_THE_CARD and not announced_before:
             self._set(attempts=[*self.state.attempts, self.as_of])
 
     def _exhausted(self, failure: Failure) -> Judgement:
@@ -272,10 +273,13 @@ class _Bench:
         verdict = self._verdict(Outcome.EXHAUSTED, sentence, failure=failure, needs_person=not cancelled)
         return replace(verdict, final_action=action)
 
-    def _settled(self, outcome: Outcome, sentence: str, failure: Failure | None = None) -> Judgement:
-        settlement = self.renewal.settlement(self.state, self.as_of)
+    def _settled(
+        self, outcome: Outcome, sentence: str, failure: Failure | None = None, placed_at: datetime | None = None
+    ) -> Judgement:
+        settlement = self.renewal.settlement(self.state, self.as_of, placed_at)
         sentence = f"{sentence}; {self._what_comes_next(settlement)}"
-        return self._verdict(outcome, sentence, failure=failure, settlement=settlement)
+        verdict = self._verdict(outcome, sentence, failure=failure, settlement=settlement)
+        return replace(verdict, placed_at=placed_at)
 
     def _what_comes_next(self, settlement: Settlement) -> str:
         following, ends = settlement.next_run_at, self.renewal.expires_at
@@ -292,7 +296,7 @@ class _Bench:
         state, next_run_at = settlement or Settlement(self.state, None)
         return Judgement(
             renewal=self.renewal, outcome=outcome, sentence=sentence, failure=failure, hold=hold,
-            state=state.model_copy(update={"outcome": outcome.value}), next_run_at=next_run_at,
+            state=state.model_copy(update={"outcome": outcome.value}), next_run_at=next_run_at, happened=self.as_of,
             needs_person=needs_person,
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ from blocks.policy_terms import PolicyOverrideInvalid, PolicyTerms
 from flows.rules.frequencies import UnknownFrequency
 from flows.rules.periods import Schedule
 from flows.rules.references import period_text, reference_of, whole_minute
-from flows.rules.skips import CHECKS, Settlement, Skip, Skipped, SkipReason, waits_for_payment
+from flows.rules.skips import CHECKS, Settlement, Skip, Skipped, SkipReason, has_new_payment_source, waits_for_payment
 from flows.rules.state import RenewalState
 from flows.rules.zones import in_words, wall_of
 
@@ -62,6 +62,18 @@ class Renewal:
         """The calendar of the subscription."""
         return Schedule(self.frequency, self.anchor, self.terms.time_zone)
 
+    def _moved_to(self, settled_at: datetime) -> datetime:
+        """The date that this period was moved to: by a customer, while it was being worked on. It is not one more."""
+        now_at = whole_minute(self.next_run_at)
+        if now_at <= self.due:
+            return self.due
+        # What was settled before that date, when it stands for a later period, does not settle that one, too: the
+        # date is there because a customer chose it meanwhile, or because this period was settled before, by a record
+        # that was overwritten since.
+        nearest = self.schedule.nearest
+        later = (nearest(now_at) or now_at) > (nearest(self.due) or self.due)
+        return self.due if later and settled_at < now_at else now_at
+
     @property
     def anchor(self) -> datetime:
         """What the calendar counts from; see `anchor_of`."""
@@ -72,11 +84,13 @@ class Renewal:
         """The merchant's time zone."""
         return ZoneInfo(self.terms.time_zone)
 
-    def settlement(self, state: RenewalState, as_of: datetime) -> Settlement:
-        """The state with this period settled, and the date to move on to unless another period is due already."""
-        # A customer who moved the date of a period that was being worked on moved this period:
-        # the date they chose is not one more.
-        moved = max(self.due, whole_minute(self.next_run_at))
+    def settlement(self, state: RenewalState, as_of: datetime, placed_at: datetime | None = None) -> Settlement:
+        """
+        The state with this period settled, and the date to move on to unless another period is due already.
+
+        `placed_at` is when its order was placed, if it was.
+        """
+        moved = self._moved_to(placed_at or as_of)
         # A date off the calendar stands for the nearest one on it: moved from the 15th to the 14th, or
         # by an hour, it is not followed by the 15th. So no two renewals are closer than half an interval.
         through = max(moved, self.schedule.nearest(moved) or moved, state.done_through or moved)
@@ -117,13 +131,13 @@ def plan(
     that somebody moved were postponed, not missed. The policy's catch-up chooses among them.
 
     `instance` is this installation's id; None does not check it. `paid`: the order of the open period
-    is placed, so that it is held no longer (see `waits_for_payment`).
+    is placed, so that it is held no longer (see `waits_for_payment`). Another payment source releases it, too.
     """
     skipped = Skip(subscription)
     state = RenewalState.read(subscription.metadata)
     if state is None:
         return skipped(SkipReason.NOT_ADOPTED, "metadata.perennial is missing: Perennial does not drive it")
-    if paid and waits_for_payment(state):
+    if (paid and waits_for_payment(state)) or has_new_payment_source(subscription, state):
         state = state.model_copy(update={"held": False})
     for check in CHECKS:
         if refusal := check(subscription, state, instance):

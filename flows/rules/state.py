@@ -23,6 +23,8 @@ from pydantic_core import ErrorDetails
 from flows.rules.references import whole_minute
 
 VERSION = 1
+PLACING = "placing"
+"""The outcome while an attempt is announced and not judged yet: whoever finds it must not make the same one again."""
 KEY = "perennial"
 ERROR_LENGTH = 500
 ATTEMPTS_KEPT_FOR = timedelta(days=30)
@@ -145,6 +147,18 @@ class RenewalState(BaseModel):
             "target_order_id": None, "payment_source_id": None, "final_action": None, "held": False,
         }  # fmt: skip
         return self.model_copy(update=fresh)
+
+    def announcing(self, attempt: int, moment: datetime, flow_run_id: str | None) -> Self:
+        """
+        What is recorded before an order is placed again.
+
+        Whatever happens to us then, the attempt counts, for the retries and for the card networks' limits.
+        """
+        news = {
+            "outcome": PLACING, "attempt": attempt, "attempts": [*self.attempts_until(moment), moment],
+            "flow_run_id": flow_run_id,
+        }  # fmt: skip
+        return self.model_copy(update=news)
 
     def attempts_until(self, as_of: datetime) -> list[datetime]:
         """The charges that still count at `as_of`: those of the last 30 days, oldest first."""

@@ -29,6 +29,7 @@ class Judgement:
     """
     The verdict on one renewal, and what to write.
 
+    `happened` is when it came about, `placed_at` when its order was placed (both UTC).
     `state` replaces the renewal state on the subscription. `next_run_at` (UTC, later than the
     `as_of` of the verdict) is written in the same request; None leaves it. `final_action` is
     what the policy does now that the retries are used up; to cancel is part of that request,
@@ -39,11 +40,13 @@ class Judgement:
     outcome: Outcome
     sentence: str
     state: RenewalState
+    happened: datetime
     failure: Failure | None = None
     next_run_at: datetime | None = None
     final_action: FinalAction | None = None
     needs_person: bool = False
     hold: Hold | None = None
+    placed_at: datetime | None = None
 
     @property
     def cancel(self) -> bool:
@@ -55,6 +58,23 @@ class Judgement:
         sentence = f"{self.sentence.rpartition('; ')[0]}; it could not be cancelled ({why}): held for a person"
         state = self.state.model_copy(update={"final_action": FinalAction.HOLD.value})
         return replace(self, sentence=sentence, state=state, final_action=FinalAction.HOLD, needs_person=True)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the period is done with: renewed, or skipped by the policy."""
+        through = self.state.done_through
+        return through is not None and through >= self.renewal.due
+
+    @property
+    def was_attempted(self) -> bool:
+        """Whether something was sent that may have reached the customer's card, and failed."""
+        return self.failure is not None and self.failure.attempted and self.outcome is not Outcome.UNCONFIRMED
+
+    def unrecorded(self, why: str) -> str:
+        """The sentence when the verdict could not be written down."""
+        if self.cancel:
+            return f"{self.sentence.rpartition('; ')[0]}; not cancelled yet ({why}); the next run does it"
+        return f"{self.sentence}; not recorded yet ({why}); the next run records it"
 
     @property
     def is_duplicate(self) -> bool:

@@ -51,7 +51,7 @@ async def create_by_hand(shop: Shop, work: ManualCopy) -> Step[ManualCopy]:
         return await run(create_order_copy, door, work)
 
 
-@task(task_run_name="record {step.reference}", cache_policy=NO_CACHE)
+@task(task_run_name="record {step.reference}", cache_policy=NO_CACHE, retries=0)
 async def record_by_hand(shop: Shop, step: Step[ManualCopy], evidence: Evidence) -> State[ManualResult]:
     """Judge what came of the copy; write reference and metadata onto its order; say it in plain words."""
     result = judge_by_hand(step.work, evidence, shop.terms)

@@ -41,12 +41,13 @@ class OpenDoor(Protocol):
         ...
 
 
-@task(task_run_name="create {work.reference}", cache_policy=NO_CACHE)
+@task(task_run_name="create {work.reference}", cache_policy=NO_CACHE, retries=0)
 async def create_order_copy(door: OpenDoor, work: Referenced) -> State[Step[Any]]:
     """
     Create the order copy, unless it exists, or place the order that an earlier copy left unplaced.
 
-    Has no `retries`: the door looks before it creates, and only the next run may try again.
+    Has no retries, whatever Prefect's settings say: the door looks before it creates, and only the next run may try
+    again.
     """
     step = await door.step_through(work)
     return green(*_told(step), step)
@@ -74,7 +75,7 @@ def _id(step: Step[Any]) -> str:
     return step.order_copy.id if step.order_copy else "?"
 
 
-@task(task_run_name="poll {step.reference}", cache_policy=NO_CACHE)
+@task(task_run_name="poll {step.reference}", cache_policy=NO_CACHE, retries=0)
 async def poll_order_copy(shop: Shop, step: Step[Any]) -> State[Evidence]:
     """
     Wait until the order copy is final, or its deadline has passed; what came of it is the evidence.

@@ -29,7 +29,7 @@ The argument, step by step, with what a death right after each step leaves behin
 6.  What follows (polling, recording, moving `next_run_at`) only reads, or writes values that follow from
     what was read. It may be repeated and interrupted freely; `next_run_at` moves last.
 
-Placing a target order goes the same way; there the API itself is idempotent.
+Placing a target order goes the same way, and is announced first: `placements.py`.
 
 Steps 2 and 3 may change places with each other and with step 2 and 3 of other shards; steps 1, 4 and 5 may not.
 
@@ -50,7 +50,7 @@ from typing import Generic, TypeVar
 
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, Fenced, WriteFateUnknown
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyDraft, OrderSubscription
+from blocks.commerce_layer.resources import OrderCopy, OrderCopyDraft, OrderSubscription
 from flows.rules.acts import Act, Adopt, Create, Hold, Place, guard, next_act
 from flows.rules.by_hand import ManualCopy
 from flows.rules.evidence import (
@@ -58,29 +58,20 @@ from flows.rules.evidence import (
     Evidence,
     FateUnknown,
     NothingDone,
-    OrderPlaced,
-    PlacementRefused,
 )
 from flows.rules.references import shard_of
 from flows.rules.renewal import Renewal, Skipped
+from flows.tasks.freshness import Freshness, LookTooOld
 from flows.tasks.leases import Lease
 from flows.tasks.looks import look
+from flows.tasks.placements import Placement
 from flows.tasks.shop import Shop
 
 SETTLE_LOOKS = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between the looks for a copy whose answer was lost; the last interval repeats."""
 
 
-LOOK_LASTS = 10.0
-"""Seconds after which a look at a subscription is too old to create upon: while a creation waits for the budget, its
-customer may cancel or postpone. Then everyone who still waits at this door is read again, in one list call."""
-
-
 Work = TypeVar("Work", Renewal, ManualCopy)
-
-
-class LookTooOld(Fenced):
-    """The creation waited so long that the subscription must be read again; nothing was sent."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +104,7 @@ class Door:
     _shop: Shop
     _leases: Mapping[int, Lease]
     _found: Mapping[str, Sequence[OrderCopy]]
-    _looked_at: float
-    _stepped: set[str] = field(default_factory=set)
+    _look: Freshness
     _passed: set[str] = field(default_factory=set)
     _fresh: Mapping[str, OrderSubscription] = field(default_factory=dict)
     _one_look: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -125,9 +115,7 @@ class Door:
 
         Never raises for what the API answers: the answer is in the step.
         """
-        if work.reference in self._stepped:
-            raise RuntimeError(f"{work.reference} has stepped through this door already")
-        self._stepped.add(work.reference)
+        _step_once(self._shop, work.reference)
         try:
             return await self._step_through(work, self._leases[shard_of(work.subscription_id)])
         finally:
@@ -147,7 +135,8 @@ class Door:
                 )
                 return await self._create_upon_a_fresh_look(work, act, lease, draft)
             case Place():
-                return Step(work, act, act.copy, await _place(self._shop, lease, act))
+                placed = await Placement(self._shop, lease, work, act, self._look).carry_out()
+                return Step(placed.work, act, act.copy, placed.evidence, placed.skipped)
             case Adopt():
                 return Step(work, act, act.copy)
             case Hold():
@@ -157,8 +146,10 @@ class Door:
         self, work: Renewal, act: Create, lease: Lease, draft: OrderCopyDraft
     ) -> Step[Renewal]:
         while True:
+            # This very look, and not one that somebody else has taken meanwhile: of that one, ours is not judged yet.
+            look = self._look
             try:
-                return Step(work, act, *await _create(self._shop, lease, draft, self._refuse_an_old_look))
+                return Step(work, act, *await _create(self._shop, lease, draft, look.check))
             except LookTooOld:
                 try:
                     changed = guard(work, await self._look_again(work), (), (), self._shop.as_of)
@@ -167,19 +158,14 @@ class Door:
                 if changed is not None:
                     return Step(work, act, skipped=changed)
 
-    def _refuse_an_old_look(self) -> None:
-        age = current_clock().monotonic() - self._looked_at
-        if age > LOOK_LASTS:
-            raise LookTooOld(f"the subscription was read {age:.0f} s ago")
-
     async def _look_again(self, work: Renewal) -> OrderSubscription | None:
         # Whoever comes first reads for all who still wait here; the others find the look fresh again.
         async with self._one_look:
-            if current_clock().monotonic() - self._looked_at > LOOK_LASTS:
-                now = current_clock().monotonic()
+            if self._look.is_over:
+                look = Freshness()
                 waiting = [each.subscription_id for each in self.renewals if each.subscription_id not in self._passed]
                 self._fresh = await self._shop.client.get_subscriptions(waiting)
-                self._looked_at = now
+                self._look = look
             return self._fresh.get(work.subscription_id)
 
 
@@ -193,6 +179,7 @@ class DoorByHand:
 
     async def step_through(self, work: ManualCopy) -> Step[ManualCopy]:
         """Adopt the copy of this reference, or create it."""
+        _step_once(self._shop, work.reference)
         if self._found:
             return Step(work, Adopt(self._found[0]), self._found[0])
         act = Create(work.reference, 1, 1)
@@ -203,6 +190,12 @@ class DoorByHand:
             **work.options,
         )
         return Step(work, act, *await _create(self._shop, self._lease, draft))
+
+
+def _step_once(shop: Shop, reference: str) -> None:
+    if reference in shop.stepped:
+        raise RuntimeError(f"{reference} has stepped through a door of this run already")
+    shop.stepped.add(reference)
 
 
 async def _create(
@@ -254,41 +247,6 @@ async def _settle(shop: Shop, reference: str) -> OrderCopy | None:
             return None
 
 
-async def _place(shop: Shop, lease: Lease, act: Place) -> Evidence:
-    """The one place in this project that asks for an order to be placed; the API makes it idempotent."""
-    with lease.request_on_its_way() as fate_is_known:
-        try:
-            order = await shop.client.place_order(act.target_order_id, fence=lease.fence)
-        except WriteFateUnknown as error:
-            placed = await _placed_meanwhile(shop, act.target_order_id)
-            fate_is_known()
-            return PlacementRefused(error, placed)
-        except CommerceLayerError as error:
-            fate_is_known()
-            return PlacementRefused(error, await _order(shop, act.target_order_id))
-        fate_is_known()
-        return OrderPlaced(order)
-
-
-async def _placed_meanwhile(shop: Shop, order_id: str) -> Order | None:
-    """The order as it stands when it turns out to be placed, or when the settle time is over."""
-    clock = current_clock()
-    ends_at = clock.monotonic() + shop.terms.settle_seconds
-    while True:
-        order = await _order(shop, order_id)
-        left = ends_at - clock.monotonic()
-        if left <= 0 or (order is not None and order.is_placed):
-            return order
-        await clock.sleep(min(2.0, left))
-
-
-async def _order(shop: Shop, order_id: str) -> Order | None:
-    try:
-        return await shop.client.get_order(order_id)
-    except CommerceLayerError:
-        return None
-
-
 @asynccontextmanager
 async def open_door(shop: Shop, subscription_ids: Sequence[str]) -> AsyncIterator[Door]:
     """
@@ -303,7 +261,7 @@ async def open_door(shop: Shop, subscription_ids: Sequence[str]) -> AsyncIterato
         CommerceLayerError: a look could not be read. Nothing was written.
     """
     async with shop.leases.holding({shard_of(each) for each in subscription_ids}) as leases:
-        looked_at = current_clock().monotonic()
+        looked_at = Freshness()
         seen = await look(shop, subscription_ids)
         yield Door(seen.renewals, seen.skipped, shop, leases, seen.copies, looked_at)
 

@@ -1,80 +1,75 @@
-"""Reads for many that look like reads for one: whoever asks within half a second shares a list call."""
+"""
+Reads for many that look like reads for one: whoever is next is read for all who wait.
+
+Records wait for the rate budget, sometimes for minutes. Each is written upon a look that is seconds old, and one
+list call serves the next 25.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
-from types import TracebackType
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.resources import OrderSubscription
+from flows.tasks.freshness import Freshness
 
 LIST_SIZE = 25
 """Subscriptions per list call: Commerce Layer's largest page."""
 
-LINGER = 0.5
-"""Seconds that the first to ask waits for others; nothing that a customer or a limit would notice."""
+LINGER = 0.25
+"""Seconds that a call with places left waits for company; nothing that a customer or a limit would notice."""
 
 
 class SubscriptionReader:
-    """Reads subscriptions afresh, 25 a call; use it as an async context manager."""
+    """Reads subscriptions afresh, 25 a call."""
 
     def __init__(self, client: CommerceLayer) -> None:
         self._client = client
-        self._asked: dict[str, asyncio.Future[OrderSubscription | None]] = {}
-        self._collecting: asyncio.Task[None] | None = None
-        self._reading: set[asyncio.Task[None]] = set()
+        self._waiting: dict[str, int] = {}
+        self._read: dict[str, tuple[Freshness, OrderSubscription | None]] = {}
+        self._one_call = asyncio.Lock()
 
-    async def __aenter__(self) -> SubscriptionReader:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for task in (*self._reading, *([self._collecting] if self._collecting else [])):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+    @asynccontextmanager
+    async def waiting(self, subscription_id: str) -> AsyncIterator[None]:
+        """While this lasts, the subscription is read along with others that are read."""
+        self._waiting[subscription_id] = self._waiting.get(subscription_id, 0) + 1
+        try:
+            yield
+        finally:
+            left = self._waiting.pop(subscription_id) - 1
+            if left:
+                self._waiting[subscription_id] = left
+            self._read.pop(subscription_id, None)
 
     async def fresh(self, subscription_id: str) -> OrderSubscription | None:
         """
-        The subscription as it is now, or `None` if it is gone.
+        The subscription as it was seconds ago at the most, or `None` if it is gone.
+
+        Each look is given out once: whoever asks again, because something went wrong, gets another one.
 
         Raises:
             CommerceLayerError: it could not be read.
         """
-        waiting = self._asked.get(subscription_id)
-        if waiting is None:
-            waiting = self._asked[subscription_id] = asyncio.get_running_loop().create_future()
-            if len(self._asked) >= LIST_SIZE:
-                self._read_now()
-            elif self._collecting is None:
-                self._collecting = asyncio.create_task(self._collect())
-        return await asyncio.shield(waiting)
+        async with self._one_call:
+            look = self._read.pop(subscription_id, None)
+            if look is None or look[0].is_over:
+                if len(self._waiting) < LIST_SIZE:
+                    await current_clock().sleep(LINGER)
+                await self._read_along_with(subscription_id)
+                look = self._read.pop(subscription_id)
+            return look[1]
 
-    async def _collect(self) -> None:
-        await current_clock().sleep(LINGER)
-        self._collecting = None
-        self._read_now()
+    async def _read_along_with(self, subscription_id: str) -> None:
+        # In the order in which they began to wait, which is the order in which the budget lets them go.
+        others = [each for each in self._waiting if each != subscription_id and not self._is_read(each)]
+        ids = [subscription_id, *others[: LIST_SIZE - 1]]
+        look = Freshness()
+        found = await self._client.get_subscriptions(ids)
+        self._read |= {each: (look, found.get(each)) for each in ids}
 
-    def _read_now(self) -> None:
-        if self._collecting is not None:
-            self._collecting.cancel()
-            self._collecting = None
-        asked, self._asked = self._asked, {}
-        if asked:
-            task = asyncio.create_task(self._read(asked))
-            self._reading.add(task)
-            task.add_done_callback(self._reading.discard)
-
-    async def _read(self, asked: Mapping[str, asyncio.Future[OrderSubscription | None]]) -> None:
-        try:
-            found = await self._client.get_subscriptions(list(asked))
-        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
-            for waiting in asked.values():
-                waiting.set_exception(error)
-            return
-        for subscription_id, waiting in asked.items():
-            waiting.set_result(found.get(subscription_id))
+    def _is_read(self, subscription_id: str) -> bool:
+        look = self._read.get(subscription_id)
+        return look is not None and not look[0].is_over

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -71,6 +71,8 @@ class Shop:
     leases: WriterLeases
     watcher: CopyWatcher
     reader: SubscriptionReader
+    stepped: set[str] = field(default_factory=set)
+    """References of what has stepped through a door in this run: each does so once, whichever door it finds."""
 
     def tracking_of(self, renewal: Renewal, act: Create) -> dict[str, Any]:
         """The metadata of an order copy: whose renewal it is, which one, and who made it."""
@@ -138,10 +140,8 @@ async def open_shop(credentials: str, policy: str, as_of: datetime | None) -> As
             await _connect(client, block, credentials)
             moment = _checked(as_of, client.shop_time)
             leases = WriterLeases(api, LeaseTimes.settling(terms.settle_seconds), _uuid(run.flow_run_id))
-            async with (
-                CopyWatcher(client, terms.copy_deadline_seconds) as watcher,
-                SubscriptionReader(client) as reader,
-            ):
+            async with CopyWatcher(client, terms.copy_deadline_seconds) as watcher:
+                reader = SubscriptionReader(client)
                 yield Shop(
                     client, block.organization, terms, policy, moment, installation.id, run, leases, watcher, reader
                 )

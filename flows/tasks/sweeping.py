@@ -24,7 +24,7 @@ from flows.rules.waves import Brake, Waves
 from flows.tasks.copies import create_order_copy, poll_order_copy
 from flows.tasks.door import Door, Step, open_door
 from flows.tasks.leases import NoLease
-from flows.tasks.ledger import record_outcome, record_skip
+from flows.tasks.ledger import announce_skip, record_outcome, record_skip
 from flows.tasks.prompt_client import passed
 from flows.tasks.reports import Report
 from flows.tasks.shop import Shop
@@ -74,6 +74,8 @@ class Sweep:
         not reached stays due. What was begun is finished, and the report says why it stopped. One renewal's error
         never stops the others.
         """
+        # Named twice, somebody would be looked up and copied by two chunks side by side.
+        due = list(dict.fromkeys(due))
         while due and not self.is_stopped:
             await self._go_through(due)
             due, self._once_more = self._once_more, []
@@ -165,6 +167,7 @@ class Sweep:
 
     async def _leave_alone(self, skipped: Skipped) -> None:
         line = RenewalLine.of(skipped)
+        announce_skip(self._shop, skipped)
         try:
             await record_skip(self._shop, skipped)
         except CommerceLayerError as error:

@@ -22,6 +22,7 @@ from odd_shop import (
     truncated,
 )
 
+from blocks.commerce_layer.client import SubscriptionChange
 from blocks.commerce_layer.errors import (
     Fenced,
     NotConnected,
@@ -264,7 +265,7 @@ async def test_due_subscriptions_are_walked_by_id(shop, client):
         first["sort"],
         first["page[size]"],
         first["include"],
-    ) == ("inactive", "2026-03-01T06:00:00.000Z", "id", "25", "source_order")
+    ) == ("inactive", "2026-03-01T06:00:00.000Z", "id", "25", "source_order,customer_payment_source")
     assert "filter[q][id_gt]" not in first
     assert second["filter[q][id_gt]"] == "sub024"
 
@@ -354,23 +355,52 @@ async def test_the_target_order_comes_with_its_copy(shop, client):
     assert not copy.target_order.is_placed
 
 
+async def a_cancellation() -> SubscriptionChange:
+    return SubscriptionChange({"a": 1}, cancel=True)
+
+
+async def test_a_change_is_composed_when_the_rate_budget_lets_it_go_and_anew_for_each_sending(shop, client):
+    shop.on(*SUBSCRIPTION, throttled(), SUBSCRIPTION_ANSWER)
+    composed = []
+
+    async def compose() -> SubscriptionChange:
+        composed.append(len(shop.seen))
+        return SubscriptionChange({"turn": len(composed)})
+
+    await client.record_on_subscription("subSubSubS", compose)
+
+    sent = [seen.body["data"]["attributes"] for seen in shop.seen if seen.method == "PATCH"]
+    assert sent == [{"metadata": {"turn": 1}}, {"metadata": {"turn": 2}}]
+
+
+async def test_what_composing_a_change_raises_comes_through_and_nothing_is_sent(shop, client):
+    async def compose() -> SubscriptionChange:
+        raise LookupError("nothing to write")
+
+    with pytest.raises(LookupError, match="nothing to write"):
+        await client.record_on_subscription("subSubSubS", compose)
+    assert [seen.method for seen in shop.seen if seen.method == "PATCH"] == []
+
+
 async def test_updates_send_what_was_given_and_nothing_else(shop, client):
     shop.on(*SUBSCRIPTION, SUBSCRIPTION_ANSWER)
     shop.on(*PLACE, ORDER_ANSWER)
 
     await client.update_subscription("subSubSubS", next_run_at=AS_OF)
-    await client.cancel_subscription("subSubSubS")
+    await client.record_on_subscription("subSubSubS", a_cancellation)
+    await client.use_payment_source("ordrOrdrOr", "cardCardCa", fence=no_fence)
     await client.update_order("ordrOrdrOr", metadata={})
     await client.place_order("ordrOrdrOr", fence=no_fence)
 
     bodies = [seen.body["data"] for seen in shop.seen if seen.method == "PATCH"]
     assert [body["attributes"] for body in bodies] == [
         {"next_run_at": "2026-03-01T06:00:00.000Z"},
-        {"_cancel": True},
+        {"metadata": {"a": 1}, "_cancel": True},
+        {"_customer_payment_source_id": "cardCardCa"},
         {"metadata": {}},
         {"_place": True},
     ]
-    assert [body["id"] for body in bodies] == ["subSubSubS", "subSubSubS", "ordrOrdrOr", "ordrOrdrOr"]
+    assert [body["id"] for body in bodies] == ["subSubSubS", "subSubSubS", *["ordrOrdrOr"] * 3]
 
 
 async def test_an_id_cannot_leave_its_path(shop, client):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from merchant import cancel
 from odd_shop import HandClock
 from pydantic import SecretStr
 
@@ -170,7 +171,7 @@ async def test_other_engines_and_foreign_copies_on_a_source_order_are_seen(sandb
 async def test_a_subscription_is_cancelled(sandbox, client):
     subscription = subscribe(sandbox)
 
-    assert (await client.cancel_subscription(subscription["id"])).status is SubscriptionStatus.CANCELLED
+    assert (await cancel(client, subscription["id"])).status is SubscriptionStatus.CANCELLED
 
 
 async def test_what_does_not_exist_is_absent_or_not_found(client):

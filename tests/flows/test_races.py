@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
-from merchant import Merchant
+from merchant import Merchant, cancel
 
 from blocks.commerce_layer.client import CommerceLayer
 
@@ -15,7 +15,7 @@ Act = Callable[[CommerceLayer, str], Awaitable[object]]
 
 
 async def _cancel(dashboard: CommerceLayer, subscription_id: str) -> None:
-    await dashboard.cancel_subscription(subscription_id)
+    await cancel(dashboard, subscription_id)
 
 
 async def _postpone(dashboard: CommerceLayer, subscription_id: str) -> None:

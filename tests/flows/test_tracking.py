@@ -73,7 +73,7 @@ async def test_each_renewal_emits_one_event_that_an_automation_can_match(merchan
     assert {related["prefect.resource.role"] for related in renewed["related"]} >= {"order-copy", "target-order"}
     assert stopped["event"] == "perennial.renewal.needs_attention"
     assert stopped["resource"]["perennial.failure-class"] == "payment"
-    assert stopped["payload"]["sentence"] == "card lost or stolen; not retried, a person must look"
+    assert stopped["payload"]["sentence"] == "card lost or stolen; not retried; held for a person: release it to go on"
 
 
 async def test_the_table_has_the_worst_first_and_the_progress_is_at_its_end(merchant: Merchant) -> None:

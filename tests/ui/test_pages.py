@@ -67,7 +67,7 @@ async def test_a_red_sweep_tells_on_its_page_and_in_its_table_why(
     table = (await records.artifacts(ended.flow_run_id))["renewals"]
     await browser.open(
         f"{server.url}/artifacts/artifact/{table.id}",
-        "card lost or stolen; not retried, a person must look", "card declined; next attempt", "renewed as order #",
+        "card lost or stolen; not retried; held for a person", "card declined; next attempt", "renewed as order #",
     )  # fmt: skip
     await keep(browser, "table")
 

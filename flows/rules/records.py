@@ -1,0 +1,104 @@
+"""
+What is written about a verdict, given the subscription as it is at that moment.
+
+Between the verdict and its record, minutes may pass: other requests come first. Meanwhile customers move dates, staff
+change the policy, and another run may have recorded the same period. What it says, and what people say, holds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
+from flows.rules.references import whole_minute
+from flows.rules.renewal import Renewal, Settlement
+from flows.rules.skips import Skipped
+from flows.rules.state import RenewalState
+from flows.rules.verdicts import Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One PATCH of a subscription: all of its metadata, its next date if it moves, and whether it is cancelled."""
+
+    metadata: Mapping[str, Any]
+    next_run_at: datetime | None = None
+    cancel: bool = False
+
+
+def record_of(judgement: Judgement, fresh: OrderSubscription) -> Record | None:
+    """
+    What to write about `judgement` on the subscription as it is now; None when there is nothing to write.
+
+    Nothing is written over a period that was settled meanwhile, nor, by a run that sent nothing, over what another
+    run has recorded.
+    """
+    stored = RenewalState.read(fresh.metadata)
+    if stored is None or stored.damaged is not None or _is_behind(judgement.renewal, stored):
+        return None
+    overtaken = stored.flow_run_id != _planned(judgement.renewal).flow_run_id
+    if overtaken and not judgement.is_settled and not judgement.was_attempted:
+        return None
+    settlement = _settlement(judgement, fresh)
+    state = settlement.state.model_copy(update={"policy": stored.policy})
+    if overtaken and not judgement.is_settled:
+        state = _together(state, stored)
+    cancel = judgement.cancel and fresh.status is not SubscriptionStatus.CANCELLED
+    return Record(state.written_into(fresh.metadata), settlement.next_run_at, cancel)
+
+
+def skip_record_of(skipped: Skipped, fresh: OrderSubscription) -> Record | None:
+    """What to write about periods that are skipped on purpose; None when somebody has moved on meanwhile."""
+    stored = RenewalState.read(fresh.metadata)
+    if skipped.settlement is None or stored is None or stored.damaged is not None or fresh.next_run_at is None:
+        return None
+    state, next_run_at = skipped.settlement
+    through = state.done_through
+    assert through is not None, "a settlement settles a period"
+    if stored.held or (stored.done_through is not None and stored.done_through >= through):
+        return None
+    if whole_minute(fresh.next_run_at) > through:
+        return None
+    return Record(state.model_copy(update={"policy": stored.policy}).written_into(fresh.metadata), next_run_at)
+
+
+def _is_behind(renewal: Renewal, stored: RenewalState) -> bool:
+    """Whether another run has settled this period, or a later one, while we were waiting."""
+    return stored.done_through is not None and stored.done_through >= renewal.due
+
+
+def _planned(renewal: Renewal) -> RenewalState:
+    return RenewalState.read(renewal.metadata) or RenewalState()
+
+
+def _settlement(judgement: Judgement, fresh: OrderSubscription) -> Settlement:
+    renewal, moved_to = judgement.renewal, fresh.next_run_at
+    if moved_to is None or moved_to == renewal.next_run_at:
+        return Settlement(judgement.state, judgement.next_run_at)
+    if not judgement.is_settled:
+        return Settlement(judgement.state, None)
+    # Somebody moved the next date while the period was renewed. If it stands for this period, it is renewed and the
+    # date moves on; if it stands for a later one, it stays as they wish.
+    before = judgement.state.model_copy(update={"done_through": renewal.state.done_through})
+    settled = replace(renewal, next_run_at=moved_to).settlement(before, judgement.happened, judgement.placed_at)
+    through = settled.state.done_through
+    assert through is not None
+    state = settled.state.model_copy(update={"outcome": judgement.state.outcome})
+    return Settlement(state, settled.next_run_at if through >= whole_minute(moved_to) else None)
+
+
+def _together(ours: RenewalState, stored: RenewalState) -> RenewalState:
+    """Two runs have each seen an attempt fail: what either of them counted stays counted, and a hold stays."""
+    if stored.period != ours.period:
+        return ours
+    classes = {*ours.failures, *stored.failures}
+    return ours.model_copy(
+        update={
+            "copies": max(ours.copies, stored.copies),
+            "attempt": max(ours.attempt, stored.attempt),
+            "failures": {cls: max(ours.failures.get(cls, 0), stored.failures.get(cls, 0)) for cls in sorted(classes)},
+            "attempts": sorted({*ours.attempts, *stored.attempts}),
+            "held": ours.held or stored.held,
+        }
+    )

@@ -1,0 +1,38 @@
+"""Somebody who acts while a run waits: a clock that lets them, once, when what they wait for has happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from merchant import Merchant, SandboxClock
+
+JSON_API = {"Accept": "application/vnd.api+json", "Content-Type": "application/vnd.api+json"}
+
+
+class Meanwhile(SandboxClock):
+    """The sandbox's clock. As soon as `happened` is true, `act` is done, once."""
+
+    def __init__(self, merchant: Merchant, happened: Callable[[], bool], act: Callable[[], None]) -> None:
+        super().__init__(merchant.sandbox)
+        self._happened, self._act = happened, act
+        self.has_acted = False
+
+    async def sleep(self, seconds: float) -> None:
+        if not self.has_acted and self._happened():
+            self.has_acted = True
+            self._act()
+        await super().sleep(seconds)
+
+
+def patch(merchant: Merchant, resource: str, key: str, **attributes: Any) -> None:
+    """What staff or a customer change, by a client that is not ours."""
+    box = merchant.sandbox
+    grant = {"grant_type": "client_credentials", "client_id": box.client_id, "client_secret": box.client_secret}
+    token = httpx.post(box.auth_url, json=grant, trust_env=False).json()["access_token"]
+    relationships = attributes.pop("relationships", {})
+    data = {"type": resource, "id": key, "attributes": attributes, "relationships": relationships}
+    headers = {**JSON_API, "Authorization": f"Bearer {token}"}
+    url = f"{box.api_url}/{resource}/{key}"
+    httpx.patch(url, json={"data": data}, headers=headers, trust_env=False).raise_for_status()
