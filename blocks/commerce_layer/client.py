@@ -239,12 +239,14 @@ class CommerceLayer:
                     found[copy.reference].append(copy)
         return found
 
-    async def list_order_copies_of(self, source_order_ids: Iterable[str], created_since: datetime) -> list[OrderCopy]:
-        """All copies of the source orders made at or after `created_since`, whoever made them."""
-        since = jsonapi.instant(created_since)
+    async def list_order_copies_of(
+        self, source_order_ids: Iterable[str], created_since: datetime, *, without: Iterable[str] = ()
+    ) -> list[OrderCopy]:
+        """All copies of the source orders made at or after `created_since`, but for these references."""
+        known = {"reference_not_in_or_null": ",".join(without)} if without else {}
         found = []
         for ids in _chunks(source_order_ids):
-            filters = {"source_order_id_in": ",".join(ids), "created_at_gteq": since}
+            filters = {"source_order_id_in": ",".join(ids), "created_at_gteq": jsonapi.instant(created_since), **known}
             found += await self._all(COPIES, OrderCopy, filters, _COPY_VIEW)
         return found
 

@@ -86,7 +86,7 @@ def next_act(renewal: Renewal, found: Sequence[OrderCopy], as_of: datetime) -> A
     alive = [copy for copy in copies if _is_alive(copy)]
     payable = [copy for copy in copies if copy not in alive and _may_be_placed(copy)]
     if len(alive) > 1 or len(payable) > 1:
-        return _duplicate(alive or payable)
+        return duplicate(alive or payable)
     if alive:
         return _continue(renewal, alive[0], as_of)
     if not copies:
@@ -125,7 +125,8 @@ def _may_be_placed(copy: OrderCopy) -> bool:
     return not _placed_or_moving(copy.target_order) and copy.target_order.status is not OrderStatus.CANCELLED
 
 
-def _duplicate(copies: Sequence[OrderCopy]) -> Hold:
+def duplicate(copies: Sequence[OrderCopy]) -> Hold:
+    """Two copies of one period: nothing is done about it before a person has looked."""
     names = ", ".join(copy.id for copy in copies)
     return Hold(
         HoldReason.DUPLICATE,

@@ -6,7 +6,7 @@ do about those that exist is decided in `acts`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -52,6 +52,10 @@ class Renewal:
     def reference(self) -> str:
         """The reference of the first copy of this period; it names the renewal everywhere."""
         return reference_of(self.subscription_id, self.due)
+
+    def for_due(self, due: datetime) -> "Renewal":
+        """The same subscription's renewal of another period."""
+        return replace(self, due=due, state=self.state.for_period(due))
 
     def reference_for(self, copy: int) -> str:
         """The reference of copy number `copy` (from 1) of this period."""

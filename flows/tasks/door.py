@@ -51,7 +51,7 @@ from typing import Generic, TypeVar
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, Fenced, WriteFateUnknown
 from blocks.commerce_layer.resources import OrderCopy, OrderCopyDraft, OrderSubscription
-from flows.rules.acts import Act, Adopt, Create, Hold, Place, guard, next_act
+from flows.rules.acts import Act, Adopt, Create, Hold, Place, duplicate, guard, next_act
 from flows.rules.by_hand import ManualCopy
 from flows.rules.evidence import (
     CreationRefused,
@@ -221,7 +221,9 @@ async def _create(
         except WriteFateUnknown:
             found = await _settle(shop, draft.reference)
             fate_is_known()
-            return found, None if found else FateUnknown(draft.reference)
+            if len(found) > 1:
+                return None, NothingDone(duplicate(found))
+            return (found[0], None) if found else (None, FateUnknown(draft.reference))
         except CommerceLayerError as error:  # everything else means: not sent, or answered with a no
             fate_is_known()
             return None, CreationRefused(error)
@@ -229,8 +231,8 @@ async def _create(
         return order_copy, None
 
 
-async def _settle(shop: Shop, reference: str) -> OrderCopy | None:
-    """The copy whose answer was lost, or `None` when it has not appeared within the settle time."""
+async def _settle(shop: Shop, reference: str) -> Sequence[OrderCopy]:
+    """The copy whose answer was lost; none when it has not appeared within the settle time."""
     clock = current_clock()
     ends_at = clock.monotonic() + shop.terms.settle_seconds
     intervals = iter(SETTLE_LOOKS)
@@ -241,10 +243,8 @@ async def _settle(shop: Shop, reference: str) -> OrderCopy | None:
             found = await shop.client.find_order_copies([reference])
         except CommerceLayerError:
             found = {}
-        if found.get(reference):
-            return found[reference][0]
-        if clock.monotonic() >= ends_at:
-            return None
+        if found.get(reference) or clock.monotonic() >= ends_at:
+            return found.get(reference, ())
 
 
 @asynccontextmanager

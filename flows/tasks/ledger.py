@@ -20,7 +20,7 @@ from prefect.events import emit_event
 
 from blocks.commerce_layer.client import SubscriptionChange
 from blocks.commerce_layer.clock import current_clock
-from blocks.commerce_layer.errors import CommerceLayerError, NotConnected, Refused, WriteFateUnknown
+from blocks.commerce_layer.errors import CommerceLayerError, NotConnected, Refused, Unauthorized, WriteFateUnknown
 from blocks.commerce_layer.resources import OrderSubscription
 from flows.rules.evidence import Evidence
 from flows.rules.outcomes import Judgement, Outcome, judge
@@ -96,7 +96,7 @@ async def write_down(shop: Shop, judgement: Judgement) -> Recorded:
         await _tag_target_order(shop, judgement)
         try:
             await _write_subscription(shop, judgement)
-        except Refused as refused:
+        except (Refused, Unauthorized) as refused:
             if not judgement.cancel:
                 raise
             judgement = judgement.not_cancelled(str(refused))

@@ -12,6 +12,7 @@ from flows.rules.references import parse_reference, reference_of
 from flows.rules.renewal import Renewal, Settlement, Skipped, SkipReason, plan
 from flows.rules.skips import waits_for_payment
 from flows.rules.state import RenewalState
+from flows.rules.unrecorded import looked_back_to, recorded_reference, unrecorded_period
 from flows.tasks.shop import Shop
 
 NATIVE_ENGINE_RUNS = (SubscriptionStatus.ACTIVE, SubscriptionStatus.RUNNING, SubscriptionStatus.PENDING)
@@ -37,10 +38,11 @@ async def look(shop: Shop, subscription_ids: Sequence[str]) -> Seen:
     fresh = await shop.client.get_subscriptions(subscription_ids)
     paid = await paid_meanwhile(shop, fresh.values())
     planned = [_plan_one(shop, subscription_id, fresh, paid) for subscription_id in subscription_ids]
-    renewals = [each for each in planned if isinstance(each, Renewal)]
     skipped = [each for each in planned if isinstance(each, Skipped)]
+    of_sources = await _copies_of_sources(shop, [each for each in planned if isinstance(each, Renewal)])
+    renewals = [_go_back(each, of_sources) for each in planned if isinstance(each, Renewal)]
     copies = await _copies_of(shop, renewals)
-    refused = await _ask_the_guard(shop, renewals, fresh)
+    refused = await _ask_the_guard(shop, renewals, fresh, of_sources)
     stopped = {each.subscription_id for each in refused}
     allowed = [each for each in renewals if each.subscription_id not in stopped]
     return Seen(allowed, [*skipped, *refused], copies)
@@ -92,21 +94,38 @@ async def _copies_of(shop: Shop, renewals: Sequence[Renewal]) -> Mapping[str, Se
     return by_period
 
 
+async def _copies_of_sources(shop: Shop, renewals: Sequence[Renewal]) -> list[OrderCopy]:
+    """What others made of the same source orders, and what was made of them by runs that died before the record."""
+    if not renewals:
+        return []
+    sources = sorted({renewal.source_order_id for renewal in renewals})
+    since = min(min(renewal.due, looked_back_to(renewal)) for renewal in renewals)
+    known = [reference for renewal in renewals if (reference := recorded_reference(renewal))]
+    return await shop.client.list_order_copies_of(sources, since, without=known)
+
+
+def _go_back(renewal: Renewal, copies: Iterable[OrderCopy]) -> Renewal:
+    """The renewal of a period that was begun and never recorded, where there is one: it must be settled first."""
+    period = unrecorded_period(renewal, copies)
+    return renewal if period is None else renewal.for_due(period)
+
+
 async def _ask_the_guard(
-    shop: Shop, renewals: Sequence[Renewal], fresh: Mapping[str, OrderSubscription]
+    shop: Shop,
+    renewals: Sequence[Renewal],
+    fresh: Mapping[str, OrderSubscription],
+    of_sources: Sequence[OrderCopy],
 ) -> list[Skipped]:
     if not renewals:
         return []
     sources = sorted({renewal.source_order_id for renewal in renewals})
     rivals = await shop.client.find_subscriptions_by_source_orders(sources, NATIVE_ENGINE_RUNS)
-    since = min(renewal.due for renewal in renewals)
-    foreign = await shop.client.list_order_copies_of(sources, since)
     answers = (
         guard(
             renewal,
             fresh[renewal.subscription_id],
             [each for each in rivals if each.source_order_id == renewal.source_order_id],
-            [each for each in foreign if each.source_order_id == renewal.source_order_id],
+            [each for each in of_sources if each.source_order_id == renewal.source_order_id],
             shop.as_of,
         )
         for renewal in renewals

@@ -125,6 +125,9 @@ class CopyWatcher:
         """
         if order_copy.is_final:
             return order_copy
+        left = self._deadline_seconds - self._age(order_copy)
+        if left <= 0:
+            return order_copy  # an earlier sweep has waited for it: once in each sweep is enough
         if order_copy.id in self._waiting:
             return await asyncio.shield(self._waiting[order_copy.id].done)
         now = current_clock().monotonic()
@@ -132,12 +135,17 @@ class CopyWatcher:
             order_copy,
             asyncio.get_running_loop().create_future(),
             look_at=now + self._how_long.first_look,
-            deadline=now + self._deadline_seconds,
+            deadline=now + left,
             interval=self._how_long.next_look,
         )
         self._waiting[order_copy.id] = entry
         self._somebody_waits.set()
         return await entry.done
+
+    def _age(self, order_copy: OrderCopy) -> float:
+        """Seconds since the copy was made, by the shop's clock."""
+        now, made_at = self._client.shop_time, order_copy.created_at
+        return 0.0 if now is None or made_at is None else max(0.0, (now - made_at).total_seconds())
 
     def _hand_on_the_end(self, loop: asyncio.Task[None]) -> None:
         # Nobody may wait for a watcher that is no more.

@@ -1,0 +1,173 @@
+"""The record of a renewal, when others write at the same time, and when it does not arrive."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from meanwhile import Meanwhile, patch
+from merchant import Merchant
+
+from blocks.commerce_layer.clock import use_clock
+from blocks.commerce_layer.rate_limit import RateLimits
+from flows.renew_batch import renew_batch
+
+DAY = 86_400
+
+
+def placed(merchant: Merchant) -> list[str]:
+    """References of the order copies whose orders are placed."""
+    query = "SELECT c.reference FROM order_copies c JOIN orders o ON o.id = c.target_order_id WHERE o.status = 'placed'"
+    return sorted(row["reference"] for row in merchant.rows(query))
+
+
+def in_days(merchant: Merchant, days: float) -> str:
+    return (merchant.sandbox.clock() + timedelta(days=days)).isoformat()
+
+
+def copies_are_made(merchant: Merchant, count: int = 1) -> bool:
+    return len(merchant.copies()) == count
+
+
+async def test_what_staff_and_customers_write_while_records_wait_for_the_rate_budget_survives(
+    merchant: Merchant,
+) -> None:
+    made = [merchant.sandbox.create_subscription()["id"] for _ in range(4)]
+    await merchant.install(limits=RateLimits(writes_per_minute=4))
+    touched: list[str] = []
+
+    def staff_write() -> None:
+        for each in made:
+            row = merchant.subscription(each)
+            if row["metadata"]["perennial"].get("outcome") is None:
+                metadata = {**row["metadata"], "crm": {"note": "call them"}}
+                patch(merchant, "order_subscriptions", each, metadata=metadata, next_run_at=in_days(merchant, 20))
+                touched.append(each)
+
+    clock = Meanwhile(merchant, lambda: copies_are_made(merchant, 4), staff_write)
+    with use_clock(clock):
+        ended = await merchant.sweep()
+
+    assert ended.outcomes == {"renewed": 4}
+    assert len(touched) >= 2
+    for each in touched:
+        row = merchant.subscription(each)
+        assert row["metadata"]["crm"] == {"note": "call them"}
+        assert row["metadata"]["perennial"]["outcome"] == "renewed"
+        moved = datetime.fromisoformat(row["next_run_at"]) - merchant.sandbox.clock()
+        assert timedelta(days=19) < moved < timedelta(days=21), "the customer's date is undone"
+
+
+async def test_a_customer_who_postpones_by_a_day_while_being_renewed_is_not_renewed_again(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()["id"]
+
+    def postpone() -> None:
+        patch(merchant, "order_subscriptions", made, next_run_at=in_days(merchant, 1))
+
+    with use_clock(Meanwhile(merchant, lambda: copies_are_made(merchant), postpone)):
+        await merchant.sweep()
+    merchant.sandbox.advance(1.1 * DAY)
+    again = await merchant.sweep()
+
+    assert again.message.startswith("0 renewals")
+    assert len(placed(merchant)) == 1
+    merchant.sandbox.advance(31 * DAY)
+    await merchant.sweep()
+    assert len(placed(merchant)) == 2
+
+
+async def test_a_date_that_is_moved_after_a_run_died_before_its_record_is_no_second_renewal(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()["id"]
+    merchant.sandbox.fault("status", method="PATCH", path="/api/order_subscriptions/*", status=503)
+    await merchant.sweep()  # renewed, and not recorded: as if it had died
+    merchant.sandbox.clear_faults()
+    patch(merchant, "order_subscriptions", made, next_run_at=in_days(merchant, 1))
+    merchant.sandbox.advance(1.1 * DAY)
+
+    ended = await merchant.sweep()
+
+    assert ended.outcomes == {"already_renewed": 1}
+    assert len(placed(merchant)) == 1
+    following = datetime.fromisoformat(merchant.subscription(made)["next_run_at"])
+    assert following - merchant.sandbox.clock() > timedelta(days=20)
+
+
+async def test_metadata_that_somebody_writes_back_from_an_old_read_loses_no_period(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription(failure="declined", times=1)["id"]
+    await merchant.sweep()
+    old = merchant.subscription(made)["metadata"]
+    merchant.sandbox.advance(2 * DAY)
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
+    patch(merchant, "order_subscriptions", made, metadata=old)
+    merchant.sandbox.advance(31 * DAY)
+
+    for _ in range(3):
+        await merchant.sweep()
+        merchant.sandbox.advance(900)
+
+    assert len(placed(merchant)) == 2
+    assert merchant.subscription(made)["metadata"]["perennial"]["outcome"] == "renewed"
+
+
+async def test_whoever_is_named_twice_is_renewed_once(merchant: Merchant) -> None:
+    ids = merchant.sandbox.seed(30)["subscription_ids"]
+    state: Any = await renew_batch(
+        [*ids, *ids], merchant.sandbox.clock(), credentials=merchant.name, policy=merchant.name, return_state=True
+    )
+
+    assert state.name == "Completed"
+    assert len(merchant.copies()) == 30
+
+
+@pytest.mark.parametrize("status", [403, 422])
+async def test_a_cancellation_that_is_refused_is_held_for_a_person_and_nothing_is_charged_again(
+    merchant: Merchant, status: int
+) -> None:
+    await merchant.install(payment_retries=["1d"], final_action="cancel")
+    made = merchant.sandbox.create_subscription(failure="declined")["id"]
+    await merchant.sweep()
+    merchant.sandbox.advance(1.1 * DAY)
+    merchant.sandbox.fault(
+        "status", method="PATCH", path="/api/order_subscriptions/*", match="_cancel", status=status, body="json"
+    )
+
+    ended = await merchant.sweep()
+    charged = len(merchant.rows("SELECT * FROM resource_errors"))
+    again = await merchant.sweep()
+
+    assert ended.name == "NeedsAttention"
+    assert merchant.subscription(made)["status"] == "inactive"
+    state = merchant.subscription(made)["metadata"]["perennial"]
+    assert (state["held"], state["final_action"], state["outcome"]) == (True, "hold", "exhausted")
+    assert again.message == "0 renewals: 1 held for a person"
+    assert len(merchant.rows("SELECT * FROM resource_errors")) == charged
+
+
+async def test_a_record_whose_answer_is_lost_is_not_written_twice(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()["id"]
+    merchant.sandbox.fault("close", when="after", method="PATCH", path="/api/order_subscriptions/*", times=1)
+    merchant.sandbox.reset_counters()
+
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
+
+    requests = merchant.sandbox.counters()["requests"]
+    assert sum(count for name, count in requests.items() if name.startswith("PATCH")) == 1
+    assert merchant.subscription(made)["metadata"]["perennial"]["outcome"] == "renewed"
+
+
+_RETRIES = """
+from flows.tasks.by_hand import record_by_hand
+from flows.tasks.copies import create_order_copy, poll_order_copy
+from flows.tasks.ledger import record_outcome
+print([task.retries for task in (create_order_copy, poll_order_copy, record_outcome, record_by_hand)])
+"""
+
+
+def test_tasks_that_write_have_no_retries_whatever_prefects_settings_say() -> None:
+    environment = {**os.environ, "PREFECT_TASKS_DEFAULT_RETRIES": "3"}
+    said = subprocess.run([sys.executable, "-c", _RETRIES], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[0, 0, 0, 0]"
