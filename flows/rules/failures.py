@@ -132,9 +132,9 @@ def _reading(line: str, terms: PolicyTerms, *, only_patterns: bool) -> tuple[Fai
     for pattern, cls in terms.failure_patterns.items():
         if re.search(pattern, line, re.IGNORECASE):
             # A merchant's pattern may say where a failure belongs, but not that a hard decline is soft.
-            return cls, HARD_DECLINE.pattern.search(line) is not None
+            return cls, HARD_DECLINE.fits(line)
     if not only_patterns:
         for rule in RULES:
-            if rule.pattern.search(line):
+            if rule.fits(line):
                 return rule.cls, rule.permanent
     return FailureClass.UNKNOWN, False

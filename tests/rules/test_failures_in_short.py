@@ -27,6 +27,10 @@ TRANSITION = "cannot transition from pending to placed"
             "payment",
             "the customer must confirm the payment",
         ),
+        ({"payment_source": ["Invalid card security code"]}, "payment", "security code not accepted"),
+        ({"payment_source": ["Not enough balance"]}, "payment", "insufficient funds"),
+        ({"payment_source": ["was declined"], "base": ["connection lost"]}, "payment", "card declined"),
+        ({"payment_source": ["R1"]}, "payment", "payment declined for good"),
         ({"payment_method": ["can't be blank"]}, "payment", "no payment source in the customer's wallet"),
         (
             {"status": [TRANSITION], "payment_source": ["The payment gateway did not answer in time."]},
