@@ -123,7 +123,7 @@ class PolicyTerms(BaseModel):
     unknown_retries: Delays = ["1d", "3d"]
     """Wait before each retry of a failure that nothing here recognises."""
     retry_at: time | None = None
-    """Preferred local time of day for retries: the next such time at or after the delay. Empty: whenever it is over."""
+    """Local time of day for retries that wait a day or more: the next one after the wait. Empty: as the wait ends."""
     stuck_after: Delay = "1d"
     """How long an order copy, or its order, may be under way before a person is told; nothing is created meanwhile."""
     final_action: FinalAction = FinalAction.HOLD

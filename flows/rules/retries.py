@@ -37,8 +37,10 @@ def next_attempt(
     delays = terms.retry_delays(cls)
     if not 1 <= attempt <= len(delays):
         return None
-    wanted = earliest_allowed(terms, charges, as_of + delays[attempt - 1])
-    if terms.retry_at is not None:
+    delay = delays[attempt - 1]
+    wanted = earliest_allowed(terms, charges, as_of + delay)
+    # A retry within the day is for a fault that passes; until tomorrow morning it would not be one.
+    if terms.retry_at is not None and delay >= DAY:
         return next_time_of_day(wanted, terms.retry_at, ZoneInfo(terms.time_zone))
     minute = whole_minute(wanted)
     return minute if minute == wanted else minute + timedelta(minutes=1)

@@ -78,6 +78,12 @@ def test_a_retry_time_that_the_spring_change_leaves_out_moves_forward():
     assert found == change + timedelta(minutes=30)
 
 
+def test_a_passing_fault_is_tried_again_within_the_day_whatever_the_preferred_time():
+    terms = PolicyTerms(retry_at="08:00")
+    waits = [moment.strftime("%d %H:%M") for moment in calendar_of_retries(terms, FailureClass.TRANSIENT, NOW)]
+    assert waits == ["01 06:10", "01 06:20", "01 07:20", "01 11:20", "03 08:00"]
+
+
 def test_a_calendar_of_retries_ends_with_the_last_one():
     days = [moment.day for moment in calendar_of_retries(PolicyTerms(), FailureClass.PAYMENT, NOW)]
     assert days == [1, 2, 5, 10, 15]
