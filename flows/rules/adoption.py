@@ -27,6 +27,7 @@ from flows.rules.outcomes import Outcome
 from flows.rules.periods import Schedule
 from flows.rules.references import whole_minute
 from flows.rules.renewal import anchor_of
+from flows.rules.skips import damage_in_words
 from flows.rules.state import KEY, RenewalState
 from flows.rules.zones import in_words, wall_of
 
@@ -109,7 +110,7 @@ class _Desk:
             Handover.ADOPT: self._adopt, Handover.RELEASE: self._release, Handover.GIVE_BACK: self._give_back,
         }  # fmt: skip
         if self._state is not None and self._state.damaged is not None:
-            return self._refused(f"its renewal state cannot be read, repair or remove it: {self._state.damaged}")
+            return self._refused(damage_in_words(self._one, self._state))
         if self._belongs_elsewhere() and not self._wish.take_over:
             other = self._state.instance if self._state else None
             return self._refused(f"installation {other!r} drives it; if that one is no more, ask to take it over")

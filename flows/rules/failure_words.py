@@ -51,7 +51,7 @@ _PRODUCT = r"(skus?|products?|items?|bundles?|markets?|countr(y|ies)|regions?|pr
 LOST = _any_of(
     rf"\b(lost|stolen) card(?! {_MACHINE})", rf"{_CARD} (has been |was |is |been )?(reported )?(as )?(lost|stolen)\b",
     r"\breported (as )?(lost|stolen)\b", r"\blost(/| or )stolen\b", r"pick[ -]?up card", r"retain card",
-    rf"{_CARD} should be captured",
+    rf"{_CARD} should be captured", r"(^|: )(lost|stolen)$",
 )  # fmt: skip
 """A card that is lost; not a connection that is, although it may be to the card's network."""
 

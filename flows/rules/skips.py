@@ -9,7 +9,7 @@ from typing import NamedTuple
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
 from blocks.policy_terms import FailureClass
 from flows.rules.failure_words import in_short
-from flows.rules.state import RenewalState
+from flows.rules.state import KEY, VERSION, RenewalState
 
 NATIVE_STATUSES = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.RUNNING, SubscriptionStatus.PENDING})
 
@@ -102,10 +102,21 @@ def _status(subscription: OrderSubscription, _state: RenewalState, _instance: st
     return status_refusal(subscription)
 
 
-def _damage(_subscription: OrderSubscription, state: RenewalState, _instance: str | None) -> Refusal | None:
+def _damage(subscription: OrderSubscription, state: RenewalState, _instance: str | None) -> Refusal | None:
     if state.damaged is None:
         return None
-    return SkipReason.DAMAGED, f"its renewal state cannot be read, repair or remove it: {state.damaged}"
+    return SkipReason.DAMAGED, damage_in_words(subscription, state)
+
+
+def damage_in_words(subscription: OrderSubscription, state: RenewalState) -> str:
+    """What to do about a state that cannot be read. Never to remove it: then nobody would renew the subscription."""
+    version = subscription.metadata[KEY].get("v")
+    if isinstance(version, int) and version > VERSION:
+        return (
+            f"its renewal state cannot be read: a newer Perennial wrote it (metadata.{KEY}.v = {version}, this one "
+            f"reads up to {VERSION}); upgrade this installation"
+        )
+    return f"its renewal state cannot be read, repair it: {state.damaged}"
 
 
 def _fuse(_subscription: OrderSubscription, state: RenewalState, instance: str | None) -> Refusal | None:

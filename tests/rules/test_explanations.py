@@ -43,6 +43,19 @@ def test_a_subscription_that_is_not_due_says_why():
     assert explanation.sentence.startswith("not due: held for a person")
 
 
+def test_a_state_of_a_newer_version_asks_for_an_upgrade_not_for_its_removal():
+    sentence = explain(subscription({"v": 2}), TERMS, NOW).sentence
+    assert "a newer Perennial wrote it" in sentence
+    assert sentence.endswith("upgrade this installation")
+    assert "remove" not in sentence
+
+
+def test_a_damaged_state_is_never_to_be_removed():
+    sentence = explain(subscription({"attempt": "many"}), TERMS, NOW).sentence
+    assert "repair it: metadata.perennial.attempt = 'many'" in sentence
+    assert "remove" not in sentence
+
+
 def test_dates_after_the_end_are_not_promised():
     dates = explain(subscription(expires_at="2026-06-01T06:00:00Z"), TERMS, NOW).next_dates
     assert dates == (at("2026-04-01T06:00"), at("2026-05-01T06:00"))
