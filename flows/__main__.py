@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import FrameType
 
 SUMMARIES = {
@@ -90,8 +90,9 @@ def _add_adopt(command: argparse.ArgumentParser) -> None:
 def _add_explain(command: argparse.ArgumentParser) -> None:
     command.add_argument("subscription", help="id: the ten letters in the subscription's address")
     command.add_argument(
-        "--on", type=_an_instant, metavar="DATE", help="as of this date or time (UTC); now if left out"
-    )
+        "--on", type=_a_day_or_instant, metavar="DATE",
+        help="as of this time (UTC), or the end of this day where the merchant is; now if left out",
+    )  # fmt: skip
     _add_blocks(command)
 
 
@@ -102,6 +103,13 @@ def _add_blocks(command: argparse.ArgumentParser) -> None:
 
 _MORE = {"setup": _add_setup, "adopt": _add_adopt, "explain": _add_explain}
 """What else can be said after a command."""
+
+
+def _a_day_or_instant(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return _an_instant(text)
 
 
 def _an_instant(text: str) -> datetime:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
@@ -15,10 +15,13 @@ from rich.table import Table
 
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
+from flows.rules.acts import Act, next_act
 from flows.rules.explanations import Explanation, explain
+from flows.rules.renewal import Renewal, Skipped
 from flows.rules.state import RenewalState
-from flows.rules.zones import in_words, wall_of
+from flows.rules.zones import in_words, instant_of, wall_of
 from flows.tasks.fuse import NotSetUp, SetUpElsewhere
+from flows.tasks.looks import look
 from flows.tasks.shop import Shop, Unreachable, open_shop
 
 COLUMNS = 3
@@ -59,8 +62,25 @@ async def _look_up(given: argparse.Namespace) -> Findings:
                 f"There is no subscription {given.subscription!r} in organization {claims.organization_slug} "
                 f"({claims.mode} mode). The id is the ten letters in its address in the dashboard, not its number."
             )
-        explanation = explain(subscription, shop.terms, given.on or shop.as_of, shop.instance)
+        then = replace(shop, as_of=_instant_meant(given.on, ZoneInfo(shop.terms.time_zone)) or shop.as_of)
+        explanation = explain(subscription, shop.terms, then.as_of, *await _what_a_sweep_would_do(then, subscription))
         return Findings(subscription, explanation, *await _last_renewal(shop, subscription))
+
+
+def _instant_meant(on: date | None, zone: ZoneInfo) -> datetime | None:
+    """A bare date means the end of that day in the merchant's zone: what is due on it is due then."""
+    if on is None or isinstance(on, datetime):
+        return on
+    return instant_of(datetime.combine(on + timedelta(days=1), time.min), zone) - timedelta(minutes=1)
+
+
+async def _what_a_sweep_would_do(shop: Shop, subscription: OrderSubscription) -> tuple[Renewal | Skipped, Act | None]:
+    """A sweep's own looks and decisions, without a lease and without a write."""
+    seen = await look(shop, [subscription.id])
+    if not seen.renewals:
+        return seen.skipped[0], None
+    renewal = seen.renewals[0]
+    return renewal, next_act(renewal, seen.copies.get(renewal.reference, ()), shop.as_of)
 
 
 async def _last_renewal(shop: Shop, subscription: OrderSubscription) -> tuple[OrderCopy | None, Order | None]:
@@ -85,7 +105,7 @@ def _show(console: Console, findings: Findings) -> None:
     _show_last_renewal(console, findings, zone)
     _show_dates(console, explanation, zone)
     if RenewalState.read(one.metadata) is not None:
-        _show_retries(console, explanation, zone)
+        _show_attempts_left(console, explanation, zone)
 
 
 def _show_last_renewal(console: Console, findings: Findings, zone: ZoneInfo) -> None:
@@ -119,16 +139,21 @@ def _show_dates(console: Console, explanation: Explanation, zone: ZoneInfo) -> N
     table = _grid(COLUMNS)
     for line in range(height):
         table.add_row(*dates[line::height])
-    console.print(f"\n[bold]next {len(dates)} dates[/] ({zone.key})")
+    after = ", once that is settled" if explanation.waits_for_person else ""
+    console.print(f"\n[bold]next {len(dates)} dates{after}[/] ({zone.key})")
     console.print(table)
 
 
-def _show_retries(console: Console, explanation: Explanation, zone: ZoneInfo) -> None:
+def _show_attempts_left(console: Console, explanation: Explanation, zone: ZoneInfo) -> None:
+    if not explanation.attempts_left:
+        return
     table = _grid()
-    for cls, moments in explanation.retry_calendar.items():
+    for cls, moments in explanation.attempts_left.items():
         again = ", ".join(f"{wall_of(moment, zone):%d %b %H:%M}" for moment in moments[1:]) or "no retry"
         table.add_row(cls.value, f"{again}; then {explanation.terms.final_action_for(cls).value.replace('_', ' ')}")
-    console.print("\n[bold]if an attempt now failed, and went on failing[/]")
+    first = next(iter(explanation.attempts_left.values()))[0]
+    which = "an attempt made now" if explanation.waits_for_person else f"the attempt of {_dated(first, zone)}"
+    console.print(f"\n[bold]if {which} fails, by reason: when it is tried again, and what happens in the end[/]")
     console.print(table)
 
 

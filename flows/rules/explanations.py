@@ -2,73 +2,69 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
+from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
-from blocks.commerce_layer.resources import OrderSubscription
+from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.policy_terms import FailureClass, PolicyOverrideInvalid, PolicyTerms
-from flows.rules.frequencies import Crontab, Every, restricts_days_twice
+from flows.rules.acts import Act, Adopt, Hold, HoldReason, Place
 from flows.rules.periods import Schedule, UnknownFrequency
+from flows.rules.prospects import Prospect, prospects
 from flows.rules.references import whole_minute
-from flows.rules.renewal import Renewal, Skipped, plan
-from flows.rules.retries import calendar_of_retries
+from flows.rules.renewal import Renewal, Skipped, SkipReason
+from flows.rules.retries import calendar_of_retries, earliest_allowed
 from flows.rules.state import RenewalState
+from flows.rules.traps import traps
 from flows.rules.zones import in_words, wall_of
 
 DATES_SHOWN = 24
+
+_FOR_SOMEBODY_TO_START = frozenset({SkipReason.HELD, SkipReason.NOT_ADOPTED, SkipReason.NO_NEXT_RUN})
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """
-    Why a subscription is due or not at an instant.
+    Why a subscription is due or not at an instant. All instants are UTC.
 
-    `next_dates` are the calendar's next 24 dates, UTC; `retry_calendar` the attempts of a renewal
-    that keeps failing, if its first attempt were made at `as_of`, UTC.
+    `is_due`: a sweep at `as_of` would work on it. `next_dates` are the next 24 periods that will be renewed,
+    one that is due or overdue included; of a subscription that waits for a person, those it waits with.
+    `attempts_left` are, for each class of failure, the next attempt and those that would follow if it and every
+    later one failed so; empty when nothing is coming.
     """
 
     subscription_id: str
     as_of: datetime
     is_due: bool
+    waits_for_person: bool
     sentence: str
     terms: PolicyTerms
     next_dates: tuple[datetime, ...]
-    retry_calendar: dict[FailureClass, tuple[datetime, ...]]
+    attempts_left: dict[FailureClass, tuple[datetime, ...]]
     warnings: tuple[str, ...]
-
-    @property
-    def text(self) -> str:
-        """The explanation for a terminal or a note: plain lines."""
-        return "\n".join([
-            f"{self.subscription_id}: {self.sentence}",
-            *[f"  ! {warning}" for warning in self.warnings],
-            *_block("next dates", [_dated(date, self.terms) for date in self.next_dates]),
-            *_block("if the attempt made now fails, and goes on failing", self._retry_lines()),
-        ])  # fmt: skip
-
-    def _retry_lines(self) -> list[str]:
-        return [
-            f"{cls:<10} {', then '.join(_dated(moment, self.terms) for moment in moments[1:]) or 'no retry'}"
-            f", then {self.terms.final_action_for(cls).value.replace('_', ' ')}"
-            for cls, moments in self.retry_calendar.items()
-        ]
 
 
 def explain(
-    subscription: OrderSubscription, terms: PolicyTerms, as_of: datetime, instance: str | None = None
+    subscription: OrderSubscription, terms: PolicyTerms, as_of: datetime, answer: Renewal | Skipped, act: Act | None
 ) -> Explanation:
-    """Why `subscription` is due or not at `as_of` under `terms`; never raises for what a shop may contain."""
-    answer = plan(subscription, terms, as_of, instance)
+    """
+    Why `subscription` is due or not at `as_of` under `terms`; never raises for what a shop may contain.
+
+    `answer` is what a sweep would plan, after its looks; `act` what it would do next, if anything.
+    """
     own = _own_terms(subscription, terms)
     schedule = _schedule(subscription, own)
-    dates = tuple(schedule.upcoming(as_of, DATES_SHOWN)) if schedule else ()
-    if subscription.expires_at is not None:
-        dates = tuple(date for date in dates if date < subscription.expires_at)
-    retries = {cls: tuple(calendar_of_retries(own, cls, whole_minute(as_of))) for cls in FailureClass}
-    warnings = (*_said(answer), *(_traps(schedule, dates) if schedule else ()), *_overlong(retries, dates))
+    coming = tuple(islice(prospects(subscription, terms, as_of), DATES_SHOWN))
+    warnings = answer.warnings if isinstance(answer, Renewal) else ()
+    if schedule is not None:
+        warnings = (*warnings, *traps(schedule, as_of, subscription.expires_at), *_overlong(schedule, own, as_of))
+    first = coming[0] if coming else None
+    left = {} if first is None or _is_paid(act) else _attempts_left(own, first)
     return Explanation(
-        subscription.id, as_of, isinstance(answer, Renewal), _sentence(answer, own), own, dates, retries, warnings
-    )
+        subscription_id=subscription.id, as_of=as_of, is_due=isinstance(answer, Renewal) and not isinstance(act, Hold),
+        waits_for_person=_waits_for_person(answer), sentence=_sentence(answer, act, first, own), terms=own,
+        next_dates=tuple(each.due for each in coming), attempts_left=left, warnings=warnings,
+    )  # fmt: skip
 
 
 def _own_terms(subscription: OrderSubscription, terms: PolicyTerms) -> PolicyTerms:
@@ -88,83 +84,77 @@ def _schedule(subscription: OrderSubscription, terms: PolicyTerms) -> Schedule |
         return None  # plan has said so
 
 
-def _sentence(answer: Renewal | Skipped, terms: PolicyTerms) -> str:
+# --- the sentence ------------------------------------------------------------------------------
+
+
+def _sentence(answer: Renewal | Skipped, act: Act | None, first: Prospect | None, terms: PolicyTerms) -> str:
     if isinstance(answer, Skipped):
-        return f"not due: {answer.sentence}"
-    attempt = f", attempt {answer.state.attempt + 1}" if answer.state.attempt else ""
-    return f"due: the period of {_dated(answer.due, terms)}{attempt}"
+        return _why_not(answer, first, terms)
+    but = ""
+    if isinstance(act, Hold):
+        but = ", but it waits" if act.reason is HoldReason.ATTEMPT_LIMIT else ", but nothing is sent"
+    attempt = f", attempt {answer.state.attempt + 1}" if answer.state.attempt and not isinstance(act, Adopt) else ""
+    return f"due{but}: the period of {_dated(answer.due, terms)}{attempt}; {_next_step(answer, act)}"
 
 
-def _said(answer: Renewal | Skipped) -> tuple[str, ...]:
-    return answer.warnings if isinstance(answer, Renewal) else ()
+def _why_not(answer: Skipped, first: Prospect | None, terms: PolicyTerms) -> str:
+    sentence = answer.sentence
+    match answer.reason:
+        case SkipReason.NOT_DUE:
+            return f"not due yet: {sentence}"
+        case SkipReason.RETRY_NOT_DUE if first is not None:
+            period = f"the period of {_dated(first.due, terms)}"
+            return f"not due yet: {sentence}, which is attempt {first.state.attempt + 1} of {period}"
+        case SkipReason.NOTHING_PENDING:
+            coming = f"; the next is due on {_dated(first.due, terms)}" if first else ""
+            return f"not due: {sentence}{coming}"
+    waiting = f"the period of {_dated(answer.due, terms)} waits, " if answer.due and _waits_for_person(answer) else ""
+    return f"not renewed: {waiting}{sentence}"
 
 
-_SHORTEST_MONTH = 28
+def _waits_for_person(answer: Renewal | Skipped) -> bool:
+    """Whether its calendar goes on as soon as somebody acts."""
+    return isinstance(answer, Skipped) and (answer.reason.needs_person or answer.reason in _FOR_SOMEBODY_TO_START)
 
 
-def _traps(schedule: Schedule, dates: tuple[datetime, ...]) -> list[str]:
-    """What about this calendar surprises people."""
-    return [*_month_ends(schedule), *_crontab_traps(schedule), *_clock_changes(schedule, dates)]
+def _next_step(renewal: Renewal, act: Act | None) -> str:
+    match act:
+        case Hold():
+            return act.sentence
+        case Adopt(copy):
+            return _under_way(copy)
+        case Place():
+            return f"the next sweep places its order {act.target_order_id}"
+    return f"the next sweep copies order {renewal.source_order_id}"
 
 
-def _month_ends(schedule: Schedule) -> list[str]:
-    day = wall_of(schedule.anchor, schedule.zone).day
-    if isinstance(schedule.frequency, Every) and schedule.frequency.unit == "month" and day > _SHORTEST_MONTH:
-        return [f"it counts from day {day}: in months without that day it is due on the last day"]
-    return []
+def _under_way(copy: OrderCopy) -> str:
+    order, status = copy.target_order, copy.raw_status or copy.status
+    if order is not None and order.is_placed:
+        return f"its order {order.number or order.id} is placed, and the next sweep records it as renewed"
+    if copy.is_final:
+        return f"order copy {copy.id} is {status}, and the next sweep records that"
+    return f"order copy {copy.id} is {status}, and the next sweep looks how it ended"
 
 
-def _crontab_traps(schedule: Schedule) -> list[str]:
-    if not isinstance(schedule.frequency, Crontab):
-        return []
-    found = []
-    _, hours, days, _, _ = schedule.frequency.expression.split(" ")
-    if restricts_days_twice(schedule.frequency):
-        found.append("crontab names days of the month and weekdays: it is due on either, not only on both")
-    if _latest_day(days) > _SHORTEST_MONTH:
-        found.append(f"crontab day {days}: months without that day are skipped; use monthly for their last day")
-    found += [
-        f"crontab {name} {field}: the steps start again {often}, so that the last one is shorter"
-        for name, field, often, whole in (("hours", hours, "every day", 24), ("days", days, "every month", 0))
-        if "/" in field and (not whole or whole % int(field.rpartition("/")[2] or 1))
-    ]
-    return found
+# --- the retries -------------------------------------------------------------------------------
 
 
-def _latest_day(field: str) -> int:
-    return max((int(part) for part in field.replace("-", ",").split(",") if part.isdecimal()), default=0)
+def _is_paid(act: Act | None) -> bool:
+    return isinstance(act, Adopt) and act.copy.target_order is not None and act.copy.target_order.is_placed
 
 
-def _clock_changes(schedule: Schedule, dates: tuple[datetime, ...]) -> list[str]:
-    """The dates on which the usual time of day is left out, or comes twice."""
-    found = []
-    for date in dates:
-        wall = wall_of(date, schedule.zone)
-        if not _is_usual(schedule, wall):
-            found.append(f"on {wall:%Y-%m-%d} clocks leave out its usual time: due at {wall:%H:%M} instead")
-        elif _comes_twice(schedule, wall):
-            found.append(f"on {wall:%Y-%m-%d} clocks show {wall:%H:%M} twice: due the first time")
-    return found
+def _attempts_left(terms: PolicyTerms, first: Prospect) -> dict[FailureClass, tuple[datetime, ...]]:
+    made, charges = first.state.attempt, first.state.attempts_until(first.at)
+    start = whole_minute(earliest_allowed(terms, charges, first.at))
+    return {cls: tuple(calendar_of_retries(terms, cls, start, made, charges)) for cls in FailureClass}
 
 
-def _is_usual(schedule: Schedule, wall: datetime) -> bool:
-    """Whether the wall clock shows what the calendar asks for; it does not where a spring change left that out."""
-    if isinstance(schedule.frequency, Crontab):
-        return schedule.frequency.fits(wall)
-    return schedule.frequency.unit == "hour" or wall.time() == wall_of(schedule.anchor, schedule.zone).time()
-
-
-def _comes_twice(schedule: Schedule, wall: datetime) -> bool:
-    if isinstance(schedule.frequency, Every) and schedule.frequency.unit == "hour":
-        return False
-    first, second = (wall.replace(tzinfo=schedule.zone, fold=fold).utcoffset() for fold in (0, 1))
-    return first != second
-
-
-def _overlong(retries: dict[FailureClass, tuple[datetime, ...]], dates: tuple[datetime, ...]) -> list[str]:
+def _overlong(schedule: Schedule, terms: PolicyTerms, as_of: datetime) -> list[str]:
     """Retries that run into the next period hold it up."""
-    shortest = min((later - earlier for earlier, later in pairwise(dates)), default=None)
-    long = [cls for cls, moments in retries.items() if shortest is not None and moments[-1] - moments[0] >= shortest]
+    shortest = min(later - earlier for earlier, later in pairwise(schedule.upcoming(as_of, DATES_SHOWN)))
+    calendars = {cls: calendar_of_retries(terms, cls, whole_minute(as_of)) for cls in FailureClass}
+    long = [cls for cls, moments in calendars.items() if moments[-1] - moments[0] >= shortest]
     if not long:
         return []
     return [f"retries ({', '.join(long)}) can outlast a period: later ones wait, or are caught up by policy"]
@@ -173,7 +163,3 @@ def _overlong(retries: dict[FailureClass, tuple[datetime, ...]], dates: tuple[da
 def _dated(instant: datetime, terms: PolicyTerms) -> str:
     zone = ZoneInfo(terms.time_zone)
     return f"{in_words(instant, zone)} {wall_of(instant, zone).year}"
-
-
-def _block(title: str, lines: list[str]) -> list[str]:
-    return [f"  {title}:", *[f"    {line}" for line in lines]] if lines else []

@@ -46,12 +46,18 @@ def next_attempt(
     return minute if minute == wanted else minute + timedelta(minutes=1)
 
 
-def calendar_of_retries(terms: PolicyTerms, cls: FailureClass, first: datetime) -> list[datetime]:
-    """All attempts of a renewal that keeps failing for one reason, the first one included."""
+def calendar_of_retries(
+    terms: PolicyTerms, cls: FailureClass, first: datetime, made: int = 0, charges: Sequence[datetime] = ()
+) -> list[datetime]:
+    """
+    All attempts to come of a renewal that keeps failing for one reason, the one at `first` included.
+
+    `made` attempts were made before it; `charges` are the failed charges of the last 30 days.
+    """
     moments = [first]
     while True:
-        counted = [moment for moment in moments if cls in ON_THE_CARD]
-        following = next_attempt(terms, cls, len(moments), counted, moments[-1])
+        counted = [*charges, *(moment for moment in moments if cls in ON_THE_CARD)]
+        following = next_attempt(terms, cls, made + len(moments), counted, moments[-1])
         if following is None:
             return moments
         moments.append(following)

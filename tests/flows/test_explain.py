@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from merchant import Merchant
 
+from blocks.commerce_layer.resources import OrderCopyDraft
 from flows.__main__ import main
 
 
@@ -36,7 +38,7 @@ def test_the_last_renewal_is_told_with_its_order_and_its_error(shop: Merchant, b
 
     said = capsys.readouterr().out
     (row,) = shop.copies()
-    assert "not due: next attempt" in said
+    assert "not due yet: next attempt" in said
     assert f"{row['id']}  failed" in said
     assert f"{row['target_order_id']}  #" in said
     assert "Your card was declined" in said
@@ -48,7 +50,84 @@ def test_a_subscription_that_is_not_ours_is_said_to_be_so(shop: Merchant, blocks
 
     assert main(["explain", made["id"], *blocks]) == 0
 
-    assert "not due: metadata.perennial is missing" in capsys.readouterr().out
+    assert "not renewed: metadata.perennial is missing" in capsys.readouterr().out
+
+
+def told(capsys) -> str:
+    """What was printed, its lines joined: the terminal of a test is narrow."""
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_second_engine_is_said_to_hold_it_up_as_in_a_sweep(shop: Merchant, blocks, capsys) -> None:
+    made = shop.sandbox.create_subscription()
+    rival = shop.sandbox.create_subscription(
+        status="active", source_order_id=made["source_order_id"], next_run_at="2099-01-01T00:00:00Z", adopted=False
+    )
+
+    assert main(["explain", made["id"], *blocks]) == 0
+
+    said = told(capsys)
+    assert "not renewed: the period of" in said
+    assert f"subscription {rival['id']} of the same source order is active" in said
+    assert "dates, once that is settled" in said
+
+
+def test_a_copy_that_somebody_else_made_is_said_to_hold_it_up(shop: Merchant, blocks, capsys) -> None:
+    made = shop.sandbox.create_subscription()
+    asyncio.run(_copied_by_crm(shop, made["source_order_id"]))
+
+    assert main(["explain", made["id"], *blocks]) == 0
+
+    assert "(crm) of the same source order was made inside this period" in told(capsys)
+
+
+async def _copied_by_crm(shop: Merchant, source_order_id: str) -> None:
+    async with shop.dashboard() as dashboard:
+        draft = OrderCopyDraft(source_order_id=source_order_id, reference="by-crm", reference_origin="crm")
+        await dashboard.create_order_copy(draft, fence=lambda: None)
+
+
+def test_a_held_subscription_whose_order_was_paid_meanwhile_is_due(shop: Merchant, blocks, capsys) -> None:
+    made = shop.sandbox.create_subscription(failure="hard_declined")
+    asyncio.run(shop.sweep())
+    assert main(["explain", made["id"], *blocks]) == 0
+    assert "held for a person" in told(capsys)
+    (row,) = shop.copies()
+    shop.sandbox.customer_pays(row["target_order_id"])
+
+    assert main(["explain", made["id"], *blocks]) == 0
+
+    said = told(capsys)
+    assert "is placed, and the next sweep records it as renewed" in said
+    assert "held for a person" not in said
+
+
+def test_a_card_at_its_limit_is_said_to_wait_until_its_network_allows_more(shop: Merchant, blocks, capsys) -> None:
+    due = shop.sandbox.clock().replace(second=0, microsecond=0) - timedelta(hours=1)
+    made = shop.sandbox.create_subscription(
+        next_run_at=due.isoformat(),
+        metadata={"perennial": {"v": 1, "attempts": [(due - timedelta(hours=n)).isoformat() for n in range(5)]}},
+    )
+
+    assert main(["explain", made["id"], *blocks]) == 0
+
+    said = told(capsys)
+    assert "due, but it waits" in said
+    assert "the card networks' limit on failed charges is reached; next attempt" in said
+    assert shop.copies() == []
+
+
+def test_a_date_alone_means_the_end_of_that_day_where_the_merchant_is(shop: Merchant, blocks, capsys) -> None:
+    made = shop.sandbox.create_subscription(next_run_at="2026-03-01T06:00:00Z", starts_at="2026-01-01T06:00:00Z")
+
+    assert main(["explain", made["id"], "--on", "2026-03-01", *blocks]) == 0
+    on_the_day = told(capsys)
+    assert main(["explain", made["id"], "--on", "2026-02-28", *blocks]) == 0
+    on_the_day_before = told(capsys)
+
+    assert "as of Sun 1 Mar 23:59 UTC 2026" in on_the_day
+    assert "due: the period of Sun 1 Mar 06:00 UTC 2026" in on_the_day
+    assert "not due yet: due on Sun 1 Mar 06:00 UTC" in on_the_day_before
 
 
 def test_an_id_that_does_not_exist_is_a_clear_error(shop: Merchant, blocks, capsys) -> None:

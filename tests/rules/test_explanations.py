@@ -1,70 +1,210 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rules.making import TERMS, at, subscription
+from rules.making import TERMS, at, copy, order, subscription
 
 from blocks.policy_terms import FailureClass, PolicyTerms
-from flows.rules.explanations import explain
+from flows.rules.acts import next_act
+from flows.rules.explanations import Explanation, explain
+from flows.rules.renewal import plan
 
 ROME = PolicyTerms(time_zone="Europe/Rome")
 NOW = at("2026-03-01T06:05")
 
 
+def explained(sub, terms=TERMS, as_of=NOW, act=None) -> Explanation:
+    return explain(sub, terms, as_of, plan(sub, terms, as_of), act)
+
+
 def warned(terms=TERMS, **fields) -> str:
-    return "\n".join(explain(subscription(**fields), terms, NOW).warnings)
+    return "\n".join(explained(subscription(**fields), terms, NOW).warnings)
+
+
+def dates(sub, as_of=NOW, terms=TERMS, count=3):
+    return [
+        f"{date:%Y-%m-%d %H:%M}"
+        for date in explained(sub, terms, at(as_of) if isinstance(as_of, str) else as_of).next_dates[:count]
+    ]
 
 
 def test_a_due_subscription_is_explained_with_its_next_two_dozen_dates():
-    explanation = explain(subscription(), TERMS, NOW)
+    explanation = explained(subscription())
     assert explanation.is_due
-    assert explanation.sentence == "due: the period of Sun 1 Mar 06:00 UTC 2026"
+    assert explanation.sentence == (
+        "due: the period of Sun 1 Mar 06:00 UTC 2026; the next sweep copies order SrcAbcdefg"
+    )
     assert len(explanation.next_dates) == 24
-    assert explanation.next_dates[0] == at("2026-04-01T06:00")
-    assert [moment.day for moment in explanation.retry_calendar[FailureClass.PAYMENT]] == [1, 2, 5, 10, 15]
+    assert explanation.next_dates[:2] == (at("2026-03-01T06:00"), at("2026-04-01T06:00"))
+    assert [moment.day for moment in explanation.attempts_left[FailureClass.PAYMENT]] == [1, 2, 5, 10, 15]
 
 
-def test_the_text_has_the_reason_the_warnings_the_dates_and_the_retries():
-    text = explain(subscription(starts_at="2026-01-31T06:00:00Z"), ROME, NOW).text
-    assert text.splitlines()[0] == "SubAbcdefg: due: the period of Sun 1 Mar 07:00 CET 2026"
-    assert "  ! it counts from day 31" in text
-    assert "    Tue 31 Mar 07:00 CEST 2026" in text
-    assert "payment    Mon 2 Mar 07:05 CET 2026, then" in text
-    assert "coupon     no retry, then hold" in text
+def test_a_postponed_date_comes_first_and_stands_for_the_one_it_was_moved_from():
+    sub = subscription({"done_through": "2026-02-01T06:00Z"}, next_run_at="2026-03-10T06:00:00Z")
+    assert dates(sub) == ["2026-03-10 06:00", "2026-04-01 06:00", "2026-05-01 06:00"]
+
+
+def test_a_date_moved_to_far_away_leaves_out_what_lies_before_it():
+    sub = subscription({"done_through": "2026-02-01T06:00Z"}, next_run_at="2026-07-01T06:00:00Z")
+    assert dates(sub, count=2) == ["2026-07-01 06:00", "2026-08-01 06:00"]
+
+
+def test_what_is_settled_is_not_promised_again():
+    sub = subscription({"done_through": "2026-03-01T06:00Z", "period": "2026-03-01T06:00Z", "outcome": "renewed"})
+    assert dates(sub, count=1) == ["2026-04-01 06:00"]
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "expected"),
+    [
+        ("latest", ["2026-03-01 06:00", "2026-04-01 06:00"]),
+        ("all", ["2026-01-01 06:00", "2026-02-01 06:00"]),
+        ("skip", ["2026-04-01 06:00", "2026-05-01 06:00"]),
+    ],
+)
+def test_missed_periods_are_promised_as_the_policy_catches_them_up(catch_up, expected):
+    sub = subscription({"done_through": "2025-12-01T06:00Z"}, next_run_at="2026-01-01T06:00:00Z",
+                       starts_at="2025-01-01T06:00:00Z")  # fmt: skip
+    assert dates(sub, "2026-03-05T00:00", PolicyTerms(catch_up=catch_up), 2) == expected
+
+
+def test_a_period_that_waits_for_its_retry_comes_first():
+    state = {"period": "2026-03-01T06:00Z", "attempt": 1, "outcome": "retry_scheduled",
+             "next_attempt_at": "2026-03-04T06:00Z"}  # fmt: skip
+    explanation = explained(subscription(state))
+    assert explanation.sentence == (
+        "not due yet: next attempt Wed 4 Mar 06:00 UTC, which is attempt 2 of the period of Sun 1 Mar 06:00 UTC 2026"
+    )
+    assert explanation.next_dates[:2] == (at("2026-03-01T06:00"), at("2026-04-01T06:00"))
+
+
+def test_only_the_attempts_that_are_left_are_shown():
+    state = {"period": "2026-03-01T06:00Z", "attempt": 3, "outcome": "retry_scheduled",
+             "next_attempt_at": "2026-03-10T06:00Z"}  # fmt: skip
+    left = explained(subscription(state)).attempts_left
+    assert left[FailureClass.PAYMENT] == (at("2026-03-10T06:00"), at("2026-03-15T06:00"))
+    assert left[FailureClass.CATALOGUE] == (at("2026-03-10T06:00"),)
+
+
+def test_the_attempts_that_are_left_respect_the_charges_already_made():
+    charges = [f"2026-03-01T0{hour}:00Z" for hour in range(1, 5)]
+    state = {"period": "2026-03-01T00:00Z", "attempt": 1, "outcome": "retry_scheduled", "attempts": charges}
+    sub = subscription(state, next_run_at="2026-03-01T00:00:00Z")
+    left = explained(sub).attempts_left[FailureClass.TRANSIENT]
+    assert left == (NOW, at("2026-03-02T01:00"), at("2026-03-02T05:00"), at("2026-03-03T05:00"))
+
+
+def test_a_card_that_is_at_its_limit_is_said_to_wait_and_until_when():
+    charges = [f"2026-03-01T0{hour}:00Z" for hour in range(1, 6)]
+    state = {
+        "period": "2026-03-01T06:00Z",
+        "attempt": 1,
+        "copies": 1,
+        "outcome": "retry_scheduled",
+        "attempts": charges,
+    }
+    sub = subscription(state)
+    renewal = plan(sub, TERMS, NOW)
+    act = next_act(renewal, [copy(renewal.reference, "failed", order("pending"))], NOW)
+    explanation = explained(sub, act=act)
+    assert not explanation.is_due
+    assert explanation.sentence == (
+        "due, but it waits: the period of Sun 1 Mar 06:00 UTC 2026, attempt 2; the card networks' limit on failed "
+        "charges is reached; next attempt Mon 2 Mar 01:00 UTC"
+    )
+    assert explanation.attempts_left[FailureClass.PAYMENT][0] == at("2026-03-02T01:00")
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (("failed", order("pending")), ", attempt 2; the next sweep places its order TgtAbcdefg"),
+        (("failed", order("placed")), "; its order 1001 is placed, and the next sweep records it as renewed"),
+        (("in_progress", None), "; order copy CpyAbcdefb is in_progress, and the next sweep looks how it ended"),
+        (("failed", None), ", attempt 2; the next sweep copies order SrcAbcdefg"),
+    ],
+)
+def test_what_the_next_sweep_will_do_is_said(found, words):
+    sub = subscription({"period": "2026-03-01T06:00Z", "attempt": 1, "copies": 1, "outcome": "retry_scheduled"})
+    renewal = plan(sub, TERMS, NOW)
+    act = next_act(renewal, [copy(renewal.reference, *found)], NOW)
+    assert explained(sub, act=act).sentence == f"due: the period of Sun 1 Mar 06:00 UTC 2026{words}"
+
+
+def test_an_order_that_is_placed_needs_no_more_attempts():
+    sub = subscription({"period": "2026-03-01T06:00Z", "attempt": 1, "copies": 1, "outcome": "retry_scheduled"})
+    renewal = plan(sub, TERMS, NOW)
+    act = next_act(renewal, [copy(renewal.reference, "failed", order("placed"))], NOW)
+    assert explained(sub, act=act).attempts_left == {}
 
 
 def test_a_retry_in_progress_says_which_attempt_comes_next():
     state = {"period": "2026-03-01T06:00Z", "attempt": 2, "copies": 1, "outcome": "retry_scheduled"}
-    assert explain(subscription(state), TERMS, NOW).sentence.endswith("attempt 3")
+    assert ", attempt 3;" in explained(subscription(state)).sentence
+
+
+def test_a_held_subscription_shows_the_period_it_waits_with():
+    state = {"period": "2026-03-01T06:00Z", "attempt": 5, "outcome": "exhausted", "held": True}
+    explanation = explained(subscription(state))
+    assert explanation.waits_for_person
+    assert explanation.sentence.startswith("not renewed: the period of Sun 1 Mar 06:00 UTC 2026 waits, held for a")
+    assert explanation.next_dates[0] == at("2026-03-01T06:00")
+    assert explanation.attempts_left[FailureClass.PAYMENT] == (NOW,)
+
+
+def test_a_settled_period_is_not_due_and_the_next_one_is_named():
+    explanation = explained(subscription({"done_through": "2026-03-01T06:00Z"}))
+    assert explanation.sentence == (
+        "not due: every period up to now is settled; the next is due on Wed 1 Apr 06:00 UTC 2026"
+    )
+
+
+def test_a_period_that_is_skipped_as_late_waits_for_nobody():
+    sub = subscription({"done_through": "2026-02-01T06:00Z"})
+    explanation = explained(sub, PolicyTerms(catch_up="skip"), at("2026-03-05T06:00"))
+    assert not explanation.waits_for_person
+    assert explanation.sentence == (
+        "not renewed: the period of Sun 1 Mar 06:00 UTC is more than 1d late: skipped on purpose"
+    )
+    assert explanation.next_dates[0] == at("2026-04-01T06:00")
+
+
+def test_a_cancelled_subscription_is_promised_nothing():
+    explanation = explained(subscription(status="cancelled"))
+    assert (explanation.next_dates, explanation.attempts_left) == ((), {})
 
 
 def test_a_subscription_that_is_not_due_says_why():
-    explanation = explain(subscription({"held": True}), TERMS, NOW)
+    explanation = explained(subscription({"held": True}), TERMS, NOW)
     assert not explanation.is_due
-    assert explanation.sentence.startswith("not due: held for a person")
+    assert explanation.sentence.startswith("not renewed: held for a person")
 
 
 def test_a_state_of_a_newer_version_asks_for_an_upgrade_not_for_its_removal():
-    sentence = explain(subscription({"v": 2}), TERMS, NOW).sentence
+    sentence = explained(subscription({"v": 2}), TERMS, NOW).sentence
     assert "a newer Perennial wrote it" in sentence
     assert sentence.endswith("upgrade this installation")
     assert "remove" not in sentence
 
 
 def test_a_damaged_state_is_never_to_be_removed():
-    sentence = explain(subscription({"attempt": "many"}), TERMS, NOW).sentence
+    sentence = explained(subscription({"attempt": "many"}), TERMS, NOW).sentence
     assert "repair it: metadata.perennial.attempt = 'many'" in sentence
     assert "remove" not in sentence
 
 
 def test_dates_after_the_end_are_not_promised():
-    dates = explain(subscription(expires_at="2026-06-01T06:00:00Z"), TERMS, NOW).next_dates
-    assert dates == (at("2026-04-01T06:00"), at("2026-05-01T06:00"))
+    promised = explained(subscription(expires_at="2026-06-01T06:00:00Z")).next_dates
+    assert promised == (at("2026-03-01T06:00"), at("2026-04-01T06:00"), at("2026-05-01T06:00"))
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"starts_at": "2026-01-30T06:00:00Z"}, "it counts from day 30"),
+        ({"frequency": "yearly", "starts_at": "2024-02-29T06:00:00Z"}, "next on 2027-02-28"),
+        ({"frequency": "six-month", "starts_at": "2025-08-31T06:00:00Z"}, "next on 2027-02-28"),
+        ({"frequency": "0 8 31 * *"}, "months without that day are skipped"),
+        ({"frequency": "0 8 29 2 *"}, "months without that day are skipped"),
         ({"frequency": "0 8 15 * 1"}, "due on either, not only on both"),
         ({"frequency": "0 8 29-31 * *"}, "months without that day are skipped"),
         ({"frequency": "0 */5 * * *"}, "crontab hours */5: the steps start again every day"),
@@ -77,9 +217,30 @@ def test_what_may_surprise_is_said(fields, words):
     assert words in warned(**fields)
 
 
-@pytest.mark.parametrize("fields", [{}, {"frequency": "0 6 1 * *"}, {"starts_at": "2026-01-28T06:00:00Z"}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"frequency": "0 6 1 * *"},
+        {"starts_at": "2026-01-28T06:00:00Z"},
+        {"frequency": "yearly", "starts_at": "2025-12-31T06:00:00Z"},
+        {"frequency": "six-month", "starts_at": "2026-01-31T06:00:00Z"},
+        {"frequency": "0 6 31 1,7 *"},
+        {"frequency": "0 6 31 DEC *"},
+        {"starts_at": "2026-01-31T06:00:00Z", "expires_at": "2026-03-20T06:00:00Z"},
+    ],
+)
 def test_an_ordinary_calendar_has_no_warnings(fields):
     assert warned(**fields) == ""
+
+
+@pytest.mark.parametrize("expression", ["0 6 1-31 * *", "0 6 25-31 * *", "0 6 * * *", "0 6 1-31 2 *"])
+def test_days_that_run_to_the_end_of_each_month_leave_out_none(expression):
+    assert "skipped" not in warned(frequency=expression)
+
+
+def test_a_list_of_steps_and_hours_is_read():
+    assert "steps start again" in warned(frequency="0 */5,23 * * *")
 
 
 def test_hours_that_divide_the_day_are_no_surprise():
@@ -92,19 +253,26 @@ def test_hours_that_divide_the_day_are_no_surprise():
 def test_a_time_that_clocks_leave_out_is_announced(fields):
     state = {"done_through": "2026-03-20T01:30Z"}
     sub = subscription(state, next_run_at="2026-03-21T01:30:00Z", **fields)
-    warnings = explain(sub, ROME, at("2026-03-21T02:00")).warnings
+    warnings = explained(sub, ROME, at("2026-03-21T02:00")).warnings
     assert "on 2026-03-29 clocks leave out its usual time: due at 03:30 instead" in warnings
 
 
 def test_a_time_that_comes_twice_is_announced():
     sub = subscription(frequency="daily", starts_at="2026-09-01T00:30:00Z", next_run_at="2026-10-20T00:30:00Z")
-    warnings = explain(sub, ROME, at("2026-10-20T01:00")).warnings
+    warnings = explained(sub, ROME, at("2026-10-20T01:00")).warnings
     assert "on 2026-10-25 clocks show 02:30 twice: due the first time" in warnings
+
+
+def test_a_clock_change_of_next_spring_is_announced_to_a_daily_subscription():
+    sub = subscription(frequency="daily", starts_at="2025-05-01T00:30:00Z", next_run_at="2026-04-10T00:30:00Z")
+    said = " ".join(explained(sub, ROME, at("2026-04-10T02:00")).warnings)
+    assert "on 2026-10-25 clocks show 02:30 twice" in said
+    assert "on 2027-03-28 clocks leave out its usual time: due at 03:30 instead" in said
 
 
 def test_hourly_renewals_do_not_mind_the_clocks():
     sub = subscription(frequency="hourly", next_run_at="2026-10-24T20:00:00Z")
-    assert not [text for text in explain(sub, ROME, at("2026-10-24T20:30")).warnings if "clocks" in text]
+    assert not [text for text in explained(sub, ROME, at("2026-10-24T20:30")).warnings if "clocks" in text]
 
 
 json_values = (
@@ -121,6 +289,6 @@ json_values = (
 )
 def test_whatever_a_shop_contains_is_explained_not_raised(state, frequency, status, starts, due):
     sub = subscription(state, frequency=frequency, status=status, starts_at=starts, next_run_at=due)
-    explanation = explain(sub, TERMS, NOW)
+    explanation = explained(sub, TERMS, NOW)
     assert explanation.sentence
-    assert explanation.text.startswith("SubAbcdefg: ")
+    assert list(explanation.next_dates) == sorted(set(explanation.next_dates))

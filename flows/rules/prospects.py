@@ -1,0 +1,95 @@
+"""
+What will be renewed, and when: the sweeps to come, played through on paper.
+
+Nothing here knows the calendar's rules a second time: `plan` chooses each period and its settlement says what
+follows, as they do in a sweep. Every renewal is taken to succeed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
+from blocks.policy_terms import PolicyTerms
+from flows.rules.periods import Schedule
+from flows.rules.renewal import Renewal, Settlement, Skipped, SkipReason, plan
+from flows.rules.state import RenewalState
+
+_IDLE_ROUNDS = 4
+"""Rounds without a renewal after which nothing more is coming: a wait, and a period skipped as late, end sooner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """A period that will be renewed: its due instant, when its next attempt is made, and its state before that."""
+
+    due: datetime
+    at: datetime
+    state: RenewalState
+
+
+def prospects(subscription: OrderSubscription, terms: PolicyTerms, as_of: datetime) -> Iterator[Prospect]:
+    """
+    The periods that sweeps from `as_of` on will renew, in order, if each succeeds.
+
+    What a person must settle first (a hold, a second engine, that it is not adopted) is taken as settled: these are
+    the periods that it waits with.
+    """
+    paper, idle = _let_go(subscription), 0
+    while idle < _IDLE_ROUNDS:
+        answer = plan(paper, terms, as_of)
+        if isinstance(answer, Renewal):
+            yield Prospect(answer.due, as_of, answer.state)
+            paper, idle = _settled(paper, answer.settlement(answer.state, as_of)), 0
+            continue
+        idle += 1
+        if answer.settlement is not None:
+            paper = _settled(paper, answer.settlement)
+        moment = _moment_after(answer, paper, terms, as_of)
+        if moment is None:
+            return
+        as_of = moment
+
+
+def _let_go(subscription: OrderSubscription) -> OrderSubscription:
+    """The subscription as it will be once nothing but its calendar holds it back."""
+    changes: dict[str, Any] = {"source_order_id": subscription.source_order_id or "none"}
+    state = RenewalState.read(subscription.metadata) or RenewalState()
+    if state.damaged is None:
+        changes["metadata"] = state.model_copy(update={"held": False}).written_into(subscription.metadata)
+    if subscription.status is not SubscriptionStatus.CANCELLED:
+        changes["status"] = SubscriptionStatus.INACTIVE
+    return subscription.model_copy(update=changes)
+
+
+def _settled(paper: OrderSubscription, settlement: Settlement) -> OrderSubscription:
+    changes: dict[str, Any] = {"metadata": settlement.state.written_into(paper.metadata)}
+    if settlement.next_run_at is not None:
+        changes["next_run_at"] = settlement.next_run_at
+    return paper.model_copy(update=changes)
+
+
+def _moment_after(answer: Skipped, paper: OrderSubscription, terms: PolicyTerms, as_of: datetime) -> datetime | None:
+    """When to look again after a look that found nothing to renew; None when nothing will come by itself."""
+    state = RenewalState.read(paper.metadata)
+    if state is None or paper.next_run_at is None:
+        return None
+    match answer.reason:
+        case SkipReason.NOT_DUE:
+            return answer.due
+        case SkipReason.RETRY_NOT_DUE:
+            return state.next_attempt_at
+        case SkipReason.NOTHING_PENDING:
+            return _date_after(paper, state, terms, as_of)
+        case SkipReason.LATE:
+            return as_of
+    return None
+
+
+def _date_after(paper: OrderSubscription, state: RenewalState, terms: PolicyTerms, as_of: datetime) -> datetime:
+    own = terms.overridden_by(state.policy)
+    anchor = state.anchor or paper.starts_at or paper.next_run_at
+    assert anchor is not None
+    schedule = Schedule(paper.frequency, anchor, own.time_zone)
+    return schedule.next_after(max(as_of, state.done_through or as_of))
