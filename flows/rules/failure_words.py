@@ -26,9 +26,13 @@ class Rule:
         return self.pattern.search(_plain(line)) is not None
 
 
+READ = 2000
+"""Characters of a line that are read: a gateway may answer with a whole page, and its first words tell."""
+
+
 def _plain(text: str) -> str:
     """Gateways pass on both words and symbols: `lost_card` is read as `lost card`."""
-    return text.replace("_", " ").replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    return text[:READ].replace("_", " ").replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
 
 
 def _any_of(*patterns: str) -> str:
@@ -58,7 +62,7 @@ LOST = _any_of(
 FRAUD = _any_of(
     r"fraudulent", rf"\b(suspected|possible|potential|acquirer|issuer|as|of|to) fraud\b(?! {_CHECK})",
     r"\bfraud[ -]*(suspected|suspicion|detected|declin|reject|refus|cancel|account)", r"\bfraud\W*(- |$)",
-    r"(declin|reject|refus|block)\w*[^.;]{0,40}fraud(?![^.;]*(unavailable|time|respon|reach|error|temporar))",
+    r"(declin|reject|refus|block)\w{0,5}[^.;]{0,40}fraud(?![^.;]*(unavailable|time|respon|reach|error|temporar))",
     r"highest risk",
 )  # fmt: skip
 """Fraud that somebody suspects; not the service that checks for it, which may be out of order."""
@@ -91,7 +95,7 @@ FOR_GOOD = _any_of(
     # Raw codes of the card networks, where it is plain that the number is one.
     rf"^(?!.*\b{_PRODUCT}\b)(base|status|payment[\w ]*|transactions?): {_NEVER_AGAIN}(?=\s*($|[:.)-]))",
     rf"\b(response|decline|network|issuer|refusal)( response| decline| refusal)? code\W{{0,3}}{_NEVER_AGAIN}\b",
-    rf"(declin|refus)\w*\W{{0,2}}[(:\[]\s*(code\W{{0,2}})?{_NEVER_AGAIN}(?=\s*($|[)\]:.-]))",
+    rf"(declin|refus)\w{{0,5}}\W{{0,2}}[(:\[]\s*(code\W{{0,2}})?{_NEVER_AGAIN}(?=\s*($|[)\]:.-]))",
     r"(\bmac|\badvice code)\W{0,3}(03|21)\b(?!:\d)",
 )  # fmt: skip
 
@@ -107,7 +111,7 @@ HARD_DECLINE = _rule(
 FUNDS = r"(not enough|insufficient) (available )?(balance|funds|credit)"
 EXPIRED = rf"expired {_KIND}card|{_CARD}[^.;]{{0,30}}expired"
 LIMIT = _any_of(
-    r"^(?!.*(rate|requests?|api|usage|quantity|order)[ -]limit).*(exceed\w*[^.;]{0,30}limit|limit exceeded)",
+    r"^(?!.*(rate|requests?|api|usage|quantity|order)[ -]limit).*(exceed\w{0,3}[^.;]{0,30}limit|limit exceeded)",
     r"over \w+ limit", r"withdrawal[^.;]{0,20}exceeded",
 )  # fmt: skip
 SECURITY_CODE = r"\bcv[cvnd2]2?\b|security code|card verification"

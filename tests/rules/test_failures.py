@@ -1,3 +1,5 @@
+from time import perf_counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -186,6 +188,13 @@ def test_any_log_is_classed_and_kept_word_for_word(log):
     failure = classify_copy(failed(log), TERMS)
     said = [line for lines in log.values() for line in (lines if isinstance(lines, list) else [lines])]
     assert all(str(line) in failure.text for line in said)
+
+
+@pytest.mark.parametrize("word", ["declin", "exceed ", "card ", "account ", "coupon ", "refus (", "fraud ", "a"])
+def test_a_page_of_one_word_is_read_at_once(word):
+    began = perf_counter()
+    assert classify_copy(failed({"base": [word * 20_000]}), TERMS).in_short
+    assert perf_counter() - began < 5
 
 
 @given(st.text(max_size=300))
