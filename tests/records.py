@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
 
-PATIENCE = 20.0
+PATIENCE = 90.0
 """Seconds within which what was sent must be on record: the server writes events and task runs in batches."""
 
 

@@ -90,3 +90,22 @@ async def test_the_table_has_the_worst_first_and_the_progress_is_at_its_end(merc
     assert (artifacts["renewals"].description or "").startswith(f"**{ended.message}**")
     assert artifacts["progress"].data == 100.0
     assert artifacts["progress"].description == "5 of 5 renewals"
+
+
+async def test_a_final_action_and_a_renewal_that_is_left_alone_have_events_of_their_own(merchant: Merchant) -> None:
+    await merchant.install(payment_retries=[], final_action="skip_period")
+    due = {"starts_at": "2026-01-03T03:05:00Z", "next_run_at": "2026-11-03T03:05:00Z"}
+    given_up = merchant.sandbox.create_subscription(**due, failure="declined")
+    rivalled = merchant.sandbox.create_subscription(**due)
+    merchant.sandbox.create_subscription(
+        status="active", source_order_id=rivalled["source_order_id"], next_run_at="2099-01-01T00:00:00Z", adopted=False
+    )
+
+    run_id = (await merchant.sweep()).flow_run_id
+
+    seen = await records.events(f"perennial.subscription.{given_up['id']}", 2, flow_run_id=run_id)
+    assert {each["event"] for each in seen} == {"perennial.renewal.exhausted", "perennial.final_action.skip_period"}
+    assert {each["payload"]["final_action"] for each in seen} == {"skip_period"}
+    (left,) = await records.events(f"perennial.subscription.{rivalled['id']}", 1, flow_run_id=run_id)
+    assert left["event"] == "perennial.renewal.skipped"
+    assert left["payload"]["reason"] == "second_engine"
