@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +22,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from year_checker import Report, check
-from year_people import OUTAGE_EVERY_DAYS, Diary, SweepRun, Town
+from year_people import CLASSES, OUTAGE_EVERY_DAYS, Diary, SweepRun, Town
 
 from blocks.commerce_layer.clock import use_clock
 from blocks.sandbox.running import RunningSandbox
@@ -141,13 +143,27 @@ def tell(year: Year) -> None:
     writes = sum(count for name, count in year.requests.items() if not name.startswith("GET") and "oauth" not in name)
     reads = sum(count for name, count in year.requests.items() if name.startswith("GET"))
     print(f"per renewed period  {writes / report.renewed:.2f} writes, {reads / report.renewed:.2f} reads")
+    print("\nrecovered, by failure class")
+    _tell_recovery(_by_class(report.recovery))
     print("\nrecovered, by what was the matter")
-    for trouble, ends in sorted(report.recovery.items()):
-        good = sum(count for end, count in ends.items() if end.startswith(("attempt", "customer")))
-        detail = ", ".join(f"{end}: {count}" for end, count in sorted(ends.items()))
-        print(f"  {trouble:<36} {good:>4} of {sum(ends.values()):<4} ({detail})")
+    _tell_recovery(report.recovery)
     for fault in report.faults[:40]:
         print(f"  ! {fault}")
+
+
+def _by_class(recovery: Mapping[str, Counter[str]]) -> dict[str, Counter[str]]:
+    classes: dict[str, Counter[str]] = defaultdict(Counter)
+    for trouble, ends in recovery.items():
+        classes[CLASSES.get(re.split(r"[ ,]", trouble)[0], "no trouble known")].update(ends)
+    return classes
+
+
+def _tell_recovery(recovery: Mapping[str, Counter[str]]) -> None:
+    for what, ends in sorted(recovery.items()):
+        good = sum(count for end, count in ends.items() if end.startswith(("attempt", "customer")))
+        detail = ", ".join(f"{end}: {count}" for end, count in sorted(ends.items()))
+        share = good / max(1, sum(ends.values()))
+        print(f"  {what:<36} {good:>4} of {sum(ends.values()):<4} {share:>5.0%}  ({detail})")
 
 
 def _hours(span: timedelta) -> str:

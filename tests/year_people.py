@@ -46,6 +46,12 @@ TROUBLES = {
 }
 """Chance that a renewal meets this. Payments: some 6 to 7 of 100 fail at first, as subscription merchants see it."""
 
+CLASSES = {
+    "declined": "payment", "card": "payment", "out": "stock", "coupon": "coupon", "address": "catalogue",
+    "gateway": "transient", "copy": "unknown",
+}  # fmt: skip
+"""The failure class of a trouble, by its first word."""
+
 OUTAGE_EVERY_DAYS = 30
 """The payment gateway is down for an hour so often, just when the daily sweep comes."""
 
