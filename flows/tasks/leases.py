@@ -33,7 +33,7 @@ from prefect.logging import get_logger
 from flows.tasks.leaked_slots import Waiter
 from flows.tasks.lease import Lease, LeaseTimes, NoLease
 from flows.tasks.prompt_client import passed, promptly
-from flows.tasks.writer_limits import limit_name, occupy, publish, release, what_is_wrong
+from flows.tasks.writer_limits import limit_name, occupy, publish, release, renew, what_is_wrong
 
 __all__ = ["Lease", "LeaseTimes", "NoLease", "WriterLeases"]
 
@@ -146,7 +146,7 @@ class WriterLeases:
     async def _publish(self, lease: Lease) -> None:
         """Publish a new lease, after making sure that its limits let nobody else in."""
         try:
-            wrong = await self._what_is_wrong(lease)
+            wrong = await what_is_wrong(self._api, map(limit_name, lease.shards), lease.limit_ids)
             if not wrong:
                 await publish(self._api, lease.lease_id, lease.shards)
         except Exception as error:
@@ -157,13 +157,6 @@ class WriterLeases:
         if wrong:
             await self._give_back(lease)
             raise NoLease(lease.shards, wrong)
-
-    async def _what_is_wrong(self, lease: Lease) -> str:
-        # A limit that is missing is passed over by the server without a word.
-        missing = [name for name in map(limit_name, lease.shards) if name not in lease.limit_ids]
-        if missing:
-            return f"there is no concurrency limit {', '.join(missing)}: the next run makes it"
-        return await what_is_wrong(self._api, lease.limit_ids)
 
     async def _keep(self, lease: Lease) -> None:
         pause = self.times.confirm_every
@@ -179,20 +172,16 @@ class WriterLeases:
 
     async def _confirm(self, lease: Lease) -> None:
         asked_at = passed()
-        try:
-            await self._api.renew_concurrency_lease(lease.lease_id, self.times.lease)
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code == HTTPStatus.GONE:
-                lease.lost = "Prefect gave it away"
-                return
-            raise
+        if not await renew(self._api, lease.lease_id, self.times.lease):
+            lease.lost = "Prefect gave it away"
+            return
         if lease.may_be_over:
             # The server prolongs an expired lease too, and may be freeing its slot at this very moment.
             lease.lost = f"it was not confirmed for {lease.age:.0f} s"
             return
         lease.confirmed_at = asked_at
         # Should these two fail, the lease is confirmed all the same: a busy server is no sign of meddling.
-        lease.lost = await self._what_is_wrong(lease)
+        lease.lost = await what_is_wrong(self._api, map(limit_name, lease.shards), lease.limit_ids)
         if not lease.lost:
             await publish(self._api, lease.lease_id, lease.shards)  # should somebody have deleted it
 

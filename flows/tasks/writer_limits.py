@@ -27,12 +27,16 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.logging import get_logger
 
 from flows.rules.references import SHARDS
-from flows.tasks.prompt_client import promptly
+from flows.tasks.prompt_client import promptly, when_refused
 
 REPAIR_LIMIT = "perennial-writer-repair"
 """The limit under which one waiter at a time frees leaked slots."""
 
 _logger = get_logger("perennial.leases")
+
+
+class NotPrefect(httpx.HTTPError):
+    """An answer that Prefect's API does not give: somebody else's, between us and it."""
 
 
 def limit_name(shard: int) -> str:
@@ -83,34 +87,75 @@ async def occupy(
 
     Raises:
         HTTPStatusError: with status 423 when one of them is taken.
+        NotPrefect: the answer is not one of Prefect's.
     """
     answer = await api.increment_concurrency_slots_with_lease(list(names), 1, "concurrency", seconds, holder)
-    body = answer.json()
-    return UUID(body["lease_id"]), {limit["name"]: UUID(limit["id"]) for limit in body["limits"]}
+    try:
+        body = answer.json()
+        lease_id = UUID(body["lease_id"])
+        limit_ids = {str(limit["name"]): UUID(limit["id"]) for limit in body["limits"]}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise NotPrefect(f"no lease is in the answer to a request for one ({answer.status_code})") from error
+    if not limit_ids.keys() <= set(names):
+        raise NotPrefect("a lease was answered on limits that were not asked for")
+    return lease_id, limit_ids
 
 
 async def release(api: PrefectClient, lease_id: UUID) -> None:
-    """Give the slots of a lease back. Raises HTTPError."""
-    await promptly(api.release_concurrency_slots_with_lease, lease_id)
+    """Give the slots of a lease back. Raises HTTPError when they may not have been."""
+    # Not again after a lost answer: the server frees the slots first and forgets the lease after that. Between the
+    # two, a second request would free the slots once more, and another writer may have taken them.
+    _must_be_done(await when_refused(api.release_concurrency_slots_with_lease, lease_id))
 
 
-async def what_is_wrong(api: PrefectClient, expected: Mapping[str, UUID]) -> str:
+async def renew(api: PrefectClient, lease_id: UUID, seconds: float) -> bool:
+    """
+    Let a lease end `seconds` from now, unless it has ended.
+
+    Returns:
+        Whether the server still knows it.
+
+    Raises:
+        HTTPError: that is not known.
+    """
+    try:
+        _must_be_done(await api.renew_concurrency_lease(lease_id, seconds))
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code == HTTPStatus.GONE:
+            return False
+        raise
+    return True
+
+
+def _must_be_done(answer: httpx.Response) -> None:
+    """Say no to anything but the one answer that Prefect gives: a log-in page comes with a 200, too."""
+    if answer.status_code != HTTPStatus.NO_CONTENT:
+        raise NotPrefect(f"{answer.status_code} where Prefect says {HTTPStatus.NO_CONTENT.value}")
+
+
+async def what_is_wrong(api: PrefectClient, names: Iterable[str], limit_ids: Mapping[str, UUID]) -> str:
     """
     Why the limits do not keep others out, or nothing.
 
     Args:
         api: the server.
-        expected: name and id of each limit on which a slot is occupied by the caller.
+        names: the limits of which the caller occupies a slot.
+        limit_ids: what the server said it gave a slot of; it passes over a limit that is missing without a word.
     """
+    missing = [name for name in names if name not in limit_ids]
+    if missing:
+        return f"there is no concurrency limit {', '.join(missing)}: the next run makes it"
     present = await read_limits(api)
-    for name, limit_id in expected.items():
+    for name, limit_id in limit_ids.items():
         limit = present.get(name)
         if limit is None or limit.id != limit_id:
             return f"the concurrency limit {name} was deleted"
         if limit.limit != 1 or not limit.active or limit.slot_decay_per_second:
             return f"the concurrency limit {name} was changed: it must be active, with a limit of 1 and without decay"
-        if limit.active_slots < 1:
+        if limit.active_slots == 0:
             return f"the slot of the concurrency limit {name} was freed"
+        if limit.active_slots != 1:
+            return f"{limit.active_slots} slots of the concurrency limit {name} are occupied, and only one is ours"
     return ""
 
 
@@ -157,9 +202,6 @@ async def published(api: PrefectClient, shards: Iterable[int]) -> frozenset[UUID
 async def is_alive(api: PrefectClient, lease_id: UUID) -> bool:
     """Whether the server still knows the lease. Asking prolongs it by its shortest term, once: harmless."""
     try:
-        await api.renew_concurrency_lease(lease_id, 60)
-    except httpx.HTTPStatusError as error:
-        return error.response.status_code != HTTPStatus.GONE
+        return await renew(api, lease_id, 60)
     except httpx.HTTPError:
         return True  # not known to be gone
-    return True

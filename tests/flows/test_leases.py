@@ -6,11 +6,12 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 import pytest_asyncio
 from prefect.client.orchestration import PrefectClient
@@ -38,15 +39,54 @@ async def api(server: PrefectServer) -> AsyncIterator[PrefectClient]:
     async with prompt_client() as client:
         await make_limits_ready(client)
         yield client
+        await end_all_leases(client)
         await promptly(
             client.update_global_concurrency_limit, limit_name(SHARD), GlobalConcurrencyLimitUpdate(active_slots=0)
         )
+
+
+def lease_files() -> Iterator[Path]:
+    """What the server knows of its leases."""
+    return (Path(os.environ["PREFECT_HOME"]) / "concurrency_leases").glob("*-*.json")
+
+
+async def end_all_leases(api: PrefectClient) -> None:
+    """Those that a test leaves to expire would do so in the middle of a later one."""
+    for file in lease_files():
+        await promptly(api.release_concurrency_slots_with_lease, UUID(file.stem))
 
 
 async def eventually(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(AT_THE_LATEST):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in another task, or on the server
             await asyncio.sleep(0.01)
+
+
+@contextmanager
+def listening(
+    api: PrefectClient, method: str, path: str, alter: Callable[[httpx.Response], None] = lambda _: None
+) -> Iterator[list[httpx.Request]]:
+    """What `api` sends to paths that end so, while the server's answers are altered on their way back."""
+    sent: list[httpx.Request] = []
+
+    async def hear(answer: httpx.Response) -> None:
+        if answer.request.method == method and answer.request.url.path.endswith(path):
+            sent.append(answer.request)
+            await answer.aread()
+            alter(answer)
+
+    hooks = api._client.event_hooks["response"]
+    hooks.append(hear)
+    yield sent
+    hooks.remove(hear)
+
+
+def become_a_log_in_page(answer: httpx.Response) -> None:
+    answer.status_code, answer._content = 200, b"<html>Who are you?</html>"
+
+
+def become_a_lost_answer(answer: httpx.Response) -> None:
+    answer.status_code = 502
 
 
 async def slots(api: PrefectClient, shard: int = SHARD) -> int:
@@ -199,7 +239,12 @@ async def _replace(api: PrefectClient) -> None:
     )
 
 
-@pytest.mark.parametrize("meddle", [_widen, _disable, _free, _replace])
+async def _let_another_in(api: PrefectClient) -> None:
+    """Somebody widened the limit, and set it back once another writer had come in."""
+    await promptly(api.update_global_concurrency_limit, limit_name(SHARD), GlobalConcurrencyLimitUpdate(active_slots=2))
+
+
+@pytest.mark.parametrize("meddle", [_widen, _disable, _free, _replace, _let_another_in])
 async def test_a_holder_whose_limit_is_changed_under_its_feet_sends_nothing_more(
     api: PrefectClient, meddle: Callable[[PrefectClient], asyncio.Future[None]]
 ) -> None:
@@ -258,6 +303,32 @@ async def test_a_confirmation_by_a_silent_server_is_missed_and_the_next_one_coun
         silent._client.base_url = address
         await eventually(lambda: lease.confirmed_at > confirmed_at + 0.3)
         lease.fence()
+
+
+async def test_a_log_in_page_is_no_confirmation(api: PrefectClient) -> None:
+    async with AsyncExitStack() as stack:
+        lease = await hold(stack, api)
+        with listening(api, "POST", "/renew", become_a_log_in_page) as sent:
+            await eventually(lambda: sent)
+            confirmed_at = lease.confirmed_at
+            await eventually(lambda: len(sent) > 1)
+            assert lease.confirmed_at == confirmed_at
+        await eventually(lambda: lease.confirmed_at > confirmed_at)
+
+
+async def test_a_log_in_page_is_no_lease(api: PrefectClient) -> None:
+    with (
+        listening(api, "POST", "/increment-with-lease", become_a_log_in_page),
+        pytest.raises(NoLease, match="cannot be reached"),
+    ):
+        await WriterLeases(api, QUICK).holding([SHARD]).__aenter__()
+
+
+async def test_a_lease_whose_release_got_no_answer_is_not_released_again(api: PrefectClient) -> None:
+    with listening(api, "POST", "/decrement-with-lease", become_a_lost_answer) as sent:
+        async with WriterLeases(api, QUICK).holding([SHARD]):
+            pass
+    assert len(sent) == 1
 
 
 async def test_a_lease_with_a_request_on_its_way_is_left_to_expire(api: PrefectClient) -> None:
