@@ -19,7 +19,16 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_logger
 
 from flows.tasks.prompt_client import passed, promptly
-from flows.tasks.writer_limits import REPAIR_LIMIT, is_alive, limit_name, occupy, publish, published, release
+from flows.tasks.writer_limits import (
+    REPAIR_LIMIT,
+    is_alive,
+    limit_name,
+    occupy,
+    publish,
+    published,
+    release,
+    what_is_wrong,
+)
 
 REPAIR_WITHIN = 20.0
 """Seconds that a repair may take; it is under a lease of three times as long, so that no other can begin meanwhile."""
@@ -92,7 +101,11 @@ class Waiter:
     async def _repair(self, known: frozenset[UUID]) -> None:
         """Free them, one waiter at a time, so that two cannot do it one after the other and let two writers in."""
         began_at = passed()
-        repair_lease, _ = await promptly(occupy, self._api, [REPAIR_LIMIT], 3 * REPAIR_WITHIN)
+        repair_lease, limit_ids = await promptly(occupy, self._api, [REPAIR_LIMIT], 3 * REPAIR_WITHIN)
+        wrong = await what_is_wrong(self._api, [REPAIR_LIMIT], limit_ids)
+        if wrong:  # then others may be repairing, too
+            _logger.warning("slots that seem to be nobody's are left occupied: %s", wrong)
+            return
         for shard in self._shards:
             await self._free(shard, known, began_at)
         # Not given back when something went wrong: a writer may have taken the slot and not have published its lease
@@ -106,7 +119,8 @@ class Waiter:
         leases = await published(self._api, [shard])
         if leases is None or not leases <= known or passed() - began_at > REPAIR_WITHIN:
             return  # somebody has taken it since, or may have
-        await promptly(self._api.update_global_concurrency_limit, name, GlobalConcurrencyLimitUpdate(active_slots=0))
+        # Sent once, whatever the answer: by the time of a second one, the slot may be a new holder's.
+        await self._api.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
         _logger.warning("%s was occupied by a lease that no longer exists; it is free again", name)
         await self._leave_a_mark(shard)
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -18,12 +18,13 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+import flows.tasks.leaked_slots
 from blocks.commerce_layer.errors import Fenced
 from flows.services import PrefectServer, free_port
-from flows.tasks.leaked_slots import Suspicion
+from flows.tasks.leaked_slots import Suspicion, Waiter
 from flows.tasks.leases import Lease, LeaseTimes, NoLease, WriterLeases
 from flows.tasks.prompt_client import prompt_client, promptly
-from flows.tasks.writer_limits import limit_name, make_limits_ready, published, variable_name
+from flows.tasks.writer_limits import REPAIR_LIMIT, limit_name, make_limits_ready, published, variable_name
 
 QUICK = LeaseTimes(lease=60.0, wait=0.1, confirm_every=0.05)
 """Real leases, confirmed all the time, and nobody waits long for one."""
@@ -403,6 +404,57 @@ async def test_the_slot_of_a_living_holder_is_never_freed(api: PrefectClient) ->
             )
         held[SHARD].fence()
         assert await slots(api) == 1
+
+
+async def look_until(condition: Callable[[], object], api: PrefectClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a waiter to whom every moment is as long as a lease."""
+    monkeypatch.setattr(flows.tasks.leaked_slots, "LOOK_EVERY", 0.0)
+    waiter = Waiter(api, [SHARD], patience=0.0, publish_within=0.0)
+    async with asyncio.timeout(AT_THE_LATEST):
+        while not condition():
+            await waiter.look()
+
+
+async def test_a_slot_is_freed_by_one_request_whatever_the_answer(
+    api: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await promptly(api.increment_concurrency_slots, [limit_name(SHARD)], 1, "concurrency")
+    with (
+        listening(api, "PATCH", limit_name(SHARD), become_a_lost_answer) as freed,
+        listening(api, "POST", "/increment-with-lease") as repairs,
+    ):
+        await look_until(lambda: freed, api, monkeypatch)
+        await look_until(lambda: len(repairs) > 2, api, monkeypatch)
+    assert len(freed) == 1
+
+
+async def _delete_the_repair_limit(api: PrefectClient) -> None:
+    await promptly(api.delete_global_concurrency_limit_by_name, REPAIR_LIMIT)
+
+
+async def _disable_the_repair_limit(api: PrefectClient) -> None:
+    await promptly(api.update_global_concurrency_limit, REPAIR_LIMIT, CHANGES["disabled"])
+
+
+async def _widen_the_repair_limit(api: PrefectClient) -> None:
+    await promptly(api.update_global_concurrency_limit, REPAIR_LIMIT, CHANGES["widened"])
+
+
+@pytest.mark.parametrize("meddle", [_delete_the_repair_limit, _disable_the_repair_limit, _widen_the_repair_limit])
+async def test_no_slot_is_freed_when_two_could_be_freeing_it(
+    api: PrefectClient, meddle: Callable[[PrefectClient], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await promptly(api.increment_concurrency_slots, [limit_name(SHARD)], 1, "concurrency")
+    await meddle(api)
+    with listening(api, "POST", "/increment-with-lease") as repairs:
+        await look_until(lambda: repairs, api, monkeypatch)
+    assert await slots(api) == 1
+    await end_all_leases(api)
+    await make_limits_ready(api)
+    await promptly(api.update_global_concurrency_limit, REPAIR_LIMIT, GlobalConcurrencyLimitUpdate(active_slots=0))
+    with listening(api, "PATCH", limit_name(SHARD)) as freed:
+        await look_until(lambda: freed, api, monkeypatch)
+    assert await slots(api) == 0
 
 
 async def test_a_holder_publishes_its_lease_again_when_somebody_deleted_it(api: PrefectClient) -> None:
