@@ -18,17 +18,10 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_logger
 
+from flows.tasks.other_holders import OtherHolders
 from flows.tasks.prompt_client import passed, promptly
-from flows.tasks.writer_limits import (
-    REPAIR_LIMIT,
-    is_alive,
-    limit_name,
-    occupy,
-    publish,
-    published,
-    release,
-    what_is_wrong,
-)
+from flows.tasks.published_leases import Board, PublishedLease, publish, read_board
+from flows.tasks.writer_limits import REPAIR_LIMIT, limit_name, occupy, release, what_is_wrong
 
 REPAIR_WITHIN = 20.0
 """Seconds that a repair may take; it is under a lease of three times as long, so that no other can begin meanwhile."""
@@ -77,8 +70,10 @@ class Suspicion:
 class Waiter:
     """What a waiter does between two tries to get the lease of `shards`."""
 
-    def __init__(self, api: PrefectClient, shards: Iterable[int], patience: float, publish_within: float) -> None:
-        self._api, self._shards = api, tuple(shards)
+    def __init__(
+        self, api: PrefectClient, others: OtherHolders, shards: Iterable[int], patience: float, publish_within: float
+    ) -> None:
+        self._api, self._others, self._shards = api, others, tuple(shards)
         self._times = patience, publish_within
         self._suspicion = Suspicion(patience, publish_within)
         self._next_look = 0.0
@@ -88,15 +83,35 @@ class Waiter:
         if passed() < self._next_look:
             return
         self._next_look = passed() + LOOK_EVERY
-        leases = await published(self._api, self._shards)
-        if self._suspicion.worth_asking(leases, passed()):
-            assert leases is not None, "what cannot be read is not worth asking for"
-            alive = any([await is_alive(self._api, lease) for lease in leases])
-            self._suspicion.answered(alive, passed())
+        board = await self._read()
+        leases = None if board is None else _ids(board.of(self._shards))
+        if self._suspicion.worth_asking(leases, passed()) and board is not None:
+            await self._ask_for_those_on(board)
         if leases is not None and self._suspicion.is_certain(passed()):
             with suppress(httpx.HTTPError, ObjectNotFound):  # the next look finds it as it is then
                 await self._repair(leases)
             self._suspicion = Suspicion(*self._times)
+
+    async def _read(self) -> Board | None:
+        """What is published; `None` when it cannot be read: that is no evidence of anything."""
+        with suppress(httpx.HTTPError):
+            board = await read_board(self._api)
+            return board if board.is_whole else None
+        return None
+
+    async def _ask_for_those_on(self, board: Board) -> None:
+        leases = board.of(self._shards)
+        if any(self._others.was_asked_for(lease, board.asked.get(lease.lease_id)) for lease in leases):
+            return  # later: a lease that every waiter asks for never ends
+        alive = False
+        for lease in leases:
+            try:
+                if await self._others.lives(lease):
+                    await self._others.write_down(lease, though_free=False)
+                    alive = True
+            except httpx.HTTPError:
+                alive = True  # not known to be gone
+        self._suspicion.answered(alive, passed())
 
     async def _repair(self, known: frozenset[UUID]) -> None:
         """Free them, one waiter at a time, so that two cannot do it one after the other and let two writers in."""
@@ -116,8 +131,8 @@ class Waiter:
         name = limit_name(shard)
         if (await promptly(self._api.read_global_concurrency_limit_by_name, name)).active_slots == 0:
             return
-        leases = await published(self._api, [shard])
-        if leases is None or not leases <= known or passed() - began_at > REPAIR_WITHIN:
+        board = await self._read()
+        if board is None or not _ids(board.of([shard])) <= known or passed() - began_at > REPAIR_WITHIN:
             return  # somebody has taken it since, or may have
         # Sent once, whatever the answer: by the time of a second one, the slot may be a new holder's.
         await self._api.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
@@ -127,5 +142,9 @@ class Waiter:
     async def _leave_a_mark(self, shard: int) -> None:
         """Take the freed slot and publish that, before the repair ends: the next waiter must see that it was freed."""
         mark, _ = await promptly(occupy, self._api, [limit_name(shard)], 3 * REPAIR_WITHIN)
-        await publish(self._api, mark, [shard])
+        await publish(self._api, PublishedLease(mark, (shard,), 3 * REPAIR_WITHIN))
         await release(self._api, mark)
+
+
+def _ids(leases: Iterable[PublishedLease]) -> frozenset[UUID]:
+    return frozenset(lease.lease_id for lease in leases)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from blocks.commerce_layer.errors import Fenced
 from flows.tasks.prompt_client import passed
+from flows.tasks.published_leases import PublishedLease
 from flows.tasks.writer_limits import limit_name
 
 
@@ -72,6 +73,11 @@ class Lease:
     def name(self) -> str:
         """Which limits it is on, as the Prefect UI lists them."""
         return ", ".join(map(limit_name, self.shards))
+
+    @property
+    def as_published(self) -> PublishedLease:
+        """What others can read of it."""
+        return PublishedLease(self.lease_id, self.shards, self.times.lease)
 
     @property
     def age(self) -> float:

@@ -13,7 +13,8 @@ Why not `prefect.concurrency.asyncio.concurrency`, which stands on the same endp
 * it does not tell when the lease was last confirmed, and the fence needs to know: a process that was
   paused longer than its lease must find out before it sends, not after;
 * it notices neither a limit that was disabled, deleted or widened under its feet (`writer_limits.py`), nor a
-  slot that stays occupied for ever after a restart of the server (`leaked_slots.py`).
+  slot that was freed while its holder lives (`other_holders.py`), nor one that stays occupied for ever after a
+  restart of the server (`leaked_slots.py`).
 """
 
 from __future__ import annotations
@@ -32,10 +33,16 @@ from prefect.logging import get_logger
 
 from flows.tasks.leaked_slots import Waiter
 from flows.tasks.lease import Lease, LeaseTimes, NoLease
+from flows.tasks.other_holders import OtherHolders
 from flows.tasks.prompt_client import passed, promptly
-from flows.tasks.writer_limits import limit_name, occupy, publish, release, renew, what_is_wrong
+from flows.tasks.published_leases import in_the_place_of, publish
+from flows.tasks.writer_limits import limit_name, occupy, release, renew, what_is_wrong
 
 __all__ = ["Lease", "LeaseTimes", "NoLease", "WriterLeases"]
+
+
+class _StillHeld(Exception):  # noqa: N818 - says what is the matter
+    """The slot was free, but its holder lives."""
 
 
 class WriterLeases:
@@ -52,6 +59,7 @@ class WriterLeases:
         self._api = api
         self.times = times or LeaseTimes()
         self._holder = None if flow_run_id is None else ConcurrencyLeaseHolder(type="flow_run", id=flow_run_id)
+        self._others = OtherHolders(api, self.times.repossession + self.times.confirm_every)
         self._held: dict[int, Lease] = {}
         self._turns: dict[int, asyncio.Lock] = {}
         self._logger = get_logger("perennial.leases")
@@ -114,17 +122,29 @@ class WriterLeases:
     async def _take(self, shards: tuple[int, ...]) -> Lease:
         times = self.times
         deadline = passed() + times.wait
-        waiter = Waiter(self._api, shards, times.lease + times.repossession, times.publish_within)
+        patience = times.lease + times.repossession
+        waiter = Waiter(self._api, self._others, shards, patience, times.publish_within)
         while (lease := await self._try_to_take(shards)) is None:
             if passed() >= deadline:
                 raise NoLease(shards, f"another run has been writing there for {times.wait:.0f} s")
             await waiter.look()
             await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311 - so that waiters take turns
-        await self._publish(lease)
         lease.keeper = asyncio.create_task(self._keep(lease), name=f"keep {lease.name}")
         return lease
 
     async def _try_to_take(self, shards: tuple[int, ...]) -> Lease | None:
+        if self._others.are_in_the_way(shards):
+            return None
+        lease = await self._occupy(shards)
+        if lease is None:
+            return None
+        try:
+            await self._publish(lease)
+        except _StillHeld:
+            return None
+        return lease
+
+    async def _occupy(self, shards: tuple[int, ...]) -> Lease | None:
         asked_at = passed()
         names = [limit_name(shard) for shard in shards]
 
@@ -144,19 +164,25 @@ class WriterLeases:
         return Lease(shards, lease_id, limit_ids, asked_at, self.times)
 
     async def _publish(self, lease: Lease) -> None:
-        """Publish a new lease, after making sure that its limits let nobody else in."""
+        """Publish a new lease, after making sure that nobody else is in, and that its limits let nobody in."""
         try:
-            wrong = await what_is_wrong(self._api, map(limit_name, lease.shards), lease.limit_ids)
-            if not wrong:
-                await publish(self._api, lease.lease_id, lease.shards)
+            await self._make_sure(lease)
+            await publish(self._api, lease.as_published)
+            if lease.age > self.times.publish_within:
+                raise NoLease(lease.shards, "publishing the lease took too long")
+        except (NoLease, _StillHeld):
+            await self._give_back(lease)
+            raise
         except Exception as error:
             await self._give_back(lease)
             raise NoLease(lease.shards, f"the lease could not be published ({type(error).__name__})") from error
-        if not wrong and lease.age > self.times.publish_within:
-            wrong = "publishing the lease took too long"
-        if wrong:
-            await self._give_back(lease)
+
+    async def _make_sure(self, lease: Lease) -> None:
+        if wrong := await what_is_wrong(self._api, map(limit_name, lease.shards), lease.limit_ids):
             raise NoLease(lease.shards, wrong)
+        if await self._others.hold(lease.shards):
+            self._logger.warning("%s had a free slot, but its holder lives: the slot is given back", lease.name)
+            raise _StillHeld
 
     async def _keep(self, lease: Lease) -> None:
         pause = self.times.confirm_every
@@ -180,10 +206,18 @@ class WriterLeases:
             lease.lost = f"it was not confirmed for {lease.age:.0f} s"
             return
         lease.confirmed_at = asked_at
-        # Should these two fail, the lease is confirmed all the same: a busy server is no sign of meddling.
+        # Should what follows fail, the lease is confirmed all the same: a busy server is no sign of meddling.
         lease.lost = await what_is_wrong(self._api, map(limit_name, lease.shards), lease.limit_ids)
         if not lease.lost:
-            await publish(self._api, lease.lease_id, lease.shards)  # should somebody have deleted it
+            await self._stay_published(lease)
+
+    async def _stay_published(self, lease: Lease) -> None:
+        ours = lease.as_published
+        there = await in_the_place_of(self._api, ours)
+        if there is not None and there.lease_id != ours.lease_id:
+            lease.lost = "another writer has published its lease"
+        elif there != ours:  # somebody has deleted or edited it
+            await publish(self._api, ours)
 
     async def _give_back(self, lease: Lease) -> None:
         async with lease.talk:  # a confirmation that arrives after the release would bring the lease back to life
@@ -194,6 +228,7 @@ class WriterLeases:
         elif not lease.may_be_over:  # else its slot may be another writer's by now, and would be freed under their feet
             with suppress(httpx.HTTPError):  # the server takes it back by itself a little later
                 await release(self._api, lease.lease_id)
+                self._others.is_over(lease.lease_id)
 
 
 def _distinct(held: Mapping[int, Lease]) -> list[Lease]:

@@ -1,5 +1,5 @@
 """
-The concurrency limits that the writer leases stand on, and the variables in which holders publish their leases.
+The concurrency limits that the writer leases stand on.
 
 A limit keeps two writers apart only as long as it lets exactly one in, holds its slot until it is given back, and is
 the very one that the lease was taken on. People can change all of that in the Prefect UI, and Prefect says nothing: a
@@ -18,12 +18,10 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import (
     GlobalConcurrencyLimitCreate,
     GlobalConcurrencyLimitUpdate,
-    VariableCreate,
-    VariableUpdate,
 )
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.logging import get_logger
 
 from flows.rules.references import SHARDS
@@ -42,11 +40,6 @@ class NotPrefect(httpx.HTTPError):
 def limit_name(shard: int) -> str:
     """The name of a shard's concurrency limit, as the Prefect UI lists it."""
     return f"perennial-writer-{shard:02d}"
-
-
-def variable_name(shard: int) -> str:
-    """The Prefect variable in which whoever holds this shard, as the first of its shards, publishes its lease."""
-    return f"perennial_writer_{shard:02d}"
 
 
 async def read_limits(api: PrefectClient) -> dict[str, GlobalConcurrencyLimitResponse]:
@@ -157,51 +150,3 @@ async def what_is_wrong(api: PrefectClient, names: Iterable[str], limit_ids: Map
         if limit.active_slots != 1:
             return f"{limit.active_slots} slots of the concurrency limit {name} are occupied, and only one is ours"
     return ""
-
-
-async def publish(api: PrefectClient, lease_id: UUID, shards: Iterable[int]) -> None:
-    """Say who holds `shards`, unless the server says so already."""
-    # One variable for the whole lease, that of its first shard: nobody else can hold that one now.
-    shards = list(shards)
-    name, value = variable_name(shards[0]), {"lease": str(lease_id), "shards": shards}
-    stored = await promptly(api.read_variable_by_name, name)
-    if stored is not None and stored.value == value:
-        return
-    try:
-        await promptly(api.update_variable, VariableUpdate(name=name, value=value))
-    except (ObjectNotFound, httpx.HTTPStatusError) as error:
-        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code != HTTPStatus.NOT_FOUND:
-            raise
-        await promptly(api.create_variable, VariableCreate(name=name, value=value))
-
-
-async def published(api: PrefectClient, shards: Iterable[int]) -> frozenset[UUID] | None:
-    """
-    The leases that were published for any of `shards`: the living one, and some that have ended.
-
-    Returns:
-        `None` when they cannot be read: that is no evidence of anything.
-    """
-    wanted, leases = set(shards), set()
-    names = [variable_name(shard) for shard in range(SHARDS)]
-    try:
-        # One request for all: sixteen reads one after the other would be neither quick nor one moment's picture.
-        answer = await promptly(
-            lambda: api.request(
-                "POST", "/variables/filter", json={"variables": {"name": {"any_": names}}, "limit": SHARDS}
-            )
-        )
-        for variable in answer.json():
-            if wanted & set(variable["value"]["shards"]):
-                leases.add(UUID(variable["value"]["lease"]))
-    except (httpx.HTTPError, KeyError, TypeError, ValueError, AttributeError):  # unreachable, or edited by somebody
-        return None
-    return frozenset(leases)
-
-
-async def is_alive(api: PrefectClient, lease_id: UUID) -> bool:
-    """Whether the server still knows the lease. Asking prolongs it by its shortest term, once: harmless."""
-    try:
-        return await renew(api, lease_id, 60)
-    except httpx.HTTPError:
-        return True  # not known to be gone

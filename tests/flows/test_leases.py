@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -15,16 +17,19 @@ import httpx
 import pytest
 import pytest_asyncio
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate, VariableUpdate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import flows.tasks.leaked_slots
+import flows.tasks.other_holders
 from blocks.commerce_layer.errors import Fenced
 from flows.services import PrefectServer, free_port
 from flows.tasks.leaked_slots import Suspicion, Waiter
 from flows.tasks.leases import Lease, LeaseTimes, NoLease, WriterLeases
+from flows.tasks.other_holders import OtherHolders
 from flows.tasks.prompt_client import prompt_client, promptly
-from flows.tasks.writer_limits import REPAIR_LIMIT, limit_name, make_limits_ready, published, variable_name
+from flows.tasks.published_leases import Asked, PublishedLease, publish, read_board, variable_name
+from flows.tasks.writer_limits import REPAIR_LIMIT, limit_name, make_limits_ready
 
 QUICK = LeaseTimes(lease=60.0, wait=0.1, confirm_every=0.05)
 """Real leases, confirmed all the time, and nobody waits long for one."""
@@ -41,6 +46,9 @@ async def api(server: PrefectServer) -> AsyncIterator[PrefectClient]:
         await make_limits_ready(client)
         yield client
         await end_all_leases(client)
+        for variable in await promptly(client.read_variables):
+            if variable.name.startswith("perennial_writer_"):
+                await promptly(client.delete_variable_by_name, variable.name)
         await promptly(
             client.update_global_concurrency_limit, limit_name(SHARD), GlobalConcurrencyLimitUpdate(active_slots=0)
         )
@@ -158,6 +166,7 @@ async def test_a_chunk_that_has_its_leases_does_not_queue_behind_one_that_waits(
 _TAKER = """
 import asyncio, os, sys
 from flows.tasks.leases import LeaseTimes, WriterLeases
+from flows.tasks.other_holders import OtherHolders
 from flows.tasks.prompt_client import prompt_client, promptly
 
 async def main():
@@ -271,6 +280,131 @@ async def test_a_lease_that_the_server_took_back_stops_its_holder_and_lets_the_n
             held[SHARD].fence()
             await stack.aclose()
             assert await slots(api) == 1, "the loser's exit must not free the winner's slot"
+
+
+# --- slots that are free although their holder lives ---------------------------------------------------------------
+
+SILENT = LeaseTimes(lease=60.0, wait=0.1, confirm_every=1000)
+"""A holder between two confirmations: it does not see yet what has happened to its lease."""
+
+
+async def is_refused(api: PrefectClient, times: LeaseTimes = QUICK, shards: Sequence[int] = (SHARD,)) -> None:
+    with pytest.raises(NoLease, match="another run has been writing there"):
+        await WriterLeases(api, times).holding(shards).__aenter__()
+
+
+def seconds_left(lease: Lease) -> float:
+    (file,) = (file for file in lease_files() if file.stem == str(lease.lease_id))
+    return (datetime.fromisoformat(json.loads(file.read_text())["expiration"]) - datetime.now(UTC)).total_seconds()
+
+
+async def test_a_slot_that_was_freed_lets_nobody_in_while_its_holder_lives(api: PrefectClient) -> None:
+    async with AsyncExitStack() as stack:
+        lease = await hold(stack, api, SILENT)
+        await _free(api)
+        await is_refused(api)
+        lease.fence()
+        assert await slots(api) == 0, "the holder must see that its slot was freed"
+        assert lease.as_published in (await read_board(api)).leases
+
+
+async def test_the_holder_of_several_shards_is_found_by_who_takes_one_of_them(api: PrefectClient) -> None:
+    async with WriterLeases(api, SILENT).holding([SHARD - 1, SHARD]):
+        await _free(api)
+        await is_refused(api)
+
+
+async def test_who_finds_the_holder_alive_waits_until_it_has_stopped(
+    api: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flows.tasks.other_holders, "ASK_AGAIN_AFTER", 1.0)
+    async with AsyncExitStack() as stack:
+        lease = await hold(stack, api)
+        await _free(api)
+        waiting = asyncio.create_task(WriterLeases(api, LeaseTimes(wait=120)).holding([SHARD]).__aenter__())
+        await eventually(lambda: lease.lost)
+        assert not waiting.done(), "two runs hold one shard"
+        await end_all_leases(api)  # as the server does when they expire
+        (await waiting)[SHARD].fence()
+
+
+async def test_a_dead_holders_lease_is_not_kept_alive_by_those_who_ask_for_it(
+    api: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flows.tasks.other_holders, "ASK_AGAIN_AFTER", 0.0)
+    async with AsyncExitStack() as stack:
+        await hold(stack, api, SILENT)
+        await _free(api)
+        with listening(api, "POST", "/renew") as asked:
+            await is_refused(api, LeaseTimes(wait=4.0))
+            assert len(asked) == 2
+            await is_refused(api)
+            await is_refused(api, LeaseTimes(wait=2.0))
+            assert len(asked) == 2, "later runs know from the first one"
+
+
+async def test_asking_for_a_lease_never_shortens_it(api: PrefectClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with AsyncExitStack() as stack:
+        lease = await hold(stack, api, LeaseTimes(lease=945.0, confirm_every=1000))
+        with listening(api, "POST", "/renew") as asked:
+            await look_until(lambda: asked, api, monkeypatch)
+            assert seconds_left(lease) > 900
+            await _free(api)
+            await is_refused(api)
+            assert len(asked) == 2
+        assert seconds_left(lease) > 900
+
+
+async def test_waiters_ask_for_a_long_holders_lease_once_between_them(
+    api: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with AsyncExitStack() as stack:
+        await hold(stack, api, SILENT)
+        with listening(api, "POST", "/renew") as asked:
+            for _ in range(3):
+                await look_a_few_times(api, monkeypatch)
+        assert len(asked) == 1
+
+
+async def test_a_lease_that_a_waiter_found_alive_and_that_was_given_back_since_keeps_nobody_out(
+    api: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with AsyncExitStack() as stack:
+        await hold(stack, api, SILENT)
+        await look_a_few_times(api, monkeypatch)
+    async with WriterLeases(api, QUICK).holding([SHARD]) as held:
+        held[SHARD].fence()
+
+
+async def test_a_run_asks_once_for_the_lease_of_an_earlier_run_and_never_for_its_own(api: PrefectClient) -> None:
+    async with WriterLeases(api, SILENT).holding([SHARD]):
+        pass
+    run = WriterLeases(api, SILENT)
+    with listening(api, "POST", "/renew") as asked, listening(api, "POST", "") as posts:
+        for _ in range(5):
+            async with run.holding([SHARD]):
+                pass
+    assert len(asked) == 1
+    assert len(posts) == 5 * 4 + 1, "taking, seeing the limits, seeing what is published, giving back"
+
+
+async def test_a_holder_stops_when_another_one_has_published_its_lease(api: PrefectClient) -> None:
+    async with AsyncExitStack() as stack:
+        lease = await hold(stack, api)
+        await publish(api, PublishedLease(uuid4(), (SHARD,), 60.0))
+        await eventually(lambda: lease.lost)
+        with pytest.raises(Fenced, match="another writer has published"):
+            lease.fence()
+
+
+def test_a_note_that_a_lease_was_asked_for_counts_for_as_long_as_that_lets_it_live() -> None:
+    others, lease = OtherHolders(None, rests=35.0), PublishedLease(uuid4(), (SHARD,), 105.0)  # type: ignore[arg-type]
+    assert not others.was_asked_for(lease, None)
+    assert others.was_asked_for(lease, Asked(ago=139.0, though_free=True))
+    assert not others.was_asked_for(lease, Asked(ago=141.0, though_free=True))
+    assert not others.was_asked_for(lease, Asked(ago=-3600.0, though_free=True)), "the server's clock was set back"
+    others.is_over(lease.lease_id)
+    assert not others.was_asked_for(lease, Asked(ago=1.0, though_free=True))
 
 
 async def test_nothing_is_sent_when_the_lease_was_not_confirmed_for_too_long(api: PrefectClient) -> None:
@@ -409,10 +543,15 @@ async def test_the_slot_of_a_living_holder_is_never_freed(api: PrefectClient) ->
 async def look_until(condition: Callable[[], object], api: PrefectClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a waiter to whom every moment is as long as a lease."""
     monkeypatch.setattr(flows.tasks.leaked_slots, "LOOK_EVERY", 0.0)
-    waiter = Waiter(api, [SHARD], patience=0.0, publish_within=0.0)
+    waiter = Waiter(api, OtherHolders(api, 0.0), [SHARD], patience=0.0, publish_within=0.0)
     async with asyncio.timeout(AT_THE_LATEST):
         while not condition():
             await waiter.look()
+
+
+async def look_a_few_times(api: PrefectClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter(range(6))
+    await look_until(lambda: next(looks, None) is None, api, monkeypatch)
 
 
 async def test_a_slot_is_freed_by_one_request_whatever_the_answer(
@@ -457,21 +596,47 @@ async def test_no_slot_is_freed_when_two_could_be_freeing_it(
     assert await slots(api) == 0
 
 
-async def test_a_holder_publishes_its_lease_again_when_somebody_deleted_it(api: PrefectClient) -> None:
+async def _delete(api: PrefectClient) -> None:
+    await promptly(api.delete_variable_by_name, variable_name(SHARD))
+
+
+async def _edit(api: PrefectClient) -> None:
+    await promptly(api.update_variable, VariableUpdate(name=variable_name(SHARD), value="mine!"))
+
+
+@pytest.mark.parametrize("meddle", [_delete, _edit])
+async def test_a_holder_publishes_its_lease_again_when_somebody_meddled_with_it(
+    api: PrefectClient, meddle: Callable[[PrefectClient], Awaitable[None]]
+) -> None:
     async with AsyncExitStack() as stack:
         lease = await hold(stack, api)
-        await promptly(api.delete_variable_by_name, variable_name(SHARD))
+        await meddle(api)
         async with asyncio.timeout(AT_THE_LATEST):
-            # Among them are leases of runs that are over: whoever publishes does not tidy up after others.
-            while lease.lease_id not in (await published(api, [SHARD]) or ()):  # noqa: ASYNC110 - it happens there
+            while lease.as_published not in (await read_board(api)).leases:  # noqa: ASYNC110 - it happens there
                 await asyncio.sleep(0.02)
+        assert not lease.lost
 
 
-async def test_a_published_lease_that_somebody_edited_proves_nothing(api: PrefectClient) -> None:
+async def test_a_published_lease_that_somebody_edited_proves_nothing_and_keeps_nobody_out(
+    api: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with AsyncExitStack() as stack:
-        await hold(stack, api, LeaseTimes(confirm_every=1000))
-        await api._client.patch(f"/variables/name/{variable_name(SHARD)}", json={"value": "mine!"})
-        assert await published(api, [SHARD]) is None
+        await hold(stack, api, SILENT)
+        await _edit(api)
+        assert not (await read_board(api)).is_whole
+        with listening(api, "POST", "/renew") as asked:
+            await look_a_few_times(api, monkeypatch)
+        assert not asked
+    async with WriterLeases(api, QUICK).holding([SHARD]) as held:
+        held[SHARD].fence()
+
+
+@pytest.mark.parametrize(
+    "edited", [{}, {"seconds": 1}, {"seconds": "nan"}, {"shards": []}, {"shards": "x"}, {"lease": "mine"}]
+)
+def test_what_no_holder_writes_is_not_read_as_a_lease(edited: dict[str, object]) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        PublishedLease.read(edited and {**PublishedLease(uuid4(), (SHARD,), 105.0).written(), **edited})
 
 
 def test_suspicion_grows_only_while_the_same_leases_stand_published_and_are_gone() -> None:
