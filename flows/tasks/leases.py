@@ -35,7 +35,7 @@ from flows.tasks.leaked_slots import Waiter
 from flows.tasks.lease import Lease, LeaseTimes, NoLease
 from flows.tasks.other_holders import OtherHolders
 from flows.tasks.prompt_client import passed, promptly
-from flows.tasks.published_leases import in_the_place_of, publish
+from flows.tasks.published_leases import publish, read_board
 from flows.tasks.writer_limits import limit_name, occupy, release, renew, what_is_wrong
 
 __all__ = ["Lease", "LeaseTimes", "NoLease", "WriterLeases"]
@@ -213,10 +213,11 @@ class WriterLeases:
 
     async def _stay_published(self, lease: Lease) -> None:
         ours = lease.as_published
-        there = await in_the_place_of(self._api, ours)
-        if there is not None and there.lease_id != ours.lease_id:
+        board = await read_board(self._api)
+        # Those that were there when this lease was taken are known to be over, else it would not have been taken.
+        if any(other.lease_id != ours.lease_id and self._others.may_live(other) for other in board.of(lease.shards)):
             lease.lost = "another writer has published its lease"
-        elif there != ours:  # somebody has deleted or edited it
+        elif ours not in board.leases:  # somebody has deleted or edited it
             await publish(self._api, ours)
 
     async def _give_back(self, lease: Lease) -> None:

@@ -48,6 +48,10 @@ class OtherHolders:
         """Take in that a lease has ended; that is for ever."""
         self._over.add(lease_id)
 
+    def may_live(self, lease: PublishedLease) -> bool:
+        """Whether a lease is not known to be over."""
+        return lease.lease_id not in self._over
+
     def are_in_the_way(self, shards: Iterable[int]) -> bool:
         """
         Whether a holder of any of `shards` was found alive a while ago, without asking anybody.
@@ -92,13 +96,13 @@ class OtherHolders:
         Raises:
             HTTPError: that cannot be known.
         """
-        if lease.lease_id not in self._over and not await promptly(renew, self._api, lease.lease_id, lease.seconds):
+        if self.may_live(lease) and not await promptly(renew, self._api, lease.lease_id, lease.seconds):
             self.is_over(lease.lease_id)
-        return lease.lease_id not in self._over
+        return self.may_live(lease)
 
     def was_asked_for(self, lease: PublishedLease, asked: Asked | None) -> bool:
         """Whether it may live only because somebody asked."""
-        if asked is None or lease.lease_id in self._over:
+        if asked is None or not self.may_live(lease):
             return False
         return -CLOCK_TOLERANCE < asked.ago < self._rest(lease)
 

@@ -129,14 +129,6 @@ def _understood(variables: Mapping[str, Any], now: datetime) -> Board:
     return Board(frozenset(leases), asked, is_whole)
 
 
-async def in_the_place_of(api: PrefectClient, lease: PublishedLease) -> PublishedLease | None:
-    """What is published where `lease` should be; `None` when somebody has deleted or edited it."""
-    stored = await promptly(api.read_variable_by_name, variable_name(lease.shards[0]))
-    with suppress(*_ODD):
-        return None if stored is None else PublishedLease.read(stored.value)
-    return None
-
-
 async def publish(api: PrefectClient, lease: PublishedLease) -> None:
     """Say who holds the lease's shards."""
     # One variable for the whole lease, that of its first shard: nobody else can hold that one now.

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -79,7 +80,8 @@ def listening(
     sent: list[httpx.Request] = []
 
     async def hear(answer: httpx.Response) -> None:
-        if answer.request.method == method and answer.request.url.path.endswith(path):
+        busy = answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE  # then the client asks again
+        if not busy and answer.request.method == method and answer.request.url.path.endswith(path):
             sent.append(answer.request)
             await answer.aread()
             alter(answer)
@@ -167,10 +169,12 @@ _TAKER = """
 import asyncio, os, sys
 from flows.tasks.leases import LeaseTimes, WriterLeases
 from flows.tasks.other_holders import OtherHolders
-from flows.tasks.prompt_client import prompt_client, promptly
+from flows.tasks.prompt_client import prompt_client
+from flows.tasks.writer_limits import make_limits_ready
 
 async def main():
     async with prompt_client() as api:
+        await make_limits_ready(api)
         for _ in range(4):
             async with WriterLeases(api, LeaseTimes(wait=120)).holding([int(sys.argv[2])]):
                 for word in ("in", "out"):
@@ -388,10 +392,13 @@ async def test_a_run_asks_once_for_the_lease_of_an_earlier_run_and_never_for_its
     assert len(posts) == 5 * 4 + 1, "taking, seeing the limits, seeing what is published, giving back"
 
 
-async def test_a_holder_stops_when_another_one_has_published_its_lease(api: PrefectClient) -> None:
+@pytest.mark.parametrize("shards", [(SHARD,), (SHARD - 1, SHARD)], ids=["in its place", "elsewhere"])
+async def test_a_holder_stops_when_another_one_has_published_its_lease(
+    api: PrefectClient, shards: tuple[int, ...]
+) -> None:
     async with AsyncExitStack() as stack:
         lease = await hold(stack, api)
-        await publish(api, PublishedLease(uuid4(), (SHARD,), 60.0))
+        await publish(api, PublishedLease(uuid4(), shards, 60.0))
         await eventually(lambda: lease.lost)
         with pytest.raises(Fenced, match="another writer has published"):
             lease.fence()
