@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
 from blocks.sandbox.clock import Clock
+
+_LOG = logging.getLogger(__name__)
 
 
 class Agenda:
@@ -15,11 +19,13 @@ class Agenda:
     Actions at instants of the sandbox's clock.
 
     An action looks at the world when its turn comes and does nothing when it is no longer wanted, so
-    nothing ever has to be taken off the list.
+    nothing ever has to be taken off the list. Each runs within `attempt`, which undoes what a failing one did; it
+    is logged, and the others go on.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, attempt: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
         self._clock = clock
+        self._attempt = attempt
         self._heap: list[tuple[datetime, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._moment: datetime | None = None
@@ -48,13 +54,15 @@ class Agenda:
         """Run what is due up to `instant`, also what these actions add; returns how many ran."""
         ran = 0
         while self._heap and self._heap[0][0] <= instant:
-            due, _, action = heapq.heappop(self._heap)
-            self._moment = due
+            self._moment, _, action = heapq.heappop(self._heap)
             try:
-                action()
+                with self._attempt():
+                    action()
+            except Exception:  # noqa: BLE001  a mistake of ours must not stop the clock
+                _LOG.exception("what was due at %s failed; what else is due goes on", self._moment)
             finally:
                 ran += 1
-                self._moment = self._moment if self._heap and self._heap[0][0] <= instant else None
+                self._moment = None
         return ran
 
     def clear(self) -> None:

@@ -16,6 +16,7 @@ from blocks.sandbox import failures, orders
 from blocks.sandbox.clock import instant_of, text_of
 from blocks.sandbox.database import Row
 from blocks.sandbox.failures import Failure
+from blocks.sandbox.problems import Problem
 from blocks.sandbox.world import World
 
 TABLES = ("order_copies", "recurring_order_copies")
@@ -150,14 +151,25 @@ class CopyWorker:
             log = refusal or log
             if refusal and not copy.get("skip_errors"):
                 return "failed", log, target_id
-        if copy.get("cancel_source_order") and source["status"] != "cancelled":
-            orders.pull_trigger(world, source, "_cancel", value=True)
+        if copy.get("cancel_source_order"):
+            refusal = self._cancel(source)
+            log = {**log, **refusal}
+            if refusal and not copy.get("skip_errors"):
+                return "failed", log, target_id
         return "completed", log, target_id
 
     def _ends(self, failure: Failure, copy: Row) -> bool:
         if failure.stage == "collect":
             return not copy.get("skip_errors") and not _is_ignored(failure, copy)
         return failure.stage in {"copy", "end"}
+
+    def _cancel(self, source: Row) -> dict[str, list[str]]:
+        """Cancel the source order; returns the errors, none when it is cancelled."""
+        try:
+            orders.pull_trigger(self._world, source, "_cancel", value=True)
+        except Problem as refused:
+            return {"status": [error["title"] for error in refused.errors]}
+        return {}
 
     def _place(self, target_id: str, *, skip_collected: bool) -> dict[str, list[str]]:
         """Place the target; returns the errors, none when it is placed."""

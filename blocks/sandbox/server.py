@@ -40,8 +40,8 @@ class Sandbox:
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.clock = clock
-        self.agenda = Agenda(clock)
         store = Database(database, seed=settings.seed, durable=settings.durable)
+        self.agenda = Agenda(clock, store.transaction)
         self.world = World(settings, store, clock, self.agenda)
         self._recall_clock()
         self.webhooks = Webhooks(self.world)
@@ -109,12 +109,14 @@ class Sandbox:
         self._set_timer()
 
     def _run_until(self, target: datetime | None) -> int:
-        with self.world.database.transaction():
-            ran = self.agenda.run_until(target or self.clock.now())
-            if target is not None:
-                self.clock.set(target)
-                self.keep_clock()
-        self._set_timer()
+        try:
+            with self.world.database.transaction():
+                ran = self.agenda.run_until(target or self.clock.now())
+                if target is not None:
+                    self.clock.set(target)
+                    self.keep_clock()
+        finally:
+            self._set_timer()  # whatever went wrong: what is due later still comes
         return ran
 
     def _recall_clock(self) -> None:

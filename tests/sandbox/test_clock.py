@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from blocks.sandbox.agenda import Agenda
 from blocks.sandbox.clock import Clock, instant_of, text_of
 from blocks.sandbox.running import RunningSandbox
+from blocks.sandbox.server import Sandbox
+from blocks.sandbox.settings import Settings
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
@@ -103,3 +105,23 @@ def test_copies_finish_without_anybody_asking(make_caller):
                 status = found.fetchone()[0]
 
     assert status == "completed"
+
+
+def test_what_fails_is_undone_alone_and_the_rest_of_the_day_goes_on(tmp_path, caplog):
+    clock = Clock(START, rate=0)
+    sandbox = Sandbox(Settings(), tmp_path / "clock.sqlite", clock)
+    database = sandbox.world.database
+
+    def stumble():
+        database.remember("stumbled", "yes")
+        raise RuntimeError("a mistake")
+
+    sandbox.world.after(1, lambda: database.remember("before", "yes"))
+    sandbox.world.after(1, stumble)
+    sandbox.world.after(1, lambda: database.remember("after", "yes"))
+
+    assert sandbox.advance(2) == 3
+    assert [database.state(name, "no") for name in ("before", "stumbled", "after")] == ["yes", "no", "yes"]
+    assert sandbox.clock.now() == START + timedelta(seconds=2)
+    assert "a mistake" in caplog.text
+    database.close()

@@ -214,3 +214,21 @@ def test_promotions_are_copied_frozen_or_recomputed_and_capture_can_be_automatic
     assert (frozen["discount_amount_cents"], frozen["total_amount_with_taxes_cents"]) == (0, 2000)
     assert (recomputed["discount_amount_cents"], recomputed["total_amount_with_taxes_cents"]) == (-200, 1800)
     assert frozen["payment_status"] == "paid"
+
+
+def test_a_source_that_cannot_be_cancelled_fails_its_own_copy_and_no_other(caller, sandbox, source):
+    created = caller.create("orders", {"place_async": True}, customer=("customers", source["customer_id"]))
+    placing = created.json()["data"]["id"]
+    assert caller.update("orders", placing, _place=True).json()["data"]["attributes"]["status"] == "placing"
+    sandbox.set_failure(placing, "placing")  # so that it stays so
+    sandbox.advance(5)
+    stubborn = caller.copy(placing, place_target_order=False, cancel_source_order=True)
+    lenient = caller.copy(placing, place_target_order=False, cancel_source_order=True, skip_errors=True)
+    plain = caller.copy(source["source_order_id"])
+    sandbox.advance(10)
+
+    failed, skipped = (caller.attributes("order_copies", one) for one in (stubborn, lenient))
+    assert failed["errors_log"] == skipped["errors_log"] == {"status": ["cannot transition from placing to cancelled"]}
+    assert (failed["status"], skipped["status"]) == ("failed", "completed")
+    assert caller.target(stubborn) is not None
+    assert caller.attributes("order_copies", plain)["status"] == "completed"
