@@ -97,6 +97,8 @@ class Controls:
             return _json(404, {"error": str(missing)})
         except Problem as refused:
             return _json(refused.status, {"error": refused.errors[0]["detail"]})
+        except RecursionError:
+            return _json(400, {"error": "the body is nested too deeply"})
         except (ValueError, TypeError, KeyError, OverflowError, sqlite3.Error) as error:
             return _json(400, {"error": f"{type(error).__name__}: {error}"})
 

@@ -116,7 +116,7 @@ def _data_of(body: bytes, kind: ResourceType, resource_id: str | None) -> Mappin
     if given is None:
         raise problems.param_missing("type")
     if given != kind.name:
-        raise problems.invalid_resource(str(given)[:200])
+        raise problems.invalid_resource(_shown(given))
     if resource_id is None and data.get("id") is not None:
         raise problems.param_not_allowed("id", pointer="/data/id")
     if resource_id is not None:
@@ -131,8 +131,13 @@ def _check_id(data: Mapping[str, Any], resource_id: str) -> None:
             400, "KEY_NOT_INCLUDED_IN_URL", "Key is not included in URL", "The URL does not support the key null"
         )
     if given != resource_id:
-        detail = f"The URL does not support the key {str(given)[:200]}"
+        detail = f"The URL does not support the key {_shown(given)}"
         raise problems.problem(400, "KEY_NOT_INCLUDED_IN_URL", "Key is not included in URL", detail)
+
+
+def _shown(value: Any) -> str:
+    """A value as messages quote it; objects and lists may be nested too deeply to be written out."""
+    return type(value).__name__ if isinstance(value, dict | list) else str(value)[:200]
 
 
 def _member(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -162,7 +167,7 @@ def _linked(database: Database, relationship: Relationship, value: Any) -> str |
     if not isinstance(linkage, dict) or not isinstance(linkage.get("id"), str):
         raise problems.invalid_data_format()
     if linkage.get("type") != relationship.target:
-        raise problems.type_mismatch(str(linkage.get("type")))
+        raise problems.type_mismatch(_shown(linkage.get("type")))
     if not database.exists(relationship.target, linkage["id"]):
         raise problems.invalid(relationship.name, "must exist", "blank", relationship=True)
     return str(linkage["id"])
@@ -205,7 +210,10 @@ def _time(value: Any) -> str | None:
 
 
 def _object(value: Any) -> str | None:
-    return orjson.dumps(value).decode() if isinstance(value, dict) else None
+    try:
+        return orjson.dumps(value).decode() if isinstance(value, dict) else None
+    except TypeError:  # nested more deeply than can be written again
+        return None
 
 
 def _list(value: Any) -> str | None:

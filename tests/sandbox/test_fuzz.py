@@ -127,6 +127,62 @@ def test_any_subscription_that_is_accepted_can_be_shown_and_triggered(caller, so
         sane(caller.http.delete(f"/order_subscriptions/{key}"))
 
 
+def nested(depth, inner="1"):
+    """JSON of so many objects within one another, as text: no library writes what none should read."""
+    return '{"a":' * depth + inner + "}" * depth
+
+
+@pytest.mark.parametrize("depth", [200, 253, 255, 300, 900, 1000, 1100, 100_000])
+@pytest.mark.parametrize(
+    "document",
+    [
+        '{"data":{"type":"order_subscriptions","id":"ID","attributes":{"metadata":DEEP}}}',
+        '{"data":{"type":"order_subscriptions","id":"ID","attributes":{"reference":DEEP}}}',
+        '{"data":{"type":"order_subscriptions","id":DEEP,"attributes":{}}}',
+        '{"data":{"type":DEEP,"id":"ID"}}',
+        '{"data":{"type":"order_subscriptions","id":"ID","attributes":DEEP}}',
+        '{"data":{"type":"order_subscriptions","id":"ID","relationships":{"customer_payment_source":DEEP}}}',
+        '{"data":{"type":"order_subscriptions","id":"ID","relationships":{"customer_payment_source":{"data":DEEP}}}}',
+        '{"data":{"type":"orders","id":"ID","relationships":{"market":{"data":{"type":DEEP,"id":"x"}}}}}',
+        "DEEP",
+    ],
+)
+def test_json_of_any_depth_gets_an_orderly_answer(caller, source, depth, document):
+    path, key = (
+        ("orders", source["source_order_id"]) if '"orders"' in document else ("order_subscriptions", source["id"])
+    )
+    answer = caller.http.patch(f"/{path}/{key}", content=document.replace("ID", key).replace("DEEP", nested(depth)))
+
+    sane(answer)
+    assert answer.status_code in ({200, 400, 422} if "metadata" in document else {400, 422})
+
+
+def test_metadata_is_stored_up_to_a_depth_that_can_be_shown_again(caller, source):
+    statuses = [
+        caller.http.patch(
+            f"/order_subscriptions/{source['id']}",
+            content=f'{{"data":{{"type":"order_subscriptions","id":"{source["id"]}",'
+            f'"attributes":{{"metadata":{nested(depth)}}}}}}}',
+        ).status_code
+        for depth in (200, 300, 1100)
+    ]
+    shown = caller.get(f"/order_subscriptions/{source['id']}")
+
+    assert statuses == [200, 422, 400]
+    assert shown.status_code == 200
+    assert caller.filtered("/order_subscriptions", metadata_jcont=nested(200), id_eq=source["id"])
+
+
+@pytest.mark.parametrize("depth", [300, 1000, 1100])
+@pytest.mark.parametrize(
+    ("control", "member"), [("faults", "times"), ("subscriptions", "metadata"), ("seed", "policy")]
+)
+def test_a_control_with_json_of_any_depth_gets_an_orderly_answer(sandbox, caller, depth, control, member):
+    body = f'{{"{member}": {nested(depth)}, "subscriptions": 1}}'
+    sane(caller.http.post(f"{sandbox.url}/_sandbox/{control}", content=body))
+    sandbox.clear_faults()
+
+
 CONTROLS = [
     "info", "seed", "subscriptions", "failures", "faults", "counters", "pay", "payment_sources", "release", "limits",
     "webhooks", "openapi.json", "none",
