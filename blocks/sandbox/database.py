@@ -13,7 +13,7 @@ and `sandbox_revoked_tokens` (token).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,7 @@ class Database:
         self.connection.executescript("".join(map(_ddl, RESOURCE_TYPES.values())) + _view() + _OWN_TABLES)
         self.seed = int(self.state("seed", str(seed)))
         self._ids_made = self._ids_reserved = int(self.state("ids", "0"))
+        self._afterwards: list[Callable[[], None]] = []
         self._inserts: dict[tuple[str, ...], str] = {}
         self._updates: dict[tuple[str, ...], str] = {}
 
@@ -89,16 +90,32 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, also inside another transaction."""
-        nested = self.connection.in_transaction
+        nested, waiting = self.connection.in_transaction, len(self._afterwards)
         self.execute("SAVEPOINT inner" if nested else "BEGIN")
         try:
             yield
+            self.execute("RELEASE inner" if nested else "COMMIT")
         except BaseException:
-            self.execute("ROLLBACK TO inner" if nested else "ROLLBACK")
-            if nested:
-                self.execute("RELEASE inner")
+            self._undo(nested=nested)
+            del self._afterwards[waiting:]
             raise
-        self.execute("RELEASE inner" if nested else "COMMIT")
+        if not nested:
+            afterwards, self._afterwards = self._afterwards, []
+            for action in afterwards:
+                action()
+
+    def _undo(self, *, nested: bool) -> None:
+        self.execute("ROLLBACK TO inner" if nested else "ROLLBACK")
+        if nested:
+            self.execute("RELEASE inner")
+        self._ids_reserved = int(self.state("ids", "0"))  # a reservation that was undone would not outlive a restart
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Run `action` once what was written so far is there for good; never when it is undone."""
+        if self.connection.in_transaction:
+            self._afterwards.append(action)
+        else:
+            action()
 
     def new_id(self) -> str:
         """The next id; numbers are reserved a thousand at a time, so that a restart never repeats one."""

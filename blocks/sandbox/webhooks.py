@@ -67,12 +67,17 @@ class Webhooks:
         self.fire(event)
 
     def fire(self, event: Row) -> None:
-        """Call every webhook that listens to this event; its resource is told as it is now."""
+        """
+        Call every webhook that listens to this event; its resource is told as it is now.
+
+        Nobody is called about what is undone in the end.
+        """
         world, topic = self._world, str(event["name"])
         for webhook_id, include in world.database.execute(_LISTENING, (topic,)).fetchall():
             payload = self._payload(event, orjson.loads(include or "[]"))
+            deliver = partial(self._deliver, webhook_id, event["id"], topic, payload, 0)
             for _ in range(self.copies_per_delivery):
-                world.agenda.at(world.now(), partial(self._deliver, webhook_id, event["id"], topic, payload, 0))
+                world.database.after_commit(deliver)
 
     async def close(self) -> None:
         """Give up what is on its way."""

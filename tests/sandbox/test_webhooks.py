@@ -147,6 +147,17 @@ def test_a_disabled_webhook_hears_nothing(caller, listener, subscribe, source):
     assert json.loads(listener.next()[1])["data"]["id"] == copy_id
 
 
+def test_nobody_is_called_about_what_was_undone(caller, listener, subscribe, sandbox, source):
+    webhook = subscribe("orders.approve")
+    order_id = source["source_order_id"]
+    refused = caller.update("orders", order_id, reference="undone", _approve=True, _refund=True)
+    assert refused.status_code == 422
+    caller.update("orders", order_id, reference="done", _approve=True)
+
+    assert json.loads(listener.next()[1])["data"]["attributes"]["reference"] == "done"
+    assert len(callbacks(caller, webhook["id"], 1)) == 1
+
+
 def test_calls_can_be_delivered_twice(caller, sandbox, listener, subscribe, source):
     subscribe("order_copies.create")
     sandbox.deliver_webhooks(copies=2)
