@@ -139,7 +139,7 @@ def _read_sort(kind: ResourceType, value: str, query: Query) -> None:
             column = relationship.column
         else:
             raise problems.invalid_sort(name, kind.name)
-        if not any(term.startswith(f"t.{column}") for term in query.order):
+        if not any(term.split()[0] == f"t.{column}" for term in query.order):
             query.order.append(f"t.{column}{' DESC' if criterion.startswith('-') else ''}")
 
 

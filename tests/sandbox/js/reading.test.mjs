@@ -67,6 +67,14 @@ test('a keyset walk by id meets everything once', async () => {
   assert.equal(new Set(seen).size, COPIES)
 })
 
+test('sorting goes by every criterion, also when one name begins like another', async () => {
+  const oneByOne = (page) => Array.from(page, ({ reference_origin, reference }) => `${reference_origin} ${reference}`)
+  const up = oneByOne(await cl.order_copies.list({ sort: ['reference_origin', 'reference'], pageSize: 25 }))
+  assert.deepEqual(up, [...up].sort())
+  const down = oneByOne(await cl.order_copies.list({ sort: ['-reference_origin', '-reference'], pageSize: 25 }))
+  assert.deepEqual(down, [...down].sort().reverse())
+})
+
 test('sorting takes both directions, as text and as an object', async () => {
   const down = await cl.order_copies.list({ sort: ['-reference'], pageSize: 25 })
   assert.equal(down.first().reference, 'period-27')
