@@ -9,13 +9,16 @@ does not get to know.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from random import Random
 from typing import Any
 
-import orjson
-
-from blocks.sandbox.wire import Delivery, Request, Response
+from blocks.sandbox import problems
+from blocks.sandbox.limits import throttled
+from blocks.sandbox.problems import Problem
+from blocks.sandbox.wire import BODYLESS, Delivery, Request, Response
 
 ACTIONS = {
     "status": "answer with `status` (and `body`: html, json or a text) instead of the true answer",
@@ -179,6 +182,8 @@ def _check_ranges(given: dict[str, Any]) -> None:
         raise ValueError(f"share is {given['share']!r}; it lies between 0 and 1")
     if not 200 <= given.get("status", 500) <= 599:  # noqa: PLR2004  HTTP statuses with a body
         raise ValueError(f"status is {given['status']!r}; it lies between 200 and 599")
+    if given.get("times", 1) < 1:
+        raise ValueError(f"times is {given['times']!r}; it is a number from 1 on")
     if not 0 <= given.get("seconds", 0) <= 86_400:  # noqa: PLR2004  a day
         raise ValueError(f"seconds is {given['seconds']!r}; it lies between 0 and 86400")
     if not all(isinstance(number, int) and number > 0 for number in given.get("nth", [])):
@@ -193,7 +198,7 @@ def spoiled(fault: Fault, answer: Response) -> Response:
     """The true answer as the fault lets it through."""
     match fault.action:
         case "status":
-            return _status_answer(fault)
+            return _status_answer(fault, answer.headers)
         case "reset":
             return Response(answer.status, delivery=Delivery.RESET)
         case "close":
@@ -207,11 +212,42 @@ def spoiled(fault: Fault, answer: Response) -> Response:
     return answer
 
 
-def _status_answer(fault: Fault) -> Response:
+# What the API says with each status, where documentation or recorded traffic tells; the rest is ours.
+_SAYINGS: dict[int, Callable[[], Problem]] = {
+    401: problems.unauthorized,
+    403: lambda: _injected(403, "FORBIDDEN", "Forbidden"),
+    404: problems.not_found,
+    405: lambda: problems.method_not_allowed("This method"),
+    406: lambda: problems.not_acceptable("*/*"),
+    409: lambda: _injected(409, "RECORD_NOT_UNIQUE", "Record not unique"),
+    415: lambda: problems.unsupported_media_type("application/json"),
+    422: lambda: problems.invalid("base", "is invalid", "invalid", base=True),
+    423: lambda: problems.locked("resource", "unknown"),
+}
+
+
+def _json_problem(status: int) -> Problem:
+    saying = _SAYINGS.get(status)
+    if saying is not None:
+        return saying()
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _injected(status, "INTERNAL_SERVER_ERROR", "Internal server error")
+    return _injected(status, "BAD_REQUEST", "Bad request")
+
+
+def _injected(status: int, code: str, title: str) -> Problem:
+    return problems.problem(status, code, title, "Injected by the sandbox.")
+
+
+def _status_answer(fault: Fault, headers: dict[str, str]) -> Response:
+    if fault.status in BODYLESS:
+        return Response(fault.status)
     if fault.body == "html":
         return Response(fault.status, _HTML.format(status=fault.status).encode(), "text/html")
     if fault.body == "json":
-        code = "INTERNAL_SERVER_ERROR" if fault.status >= 500 else "BAD_REQUEST"  # noqa: PLR2004  HTTP status class
-        error = {"title": "Fault", "detail": "Injected by the sandbox.", "code": code, "status": str(fault.status)}
-        return Response(fault.status, orjson.dumps({"errors": [error]}), "application/vnd.api+json; charset=utf-8")
+        return (
+            throttled(headers)
+            if fault.status == HTTPStatus.TOO_MANY_REQUESTS
+            else _json_problem(fault.status).response()
+        )
     return Response(fault.status, fault.body.encode(), "text/plain")

@@ -118,6 +118,21 @@ def invalid_sort(name: str, resource_type: str) -> Problem:
     return problem(400, "INVALID_SORT_CRITERIA", "Invalid sort criteria", detail)
 
 
+def invalid_page_object() -> Problem:
+    """400: `page` without a bracketed name."""
+    return problem(400, "INVALID_PAGE_OBJECT", "Invalid page object", "Invalid page object.")
+
+
+def invalid_field_format() -> Problem:
+    """400: `fields` without a bracketed type."""
+    return problem(400, "INVALID_FIELD_FORMAT", "Invalid field format", "Fields must specify a type.")
+
+
+def invalid_links_object() -> Problem:
+    """400: a relationship that is not `{"data": {"type": ..., "id": ...}}`, or null in the place of the pair."""
+    return problem(400, "INVALID_LINKS_OBJECT", "Invalid links object", "Data is not a valid links object.")
+
+
 def invalid_page_value(name: str, value: str) -> Problem:
     """400: page number or size out of range."""
     detail = f"{value[:200]} is not a valid value for {name} page parameter."

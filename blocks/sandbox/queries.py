@@ -83,6 +83,10 @@ def _read_bracketed(kind: ResourceType, name: str, value: str, query: Query, *, 
         _read_page(match.group(2), value, query)
     elif match is not None and family == "fields" and match.group(3) is None:
         _read_fields(match.group(2), value, query)
+    elif name == "page" and is_list:
+        raise problems.invalid_page_object()
+    elif name == "fields":
+        raise problems.invalid_field_format()
     else:
         raise problems.param_not_allowed(name)
 

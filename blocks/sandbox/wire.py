@@ -20,6 +20,8 @@ from urllib.parse import unquote
 MAX_HEAD_BYTES = 32 * 1024
 MAX_BODY_BYTES = 16 * 1024 * 1024
 _LINGER_ZERO = struct.pack("ii", 1, 0)  # close() then sends RST instead of FIN
+BODYLESS = frozenset({204, 304})
+"""Statuses whose answers have no body, whatever anybody wants."""
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -161,7 +163,7 @@ class HttpConnection(asyncio.Protocol):
                 await self._send_slowly(request, response)
 
     def _send(self, request: Request, response: Response) -> None:
-        body = b"" if request.method == "HEAD" else response.body
+        body = b"" if request.method == "HEAD" or response.status in BODYLESS else response.body
         headers = response.headers if request.keep_alive else {**response.headers, "Connection": "close"}
         self._transport.write(_head(response.status, response.content_type, len(response.body), headers) + body)
         if not request.keep_alive:
@@ -273,7 +275,7 @@ def _take_chunks(buffer: bytearray, start: int) -> tuple[bytes, int] | None:
 
 def _head(status: int, content_type: str, length: int, headers: dict[str, str]) -> bytes:
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}"]
-    if status != HTTPStatus.NO_CONTENT:
+    if status not in BODYLESS:
         lines.append(f"Content-Type: {content_type}\r\nContent-Length: {length}")
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")

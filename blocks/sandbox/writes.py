@@ -160,12 +160,12 @@ def _read_trigger(kind: ResourceType, name: str, value: Any, triggers: dict[str,
 
 def _linked(database: Database, relationship: Relationship, value: Any) -> str | None:
     if not isinstance(value, dict) or "data" not in value:
-        raise problems.invalid_data_format()
+        raise problems.invalid_links_object()
     linkage = value["data"]
     if linkage is None:
         return None
-    if not isinstance(linkage, dict) or not isinstance(linkage.get("id"), str):
-        raise problems.invalid_data_format()
+    if not isinstance(linkage, dict) or "type" not in linkage or not isinstance(linkage.get("id"), str):
+        raise problems.invalid_links_object()
     if linkage.get("type") != relationship.target:
         raise problems.type_mismatch(_shown(linkage.get("type")))
     if not database.exists(relationship.target, linkage["id"]):

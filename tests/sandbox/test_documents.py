@@ -134,6 +134,8 @@ def test_accept_and_content_type_are_insisted_on_but_a_bodyless_get_may_have_one
         ("page[number]=0", "INVALID_PAGE_VALUE"),
         ("page[number]=x", "INVALID_PAGE_VALUE"),
         ("page[offset]=1", "PARAM_NOT_ALLOWED"),
+        ("page=2", "INVALID_PAGE_OBJECT"),
+        ("fields=status", "INVALID_FIELD_FORMAT"),
         ("colour=red", "PARAM_NOT_ALLOWED"),
         ("sort=metadata", "INVALID_SORT_CRITERIA"),
         ("include=colour", "INVALID_INCLUDE"),
@@ -165,6 +167,14 @@ def test_a_query_that_is_not_offered_is_refused_by_its_code(caller, query, code)
         (b'{"data": {"type": "order_copies", "attributes": {"status": "completed"}}}', 400, "PARAM_NOT_ALLOWED"),
         (b'{"data": {"type": "order_copies", "attributes": {"colour": "red"}}}', 400, "PARAM_NOT_ALLOWED"),
         (b'{"data": {"type": "order_copies", "attributes": {"metadata": 5}}}', 422, "VALIDATION_ERROR"),
+        (b'{"data":{"type":"order_copies","relationships":{"source_order":"x"}}}', 400, "INVALID_LINKS_OBJECT"),
+        (b'{"data":{"type":"order_copies","relationships":{"source_order":{}}}}', 400, "INVALID_LINKS_OBJECT"),
+        (b'{"data":{"type":"order_copies","relationships":{"source_order":{"data":[]}}}}', 400, "INVALID_LINKS_OBJECT"),
+        (
+            b'{"data":{"type":"order_copies","relationships":{"source_order":{"data":{"type":"orders"}}}}}',
+            400,
+            "INVALID_LINKS_OBJECT",
+        ),
         (
             b'{"data":{"type":"order_copies","relationships":{"source_order":{"data":{"type":"skus","id":"x"}}}}}',
             400,

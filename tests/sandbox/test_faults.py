@@ -55,6 +55,57 @@ def test_a_wrong_status_hides_what_happened(caller, sandbox, source, when, copie
     assert exists(caller, reference) == copies
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "title"),
+    [
+        (401, "UNAUTHORIZED", "Access denied"),
+        (403, "FORBIDDEN", "Forbidden"),
+        (404, "RECORD_NOT_FOUND", "Record not found"),
+        (409, "RECORD_NOT_UNIQUE", "Record not unique"),
+        (415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type"),
+        (422, "VALIDATION_ERROR", "is invalid"),
+        (423, "LOCKED", "Locked resource"),
+        (500, "INTERNAL_SERVER_ERROR", "Internal server error"),
+        (503, "INTERNAL_SERVER_ERROR", "Internal server error"),
+    ],
+)
+def test_a_json_fault_says_what_the_api_says_with_that_status(caller, sandbox, status, code, title):
+    sandbox.fault("status", status=status, body="json", times=1)
+    answer = caller.get("/orders")
+
+    error = answer.json()["errors"][0]
+    assert (answer.status_code, error["status"], error["code"], error["title"]) == (status, str(status), code, title)
+    assert error["detail"]
+
+
+def test_a_json_fault_with_429_is_the_edge_although_the_request_may_have_been_carried_out(caller, sandbox, source):
+    reference = f"edge-{source['id']}"
+    sandbox.fault("status", status=429, body="json", when="after", method="POST", path=COPIES, times=1)
+    answer = attempt(caller, source, reference)
+
+    assert answer.json() == {"errors": {"title": "Too Many Requests", "code": "THROTTLED", "status": 429}}
+    assert answer.headers["retry-after"] == "0"
+    assert exists(caller, reference) == 1
+
+
+@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize("body", ["html", "json", "some text"])
+def test_a_status_without_a_body_leaves_nothing_in_the_connection(caller, sandbox, status, body):
+    sandbox.fault("status", status=status, body=body, path="/api/organization", times=1)
+    answers = [caller.get("/organization") for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [status, 200]
+    assert answers[0].content == b""
+
+
+def test_what_spoils_a_body_leaves_alone_an_answer_that_has_none(caller, sandbox, source):
+    copy_id = caller.copy(source["source_order_id"])
+    sandbox.fault("malformed", method="DELETE", times=1)
+
+    assert caller.http.delete(f"/order_copies/{copy_id}").content == b""
+    assert caller.get("/organization").status_code == 200
+
+
 def test_a_delay_lets_the_caller_give_up_and_the_request_go_on(caller, sandbox, source):
     reference = f"delay-{source['id']}"
     sandbox.fault("delay", when="before", seconds=0.3, method="POST", path=COPIES, times=1)
@@ -166,6 +217,8 @@ def test_paths_may_have_stars(caller, sandbox, source):
         {"action": "reset", "when": "while"},
         {"action": "reset", "nth": [0]},
         {"action": "reset", "times": "many"},
+        {"action": "reset", "times": 0},
+        {"action": "reset", "times": -1},
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused_with_a_reason(sandbox, members):
