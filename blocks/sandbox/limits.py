@@ -82,8 +82,8 @@ class Limits:
         limit, burst_limit = self._figures[kind]
         counter = f"{kind}:{request.method}" if kind == "write" and self._per_method else kind
         now = self._now()
-        average = _recent(self._averages[(request.peer, counter)], now - self._average_seconds)
-        burst = _recent(self._bursts[(request.peer, counter, endpoint)], now - self._burst_seconds)
+        average = _recent(self._averages[(request.peer, counter)], now, self._average_seconds)
+        burst = _recent(self._bursts[(request.peer, counter, endpoint)], now, self._burst_seconds)
         passes = len(average) < limit and (kind == "token" or len(burst) < burst_limit)
         if passes or self._count_blocked:
             average.append(now)
@@ -115,10 +115,11 @@ class Limits:
 _FREE = Verdict(passes=True, headers={})
 
 
-def _recent(arrivals: deque[float], since: float) -> deque[float]:
-    # A clock that was set back would otherwise keep its arrivals for ever.
-    while arrivals and (arrivals[0] <= since):
+def _recent(arrivals: deque[float], now: float, seconds: float) -> deque[float]:
+    while arrivals and arrivals[0] <= now - seconds:
         arrivals.popleft()
+    while arrivals and arrivals[-1] > now:  # the clock was set back: they have not come yet
+        arrivals.pop()
     return arrivals
 
 

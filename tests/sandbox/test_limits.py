@@ -103,6 +103,17 @@ def test_a_scaled_window_is_shorter_and_says_so():
     assert verdict.headers["X-Ratelimit-Interval"] == "6"
 
 
+def test_a_clock_that_was_set_back_forgets_what_comes_later_and_keeps_the_rest():
+    address = Address()
+    address.passed(10, "POST", "/api/order_copies")
+    address.now += 1000
+    assert address.passed(30, "POST", "/api/order_copies") == 25
+    address.now -= 500
+    assert address.passed(30, "POST", "/api/order_copies") == 25
+    address.now -= 495
+    assert address.passed(30, "POST", "/api/order_copies") == 25
+
+
 @pytest.fixture(scope="module")
 def limited():
     with RunningSandbox() as running:
