@@ -24,6 +24,7 @@ def create(world: World, engine: Engine, kind: ResourceType, columns: Row) -> st
     stamp = world.stamp()
     row = {**columns, "id": world.database.new_id(), "created_at": stamp, "updated_at": stamp}
     row["metadata"] = row.get("metadata") or "{}"
+    _check(world, kind, row["id"], columns)
     defaults = _DEFAULTS.get(kind.name)
     if defaults is not None:
         row = {**row, **defaults(world, row)}
@@ -98,8 +99,7 @@ def _new_order(world: World, row: Row) -> Row:
 
 
 def _new_customer(world: World, row: Row) -> Row:
-    if world.database.execute("SELECT 1 FROM customers WHERE email = ?", (row["email"],)).fetchone():
-        raise problems.invalid("email", "has already been taken", "taken")
+    del world, row
     return {"status": "prospect", "has_password": 0, "total_orders_count": 0}
 
 
@@ -109,8 +109,6 @@ def _new_payment_source(world: World, row: Row) -> Row:
 
 
 def _new_webhook(world: World, row: Row) -> Row:
-    if not str(row["callback_url"]).startswith(("http://", "https://")):
-        raise problems.invalid("callback_url", "is not a valid URL", "invalid")
     return {
         "name": row.get("name") or f"Webhook {row['id']}",
         "include_resources": row.get("include_resources") or "[]",
@@ -135,11 +133,23 @@ def update(world: World, engine: Engine, kind: ResourceType, resource_id: str, c
         columns["metadata"] = "{}"
     row = world.database.find(kind.name, resource_id)
     assert row is not None
+    _check(world, kind, resource_id, columns)
     if kind.name == "order_subscriptions":
         _check_subscription(world, row, columns)
     world.database.update(kind.name, resource_id, {**columns, "updated_at": world.stamp()})
     if kind.name == "order_subscriptions":
         _follow_subscription(world, engine, row, columns)
+
+
+def _check(world: World, kind: ResourceType, resource_id: str, columns: Row) -> None:
+    """What holds for a value whether it is given at create or later."""
+    if kind.name == "webhooks" and "callback_url" in columns:
+        if not str(columns["callback_url"]).startswith(("http://", "https://")):
+            raise problems.invalid("callback_url", "is not a valid URL", "invalid")
+    elif kind.name == "customers" and "email" in columns:
+        sql = "SELECT 1 FROM customers WHERE email = ? AND id <> ?"
+        if world.database.execute(sql, (columns["email"], resource_id)).fetchone():
+            raise problems.invalid("email", "has already been taken", "taken")
 
 
 def _check_subscription(world: World, row: Row, columns: Row) -> None:
@@ -158,7 +168,7 @@ def _check_subscription(world: World, row: Row, columns: Row) -> None:
 def _follow_subscription(world: World, engine: Engine, row: Row, columns: Row) -> None:
     if columns.get("customer_payment_source_id") not in {None, row["customer_payment_source_id"]}:
         subscriptions.new_payment_source(world, row)
-    if "next_run_at" in columns:
+    if {"next_run_at", "renewal_alert_period", "expires_at"} & columns.keys():
         engine.schedule({**row, **columns})
 
 

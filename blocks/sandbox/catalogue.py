@@ -81,6 +81,10 @@ class ResourceType:
         members: list[Attribute | Relationship] = [*self.attributes.values(), *self.relationships.values()]
         return tuple(member.name for member in members if "r" in member.flags)
 
+    def column_of(self, name: str) -> str:
+        """The column that an attribute or a to-one relationship is stored in."""
+        return self.relationships[name].column if name in self.relationships else name
+
 
 def resource_type(
     name: str,

@@ -36,11 +36,7 @@ def create(world: World, engine: Engine, kind: ResourceType, body: bytes) -> str
         Problem: 400 for a malformed document, 422 for values that are refused.
     """
     change = _read(world.database, kind, body, "c")
-    for name in kind.required:
-        column = kind.relationships[name].column if name in kind.relationships else name
-        if change.columns.get(column) in {None, ""}:
-            message = "must exist" if name in kind.relationships else "can't be blank"
-            raise problems.invalid(name, message, "blank", relationship=name in kind.relationships)
+    _check_required(kind, {**dict.fromkeys(map(kind.column_of, kind.required)), **change.columns})
     with world.database.transaction():
         return behaviour.create(world, engine, kind, change.columns)
 
@@ -55,6 +51,7 @@ def update(world: World, engine: Engine, kind: ResourceType, resource_id: str, b
     if not world.database.exists(kind.name, resource_id):
         raise problems.not_found()
     change = _read(world.database, kind, body, "u", resource_id)
+    _check_required(kind, change.columns)
     try:
         with world.database.transaction():
             behaviour.update(world, engine, kind, resource_id, change.columns)
@@ -98,6 +95,15 @@ def _read(database: Database, kind: ResourceType, body: bytes, flag: str, resour
             raise problems.param_not_allowed(name[:200], pointer=f"/data/relationships/{name[:200]}")
         columns[relationship.column] = _linked(database, relationship, value)
     return Change(columns, triggers)
+
+
+def _check_required(kind: ResourceType, columns: Row) -> None:
+    """None of the columns that are to be written may be empty when the resource cannot be without it."""
+    for name in kind.required:
+        column = kind.column_of(name)
+        if column in columns and columns[column] in {None, ""}:
+            message = "must exist" if name in kind.relationships else "can't be blank"
+            raise problems.invalid(name, message, "blank", relationship=name in kind.relationships)
 
 
 def _data_of(body: bytes, kind: ResourceType, resource_id: str | None) -> Mapping[str, Any]:

@@ -204,21 +204,6 @@ def test_a_validation_error_points_at_what_is_wrong(caller):
     assert refused["meta"] == {"error": "blank"}
 
 
-def test_the_options_of_a_copy_cannot_be_changed(caller, source):
-    copy_id = caller.copy(source["source_order_id"])
-
-    assert error(caller.update("order_copies", copy_id, place_target_order=False)) == (400, "PARAM_NOT_ALLOWED")
-
-
-def test_the_id_in_a_patch_must_be_that_of_the_url(caller, source):
-    body = {"data": {"type": "orders", "id": "another", "attributes": {}}}
-
-    assert error(caller.http.patch(f"/orders/{source['source_order_id']}", json=body)) == (
-        400,
-        "KEY_NOT_INCLUDED_IN_URL",
-    )
-
-
 def test_methods_that_a_resource_does_not_have_give_405(caller, source):
     assert caller.http.put(f"/orders/{source['source_order_id']}").status_code in {405, 415}
     assert error(caller.http.delete("/orders")) == (405, "METHOD_NOT_ALLOWED")
