@@ -44,8 +44,7 @@ class Engine:
         if subscription["status"] != "active" or subscription["next_run_at"] is None:
             return
         due = subscription["next_run_at"]
-        alert = instant_of(due) - timedelta(hours=subscription["renewal_alert_period"] or 1)
-        self._world.agenda.at(max(alert, self._world.now()), partial(self._alert, subscription["id"], due))
+        self._world.agenda.at(_alert_at(subscription), partial(self._alert, subscription["id"], due))
         self._world.agenda.at(instant_of(due), partial(self._run, subscription["id"], due))
 
     def _activate_by_source(self, order_id: str) -> None:
@@ -69,7 +68,9 @@ class Engine:
 
     def _alert(self, subscription_id: str, due: str) -> None:
         subscription = self._still_due(subscription_id, due)
-        if subscription is not None and subscription["_alerted_for"] != due:
+        if subscription is None or self._world.now() < _alert_at(subscription):
+            return  # its period was shortened since, and another alert waits
+        if subscription["_alerted_for"] != due:
             self._world.database.update("order_subscriptions", subscription_id, {"_alerted_for": due})
             self._world.announce("order_subscriptions.renewal", "order_subscriptions", subscription_id)
 
@@ -112,6 +113,10 @@ class Engine:
         topic = f"order_subscriptions.last_run_{'succeeded' if succeeded else 'failed'}"
         world.announce(topic, "order_subscriptions", subscription["id"])
         self.schedule({**subscription, **changes})
+
+
+def _alert_at(subscription: Row) -> datetime:
+    return instant_of(subscription["next_run_at"]) - timedelta(hours=subscription["renewal_alert_period"] or 1)
 
 
 def next_run(subscription: Row, now: datetime) -> datetime | None:

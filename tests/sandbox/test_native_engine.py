@@ -97,6 +97,55 @@ def test_a_postponed_run_happens_when_it_was_postponed_to(caller, sandbox, activ
     assert len(runs(caller, active["id"])) == 1
 
 
+def alerts(caller, subscription_id):
+    events = caller.get(f"/order_subscriptions/{subscription_id}/events", **{"filter[q][name_end]": "renewal"})
+    return [event["attributes"]["created_at"] for event in events.json()["data"]]
+
+
+@pytest.fixture
+def distant(caller, sandbox, active):
+    """The active subscription, due in 40 hours, with the alert 24 hours before."""
+    caller.update("order_subscriptions", active["id"], next_run_at="2040-02-01T22:00:00Z", renewal_alert_period=24)
+    assert alerts(caller, active["id"]) == ["2040-01-31T05:59:00.000Z"]  # of the run an hour ahead, which moved
+    return active["id"]
+
+
+def test_an_alert_comes_so_many_hours_before_the_run_as_was_said_last(caller, sandbox, distant):
+    caller.update("order_subscriptions", distant, renewal_alert_period=2)
+    sandbox.advance(86_400)
+    caller.log_in()
+    assert len(alerts(caller, distant)) == 1
+    sandbox.advance(86_400)
+    caller.log_in()
+
+    assert alerts(caller, distant)[0] == "2040-02-01T20:00:00.000Z"
+    assert len(alerts(caller, distant)) == 2
+
+
+def test_an_alert_that_was_moved_to_the_past_comes_at_once_and_once(caller, sandbox, distant):
+    caller.update("order_subscriptions", distant, renewal_alert_period=720)
+    sandbox.advance(0)
+    assert len(alerts(caller, distant)) == 2
+    sandbox.advance(86_400)
+    caller.log_in()
+
+    assert len(alerts(caller, distant)) == 2
+
+
+def test_a_subscription_that_no_longer_expires_is_alerted_and_runs(caller, sandbox, distant):
+    caller.update("order_subscriptions", distant, expires_at="2040-02-01T00:00:00Z")
+    sandbox.set_clock("2040-02-01T00:00:00Z")
+    caller.log_in()
+    assert len(alerts(caller, distant)) == 1
+    caller.update("order_subscriptions", distant, expires_at=None)
+    sandbox.advance(0)
+    assert len(alerts(caller, distant)) == 2
+    sandbox.advance(86_400)
+    caller.log_in()
+
+    assert len(runs(caller, distant)) == 1
+
+
 def test_activating_again_does_not_run_what_was_missed(caller, sandbox, active):
     caller.update("order_subscriptions", active["id"], _deactivate=True)
     sandbox.set_clock("2040-03-05T00:00:00Z")
