@@ -49,9 +49,14 @@ _TRUE, _FALSE = {"true", "t", "1", "yes"}, {"false", "f", "0", "no"}
 
 @dataclass(frozen=True)
 class _Operand:
-    """Where an attribute's value is found: SQL with one `{}` for a test, and the kind of the value."""
+    """
+    Where an attribute's value is found: SQL with one `{}` for a test, and the kind of the value.
+
+    `outer` is `wrap` for tests that null passes: as in an outer join, a relationship that leads nowhere has only nulls.
+    """
 
     wrap: str
+    outer: str
     column: str
     kind: str
 
@@ -68,7 +73,7 @@ def condition(kind: ResourceType, name: str, value: str) -> Condition:
     values: list[object] = []
     for operand in operands:
         sql, own = _test(operand, predicate, name, value)
-        tests.append(operand.wrap.replace("{}", sql))
+        tests.append((operand.outer if _takes_null(predicate, value) else operand.wrap).replace("{}", sql))
         values += own
     return (tests[0] if len(tests) == 1 else f"({' OR '.join(tests)})"), values
 
@@ -105,9 +110,9 @@ def _alternatives(kind: ResourceType, path: str) -> tuple[_Operand, ...]:
 def _operand(kind: ResourceType, path: str, alias: str, depth: int) -> _Operand | None:
     attribute = kind.attributes.get(path)
     if attribute is not None:
-        return _Operand("{}", f"{alias}.{path}", attribute.kind) if "f" in attribute.flags else None
+        return _Operand("{}", "{}", f"{alias}.{path}", attribute.kind) if "f" in attribute.flags else None
     if path == "id":
-        return _Operand("{}", f"{alias}.id", "text")
+        return _Operand("{}", "{}", f"{alias}.id", "text")
     if depth > _MAX_DEPTH:
         return None
     for relationship in kind.relationships.values():
@@ -115,7 +120,7 @@ def _operand(kind: ResourceType, path: str, alias: str, depth: int) -> _Operand 
             continue
         rest = path[len(relationship.name) + 1 :]
         if rest == "id" and not relationship.many:
-            return _Operand("{}", f"{alias}.{relationship.column}", "text")
+            return _Operand("{}", "{}", f"{alias}.{relationship.column}", "text")
         inner_alias = f"{alias}{depth}"
         inner = _operand(RESOURCE_TYPES[relationship.target], rest, inner_alias, depth + 1)
         if inner is None:
@@ -125,9 +130,16 @@ def _operand(kind: ResourceType, path: str, alias: str, depth: int) -> _Operand 
             if relationship.many
             else f"{inner_alias}.id = {alias}.{relationship.column}"
         )
-        found = f"SELECT 1 FROM {relationship.target} AS {inner_alias} WHERE {join} AND {inner.wrap}"  # noqa: S608  names are ours
-        return _Operand(f"EXISTS ({found})", inner.column, inner.kind)
+        related = f"EXISTS (SELECT 1 FROM {relationship.target} AS {inner_alias} WHERE {join}"  # noqa: S608  names are ours
+        outer = f"({related} AND {inner.outer}) OR NOT {related}))"
+        return _Operand(f"{related} AND {inner.wrap})", outer, inner.column, inner.kind)
     return None
+
+
+def _takes_null(predicate: str, value: str) -> bool:
+    if predicate in {"null", "blank", "not_null", "present"}:
+        return (value.lower() in _TRUE) == (predicate in {"null", "blank"})
+    return predicate.endswith("_or_null")
 
 
 def _test(operand: _Operand, predicate: str, name: str, value: str) -> Condition:
