@@ -144,10 +144,10 @@ class CopyWorker:
             failures.spend(world, source["id"])
             return ("aborted", {}, None) if found[0].stage == "end" else ("failed", found[0].log, None)
         if found is not None and found[0].stage == "collect":
-            log = {} if _is_ignored(found[0], copy) else found[0].log
+            log = {} if failures.is_ignored(found[0], copy) else found[0].log
         target_id = orders.make_target(world, source, copy)
         if copy["place_target_order"]:
-            refusal = self._place(target_id, skip_collected=bool(log) or found is not None)
+            refusal = self._place(target_id)
             log = refusal or log
             if refusal and not copy.get("skip_errors"):
                 return "failed", log, target_id
@@ -160,7 +160,7 @@ class CopyWorker:
 
     def _ends(self, failure: Failure, copy: Row) -> bool:
         if failure.stage == "collect":
-            return not copy.get("skip_errors") and not _is_ignored(failure, copy)
+            return not failures.is_skipped(failure, copy)
         return failure.stage in {"copy", "end"}
 
     def _cancel(self, source: Row) -> dict[str, list[str]]:
@@ -171,20 +171,14 @@ class CopyWorker:
             return {"status": [error["title"] for error in refused.errors]}
         return {}
 
-    def _place(self, target_id: str, *, skip_collected: bool) -> dict[str, list[str]]:
+    def _place(self, target_id: str) -> dict[str, list[str]]:
         """Place the target; returns the errors, none when it is placed."""
         world = self._world
         target = world.database.find("orders", target_id)
         assert target is not None
         reason = orders.reason_not_to_place(world, target)
-        if reason is not None and skip_collected and reason[0].stage == "collect":
-            reason = None  # ignored on purpose while copying, so it does not stop the placing either
         if reason is None:
             orders.mark_placed(world, target, paid=world.settings.auto_capture)
             return {}
         orders.note_refusal(world, target, *reason)
         return reason[0].log
-
-
-def _is_ignored(failure: Failure, copy: Row) -> bool:
-    return failure.name == "invalid_coupon" and bool(copy.get("ignore_invalid_coupon"))

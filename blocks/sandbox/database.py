@@ -76,12 +76,24 @@ class Database:
         self.execute("PRAGMA journal_mode=WAL")
         self.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
         self.execute("PRAGMA cache_size=-65536")
-        self.connection.executescript("".join(map(_ddl, RESOURCE_TYPES.values())) + _view() + _OWN_TABLES)
+        self.connection.executescript("".join(map(_ddl, RESOURCE_TYPES.values())))
+        for kind in RESOURCE_TYPES.values():
+            self._add_missing_columns(kind)
+        self.connection.executescript(_view() + _OWN_TABLES)
         self.seed = int(self.state("seed", str(seed)))
         self._ids_made = self._ids_reserved = int(self.state("ids", "0"))
         self._afterwards: list[Callable[[], None]] = []
         self._inserts: dict[tuple[str, ...], str] = {}
         self._updates: dict[tuple[str, ...], str] = {}
+
+    def _add_missing_columns(self, kind: ResourceType) -> None:
+        """A file that an older sandbox made lacks what has been added since."""
+        if kind.is_view or kind.singleton:
+            return
+        there = {row[1] for row in self.execute(f"PRAGMA table_info({kind.name})").fetchall()}
+        for column in _columns(kind):
+            if column.split()[0] not in there:
+                self.execute(f"ALTER TABLE {kind.name} ADD COLUMN {column}")
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one statement."""
@@ -215,19 +227,20 @@ def _contains(stored: Any, wanted: Any) -> bool:
     return type(stored) is type(wanted) and bool(stored == wanted)
 
 
+def _columns(kind: ResourceType) -> list[str]:
+    """The definitions of all columns but the id."""
+    columns = [f"{attribute.name} {_SQL_KINDS[attribute.kind]}" for attribute in kind.attributes.values()]
+    columns += [f"{column} TEXT" for column in kind.columns if column != "id" and column not in kind.attributes]
+    return columns + [column for column in kind.private if column.split()[0] not in kind.columns]
+
+
 def _ddl(kind: ResourceType) -> str:
     if kind.is_view or kind.singleton:
         return ""
-    columns = ["id TEXT PRIMARY KEY"]
-    columns += [f"{attribute.name} {_SQL_KINDS[attribute.kind]}" for attribute in kind.attributes.values()]
-    columns += [f"{column} TEXT" for column in kind.columns if column != "id" and column not in kind.attributes]
-    columns += [column for column in kind.private if column.split()[0] not in kind.columns]
-    return f"CREATE TABLE IF NOT EXISTS {kind.name} ({', '.join(columns)});\n"
+    return f"CREATE TABLE IF NOT EXISTS {kind.name} ({', '.join(['id TEXT PRIMARY KEY', *_columns(kind)])});\n"
 
 
 def _view() -> str:
     columns = ", ".join(ORDER_FACTORIES.columns)
-    return (
-        f"CREATE VIEW IF NOT EXISTS order_factories AS SELECT {columns} FROM order_copies "  # noqa: S608  names are ours
-        f"UNION ALL SELECT {columns} FROM recurring_order_copies;\n"
-    )
+    both = " UNION ALL ".join(f"SELECT {columns} FROM {name}" for name in ("order_copies", "recurring_order_copies"))  # noqa: S608  names are ours
+    return f"DROP VIEW IF EXISTS order_factories;\nCREATE VIEW order_factories AS {both};\n"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from blocks.sandbox.problems import Problem, problem
 from blocks.sandbox.world import World
@@ -87,6 +88,9 @@ _ALL = (
 
 FAILURES: Mapping[str, Failure] = {failure.name: failure for failure in _ALL}
 
+NEVER_PLACED = frozenset({"missing_address"})
+"""Failures that `skip_errors` gets past while copying; the target order cannot be placed all the same."""
+
 HEALED = "none"
 """Set on a target order: it does not suffer from its source's failure any more."""
 
@@ -115,6 +119,18 @@ def failure_of(world: World, *order_ids: str | None) -> tuple[Failure, str] | No
         if found is not None:
             return None if found[0] == HEALED else (FAILURES[found[0]], str(order_id))
     return None
+
+
+def is_skipped(failure: Failure, copy: Mapping[str, Any]) -> bool:
+    """Whether the options of this copy get it past a failure while collecting."""
+    if failure.stage != "collect":
+        return False
+    return bool(copy.get("skip_errors")) or is_ignored(failure, copy)
+
+
+def is_ignored(failure: Failure, copy: Mapping[str, Any]) -> bool:
+    """Whether this copy drops the coupon that it would fail by."""
+    return failure.name == "invalid_coupon" and bool(copy.get("ignore_invalid_coupon"))
 
 
 def spend(world: World, order_id: str) -> None:

@@ -49,6 +49,7 @@ def make_target(world: World, source: Row, copy: Row) -> str:
             "updated_at": stamp,
             "_source_order_id": source["id"],
             "_customer_payment_source_id": _wallet(world, source) if copy["reuse_wallet"] else None,
+            "_forgiven": _forgiven(world, source, copy),
         },
     )
     world.announce("orders.create", "orders", target_id)
@@ -89,7 +90,15 @@ def _amounts(world: World, source: Row, *, recompute: bool) -> dict[str, int]:
 
 def _drops_coupon(world: World, source: Row, copy: Row) -> bool:
     found = failures.failure_of(world, source["id"])
-    return bool(copy.get("ignore_invalid_coupon")) and found is not None and found[0].name == "invalid_coupon"
+    return found is not None and failures.is_ignored(found[0], copy)
+
+
+def _forgiven(world: World, source: Row, copy: Row) -> str | None:
+    """The failure that this copy was told to get past: it does not stand against placing what it made either."""
+    found = failures.failure_of(world, source["id"])
+    if found is None or not failures.is_skipped(found[0], copy) or found[0].name in failures.NEVER_PLACED:
+        return None
+    return found[0].name
 
 
 def _wallet(world: World, order: Row) -> str | None:
@@ -103,11 +112,17 @@ def _wallet(world: World, order: Row) -> str | None:
 def reason_not_to_place(world: World, order: Row) -> tuple[Failure, str | None] | None:
     """What stands against placing this order now, and which order's failure it is (None: its own state)."""
     found = failures.failure_of(world, order["id"], order["_source_order_id"])
-    if found is not None and found[0].stage in {"place", "collect", "copy"}:
+    if found is not None and found[0].stage in {"place", "collect", "copy"} and found[0].name != order["_forgiven"]:
         return found
-    if order["_customer_payment_source_id"] is None and order["total_amount_with_taxes_cents"]:
+    if order["total_amount_with_taxes_cents"] and not _is_card_of(world, order, order["_customer_payment_source_id"]):
         return FAILURES["no_wallet"], None
     return None
+
+
+def _is_card_of(world: World, order: Row, payment_source_id: str | None) -> bool:
+    """Whether this card is still in the wallet of the order's customer."""
+    card = world.database.find("customer_payment_sources", payment_source_id)
+    return card is not None and card["customer_id"] == order["customer_id"]
 
 
 def place(world: World, order: Row, *, paid_by_customer: bool = False) -> None:
@@ -209,7 +224,7 @@ def pull_trigger(world: World, order: Row, name: str, value: Any) -> None:
 
 
 def _attach_payment_source(world: World, order: Row, payment_source_id: str) -> None:
-    if not world.database.exists("customer_payment_sources", payment_source_id):
+    if not _is_card_of(world, order, payment_source_id):
         raise invalid("customer_payment_source", "must exist", "blank")
     if payment_source_id != order["_customer_payment_source_id"]:
         failures.heal_payment(world, order["id"], order["_source_order_id"])
@@ -252,6 +267,8 @@ def _transition(world: World, order: Row, name: str) -> None:
     _require_payment(name, order)
     stamp = world.stamp()
     values = {column: stamp if value == "now" else value for column, value in changes.items()}
+    if name == "_approve_and_capture" and order["payment_status"] == "free":
+        del values["payment_status"], values["payment_updated_at"]  # there is nothing to capture
     if name == "_cancel":
         values["payment_status"] = "voided" if order["payment_status"] == "authorized" else order["payment_status"]
     world.database.update("orders", order["id"], {**values, "updated_at": stamp})

@@ -149,5 +149,5 @@ ORDERS = resource_type(
         "_customer_payment_source_id": "text",
         "_nullify_payment_source": "boolean",
     },
-    private=("_source_order_id TEXT", "_customer_payment_source_id TEXT"),
+    private=("_source_order_id TEXT", "_customer_payment_source_id TEXT", "_forgiven TEXT"),
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext, suppress
+import sqlite3
+from contextlib import closing, nullcontext, suppress
 
 import pytest
 
@@ -50,4 +51,20 @@ def test_what_waits_for_the_commit_happens_after_it_and_never_when_it_was_undone
     database.after_commit(lambda: seen.append("at once"))
 
     assert seen == ["kept", "inner", "at once"]
+    database.close()
+
+
+def test_a_file_of_an_older_sandbox_gets_the_columns_that_it_lacks_and_keeps_the_rest(path):
+    with closing(sqlite3.connect(path)) as older:
+        older.execute("CREATE TABLE orders (id TEXT PRIMARY KEY, number TEXT, status TEXT, payment_status TEXT)")
+        older.execute("CREATE TABLE order_copies (id TEXT PRIMARY KEY, status TEXT)")
+        older.execute("CREATE VIEW order_factories AS SELECT id FROM order_copies")
+        older.execute("INSERT INTO orders VALUES ('abcdefghij', '7', 'placed', 'paid')")
+        older.commit()
+    database = opened(path)
+
+    order = database.find("orders", "abcdefghij")
+    assert order is not None
+    assert (order["number"], order["status"], order["_forgiven"]) == ("7", "placed", None)
+    assert database.first("SELECT COUNT(source_order_id) AS n FROM order_factories") == {"n": 0}
     database.close()

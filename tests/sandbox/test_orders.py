@@ -104,6 +104,82 @@ def test_a_trigger_that_is_false_does_nothing(caller, declined):
     assert caller.update("orders", declined, _place=False).json()["data"]["attributes"]["status"] == "pending"
 
 
+def test_a_card_that_was_deleted_does_not_pay(caller, sandbox, source):
+    copy_id = caller.copy(source["source_order_id"], place_target_order=False)
+    sandbox.advance(10)
+    target = caller.target(copy_id)["id"]
+    assert caller.http.delete(f"/customer_payment_sources/{source['customer_payment_source_id']}").status_code == 204
+
+    refused = caller.update("orders", target, _place=True)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["detail"] == "payment_method - can't be blank"
+    assert caller.attributes("orders", target)["status"] == "pending"
+    card = sandbox.add_payment_source(source["customer_id"])
+    caller.update("orders", target, _customer_payment_source_id=card)
+    assert caller.update("orders", target, _place=True).json()["data"]["attributes"]["status"] == "placed"
+
+
+def test_a_card_of_somebody_else_does_not_pay(caller, sandbox, source, declined):
+    theirs = sandbox.create_subscription()["customer_payment_source_id"]
+    refused = caller.update("orders", declined, _customer_payment_source_id=theirs)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["detail"] == "customer_payment_source - must exist"
+
+    sandbox.set_failure(source["source_order_id"], None)
+    other = sandbox.create_subscription()["customer_id"]
+    card = source["customer_payment_source_id"]
+    assert caller.relate("customer_payment_sources", card, "customer", ("customers", other)).status_code == 200
+    assert caller.update("orders", declined, _place=True).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [
+        ("out_of_stock", "skip_errors"),
+        ("invalid_coupon", "skip_errors"),
+        ("invalid_coupon", "ignore_invalid_coupon"),
+    ],
+)
+def test_what_a_copy_was_told_to_get_past_does_not_stop_a_later_placing(caller, sandbox, source, kind, option):
+    sandbox.set_failure(source["source_order_id"], kind)
+    copy_id = caller.copy(source["source_order_id"], place_target_order=False, **{option: True})
+    sandbox.advance(10)
+    target = caller.target(copy_id)["id"]
+    assert caller.update("orders", target, _place=True).json()["data"]["attributes"]["status"] == "placed"
+
+
+def test_another_failure_than_the_one_that_was_skipped_still_stops_the_placing(caller, sandbox, source):
+    sandbox.set_failure(source["source_order_id"], "out_of_stock")
+    copy_id = caller.copy(source["source_order_id"], place_target_order=False, skip_errors=True)
+    sandbox.advance(10)
+    sandbox.set_failure(source["source_order_id"], "declined")
+
+    assert caller.update("orders", caller.target(copy_id)["id"], _place=True).status_code == 422
+
+
+def test_an_order_without_an_address_is_copied_but_not_placed(caller, sandbox, source):
+    sandbox.set_failure(source["source_order_id"], "missing_address")
+    copy_id = caller.copy(source["source_order_id"], skip_errors=True)
+    sandbox.advance(10)
+    copy, target = caller.attributes("order_copies", copy_id), caller.target(copy_id)
+
+    assert copy["status"] == "completed"
+    assert copy["errors_log"]["billing_address"] == ["can't be blank"]
+    assert (target["attributes"]["status"], target["attributes"]["payment_status"]) == ("pending", "unpaid")
+    assert caller.update("orders", target["id"], _place=True).status_code == 422
+    sandbox.set_failure(source["source_order_id"], None)
+    assert caller.update("orders", target["id"], _place=True).status_code == 200
+
+
+def test_a_free_order_that_is_approved_and_captured_stays_free(caller, sandbox):
+    free = sandbox.create_subscription(total_cents=0)
+    copy_id = caller.copy(free["source_order_id"])
+    sandbox.advance(10)
+    order = caller.update("orders", caller.target(copy_id)["id"], _approve_and_capture=True).json()["data"]
+
+    assert (order["attributes"]["status"], order["attributes"]["payment_status"]) == ("approved", "free")
+
+
 def test_asynchronous_placing_happens_a_moment_later_and_keeps_its_errors(caller, sandbox, declined):
     caller.update("orders", declined, place_async=True)
     answer = caller.update("orders", declined, _place=True)
