@@ -70,7 +70,7 @@ class Api:
             query = read_query(kind, request.query, is_list=False)
             writes.update(self._world, self._engine, kind, resource_id, request.body)
         elif request.method == "DELETE" and "d" in kind.actions:
-            writes.delete(self._world, kind, resource_id)
+            writes.delete(self._world, self._engine, kind, resource_id)
             return Response(204)
         else:
             raise problems.method_not_allowed(request.method)

@@ -208,7 +208,7 @@ def _webhook_trigger(world: World, name: str) -> Row:
     return {"disabled_at": world.stamp() if name == "_disable" else None}
 
 
-def delete(world: World, kind: ResourceType, row: Row) -> None:
+def delete(world: World, engine: Engine, kind: ResourceType, row: Row) -> None:
     """Delete a resource unless others depend on it."""
     resource_id = row["id"]
     placed = kind.name == "orders" and row["status"] not in {"draft", "pending", "cancelled"}
@@ -219,6 +219,8 @@ def delete(world: World, kind: ResourceType, row: Row) -> None:
         raise problems.locked(kind.name, resource_id)
     world.announce(f"{kind.name}.destroy", kind.name, resource_id)
     world.database.delete(kind.name, resource_id)
+    if kind.name == "order_copies" and row["order_subscription_id"] is not None:
+        engine.give_up_run(row["order_subscription_id"], resource_id)
 
 
 _DEPENDENTS: dict[str, tuple[tuple[str, str], ...]] = {

@@ -114,6 +114,21 @@ class Engine:
         world.announce(topic, "order_subscriptions", subscription["id"])
         self.schedule({**subscription, **changes})
 
+    def give_up_run(self, subscription_id: str, copy_id: str) -> None:
+        """The copy of a run was deleted before its end: the run is neither a success nor a failure."""
+        subscription = self._world.database.find("order_subscriptions", subscription_id)
+        if subscription is None or subscription["_running_copy_id"] != copy_id:
+            return
+        changes: dict[str, Any] = {"_running_copy_id": None, "updated_at": self._world.stamp()}
+        if subscription["status"] == "running":
+            changes["status"] = "active"
+        self._world.database.update("order_subscriptions", subscription_id, changes)
+        self.schedule({**subscription, **changes})
+
+
+def _text(instant: datetime | None) -> str | None:
+    return None if instant is None else text_of(instant)
+
 
 def _alert_at(subscription: Row) -> datetime:
     return instant_of(subscription["next_run_at"]) - timedelta(hours=subscription["renewal_alert_period"] or 1)
@@ -125,10 +140,6 @@ def next_run(subscription: Row, now: datetime) -> datetime | None:
     if run > now:
         return run
     return first_after(now, subscription["frequency"], run, subscription["_anchor_day"] or run.day)
-
-
-def _text(instant: datetime | None) -> str | None:
-    return None if instant is None else text_of(instant)
 
 
 def pull_trigger(world: World, engine: Engine, subscription: Row, name: str) -> None:

@@ -63,7 +63,7 @@ def update(world: World, engine: Engine, kind: ResourceType, resource_id: str, b
         raise
 
 
-def delete(world: World, kind: ResourceType, resource_id: str) -> None:
+def delete(world: World, engine: Engine, kind: ResourceType, resource_id: str) -> None:
     """
     Delete a resource.
 
@@ -74,7 +74,7 @@ def delete(world: World, kind: ResourceType, resource_id: str) -> None:
     if row is None:
         raise problems.not_found()
     with world.database.transaction():
-        behaviour.delete(world, kind, row)
+        behaviour.delete(world, engine, kind, row)
 
 
 def _read(database: Database, kind: ResourceType, body: bytes, flag: str, resource_id: str | None = None) -> Change:

@@ -157,6 +157,22 @@ def test_activating_again_does_not_run_what_was_missed(caller, sandbox, active):
     assert runs(caller, active["id"]) == []
 
 
+@pytest.mark.parametrize("after", ["active", "inactive"])
+def test_a_run_whose_copy_is_deleted_is_over(caller, sandbox, active, after):
+    sandbox.advance(60.1)
+    copy_id = runs(caller, active["id"])[0]["id"]
+    if after == "inactive":
+        caller.update("order_subscriptions", active["id"], _deactivate=True)
+    assert caller.http.delete(f"/order_copies/{copy_id}").status_code == 204
+
+    subscription = caller.attributes("order_subscriptions", active["id"])
+    assert subscription["status"] == after
+    assert (subscription["occurrencies"], subscription["errors_count"]) == (0, 0)
+    sandbox.set_clock("2040-03-01T00:00:00Z")
+    caller.log_in()
+    assert len(runs(caller, active["id"])) == (after == "active")
+
+
 def test_a_subscription_cancelled_while_it_runs_stays_cancelled(caller, sandbox, active):
     sandbox.advance(60.1)
     caller.update("order_subscriptions", active["id"], _cancel=True)
