@@ -2,7 +2,8 @@
 The official JavaScript packages against the sandbox: whoever writes for Commerce Layer with them can run it here.
 
 The tests themselves are JavaScript, in the folder js/. The packages come from the npm registry, pinned with their
-hashes, and are kept outside the tree (`~/.cache/perennial`, or below `XDG_CACHE_HOME`).
+hashes, and are kept outside the tree (`~/.cache/perennial`, or below `XDG_CACHE_HOME`). Where they cannot be
+installed the tests are skipped, and in CI (`CI=true`) they fail: nobody would see there that they were skipped.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -64,13 +66,35 @@ def _install(cache: Path, folder: Path) -> None:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(JS / name, made)
         npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        run = subprocess.run(npm, cwd=made, capture_output=True, text=True, timeout=280, check=False)
+        try:
+            run = subprocess.run(npm, cwd=made, capture_output=True, text=True, timeout=280, check=False)
+        except subprocess.TimeoutExpired:
+            _give_up("npm ci took longer than 280 seconds")
         if run.returncode != 0:
-            pytest.skip(f"the official JavaScript packages could not be installed: {run.stderr.strip()[-500:]}")
+            _give_up(f"npm ci ended with status {run.returncode}: {run.stderr.strip()[-500:]}")
         try:
             made.rename(folder)
         except OSError:
             assert folder.exists()  # another process was faster
+
+
+def _give_up(reason: str) -> NoReturn:
+    message = f"the official JavaScript packages could not be installed: {reason}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_packages_that_cannot_be_installed_fail_in_ci_and_are_skipped_elsewhere(tmp_path, monkeypatch, ci, outcome):
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\necho no such registry >&2\nexit 7\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("CI", ci)
+
+    with pytest.raises(outcome, match=r"could not be installed: npm ci ended with status 7: no such registry"):
+        _install(tmp_path / "cache", tmp_path / "cache" / "made")
 
 
 @pytest.mark.parametrize("suite", SUITES)
