@@ -30,6 +30,8 @@ examples:
 failures:
   %s
 
+Simulated are tokens, JSON:API, order copies, subscriptions and their native engine, orders, limits, webhooks, faults.
+What is known to differ from Commerce Layer, and what nobody outside knows about it, is told in docs/sandbox.md.
 The controls are described at /_sandbox/openapi.json.
 """
 

@@ -53,6 +53,40 @@ def test_foreign_ones_are_not_adopted_and_active_ones_are_the_engines(caller, sa
     assert (foreign["status"], foreign["metadata"]) == ("inactive", {})
 
 
+def test_help_says_what_is_simulated_and_where_to_read_what_is_not():
+    shown = subprocess.run(
+        [sys.executable, "-m", "blocks.sandbox", "--help"], capture_output=True, text=True, check=True
+    )
+
+    assert "Simulated are tokens, JSON:API, order copies, subscriptions" in shown.stdout
+    assert "What is known to differ" in shown.stdout
+    assert "docs/sandbox.md" in shown.stdout
+
+
+@pytest.fixture
+def sandbox_of_its_own(make_caller):
+    with RunningSandbox("--limits", "off", "--clock", "2026-03-01T06:00:00Z", "--frozen") as running:
+        yield running, make_caller(running)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_subscriptions_are_seeded_and_listed(sandbox_of_its_own, capsys):
+    running, caller = sandbox_of_its_own
+    started = time.monotonic()
+    running.seed(100_000, due="2026-03-01T06:00:00Z", spread_seconds=86_400)
+    took = time.monotonic() - started
+    with capsys.disabled():
+        print(f"\n100,000 subscriptions were seeded in {took:.1f} s")
+
+    page = caller.get("/order_subscriptions", sort="-next_run_at", include="source_order,customer").json()
+    assert page["meta"]["record_count"] == 100_000
+    assert page["data"][0]["attributes"]["next_run_at"] == "2026-03-02T06:00:00.000Z"
+    assert (
+        len(caller.filtered("/order_subscriptions", next_run_at_lt="2026-03-01T06:00:02Z", status_eq="inactive")) == 3
+    )
+    assert caller.get("/orders", sort="id").json()["meta"]["page_count"] == 10_000
+
+
 @pytest.mark.parametrize(
     ("mix", "expected"),
     [
