@@ -7,7 +7,7 @@ import orjson
 from blocks.sandbox import problems, writes
 from blocks.sandbox.catalogue import ResourceType
 from blocks.sandbox.documents import Writer
-from blocks.sandbox.queries import Record, find_record, list_records, read_query, records_by
+from blocks.sandbox.queries import Record, find_record, list_records, read_query, records_by, related_records
 from blocks.sandbox.resource_types import BY_PATH, RESOURCE_TYPES
 from blocks.sandbox.subscriptions import Engine
 from blocks.sandbox.wire import Request, Response
@@ -87,7 +87,7 @@ class Api:
         other = RESOURCE_TYPES[relationship.target]
         query = read_query(other, request.query, is_list=relationship.many)
         if relationship.many:
-            query.where.append(f"t.{relationship.column} = ?")
+            query.where.append(relationship.belongs("t", "?"))
             query.values.append(resource_id)
             records, total = list_records(self._world.database, other, query)
             return Response(200, self._writer.many(other, records, total, query, _base(request), request.path))
@@ -106,8 +106,8 @@ class Api:
         own = f"{_base(request)}/api/{kind.name}/{resource_id}"
         links = {"self": f"{own}/relationships/{name}", "related": f"{own}/{name}"}
         if relationship.many:
-            found = records_by(self._world.database, other, relationship.column, [resource_id])
-            data: object = [{"type": other.name, "id": row[0]} for row in found]
+            found = related_records(self._world.database, relationship, [resource_id])
+            data: object = [{"type": other.name, "id": row[0]} for _, row in found]
         else:
             target_id = record[kind.index_of[relationship.column]]
             data = {"type": other.name, "id": target_id} if target_id else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from blocks.sandbox import orders, problems, subscriptions
-from blocks.sandbox.catalogue import ResourceType
+from blocks.sandbox import customers, orders, problems, subscriptions, tags
+from blocks.sandbox.catalogue import TAG_TRIGGERS, ResourceType
 from blocks.sandbox.clock import instant_of, text_of
 from blocks.sandbox.database import Row
 from blocks.sandbox.frequencies import is_frequency
@@ -141,15 +141,18 @@ def update(world: World, engine: Engine, kind: ResourceType, resource_id: str, c
         _follow_subscription(world, engine, row, columns)
 
 
+_UNIQUE = {"customers": ("email",), "tags": ("name",)}
+
+
 def _check(world: World, kind: ResourceType, resource_id: str, columns: Row) -> None:
     """What holds for a value whether it is given at create or later."""
-    if kind.name == "webhooks" and "callback_url" in columns:
-        if not str(columns["callback_url"]).startswith(("http://", "https://")):
-            raise problems.invalid("callback_url", "is not a valid URL", "invalid")
-    elif kind.name == "customers" and "email" in columns:
-        sql = "SELECT 1 FROM customers WHERE email = ? AND id <> ?"
-        if world.database.execute(sql, (columns["email"], resource_id)).fetchone():
-            raise problems.invalid("email", "has already been taken", "taken")
+    address = columns.get("callback_url")
+    if address is not None and not str(address).startswith(("http://", "https://")):
+        raise problems.invalid("callback_url", "is not a valid URL", "invalid")
+    for name in _UNIQUE.get(kind.name, ()):
+        sql = f"SELECT 1 FROM {kind.name} WHERE {name} = ? AND id <> ?"  # noqa: S608  names are ours
+        if name in columns and world.database.execute(sql, (columns[name], resource_id)).fetchone():
+            raise problems.invalid(name, "has already been taken", "taken")
 
 
 def _check_subscription(world: World, row: Row, columns: Row) -> None:
@@ -192,7 +195,11 @@ def pull_trigger(world: World, engine: Engine, kind: ResourceType, resource_id: 
     """Apply one write-only attribute."""
     row = world.database.find(kind.name, resource_id)
     assert row is not None
-    if kind.name == "orders":
+    if name in TAG_TRIGGERS:
+        tags.pull_trigger(world, kind.name, resource_id, name, str(value))
+    elif kind.name == "customers":
+        customers.pull_trigger(world, row, name, value)
+    elif kind.name == "orders":
         orders.pull_trigger(world, row, name, value)
     elif kind.name == "order_subscriptions":
         subscriptions.pull_trigger(world, engine, row, name)
@@ -219,6 +226,7 @@ def delete(world: World, engine: Engine, kind: ResourceType, row: Row) -> None:
         raise problems.locked(kind.name, resource_id)
     world.announce(f"{kind.name}.destroy", kind.name, resource_id)
     world.database.delete(kind.name, resource_id)
+    tags.forget(world, resource_id)
     if kind.name == "order_copies" and row["order_subscription_id"] is not None:
         engine.give_up_run(row["order_subscription_id"], resource_id)
 

@@ -32,7 +32,8 @@ class Relationship:
     One relationship.
 
     To one: `column` is this table's column that holds the id. To many: `column` is the column of the
-    *target's* table that points back. `flags` as for attributes, and `x` = cannot be included.
+    *target's* table that points back. Many to many: `through` is the table whose `column` holds the target's id
+    and whose `resource_id` holds this one's. `flags` as for attributes, and `x` = cannot be included.
     """
 
     name: str
@@ -40,6 +41,13 @@ class Relationship:
     column: str
     many: bool
     flags: str
+    through: str = ""
+
+    def belongs(self, alias: str, owner: str) -> str:
+        """The condition, in SQL, that the target's row `alias` belongs to the `owner` (an expression for its id)."""
+        if self.through:
+            return f"{alias}.id IN (SELECT {self.column} FROM {self.through} WHERE resource_id = {owner})"  # noqa: S608  names are ours
+        return f"{alias}.{self.column} = {owner}"
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,8 @@ class ResourceType:
     relationships: Mapping[str, Relationship]
     triggers: Mapping[str, str]
     """Write-only attributes such as `_place`, with the kind of their value."""
+    at_create: tuple[str, ...]
+    """Those of them that may also be given at create."""
     private: tuple[str, ...]
     """Column definitions that only the sandbox sees."""
     actions: str
@@ -92,6 +102,7 @@ def resource_type(
     relationships: str = "",
     *,
     triggers: Mapping[str, str] | None = None,
+    at_create: tuple[str, ...] = (),
     private: tuple[str, ...] = (),
     actions: str = "lrcud",
     singleton: bool = False,
@@ -101,7 +112,7 @@ def resource_type(
     Read a type from two little tables.
 
     An attribute is a line `name kind flags`, `-` for no flags. A relationship is `name -> type column flags`
-    (to one) or `name => type column flags` (to many).
+    (to one), `name => type column flags` (to many) or `name <=> type column flags` (many to many).
     """
     own = [Attribute(*line.split()) for line in _lines(attributes)]
     related = [_relationship(line) for line in _lines(relationships)]
@@ -111,6 +122,7 @@ def resource_type(
         attributes={attribute.name: attribute for attribute in every},
         relationships={relationship.name: relationship for relationship in related},
         triggers=dict(triggers or {}),
+        at_create=at_create,
         private=private,
         actions=actions,
         singleton=singleton,
@@ -128,10 +140,14 @@ _EVERY_RESOURCE = """
 """
 
 
+TAG_TRIGGERS = {"_add_tags": "text", "_remove_tags": "text"}
+"""What every type has that can be tagged."""
+
+
 def _lines(table: str) -> list[str]:
     return [line.strip() for line in table.splitlines() if line.strip()]
 
 
 def _relationship(line: str) -> Relationship:
     name, arrow, target, column, flags = line.split()
-    return Relationship(name, target, column, arrow == "=>", flags)
+    return Relationship(name, target, column, arrow != "->", flags, "taggings" if arrow == "<=>" else "")

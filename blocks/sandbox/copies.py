@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from blocks.sandbox import failures, orders
+from blocks.sandbox import failures, orders, targets
 from blocks.sandbox.clock import instant_of, text_of
 from blocks.sandbox.database import Row
 from blocks.sandbox.failures import Failure
@@ -145,7 +145,7 @@ class CopyWorker:
             return ("aborted", {}, None) if found[0].stage == "end" else ("failed", found[0].log, None)
         if found is not None and found[0].stage == "collect":
             log = {} if failures.is_ignored(found[0], copy) else found[0].log
-        target_id = orders.make_target(world, source, copy)
+        target_id = targets.make_target(world, source, copy)
         if copy["place_target_order"]:
             refusal = self._place(target_id)
             log = refusal or log

@@ -7,7 +7,7 @@ The schema follows `resource_types.py`; open the file with any SQLite client to 
     SELECT o.status, COUNT(*) FROM order_copies c JOIN orders o ON o.id = c.target_order_id GROUP BY o.status;
 
 Beside the resources it holds `sandbox_state` (name, value), `sandbox_failures` (order_id, kind, remaining)
-and `sandbox_revoked_tokens` (token).
+and `sandbox_revoked_tokens` (token); `taggings` (resource_id, tag_id) says which resource has which tags.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ _OWN_TABLES = """
 CREATE TABLE IF NOT EXISTS sandbox_state (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS sandbox_failures (order_id TEXT PRIMARY KEY, kind TEXT NOT NULL, remaining INTEGER);
 CREATE TABLE IF NOT EXISTS sandbox_revoked_tokens (token TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS taggings (resource_id TEXT, tag_id TEXT, PRIMARY KEY (resource_id, tag_id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS taggings_tag ON taggings (tag_id);
 CREATE INDEX IF NOT EXISTS order_copies_reference ON order_copies (reference);
 CREATE INDEX IF NOT EXISTS order_copies_source ON order_copies (source_order_id);
 CREATE INDEX IF NOT EXISTS order_copies_target ON order_copies (target_order_id);

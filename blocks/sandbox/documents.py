@@ -10,7 +10,7 @@ import orjson
 
 from blocks.sandbox.catalogue import ResourceType
 from blocks.sandbox.database import Database
-from blocks.sandbox.queries import IncludeTree, Query, Record, records_by
+from blocks.sandbox.queries import IncludeTree, Query, Record, records_by, related_records
 from blocks.sandbox.resource_types import RESOURCE_TYPES
 
 Linkage = Mapping[tuple[str, str], Any]
@@ -100,8 +100,12 @@ class Writer:
             relationship = kind.relationships[name]
             other = RESOURCE_TYPES[relationship.target]
             if relationship.many:
-                found = records_by(self._database, other, relationship.column, [record[0] for record in records])
-                self._link_many(other, relationship.column, name, records, found, linkage)
+                owners = list(dict.fromkeys(record[0] for record in records))
+                pairs = related_records(self._database, relationship, owners)
+                found = list({record[0]: record for _, record in pairs}.values())
+                linkage |= {(owner, name): [] for owner in owners}
+                for owner, record in pairs:
+                    linkage[(owner, name)].append({"type": other.name, "id": record[0]})
             else:
                 at = kind.index_of[relationship.column]
                 wanted = list(dict.fromkeys(record[at] for record in records if record[at] is not None))
@@ -114,27 +118,6 @@ class Writer:
                 included.setdefault((other.name, record[0]), (other, record))
             if below:
                 self._collect(other, found, below, linkage, included)
-
-    def _link_many(
-        self,
-        other: ResourceType,
-        column: str,
-        name: str,
-        records: Sequence[Record],
-        found: Sequence[Record],
-        linkage: dict[tuple[str, str], Any],
-    ) -> None:
-        for record in records:
-            linkage[(record[0], name)] = []
-        owners = self._owners(other, column, found)
-        for record in found:
-            linkage[(owners[record[0]], name)].append({"type": other.name, "id": record[0]})
-
-    def _owners(self, other: ResourceType, column: str, found: Sequence[Record]) -> dict[str, str]:
-        if column in other.index_of:
-            return {record[0]: record[other.index_of[column]] for record in found}
-        sql = f"SELECT {column} FROM {other.name} WHERE id = ?"  # noqa: S608  names are ours
-        return {record[0]: self._database.execute(sql, (record[0],)).fetchone()[0] for record in found}
 
 
 def _relationship(name: str, own: str, resource_id: str, linkage: Linkage) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def _operand(kind: ResourceType, path: str, alias: str, depth: int) -> _Operand 
         if inner is None:
             continue
         join = (
-            f"{inner_alias}.{relationship.column} = {alias}.id"
+            relationship.belongs(inner_alias, f"{alias}.id")
             if relationship.many
             else f"{inner_alias}.id = {alias}.{relationship.column}"
         )

@@ -94,8 +94,10 @@ def _document_schema(kind: ResourceType, flag: str) -> Schema:
     }
     if flag == "u":
         attributes |= {name: _KINDS[value_kind] for name, value_kind in kind.triggers.items()}
+    else:
+        attributes |= {name: _KINDS[kind.triggers[name]] for name in kind.at_create}
     related = {
-        name: _linkage(relationship.target)
+        name: _linkage(relationship.target, many=relationship.many)
         for name, relationship in kind.relationships.items()
         if flag in relationship.flags
     }
@@ -113,9 +115,9 @@ def _document_schema(kind: ResourceType, flag: str) -> Schema:
     return {"type": "object", "required": ["data"], "properties": {"data": data}}
 
 
-def _linkage(target: str) -> Schema:
-    identifier = {"type": "object", "properties": {"type": {"const": target}, "id": {"type": "string"}}}
-    return {"type": "object", "properties": {"data": identifier}}
+def _linkage(target: str, *, many: bool) -> Schema:
+    identifier: Schema = {"type": "object", "properties": {"type": {"const": target}, "id": {"type": "string"}}}
+    return {"type": "object", "properties": {"data": {"type": "array", "items": identifier} if many else identifier}}
 
 
 def _schema_of(kind: ResourceType) -> Schema:

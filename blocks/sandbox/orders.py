@@ -1,4 +1,4 @@
-"""Orders: making the target of a copy, placing, paying, cancelling."""
+"""Orders: placing, paying, cancelling."""
 
 from __future__ import annotations
 
@@ -15,108 +15,45 @@ from blocks.sandbox.world import World
 
 _PLACEABLE = {"draft", "pending", "placing"}
 _PLACING_SECONDS = 1.0
-
-
-def make_target(world: World, source: Row, copy: Row) -> str:
-    """
-    Clone the source order into a pending target order; returns its id.
-
-    Reference and metadata are not carried over: whether the real API does so is undocumented.
-    """
-    target_id = world.database.new_id()
-    number = world.database.next_number("orders")
-    stamp = world.stamp()
-    amounts = _amounts(world, source, recompute=bool(copy.get("apply_promotions")))
-    subscription_id = copy["order_subscription_id"]
-    world.database.insert(
-        "orders",
-        {
-            **{column: source[column] for column in _CLONED},
-            **amounts,
-            "id": target_id,
-            "number": str(number),
-            "status": "pending",
-            "payment_status": "unpaid",
-            "fulfillment_status": "unfulfilled",
-            "coupon_code": None if _drops_coupon(world, source, copy) else source["coupon_code"],
-            "metadata": "{}",
-            "order_subscription_id": subscription_id,
-            "subscription_created_at": stamp if subscription_id else None,
-            "circuit_state": "closed",
-            "circuit_failure_count": 0,
-            "errors_count": 0,
-            "created_at": stamp,
-            "updated_at": stamp,
-            "_source_order_id": source["id"],
-            "_customer_payment_source_id": _wallet(world, source) if copy["reuse_wallet"] else None,
-            "_forgiven": _forgiven(world, source, copy),
-        },
-    )
-    world.announce("orders.create", "orders", target_id)
-    return target_id
-
-
-_CLONED = (
-    "market_id",
-    "customer_id",
-    "customer_email",
-    "guest",
-    "language_code",
-    "currency_code",
-    "skus_count",
-    "gift_card_code",
-    "payment_source_details",
-)
-
-
-def _amounts(world: World, source: Row, *, recompute: bool) -> dict[str, int]:
-    subtotal, shipping, tax = (
-        int(source[name] or 0) for name in ("subtotal_amount_cents", "shipping_amount_cents", "total_tax_amount_cents")
-    )
-    discount = int(source["discount_amount_cents"] or 0)
-    if recompute:
-        discount = -round(subtotal * world.settings.promotion_percent / 100)
-    total = subtotal + discount + shipping + tax
-    return {
-        "subtotal_amount_cents": subtotal,
-        "shipping_amount_cents": shipping,
-        "total_tax_amount_cents": tax,
-        "discount_amount_cents": discount,
-        "total_amount_cents": total,
-        "total_amount_with_taxes_cents": total,
-        "place_total_amount_cents": total,
-    }
-
-
-def _drops_coupon(world: World, source: Row, copy: Row) -> bool:
-    found = failures.failure_of(world, source["id"])
-    return found is not None and failures.is_ignored(found[0], copy)
-
-
-def _forgiven(world: World, source: Row, copy: Row) -> str | None:
-    """The failure that this copy was told to get past: it does not stand against placing what it made either."""
-    found = failures.failure_of(world, source["id"])
-    if found is None or not failures.is_skipped(found[0], copy) or found[0].name in failures.NEVER_PLACED:
-        return None
-    return found[0].name
-
-
-def _wallet(world: World, order: Row) -> str | None:
-    found = world.database.execute(
-        "SELECT id FROM customer_payment_sources WHERE customer_id = ? ORDER BY created_at DESC, id LIMIT 1",
-        (order["customer_id"],),
-    ).fetchone()
-    return None if found is None else str(found[0])
+# No external validation is set up, payment sources are cards of a wallet already, and none is ever out of step.
+_WITHOUT_EFFECT = {"_validate", "_save_payment_source_to_customer_wallet", "_fix_payment_source"}
 
 
 def reason_not_to_place(world: World, order: Row) -> tuple[Failure, str | None] | None:
     """What stands against placing this order now, and which order's failure it is (None: its own state)."""
+    paid = order["payment_status"] == "authorized"  # by `_authorize`, before it is placed: nothing is charged again
     found = failures.failure_of(world, order["id"], order["_source_order_id"])
-    if found is not None and found[0].stage in {"place", "collect", "copy"} and found[0].name != order["_forgiven"]:
+    if found is not None and _hinders_placing(found[0], order) and not (paid and _is_of_payment(found[0])):
         return found
+    if paid:
+        return None
     if order["total_amount_with_taxes_cents"] and not _is_card_of(world, order, order["_customer_payment_source_id"]):
         return FAILURES["no_wallet"], None
     return None
+
+
+def _hinders_placing(failure: Failure, order: Row) -> bool:
+    return failure.stage in {"place", "collect", "copy"} and failure.name != order["_forgiven"]
+
+
+def _is_of_payment(failure: Failure) -> bool:
+    return failure.field in {"payment_source", "payment_method"}
+
+
+def _authorize(world: World, order: Row) -> None:
+    """Authorize the payment of an order that is not placed yet; placing it does not charge it again."""
+    if order["payment_status"] != "unpaid" or not order["total_amount_with_taxes_cents"]:
+        return
+    if order["status"] not in _PLACEABLE:
+        raise invalid("payment_status", f"cannot authorize when {order['status']}", "invalid_transition")
+    reason = reason_not_to_place(world, order)
+    if reason is not None and _is_of_payment(reason[0]):
+        refusal = reason[0].refusal()
+        refusal.aftermath = partial(note_refusal, world, order, *reason)
+        raise refusal
+    stamp = world.stamp()
+    changes = {"payment_status": "authorized", "payment_updated_at": stamp, "updated_at": stamp}
+    world.database.update("orders", order["id"], changes)
 
 
 def _is_card_of(world: World, order: Row, payment_source_id: str | None) -> bool:
@@ -217,6 +154,14 @@ def pull_trigger(world: World, order: Row, name: str, value: Any) -> None:
         world.database.update("orders", order["id"], {"_customer_payment_source_id": None})
     elif name in {"_archive", "_unarchive"}:
         world.database.update("orders", order["id"], {"archived_at": world.stamp() if name == "_archive" else None})
+    elif name == "_authorize":
+        _authorize(world, order)
+    elif name == "_refresh":
+        world.database.update("orders", order["id"], {"refreshed_at": world.stamp()})
+    elif name == "_create_subscriptions":
+        world.announce("orders.create_subscriptions", "orders", order["id"])  # of line items, which are not simulated
+    elif name in _WITHOUT_EFFECT:
+        pass
     elif name == "_reset_circuit":
         world.database.update("orders", order["id"], {"circuit_state": "closed", "circuit_failure_count": 0})
     else:

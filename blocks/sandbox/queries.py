@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from blocks.sandbox import problems
-from blocks.sandbox.catalogue import ResourceType
+from blocks.sandbox.catalogue import Relationship, ResourceType
 from blocks.sandbox.database import Database
 from blocks.sandbox.filters import condition
 from blocks.sandbox.resource_types import RESOURCE_TYPES
@@ -182,6 +182,23 @@ def records_by(database: Database, kind: ResourceType, column: str, values: list
         marks = ", ".join("?" * len(chunk))
         sql = f"SELECT {', '.join(kind.columns)} FROM {kind.name} WHERE {column} IN ({marks}) ORDER BY created_at, id"  # noqa: S608  names are ours
         found += database.execute(sql, chunk).fetchall()
+    return found
+
+
+def related_records(database: Database, relationship: Relationship, owners: list[str]) -> list[tuple[str, Record]]:
+    """All records that belong to these owners, each with its owner's id, oldest first."""
+    kind = RESOURCE_TYPES[relationship.target]
+    columns = ", ".join(f"t.{column}" for column in kind.columns)
+    tables, owner = f"{kind.name} AS t", f"t.{relationship.column}"
+    if relationship.through:
+        tables += f" JOIN {relationship.through} AS l ON l.{relationship.column} = t.id"
+        owner = "l.resource_id"
+    found: list[tuple[str, Record]] = []
+    for start in range(0, len(owners), 500):
+        chunk = owners[start : start + 500]
+        condition = f"{owner} IN ({', '.join('?' * len(chunk))}) ORDER BY t.created_at, t.id"
+        rows = database.execute(f"SELECT {owner}, {columns} FROM {tables} WHERE {condition}", chunk)  # noqa: S608  names are ours
+        found += [(row[0], row[1:]) for row in rows.fetchall()]
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blocks.sandbox.catalogue import resource_type
+from blocks.sandbox.catalogue import TAG_TRIGGERS, resource_type
 
 _COPY_ATTRIBUTES = """
     type                   text     fs
@@ -78,14 +78,22 @@ ORDER_SUBSCRIPTIONS = resource_type(
     source_order              -> orders                    source_order_id             crf
     customer                  -> customers                 customer_id                 f
     customer_payment_source   -> customer_payment_sources  customer_payment_source_id  uf
+    order_subscription_items  => order_subscription_items  owner_id                    f
     order_factories           => order_factories           order_subscription_id       f
     order_copies              => order_copies              order_subscription_id       f
     recurring_order_copies    => recurring_order_copies    order_subscription_id       f
     orders                    => orders                    order_subscription_id       f
+    tags                      <=> tags                     tag_id                      cuf
     events                    => events                    resource_id                 f
     event_stores              => event_stores              resource_id                 x
     """,
-    triggers={"_activate": "boolean", "_deactivate": "boolean", "_cancel": "boolean", "_convert": "boolean"},
+    triggers={
+        "_activate": "boolean",
+        "_deactivate": "boolean",
+        "_cancel": "boolean",
+        "_convert": "boolean",
+        **TAG_TRIGGERS,
+    },
     private=("_anchor_day INTEGER", "_alerted_for TEXT", "_running_copy_id TEXT"),
 )
 
@@ -119,6 +127,7 @@ ORDERS = resource_type(
     payment_updated_at             time     fs
     fulfillment_updated_at         time     fs
     archived_at                    time     fs
+    refreshed_at                   time     fs
     subscription_created_at        time     fs
     circuit_state                  text     fs
     circuit_failure_count          integer  fs
@@ -133,6 +142,7 @@ ORDERS = resource_type(
     order_copies            => order_copies              source_order_id             f
     recurring_order_copies  => recurring_order_copies    source_order_id             f
     resource_errors         => resource_errors           resource_id                 f
+    tags                    <=> tags                     tag_id                      cuf
     events                  => events                    resource_id                 f
     event_stores            => event_stores              resource_id                 x
     """,
@@ -148,6 +158,13 @@ ORDERS = resource_type(
         "_reset_circuit": "boolean",
         "_customer_payment_source_id": "text",
         "_nullify_payment_source": "boolean",
+        "_authorize": "boolean",
+        "_refresh": "boolean",
+        "_validate": "boolean",
+        "_save_payment_source_to_customer_wallet": "boolean",
+        "_fix_payment_source": "boolean",
+        "_create_subscriptions": "boolean",
+        **TAG_TRIGGERS,
     },
     private=("_source_order_id TEXT", "_customer_payment_source_id TEXT", "_forgiven TEXT"),
 )

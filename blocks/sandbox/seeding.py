@@ -144,7 +144,8 @@ def market(world: World) -> str:
         return str(found[0])
     stamp = world.stamp()
     row = {"id": world.database.new_id(), "name": _MARKET, "code": "EU", "number": "1", "metadata": "{}"}
-    world.database.insert("markets", {**row, "created_at": stamp, "updated_at": stamp})
+    more = {"private": 0, "shared_secret": f"{world.dice(row['id']).getrandbits(128):032x}"}
+    world.database.insert("markets", {**row, **more, "created_at": stamp, "updated_at": stamp})
     return str(row["id"])
 
 

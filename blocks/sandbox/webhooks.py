@@ -93,7 +93,8 @@ class Webhooks:
         found = records_by(self._world.database, kind, "id", [event["resource_id"]])
         if not found or event["name"].endswith(".destroy"):
             found = [(event["resource_id"], *[None] * (len(kind.columns) - 1))]
-        known = [path for path in include if _can_include(kind, path)]
+        also = ["tags"] if event["name"].endswith(".tagged") else []
+        known = [path for path in dict.fromkeys([*include, *also]) if _can_include(kind, path)]
         query = read_query(kind, _including(known), is_list=False)
         return self._writer.one(kind, found[0], query, "")
 

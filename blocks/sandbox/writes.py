@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from blocks.sandbox import behaviour, problems
+from blocks.sandbox import behaviour, problems, tags
 from blocks.sandbox.catalogue import Attribute, Relationship, ResourceType
 from blocks.sandbox.clock import instant_of, text_of
 from blocks.sandbox.database import Database, Row
@@ -22,10 +22,11 @@ _INTEGER_LIMIT = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A checked document: columns to set, and triggers to pull in the order in which they were given."""
+    """A checked document: columns to set, triggers to pull in the order in which they were given, and tags to have."""
 
     columns: Row
     triggers: dict[str, Any]
+    tag_ids: list[str] | None
 
 
 def create(world: World, engine: Engine, kind: ResourceType, body: bytes) -> str:
@@ -38,7 +39,9 @@ def create(world: World, engine: Engine, kind: ResourceType, body: bytes) -> str
     change = _read(world.database, kind, body, "c")
     _check_required(kind, {**dict.fromkeys(map(kind.column_of, kind.required)), **change.columns})
     with world.database.transaction():
-        return behaviour.create(world, engine, kind, change.columns)
+        resource_id = behaviour.create(world, engine, kind, change.columns)
+        _follow(world, engine, kind, resource_id, change)
+    return resource_id
 
 
 def update(world: World, engine: Engine, kind: ResourceType, resource_id: str, body: bytes) -> None:
@@ -55,12 +58,18 @@ def update(world: World, engine: Engine, kind: ResourceType, resource_id: str, b
     try:
         with world.database.transaction():
             behaviour.update(world, engine, kind, resource_id, change.columns)
-            for name, value in change.triggers.items():
-                behaviour.pull_trigger(world, engine, kind, resource_id, name, value)
+            _follow(world, engine, kind, resource_id, change)
     except Problem as refused:
         if refused.aftermath is not None:
             refused.aftermath()
         raise
+
+
+def _follow(world: World, engine: Engine, kind: ResourceType, resource_id: str, change: Change) -> None:
+    if change.tag_ids is not None:
+        tags.replace(world, resource_id, change.tag_ids)
+    for name, value in change.triggers.items():
+        behaviour.pull_trigger(world, engine, kind, resource_id, name, value)
 
 
 def delete(world: World, engine: Engine, kind: ResourceType, resource_id: str) -> None:
@@ -81,8 +90,9 @@ def _read(database: Database, kind: ResourceType, body: bytes, flag: str, resour
     data = _data_of(body, kind, resource_id)
     columns: Row = {}
     triggers: dict[str, Any] = {}
+    tag_ids: list[str] | None = None
     for name, value in _member(data, "attributes").items():
-        if name in kind.triggers and flag == "u":
+        if name in kind.triggers and (flag == "u" or name in kind.at_create):
             _read_trigger(kind, name, value, triggers)
             continue
         attribute = kind.attributes.get(name)
@@ -93,8 +103,11 @@ def _read(database: Database, kind: ResourceType, body: bytes, flag: str, resour
         relationship = kind.relationships.get(name)
         if relationship is None or flag not in relationship.flags:
             raise problems.param_not_allowed(name[:200], pointer=f"/data/relationships/{name[:200]}")
-        columns[relationship.column] = _linked(database, relationship, value)
-    return Change(columns, triggers)
+        if relationship.many:  # of those, only tags may be written
+            tag_ids = _linked_many(database, relationship, value)
+        else:
+            columns[relationship.column] = _linked(database, relationship, value)
+    return Change(columns, triggers, tag_ids)
 
 
 def _check_required(kind: ResourceType, columns: Row) -> None:
@@ -167,9 +180,16 @@ def _read_trigger(kind: ResourceType, name: str, value: Any, triggers: dict[str,
 def _linked(database: Database, relationship: Relationship, value: Any) -> str | None:
     if not isinstance(value, dict) or "data" not in value:
         raise problems.invalid_links_object()
-    linkage = value["data"]
-    if linkage is None:
-        return None
+    return None if value["data"] is None else _identified(database, relationship, value["data"])
+
+
+def _linked_many(database: Database, relationship: Relationship, value: Any) -> list[str]:
+    if not isinstance(value, dict) or not isinstance(value.get("data"), list):
+        raise problems.invalid_links_object()
+    return [_identified(database, relationship, linkage) for linkage in value["data"]]
+
+
+def _identified(database: Database, relationship: Relationship, linkage: Any) -> str:
     if not isinstance(linkage, dict) or "type" not in linkage or not isinstance(linkage.get("id"), str):
         raise problems.invalid_links_object()
     if linkage.get("type") != relationship.target:
