@@ -139,6 +139,17 @@ def spend(world: World, order_id: str) -> None:
     world.database.execute("DELETE FROM sandbox_failures WHERE order_id = ? AND remaining <= 0", (order_id,))
 
 
+def keep_on_open_orders(world: World, source_order_id: str, failure: Failure) -> None:
+    """Before a source order's failure ends: the orders that were copied from it, and are not placed, go on having it."""
+    open_orders = world.database.execute(
+        "SELECT id FROM orders WHERE _source_order_id = ? AND status IN ('draft', 'pending') "
+        "AND id NOT IN (SELECT order_id FROM sandbox_failures)",
+        (source_order_id,),
+    ).fetchall()
+    for row in open_orders:
+        set_failure(world, row[0], failure.name)
+
+
 def heal_payment(world: World, order_id: str, source_order_id: str | None) -> None:
     """A new payment source on an order ends its payment failures, but not those of its source."""
     found = failure_of(world, order_id)

@@ -174,7 +174,13 @@ _TRANSITIONS = {
 
 
 def new_payment_source(world: World, subscription: Row) -> None:
-    """A subscription got another payment source: payment failures of its source order are over."""
-    found = failures.failure_of(world, subscription["source_order_id"])
+    """
+    A subscription got another payment source: payment failures of its next copies are over.
+
+    Orders that were copied before keep the source that they have, and fail with it until they get another.
+    """
+    source_order_id = subscription["source_order_id"]
+    found = failures.failure_of(world, source_order_id)
     if found is not None and found[0].is_payment:
-        failures.set_failure(world, subscription["source_order_id"], None)
+        failures.keep_on_open_orders(world, source_order_id, found[0])
+        failures.set_failure(world, source_order_id, None)

@@ -64,6 +64,11 @@ def test_a_new_card_on_the_subscription_heals_the_next_copies(caller, sandbox, s
     card = sandbox.add_payment_source(source["customer_id"])
     caller.relate("order_subscriptions", source["id"], "customer_payment_source", ("customer_payment_sources", card))
 
+    copy_id = caller.copy(source["source_order_id"])
+    sandbox.advance(10)
+    assert caller.attributes("order_copies", copy_id)["status"] == "completed"
+    assert caller.update("orders", declined, _place=True).status_code == 422, "this order still has the old card"
+    caller.update("orders", declined, _customer_payment_source_id=card)
     assert caller.update("orders", declined, _place=True).status_code == 200
 
 
