@@ -140,7 +140,7 @@ def spend(world: World, order_id: str) -> None:
 
 
 def keep_on_open_orders(world: World, source_order_id: str, failure: Failure) -> None:
-    """Before a source order's failure ends: the orders that were copied from it, and are not placed, go on having it."""
+    """Before a source order's failure ends: its copies that are not placed yet go on having it."""
     open_orders = world.database.execute(
         "SELECT id FROM orders WHERE _source_order_id = ? AND status IN ('draft', 'pending') "
         "AND id NOT IN (SELECT order_id FROM sandbox_failures)",
