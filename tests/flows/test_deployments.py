@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import records
 from deploying import ROOT, deploy_all
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments import arun_deployment
 from prefect.states import Pending, Running
@@ -53,6 +57,22 @@ async def test_the_sweep_is_scheduled_and_a_second_one_is_cancelled_while_one_ru
     assert answer.state.is_cancelled()
 
 
+async def test_the_schedule_fires_by_itself(deployed: str) -> None:
+    sweep = await deployment("renew-subscriptions/renew-subscriptions")
+    of_the_sweep = DeploymentFilter(id=DeploymentFilterId(any_=[sweep.id]))
+    runs: list[FlowRun] = []
+    async with get_client() as prefect:
+        for _ in range(60):
+            runs = await prefect.read_flow_runs(deployment_filter=of_the_sweep)
+            if any(run.auto_scheduled for run in runs):
+                break
+            await asyncio.sleep(1)
+
+    scheduled = [run.expected_start_time for run in runs if run.auto_scheduled]
+    assert scheduled, "the server's scheduler planned no run within a minute"
+    assert {moment.minute % 15 for moment in scheduled if moment} == {0}
+
+
 @pytest.mark.parametrize("name", [f"{each}/{each}" for each in ("renew-subscriptions", "reorder", "renew-batch")])
 async def test_every_field_of_the_form_has_a_sentence_of_help(deployed: str, name: str) -> None:
     found = await deployment(name)
@@ -71,8 +91,18 @@ async def test_the_instant_is_a_date_field_and_the_subscriptions_are_a_list(depl
     assert not schema.get("required")
 
 
+@pytest_asyncio.fixture
+async def unscheduled(deployed: str) -> AsyncIterator[None]:
+    """No quarter of an hour strikes in the middle of a test: it would take the sweep's only slot."""
+    sweep = await deployment("renew-subscriptions/renew-subscriptions")
+    async with get_client() as prefect:
+        await prefect.pause_deployment(sweep.id)
+        yield
+        await prefect.resume_deployment(sweep.id)
+
+
 @pytest.fixture
-def worker(server: PrefectServer, deployed: str, tmp_path: Path) -> Iterator[None]:
+def worker(server: PrefectServer, unscheduled: None, tmp_path: Path) -> Iterator[None]:
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "perennial", "--type", "process"]
     environment = {**os.environ, **server.environment, "PYTHONPATH": str(ROOT), "PREFECT_WORKER_QUERY_SECONDS": "1"}
     with process(command, environment, tmp_path / "worker.log"):
