@@ -2,68 +2,52 @@
 An independent auditor: was every period renewed exactly once?
 
 It imports nothing of Perennial. It reads the sandbox's SQLite file, which is what really happened, and has a calendar
-of its own, so that it shares no mistake with the code it judges.
+of its own (`contracts.py`), so that it shares no mistake with the code it judges.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from calendar import monthrange
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-STEPS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1), "weekly": timedelta(days=7)}
-MONTHS = {"monthly": 1, "two-month": 2, "three-month": 3, "four-month": 4, "six-month": 6, "yearly": 12}
+from chaos.contracts import Contract, minute
 
 AFTERWARDS = timedelta(days=40)
 """Renewals up to so long after the end of an audit are none of its business."""
 
+GRACE = timedelta(minutes=2)
+"""A request that was on its way when a customer left may still arrive."""
 
-@dataclass(frozen=True)
-class Contract:
-    """What a subscription promised when the audit began."""
-
-    subscription_id: str
-    frequency: str
-    starts_at: datetime
-    first_due: datetime
-
-    def dates(self, until: datetime) -> Iterator[datetime]:
-        """Every date on which it is due, up to `until`: the first one as agreed, the others by its rhythm."""
-        if self.first_due <= until:
-            yield self.first_due
-        number = 0
-        while (date := self._date(number)) <= until:
-            if date > self.first_due:
-                yield date
-            number += 1
-
-    def _date(self, number: int) -> datetime:
-        if self.frequency in STEPS:
-            return self.starts_at + number * STEPS[self.frequency]
-        years, month = divmod(self.starts_at.month - 1 + number * MONTHS[self.frequency], 12)
-        year = self.starts_at.year + years
-        day = min(self.starts_at.day, monthrange(year, month + 1)[1])
-        return self.starts_at.replace(year=year, month=month + 1, day=day)
+ENDED = {"completed", "failed", "aborted"}
+Period = tuple[str, datetime]
 
 
 @dataclass
 class Findings:
-    """What the auditor found. Everything but `renewals`, `by_frequency` and `worst_delay` should be empty."""
+    """What the auditor found. Every list should be empty."""
 
     renewals: int = 0
+    by_hand: int = 0
+    """Copies that a person asked for, and that were placed."""
     charged_twice: list[str] = field(default_factory=list)
-    """Periods with two placed orders."""
+    """Periods with two orders that were placed, also if one was cancelled later."""
     copied_twice: list[str] = field(default_factory=list)
     """References that two order copies carry."""
+    copied_too_soon: list[str] = field(default_factory=list)
+    """Copies made while an earlier one of their period was running, or its order could still be paid."""
+    early: list[str] = field(default_factory=list)
+    """Copies made, or orders placed, before their date."""
+    after_leaving: list[str] = field(default_factory=list)
+    """Copies made after the customer had cancelled or paused."""
     lost: list[str] = field(default_factory=list)
-    """Periods that are due and have no placed order."""
+    """Periods that are due, and copies asked for by hand, that have no placed order."""
     unknown_dates: list[str] = field(default_factory=list)
     """Copies for a date that is not in the contract."""
     unnamed: list[str] = field(default_factory=list)
@@ -72,9 +56,15 @@ class Findings:
     by_frequency: Counter[str] = field(default_factory=Counter)
 
     @property
+    def complaints(self) -> dict[str, list[str]]:
+        """What is wrong, by kind."""
+        lists = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: found for name, found in lists.items() if isinstance(found, list) and found}
+
+    @property
     def is_clean(self) -> bool:
         """Whether every period was renewed exactly once, and nothing else happened."""
-        return not (self.charged_twice or self.copied_twice or self.lost or self.unknown_dates or self.unnamed)
+        return not self.complaints
 
 
 class Auditor:
@@ -83,7 +73,8 @@ class Auditor:
     def __init__(self, database: Path, since: datetime | None = None) -> None:
         self._database, self._since = database, since
         self.contracts: dict[str, Contract] = {}
-        self._sources: dict[str, str] = {}
+        self.asked_by_hand: set[str] = set()
+        """References of copies that a person asked for: each is owed once."""
         self.note_new_contracts()
 
     def note_new_contracts(self) -> None:
@@ -91,55 +82,127 @@ class Auditor:
         for row in self._rows("SELECT id, frequency, starts_at, next_run_at, metadata, source_order_id"
                               " FROM order_subscriptions WHERE status = 'inactive'"):  # fmt: skip
             if row["id"] not in self.contracts and "perennial" in json.loads(row["metadata"] or "{}"):
-                starts_at, first_due = _instant(row["starts_at"]), _instant(row["next_run_at"])
-                self.contracts[row["id"]] = Contract(row["id"], row["frequency"], starts_at, first_due)
-                self._sources[row["source_order_id"]] = row["id"]
+                dates = _instant(row["starts_at"]), _instant(row["next_run_at"])
+                self.contracts[row["id"]] = Contract(row["id"], row["source_order_id"], row["frequency"], *dates)
 
     def audit(self, until: datetime) -> Findings:
         """Compare the contracts up to `until` with the order copies and their orders."""
-        found, copies, charged = Findings(), Counter[str](), defaultdict[tuple[str, str], list[datetime]](list)
-        due = {
-            (contract.subscription_id, f"{date:%Y-%m-%dT%H:%MZ}"): (date, contract.frequency)
-            for contract in self.contracts.values()
-            for date in contract.dates(until)
-        }
-        later = {
-            (contract.subscription_id, f"{date:%Y-%m-%dT%H:%MZ}")
-            for contract in self.contracts.values()
-            for date in contract.dates(until + AFTERWARDS)
-        }
-        for row in self._rows(
-            "SELECT c.id, c.reference, c.reference_origin, c.source_order_id, o.status, o.placed_at"
-            " FROM order_copies c LEFT JOIN orders o ON o.id = c.target_order_id"
-        ):
-            if row["reference_origin"] != "perennial" or "@" not in (row["reference"] or ""):
-                found.unnamed += [row["id"]] if row["source_order_id"] in self._sources else []
-                continue
-            subscription_id, _, period = row["reference"].partition("#")[0].partition("@")
-            if self._sources.get(row["source_order_id"]) != subscription_id or (subscription_id, period) not in later:
-                found.unknown_dates.append(f"{row['reference']} ({row['id']})")
-                continue
-            copies[row["reference"]] += 1
-            if row["status"] in {"placed", "approved"}:
-                charged[subscription_id, period].append(_instant(row["placed_at"]))
-        found.copied_twice = sorted(reference for reference, count in copies.items() if count > 1)
-        for key, (date, frequency) in due.items():
-            placed = charged.get(key, [])
-            found.renewals += bool(placed)
-            found.by_frequency[frequency] += bool(placed)
-            if not placed:
-                found.lost.append("@".join(key))
-            elif len(placed) > 1:
-                found.charged_twice.append("@".join(key))
-            found.worst_delay = max(
-                [found.worst_delay, *(moment - max(date, self._since or date) for moment in placed)]
-            )
+        found = Findings()
+        by_period, by_hand = self._sorted_out(self._copies(), found)
+        for reference in sorted(self.asked_by_hand):
+            self._judge_by_hand(reference, by_hand[reference], found)
+        known = {(each, date) for each in self.contracts for date in self._dates(each, until + AFTERWARDS)}
+        for period, copies in sorted(by_period.items()):
+            if period in known:
+                self._judge_period(period, copies, found)
+            else:
+                found.unknown_dates += [f"{copy['reference']} ({copy['id']})" for copy in copies]
+        for contract in self.contracts.values():
+            for date in self._dates(contract.subscription_id, until):
+                self._judge_date(contract, date, by_period.get((contract.subscription_id, date), []), found)
         return found
+
+    def _dates(self, subscription_id: str, until: datetime) -> list[datetime]:
+        return list(self.contracts[subscription_id].dates(until))
+
+    def _copies(self) -> list[dict[str, Any]]:
+        """Every order copy with what became of its order, oldest first; those of the shop's own engine have no name."""
+        copies = self._rows(
+            "SELECT c.id, c.reference, c.reference_origin, c.source_order_id, c.target_order_id, c.status AS ended,"
+            " c.created_at, c.updated_at, o.placed_at, o.cancelled_at"
+            " FROM order_copies c LEFT JOIN orders o ON o.id = c.target_order_id"
+            " UNION ALL SELECT id, NULL, NULL, source_order_id, target_order_id, status, created_at, updated_at, NULL,"
+            " NULL FROM recurring_order_copies"
+        )
+        for copy in copies:
+            for name in ("created_at", "updated_at", "placed_at", "cancelled_at"):
+                copy[name] = _instant(copy[name]) if copy[name] else None
+        return sorted(copies, key=lambda copy: (copy["created_at"], copy["id"]))
+
+    def _sorted_out(
+        self, copies: list[dict[str, Any]], found: Findings
+    ) -> tuple[dict[Period, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
+        """Our copies by period, and those made by hand by reference; all the others are found wanting."""
+        by_period, by_hand = defaultdict[Period, list[Any]](list), defaultdict[str, list[Any]](list)
+        sources = {contract.source_order_id for contract in self.contracts.values()}
+        for copy in copies:
+            subscription_id, date = _period_of(copy)
+            contract = self.contracts.get(subscription_id)
+            if copy["reference_origin"] == "perennial" and copy["reference"] in self.asked_by_hand:
+                by_hand[copy["reference"]].append(copy)
+            elif date is None:
+                found.unnamed += [copy["id"]] if copy["source_order_id"] in sources else []
+            elif contract is None or contract.source_order_id != copy["source_order_id"]:
+                found.unknown_dates.append(f"{copy['reference']} ({copy['id']})")
+            else:
+                by_period[subscription_id, date].append(copy)
+        return by_period, by_hand
+
+    def _judge_by_hand(self, reference: str, copies: list[dict[str, Any]], found: Findings) -> None:
+        placed = [copy for copy in copies if copy["placed_at"]]
+        found.by_hand += bool(placed)
+        found.lost += [] if placed else [reference]
+        found.copied_twice += [reference] if len(copies) > 1 else []
+
+    def _judge_period(self, period: Period, copies: list[dict[str, Any]], found: Findings) -> None:
+        subscription_id, date = period
+        contract = self.contracts[subscription_id]
+        seen = Counter(copy["reference"] for copy in copies)
+        found.copied_twice += [reference for reference, count in seen.items() if count > 1]
+        placed = [copy for copy in copies if copy["placed_at"]]
+        if any(not _was_cancelled_by(one, other["created_at"]) for one, other in pairwise(placed)):
+            found.charged_twice.append(_name(period))
+        for number, copy in enumerate(copies):
+            named = f"{copy['reference']} ({copy['id']})"
+            if min(copy["created_at"], copy["placed_at"] or copy["created_at"]) < date:
+                found.early.append(named)
+            if any(_might_be_placed(earlier, copy["created_at"]) for earlier in copies[:number]):
+                found.copied_too_soon.append(named)
+            if contract.was_left_alone_at(copy["created_at"], GRACE):
+                found.after_leaving.append(named)
+
+    def _judge_date(self, contract: Contract, date: datetime, copies: list[dict[str, Any]], found: Findings) -> None:
+        placed = [copy["placed_at"] for copy in copies if copy["placed_at"]]
+        found.renewals += bool(placed)
+        found.by_frequency[contract.frequency] += bool(placed)
+        if not placed and contract.cancelled_at is None:  # who has left is owed nothing any more
+            found.lost.append(_name((contract.subscription_id, date)))
+        late = (moment - max(contract.waits_from(date, moment), self._since or date) for moment in placed)
+        found.worst_delay = max([found.worst_delay, *late])
 
     def _rows(self, query: str) -> list[dict[str, Any]]:
         with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(query)]
+
+
+def _period_of(copy: dict[str, Any]) -> tuple[str, datetime | None]:
+    """Whose renewal of which date a copy says it is; no date when it says nothing of the kind."""
+    name, _, number = (copy["reference"] or "").partition("#")
+    subscription_id, _, date = name.partition("@")
+    if copy["reference_origin"] != "perennial" or (number and not number.isdigit()):
+        return "", None
+    try:
+        return subscription_id, minute(datetime.strptime(date, "%Y-%m-%dT%H:%MZ").replace(tzinfo=UTC))
+    except ValueError:
+        return "", None
+
+
+def _was_cancelled_by(copy: dict[str, Any], instant: datetime) -> bool:
+    return copy["cancelled_at"] is not None and copy["cancelled_at"] <= instant
+
+
+def _might_be_placed(copy: dict[str, Any], instant: datetime) -> bool:
+    """Whether at `instant` this copy was under way, or had an order that was not cancelled."""
+    if copy["ended"] not in ENDED:
+        return True
+    if copy["target_order_id"] is None:
+        return bool(copy["updated_at"] > instant)
+    return not _was_cancelled_by(copy, instant)
+
+
+def _name(period: Period) -> str:
+    return f"{period[0]}@{period[1]:%Y-%m-%dT%H:%MZ}"
 
 
 def _instant(text: str) -> datetime:

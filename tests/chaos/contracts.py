@@ -1,0 +1,103 @@
+"""
+What a subscription promised, and what its customer did since: on which dates it is due. A calendar of its own.
+
+Nothing of Perennial is imported, so that the two share no mistake.
+"""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+STEPS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1), "weekly": timedelta(days=7)}
+MONTHS = {"monthly": 1, "two-month": 2, "three-month": 3, "four-month": 4, "six-month": 6, "yearly": 12}
+
+
+@dataclass
+class Contract:
+    """One subscription: its rhythm as agreed when the audit began, and what its customer did."""
+
+    subscription_id: str
+    source_order_id: str
+    frequency: str
+    starts_at: datetime
+    first_due: datetime
+    cancelled_at: datetime | None = None
+    pauses: list[tuple[datetime, datetime]] = field(default_factory=list)
+    """From and until, by the shop's clock; a date inside is renewed afterwards."""
+    moves: list[tuple[datetime, datetime]] = field(default_factory=list)
+    """When the next date was moved, and to which one."""
+
+    def dates(self, until: datetime) -> Iterator[datetime]:
+        """Every date on which it is due, up to `until`, whole minutes."""
+        starts = [(datetime.min.replace(tzinfo=UTC), self.first_due), *self.moves]
+        for index, (_, first) in enumerate(starts):
+            moved_at = starts[index + 1][0] if index + 1 < len(starts) else datetime.max.replace(tzinfo=UTC)
+            for date in self._from(first, until):
+                if date <= moved_at and not self._ended_before(date):
+                    yield date
+
+    def _ended_before(self, date: datetime) -> bool:
+        return self.cancelled_at is not None and date > self.cancelled_at
+
+    def _from(self, first: datetime, until: datetime) -> Iterator[datetime]:
+        """The first date as agreed, the others by the rhythm. A date off it stands for the nearest one on it."""
+        if first <= until:
+            yield minute(first)
+        stands_for = max(first, self._nearest(first))
+        for date in self._rhythm():
+            if date > until:
+                return
+            if date > stands_for:
+                yield minute(date)
+
+    def _nearest(self, instant: datetime) -> datetime:
+        earlier = None
+        for date in self._rhythm():
+            if date >= instant:
+                return date if earlier is None or date - instant < instant - earlier else earlier
+            earlier = date
+        raise AssertionError("a rhythm has no end")
+
+    def _rhythm(self) -> Iterator[datetime]:
+        if " " in self.frequency:
+            yield from self._by_crontab()
+        number = 0
+        while True:
+            yield self._date(number)
+            number += 1
+
+    def _date(self, number: int) -> datetime:
+        if self.frequency in STEPS:
+            return self.starts_at + number * STEPS[self.frequency]
+        years, month = divmod(self.starts_at.month - 1 + number * MONTHS[self.frequency], 12)
+        year = self.starts_at.year + years
+        day = min(self.starts_at.day, monthrange(year, month + 1)[1])
+        return self.starts_at.replace(year=year, month=month + 1, day=day)
+
+    def _by_crontab(self) -> Iterator[datetime]:
+        """`30 6 * * 1` and `0 5 10 * *`: at one time of day, every day, on a weekday (Sunday is 0) or on a day."""
+        at_minute, at_hour, day, _, weekday = self.frequency.split()
+        moment = self.starts_at.replace(hour=int(at_hour), minute=int(at_minute), second=0, microsecond=0)
+        while True:
+            on_day = day in {"*", str(moment.day)} and weekday in {"*", str(moment.isoweekday() % 7)}
+            if on_day and moment >= self.starts_at:
+                yield moment
+            moment += timedelta(days=1)
+
+    def waits_from(self, date: datetime, renewed_at: datetime) -> datetime:
+        """From when on a renewal of `date` was late: a customer who paused did not wait."""
+        return max([date, *(until for _, until in self.pauses if until <= renewed_at)])
+
+    def was_left_alone_at(self, instant: datetime, grace: timedelta) -> bool:
+        """Whether the customer had cancelled, or paused, for longer than `grace`: nothing may be copied then."""
+        if self.cancelled_at is not None and instant > self.cancelled_at + grace:
+            return True
+        return any(since + grace < instant < until for since, until in self.pauses)
+
+
+def minute(instant: datetime) -> datetime:
+    """Periods are whole minutes."""
+    return instant.replace(second=0, microsecond=0)
