@@ -108,7 +108,7 @@ class Crew:
         Start one run of a flow in a process of its own.
 
         Further members: die_at (a place of `worker_process.PLACES`) with nth and signal; parameters; disk_is_full;
-        lease_times (fields of `LeaseTimes`); prefect (another address of the server).
+        lease_times (fields of `LeaseTimes`); prefect (another address of the server); clock_jumps_by (seconds).
         """
         assert self._process.stdin is not None
         result_file = Path(self._folder.name) / f"{uuid4()}.json"

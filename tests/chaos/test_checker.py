@@ -82,7 +82,7 @@ def test_two_dates_renewed_once_each_are_clean(books: Books, auditor: Auditor) -
 
     findings = auditor.audit(END)
 
-    assert findings.is_clean, findings
+    assert findings.is_clean, findings.complaints
     assert (findings.renewals, findings.worst_delay) == (2, NOON)
 
 

@@ -22,7 +22,7 @@ HELD_UP_FOR = 1.0
 
 def audit(merchant: Merchant, auditor: Auditor) -> None:
     findings = auditor.audit(merchant.sandbox.clock())
-    assert findings.is_clean, findings
+    assert findings.is_clean, findings.complaints
     assert findings.renewals == len(auditor.contracts)
     for subscription_id in auditor.contracts:
         assert merchant.subscription(subscription_id)["metadata"]["perennial"]["outcome"] in {
@@ -104,12 +104,19 @@ async def test_a_worker_killed_during_a_request_leaves_nothing_that_the_next_run
     audit(merchant, auditor)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_worker_killed_while_it_places_an_order_charges_once(merchant: Merchant, crew: Crew, when: str) -> None:
+async def a_failed_renewal(merchant: Merchant, **terms: Any) -> Auditor:
+    """One renewal whose card was declined once, and whose retry is due."""
+    await merchant.install(payment_retries=["1d"], brake_share=1.0, **terms)
     merchant.sandbox.create_subscription(failure="declined", times=1)
     auditor = Auditor(merchant.sandbox.database)
     assert (await merchant.sweep()).outcomes == {"retry_scheduled": 1}
     merchant.sandbox.advance(2 * 86_400)
+    return auditor
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_worker_killed_while_it_places_an_order_charges_once(merchant: Merchant, crew: Crew, when: str) -> None:
+    auditor = await a_failed_renewal(merchant)
     held_up = {"method": "PATCH", "path": "/api/orders/*", "when": when, "seconds": HELD_UP_FOR}
     merchant.sandbox.fault("delay", times=1, **held_up)
 
@@ -118,3 +125,90 @@ async def test_a_worker_killed_while_it_places_an_order_charges_once(merchant: M
 
     audit(merchant, auditor)
     assert len(merchant.copies()) == 1, "the order that was there is placed; no second copy is made"
+
+
+async def killed_there(merchant: Merchant, crew: Crew, place: str) -> None:
+    worker = crew.hire(merchant, die_at=place)
+    assert await worker.wait() is None, "it was to be killed"
+    await let_leases_expire(merchant, worker)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(
+    "place",
+    ["before it places the order", "after it placed the order", "before the record", "after the record",
+     "before it announces", "after it announced"],
+)  # fmt: skip
+async def test_a_worker_killed_around_a_retry_charges_once(merchant: Merchant, crew: Crew, place: str) -> None:
+    auditor = await a_failed_renewal(merchant)
+
+    await killed_there(merchant, crew, place)
+    await merchant.sweep()
+
+    audit(merchant, auditor)
+    assert len(merchant.copies()) == 1
+
+
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param("before it reads what it tags", marks=pytest.mark.chaos),
+     pytest.param("before it tags the order", marks=pytest.mark.chaos), "after it tagged the order"],
+)  # fmt: skip
+async def test_a_worker_killed_around_the_tagging_of_an_order_leaves_it_to_the_next_run(
+    merchant: Merchant, crew: Crew, place: str
+) -> None:
+    await merchant.install(tag_target_orders=True)
+    merchant.sandbox.seed(DUE)
+    auditor = Auditor(merchant.sandbox.database)
+
+    await killed_there(merchant, crew, place)
+    await merchant.sweep()
+
+    audit(merchant, auditor)
+    tagged = merchant.rows("SELECT o.reference AS ours, c.reference FROM order_copies c, orders o"
+                           " WHERE o.id = c.target_order_id")  # fmt: skip
+    assert [row["ours"] for row in tagged] == [row["reference"] for row in tagged]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param("before it cancels the subscription", marks=pytest.mark.chaos), "after it cancelled the subscription",
+     pytest.param("after the record", marks=pytest.mark.chaos)],
+)  # fmt: skip
+async def test_a_worker_killed_around_the_cancelling_of_a_subscription_charges_nobody(
+    merchant: Merchant, crew: Crew, place: str
+) -> None:
+    await merchant.install(payment_retries=[], final_action="cancel", brake_share=1.0)
+    made = merchant.sandbox.create_subscription(failure="declined")
+    auditor, began_at = Auditor(merchant.sandbox.database), merchant.sandbox.clock()
+
+    await killed_there(merchant, crew, place)
+    for _ in range(2):
+        await merchant.sweep()
+        merchant.sandbox.advance(40 * 86_400)
+
+    assert merchant.subscription(made["id"])["status"] == "cancelled"
+    auditor.contracts[made["id"]].cancelled_at = began_at
+    findings = auditor.audit(merchant.sandbox.clock())
+    assert (findings.is_clean, findings.renewals, len(merchant.copies())) == (True, 0, 1)
+
+
+async def test_a_worker_killed_while_it_waits_for_the_lease_of_another_one_leaves_it_alone(
+    merchant: Merchant, crew: Crew
+) -> None:
+    merchant.sandbox.seed(1)
+    auditor = Auditor(merchant.sandbox.database)
+    merchant.sandbox.fault("delay", method="POST", path="/api/order_copies", seconds=4 * HELD_UP_FOR, times=1)
+    holder = crew.hire(merchant)
+    async with asyncio.timeout(200):
+        while not merchant.sandbox.counters()["faults"]:  # noqa: ASYNC110 - it happens in another process
+            await asyncio.sleep(0.02)
+
+    waiter = crew.hire(merchant, die_at="while it waits for a lease")
+    assert await waiter.wait() is None, "it was to be killed"
+
+    held = await holder.wait()
+    assert held is not None
+    assert held["outcomes"] == {"renewed": 1}
+    await merchant.sweep()  # and nothing stands in the way of the next one
+    audit(merchant, auditor)

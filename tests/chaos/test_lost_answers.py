@@ -18,7 +18,7 @@ async def renewed_in_the_end(merchant: Merchant, auditor: Auditor, sweeps: int =
         merchant.sandbox.advance(3600)
         await merchant.sweep()
     findings = auditor.audit(merchant.sandbox.clock())
-    assert findings.is_clean, findings
+    assert findings.is_clean, findings.complaints
     assert findings.renewals == len(auditor.contracts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from typing import Any
 
 import pytest
 from chaos.checker import Auditor
@@ -19,7 +20,7 @@ async def renewed_once(merchant: Merchant, auditor: Auditor, sweeps: int = 1) ->
         merchant.sandbox.advance(3600)
         await merchant.sweep()
     findings = auditor.audit(merchant.sandbox.clock())
-    assert findings.is_clean, findings
+    assert findings.is_clean, findings.complaints
     assert findings.renewals == len(auditor.contracts)
 
 
@@ -40,6 +41,39 @@ async def test_sweeps_that_run_at_the_same_time_renew_everybody_once(
 
     assert all(result and result["error"] is None for result in results), results
     await renewed_once(merchant, auditor)
+
+
+async def test_a_sweep_and_a_run_for_some_of_its_subscriptions_renew_everybody_once(
+    merchant: Merchant, crew: Crew
+) -> None:
+    named = merchant.sandbox.seed(12)["subscription_ids"][3:6]
+    auditor = Auditor(merchant.sandbox.database)
+
+    workers = [crew.hire(merchant), crew.hire(merchant, parameters={"subscriptions": named})]
+    results = [await worker.wait() for worker in workers]
+
+    assert all(result and result["error"] is None for result in results), results
+    await renewed_once(merchant, auditor)
+
+
+@pytest.mark.parametrize("reordered_first", ["sweep", pytest.param("reorder", marks=pytest.mark.chaos)])
+async def test_a_sweep_and_reorders_of_the_same_source_orders_make_one_copy_for_each_that_was_asked_for(
+    merchant: Merchant, crew: Crew, reordered_first: str
+) -> None:
+    sources = merchant.sandbox.seed(3)["source_order_ids"]
+    auditor = Auditor(merchant.sandbox.database)
+    auditor.asked_by_hand = {"goodwill-1", "goodwill-2"}
+    asked = [(sources[0], "goodwill-1"), (sources[0], "goodwill-1"), (sources[1], "goodwill-2")]
+    reorders = [{"source_order_id": source, "reference": reference} for source, reference in asked]
+    jobs: list[dict[str, Any]] = [{"flow": "reorder", "parameters": each} for each in reorders]
+    jobs.insert(0 if reordered_first == "sweep" else len(jobs), {"flow": "sweep"})
+
+    results = [await worker.wait() for worker in [crew.hire(merchant, **job) for job in jobs]]
+
+    assert all(result and result["error"] is None for result in results), results
+    assert len(merchant.copies()) == 5
+    await renewed_once(merchant, auditor)
+    assert auditor.audit(merchant.sandbox.clock()).by_hand == 2
 
 
 async def test_a_sweep_that_meets_lost_answers_of_another_one_makes_no_second_copy(

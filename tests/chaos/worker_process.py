@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import json
 import os
 import resource
@@ -19,7 +20,7 @@ import signal
 import traceback
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ import flows.reorder
 import flows.tasks.door
 import flows.tasks.leases
 import flows.tasks.ledger
-from blocks.commerce_layer.clock import use_clock
+from blocks.commerce_layer.client import CommerceLayer
+from blocks.commerce_layer.clock import current_clock, use_clock
 from blocks.commerce_layer.wire import Wire
 from flows.tasks.leases import Lease, LeaseTimes, WriterLeases
 from flows.tasks.watcher import CopyWatcher
@@ -61,6 +63,38 @@ PLACES: dict[str, tuple[Any, str, str, Picks]] = {
     "before the record": (flows.tasks.ledger, "write_down", "before", _always),
     "after the record": (flows.tasks.ledger, "write_down", "after", _always),
 }
+"""Every run of the sweep comes by there."""
+
+SIDE_PLACES: dict[str, tuple[Any, str, str, Picks]] = {
+    "while it waits for a lease": (flows.tasks.leases.Waiter, "look", "before", _always),
+    "before it reads what it tags": (CommerceLayer, "get_order", "before", _always),
+    "before it tags the order": (CommerceLayer, "update_order", "before", _always),
+    "after it tagged the order": (CommerceLayer, "update_order", "after", _always),
+    "before it cancels the subscription": (CommerceLayer, "cancel_subscription", "before", _always),
+    "after it cancelled the subscription": (CommerceLayer, "cancel_subscription", "after", _always),
+    "before it places the order": (CommerceLayer, "place_order", "before", _always),
+    "after it placed the order": (CommerceLayer, "place_order", "after", _always),
+    "before it announces": (flows.tasks.ledger, "announce", "before", _always),
+    "after it announced": (flows.tasks.ledger, "announce", "after", _always),
+}
+"""Only some runs do: those that wait for others, tag orders, cancel subscriptions, or place what failed."""
+
+
+class JumpingClock:
+    """The clock below it, whose time of day jumps by some seconds after it was asked a few times."""
+
+    def __init__(self, seconds: float, asked: int = 5) -> None:
+        self._below, self._seconds, self._left = current_clock(), timedelta(seconds=seconds), asked
+
+    def monotonic(self) -> float:
+        return self._below.monotonic()
+
+    def now(self) -> datetime:
+        self._left -= 1
+        return self._below.now() + (self._seconds if self._left < 0 else timedelta())
+
+    async def sleep(self, seconds: float) -> None:
+        await self._below.sleep(seconds)
 
 
 class WoundClock:
@@ -84,7 +118,7 @@ class WoundClock:
 
 
 def _arrange_the_end(place: str, nth: int, signal_number: int) -> None:
-    owner, name, when, picks = PLACES[place]
+    owner, name, when, picks = (PLACES | SIDE_PLACES)[place]
     real, count = getattr(owner, name), 0
 
     def perhaps(*args: Any, **kwargs: Any) -> None:
@@ -102,7 +136,16 @@ def _arrange_the_end(place: str, nth: int, signal_number: int) -> None:
             perhaps(*args, **kwargs)
         return answer
 
-    setattr(owner, name, patched)
+    @functools.wraps(real)
+    def patched_at_once(*args: Any, **kwargs: Any) -> Any:
+        if when == "before":
+            perhaps(*args, **kwargs)
+        answer = real(*args, **kwargs)
+        if when == "after":
+            perhaps(*args, **kwargs)
+        return answer
+
+    setattr(owner, name, patched if inspect.iscoroutinefunction(real) else patched_at_once)
 
 
 def _note_leases(file: Path) -> None:
@@ -121,7 +164,7 @@ async def _work(job: dict[str, Any]) -> dict[str, Any]:
     flow = {"sweep": flows.renew.renew_subscriptions, "reorder": flows.reorder.reorder}[job["flow"]]
     clock = use_clock(WoundClock(job["sandbox"])) if job["wind"] else nullcontext()
     prefect = temporary_settings({PREFECT_API_URL: job["prefect"]}) if "prefect" in job else nullcontext()
-    with clock, prefect:
+    with clock, prefect, use_clock(JumpingClock(job.get("clock_jumps_by", 0.0))):
         state: Any = await flow(**job["parameters"], return_state=True)
         facts = await state.aresult(raise_on_failure=False)
     error = repr(facts) if isinstance(facts, BaseException) else None

@@ -4,13 +4,14 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 import pytest_asyncio
+from chaos.checker import Auditor
 from merchant import Merchant
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -35,9 +36,21 @@ def pool(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """The deployments, and two workers that take one run each at a time."""
     prefect(server, "work-pool", "create", "perennial", "--type", "process", "--overwrite")
     prefect(server, "--no-prompt", "deploy", "--all")
-    logs = tmp_path_factory.mktemp("workers")
+    with at_work(server, tmp_path_factory.mktemp("workers"), WORKERS):
+        yield
+
+
+@pytest.fixture
+def two_more(server: PrefectServer, pool: None, tmp_path: Path) -> Iterator[None]:
+    """Four workers in all."""
+    with at_work(server, tmp_path, ("third", "fourth")):
+        yield
+
+
+@contextmanager
+def at_work(server: PrefectServer, logs: Path, names: Sequence[str]) -> Iterator[None]:
     with ExitStack() as workers:
-        for name in WORKERS:
+        for name in names:
             command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "perennial", "--name", name]
             workers.enter_context(process([*command, "--limit", "1"], server.environment, logs / name))
         yield
@@ -93,6 +106,26 @@ async def test_two_large_sweeps_at_once_renew_everybody_once(shop: Merchant, poo
     copies = shop.copies()
     assert len(copies) == len({row["reference"] for row in copies}) == 9
     assert first.outcomes.get("renewed", 0) + second.outcomes.get("renewed", 0) == 9
+
+
+@pytest.mark.chaos
+async def test_four_workers_whose_answers_are_lost_renew_everybody_once(shop: Merchant, two_more: None) -> None:
+    lenient = {"brake_share": 1.0, "max_unconfirmed": 1000, "settle_seconds": 5}
+    await shop.install(first_wave=1, second_wave=1, batch_size=10, **lenient)
+    shop.sandbox.seed(42)
+    auditor = Auditor(shop.sandbox.database)
+    shop.sandbox.fault("reset", when="after", method="POST", path="/api/order_copies", share=0.15)
+    shop.sandbox.fault("reset", when="before", method="POST", path="/api/order_copies", share=0.15)
+    shop.sandbox.fault("status", status=502, when="after", method="PATCH", path="/api/*", share=0.15)
+
+    await asyncio.gather(shop.sweep(distribute=True), shop.sweep(distribute=True))
+    shop.sandbox.clear_faults()
+    await shop.sweep(distribute=True)
+
+    findings = auditor.audit(shop.sandbox.clock())
+    assert findings.is_clean, findings
+    assert findings.renewals == 42
+    assert len({run.parameters["subscription_ids"][0] for run in await batches_of(shop)}) >= 4
 
 
 async def test_a_batch_that_is_started_twice_is_one_run(shop: Merchant, pool: None) -> None:

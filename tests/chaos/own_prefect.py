@@ -1,0 +1,81 @@
+"""A Prefect server of one's own, which may be killed, and whose disk may be full."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from flows.services import free_port, private_settings, process, wait_until_it_answers
+
+
+class OwnPrefect:
+    """
+    Its database is kept while it is dead. Leases are kept in memory, as Prefect does by default, or in files.
+
+    Start it from the main thread: the server ends with the thread that started it.
+    """
+
+    def __init__(self, home: Path, storage: str = "memory", port: int | None = None) -> None:
+        self._home, self.storage = home, storage
+        self.url = f"http://127.0.0.1:{port or free_port()}"
+        self._stack = ExitStack()
+        self._child: subprocess.Popen[bytes]
+
+    @property
+    def api_url(self) -> str:
+        """The address for programs."""
+        return f"{self.url}/api"
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        self._home.mkdir(parents=True, exist_ok=True)
+        settings = private_settings(self._home, self.url)
+        storage = f"prefect.server.concurrency.lease_storage.{self.storage}"
+        settings["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"] = storage
+        port = self.url.rpartition(":")[2]
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+        self._child = self._stack.enter_context(process(command, settings, self._home / "server.log"))
+        wait_until_it_answers(f"{self.url}/api/health", self._child, self._home / "server.log")
+
+    def kill(self) -> None:
+        """SIGKILL: it has no chance to tidy up."""
+        os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+
+    def stop(self) -> None:
+        """End it for good."""
+        self._stack.close()
+
+    def __enter__(self) -> OwnPrefect:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """No file of the server may grow, nor be written at all."""
+        numbers = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
+        pids = [pid for pid in numbers if self._is_ours(pid)]
+        for pid in pids:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        yield
+        for pid in pids:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            return os.getpgid(pid) == self._child.pid
+        except ProcessLookupError:
+            return False

@@ -1,0 +1,123 @@
+"""
+Records that arrive late: a PATCH of a subscription that lands when another run has finished the job and moved on.
+
+Nothing but the date and the order copies can be trusted then; whatever the state says, the periods that follow are
+renewed, and none of them twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from chaos.checker import Auditor
+from merchant import Merchant
+
+RECORD = {"method": "PATCH", "path": "/api/order_subscriptions/*"}
+LATE_BY = 5400
+"""Seconds: after the other run, and before the access token of the late request expires."""
+
+ALL_TRIES = [1, 2, 3, 4]
+PERIOD = {"monthly": 31 * 86_400, "hourly": 3600}
+
+
+@dataclass(frozen=True)
+class Case:
+    """How the first run leaves a period, and what happens until the second one finds it renewed."""
+
+    failure: str | None
+    says: str
+    healed: Callable[[Merchant], None]
+    copy_late_by: int = 0
+
+
+def _goes_on(merchant: Merchant) -> None:
+    merchant.sandbox.release(merchant.copies()[-1]["id"])
+    merchant.sandbox.advance(60)
+
+
+def _is_paid(merchant: Merchant) -> None:
+    merchant.sandbox.customer_pays(merchant.copies()[-1]["target_order_id"])
+
+
+def _appears(merchant: Merchant) -> None:
+    merchant.sandbox.advance(400)
+
+
+CASES = {
+    "in progress": Case("stuck_pending", "in_progress", _goes_on),
+    "waiting for a retry": Case("declined", "retry_scheduled", _is_paid),
+    "held for a person": Case("hard_declined", "needs_attention", _is_paid),
+    "unconfirmed": Case(None, "unconfirmed", _appears, copy_late_by=300),
+    "renewed": Case(None, "renewed", lambda _: None),
+}
+
+QUICK = "in progress"
+"""What every change is tried with; the others are for `make chaos`."""
+
+
+def one_due(merchant: Merchant, case: Case, frequency: str) -> tuple[str, Auditor]:
+    times = 1 if case.failure else None
+    made = merchant.sandbox.create_subscription(frequency=frequency, failure=case.failure, times=times)
+    return str(made["id"]), Auditor(merchant.sandbox.database)
+
+
+async def left_behind(merchant: Merchant, case: Case) -> None:
+    """A first run leaves the period as the case says."""
+    if case.copy_late_by:
+        late = {"method": "POST", "path": "/api/order_copies", "seconds": case.copy_late_by, "times": 1}
+        merchant.sandbox.fault("late", **late)
+    assert (await merchant.sweep()).outcomes == {case.says: 1}
+    merchant.sandbox.clear_faults()
+
+
+async def two_more_periods(merchant: Merchant, auditor: Auditor, frequency: str) -> None:
+    """Sweep as the schedule does, often, until two further dates have come; then everything must be renewed."""
+    box = merchant.sandbox
+    for _ in range(2):
+        box.advance(PERIOD[frequency] - 1200)
+        for _ in range(3):
+            box.advance(600)
+            await merchant.sweep()
+    findings = auditor.audit(box.clock())
+    assert findings.is_clean, findings.complaints
+    assert findings.renewals >= 3
+
+
+@pytest.mark.parametrize("frequency", ["monthly", pytest.param("hourly", marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("tries", [ALL_TRIES, pytest.param([1], marks=pytest.mark.chaos)], ids=["lost", "late"])
+@pytest.mark.parametrize(
+    "left", [QUICK, *(pytest.param(each, marks=pytest.mark.chaos) for each in CASES if each != QUICK)]
+)
+async def test_a_record_that_lands_after_another_run_has_settled_the_period_loses_and_doubles_none(
+    merchant: Merchant, left: str, tries: list[int], frequency: str
+) -> None:
+    case = CASES[left]
+    _, auditor = one_due(merchant, case, frequency)
+    merchant.sandbox.fault("late", **RECORD, seconds=LATE_BY, nth=tries)
+
+    await left_behind(merchant, case)
+    case.healed(merchant)
+    await merchant.sweep()
+
+    await two_more_periods(merchant, auditor, frequency)
+
+
+@pytest.mark.parametrize("left", [QUICK, pytest.param("waiting for a retry", marks=pytest.mark.chaos)])
+async def test_metadata_that_a_crm_read_before_and_writes_back_after_the_period_loses_and_doubles_none(
+    merchant: Merchant, left: str
+) -> None:
+    case = CASES[left]
+    subscription_id, auditor = one_due(merchant, case, "monthly")
+    await left_behind(merchant, case)
+    read_by_the_crm = merchant.subscription(subscription_id)["metadata"]
+    case.healed(merchant)
+    merchant.sandbox.advance(2 * 86_400)  # whoever waits for a retry is due
+    await merchant.sweep()
+
+    async with merchant.dashboard() as crm:
+        await crm.update_subscription(subscription_id, metadata={**read_by_the_crm, "crm": "met the customer"})
+
+    await two_more_periods(merchant, auditor, "monthly")
+    assert merchant.subscription(subscription_id)["metadata"]["crm"] == "met the customer"

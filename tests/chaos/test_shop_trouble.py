@@ -1,0 +1,140 @@
+"""The shop restarts, answers too late for the client's patience, or its clock jumps; and so does the worker's."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from chaos.checker import Auditor
+from chaos.crew import Crew
+from merchant import Merchant
+
+from blocks.commerce_layer import client
+from blocks.commerce_layer.transport import Timeouts
+
+pytestmark = pytest.mark.timeout(400)
+
+DUE = 6
+LONG_AGO = timedelta(days=3)
+CREATION = {"method": "POST", "path": "/api/order_copies"}
+
+
+def seeded(merchant: Merchant) -> Auditor:
+    due = merchant.sandbox.clock().replace(second=0, microsecond=0) - LONG_AGO
+    merchant.sandbox.seed(DUE, due=due.isoformat())
+    return Auditor(merchant.sandbox.database)
+
+
+async def until_posted(merchant: Merchant, count: int) -> None:
+    async with asyncio.timeout(200):
+        while merchant.sandbox.counters()["requests"].get("POST /api/order_copies", 0) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def renewed_in_the_end(merchant: Merchant, auditor: Auditor) -> None:
+    merchant.sandbox.clear_faults()
+    for _ in range(2):
+        merchant.sandbox.advance(3600)
+        await merchant.sweep()
+    findings = auditor.audit(merchant.sandbox.clock())
+    assert findings.is_clean, findings.complaints
+    assert findings.renewals == DUE
+
+
+@pytest.mark.parametrize("how", ["killed", pytest.param("stopped", marks=pytest.mark.chaos)])
+async def test_a_shop_that_is_restarted_in_the_middle_of_a_sweep_renews_everybody_once(
+    merchant: Merchant, crew: Crew, how: str
+) -> None:
+    await merchant.install(settle_seconds=5, brake_share=1.0, max_unconfirmed=1000)
+    auditor = seeded(merchant)
+    merchant.sandbox.fault("delay", **CREATION, seconds=0.3)
+    merchant.sandbox.resume()  # nobody can wind a clock that is away
+    worker = crew.hire(merchant, wind=False)
+    await until_posted(merchant, 1)
+
+    merchant.sandbox.restart(kill=how == "killed")
+
+    assert await worker.wait() is not None
+    await renewed_in_the_end(merchant, auditor)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(
+    "by", [timedelta(days=1), timedelta(hours=3), -timedelta(hours=3), -timedelta(days=2)], ids=str
+)
+async def test_a_shop_whose_clock_jumps_in_the_middle_of_a_sweep_renews_everybody_once(
+    merchant: Merchant, crew: Crew, by: timedelta
+) -> None:
+    auditor = seeded(merchant)
+    merchant.sandbox.fault("delay", **CREATION, seconds=0.3)
+    merchant.sandbox.resume()
+    worker = crew.hire(merchant, wind=False)
+    await until_posted(merchant, 2)
+
+    merchant.sandbox.set_clock(merchant.sandbox.clock() + by)
+    await asyncio.sleep(1)
+    merchant.sandbox.set_clock(merchant.sandbox.clock() - by)  # somebody noticed
+
+    assert await worker.wait() is not None
+    await renewed_in_the_end(merchant, auditor)
+
+
+@pytest.mark.parametrize("by", [timedelta(days=1), pytest.param(-timedelta(days=1), marks=pytest.mark.chaos)], ids=str)
+async def test_a_worker_whose_clock_jumps_in_the_middle_of_a_sweep_renews_everybody_once(
+    merchant: Merchant, crew: Crew, by: timedelta
+) -> None:
+    auditor = seeded(merchant)
+
+    result = await crew.hire(merchant, clock_jumps_by=by.total_seconds()).wait()
+
+    assert result is not None
+    assert result["outcomes"] == {"renewed": DUE}
+    await renewed_in_the_end(merchant, auditor)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that gives up after half a second, as the real one does after twenty."""
+    monkeypatch.setattr(client, "Timeouts", partial(Timeouts, read=0.5, whole=1.0))
+
+
+SLOW: dict[str, dict[str, Any]] = {
+    "creations, carried out later": {**CREATION, "when": "before", "nth": [1, 3]},
+    "creations, carried out at once": {**CREATION, "when": "after", "nth": [1, 3]},
+    "records, carried out later": {"method": "PATCH", "path": "/api/order_subscriptions/*", "nth": [1, 2]},
+    "looks": {"method": "GET", "path": "/api/order_copies", "match": "reference_in", "nth": [1, 2]},
+    "polls": {"method": "GET", "path": "/api/order_copies", "match": "id_in", "nth": [1, 2]},
+}
+
+
+@pytest.mark.parametrize(
+    "slow", [each if "creations" in each else pytest.param(each, marks=pytest.mark.chaos) for each in SLOW]
+)
+async def test_answers_that_take_longer_than_the_client_waits_cost_nobody_a_second_order(
+    merchant: Merchant, impatient: None, slow: str
+) -> None:
+    auditor = seeded(merchant)
+    merchant.sandbox.fault("delay", **SLOW[slow], seconds=1.5)
+
+    ended = await merchant.sweep()
+    await asyncio.sleep(1.6)  # by then everything that was held up is carried out
+
+    found_later = {"renewed": DUE - 2, "unconfirmed": 2}
+    assert ended.outcomes == (found_later if slow == "creations, carried out later" else {"renewed": DUE})
+    await renewed_in_the_end(merchant, auditor)
+
+
+@pytest.mark.chaos
+async def test_the_real_patience_of_the_client_ends_before_an_answer_that_takes_half_a_minute(
+    merchant: Merchant,
+) -> None:
+    auditor = seeded(merchant)
+    merchant.sandbox.fault("delay", **CREATION, when="before", nth=[1], seconds=30)
+
+    assert (await merchant.sweep()).outcomes == {"renewed": DUE - 1, "unconfirmed": 1}
+    await asyncio.sleep(11)
+
+    await renewed_in_the_end(merchant, auditor)
