@@ -141,7 +141,7 @@ class Auditor:
     def _judge_by_hand(self, reference: str, copies: list[dict[str, Any]], found: Findings) -> None:
         placed = [copy for copy in copies if copy["placed_at"]]
         found.by_hand += bool(placed)
-        found.lost += [] if placed else [reference]
+        found.lost += [] if placed or (copies and all(map(_made_no_order, copies))) else [reference]
         found.copied_twice += [reference] if len(copies) > 1 else []
 
     def _judge_period(self, period: Period, copies: list[dict[str, Any]], found: Findings) -> None:
@@ -199,6 +199,11 @@ def _might_be_placed(copy: dict[str, Any], instant: datetime) -> bool:
     if copy["target_order_id"] is None:
         return bool(copy["updated_at"] > instant)
     return not _was_cancelled_by(copy, instant)
+
+
+def _made_no_order(copy: dict[str, Any]) -> bool:
+    """Whether it failed before there was an order: by hand, that is told to the person, and not repeated."""
+    return copy["ended"] in {"failed", "aborted"} and copy["target_order_id"] is None
 
 
 def _name(period: Period) -> str:

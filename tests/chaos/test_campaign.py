@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from chaos.campaign import campaign, report
 from chaos.crew import Crew
+from chaos.own_prefect import OwnPrefect
 
 
 @pytest.mark.slow
@@ -20,8 +23,10 @@ async def test_a_short_campaign_ends_with_one_order_for_each_period(crew: Crew) 
 @pytest.mark.chaos
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_a_year_of_trouble_ends_with_one_order_for_each_period(crew: Crew, seed: int) -> None:
-    findings, tally = await campaign(crew, renewals=700, seed=seed)
+async def test_a_year_of_trouble_ends_with_one_order_for_each_period(crew: Crew, tmp_path: Path, seed: int) -> None:
+    with OwnPrefect(tmp_path, "filesystem") as prefect:
+        findings, tally = await campaign(crew, renewals=700, seed=seed, prefect=prefect)
     print(report(findings, tally))
     assert findings.is_clean, findings.complaints
     assert tally.kills
+    assert tally.deeds

@@ -1,0 +1,142 @@
+"""
+What the people around a shop do to their subscriptions during a campaign: cancel, pause, move a date, ask for a copy by
+hand; and a CRM that reads metadata, waits, and writes all of it back.
+
+Each deed goes into the auditor's contracts, which are judged by it. People act between two sweeps, and never while a
+request of Perennial is still under way that would write over theirs: no client can prevent that, as the API has no
+conditional writes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+from chaos.checker import Auditor
+from chaos.contracts import STEPS, Contract, minute
+from merchant import Merchant
+
+DAILY = timedelta(days=1)
+
+
+class Customers:
+    """Everybody outside who acts; `live` lets them, `calm_down` ends what they have begun."""
+
+    def __init__(self, merchant: Merchant, auditor: Auditor, dice: random.Random) -> None:
+        self._merchant, self._auditor, self._dice = merchant, auditor, dice
+        self._paused: dict[str, datetime] = {}
+        self._read_by_crm: dict[str, tuple[datetime, dict[str, Any]]] = {}
+        self._asked: dict[str, str] = {}
+        self.deeds: Counter[str] = Counter()
+
+    async def live(self) -> None:
+        """One thing that one of them does, if any; and what they had planned for now."""
+        now = self._merchant.sandbox.clock()
+        for subscription_id in [each for each, until in self._paused.items() if until <= now]:
+            await self._resume(subscription_id)
+        for subscription_id in [each for each, (until, _) in self._read_by_crm.items() if until <= now]:
+            await self._write_back(subscription_id)
+        deed = self._dice.choice(
+            [self._cancel, self._pause, self._move, self._move, self._read, self._read, None, None]
+        )
+        if deed is not None and (contract := self._somebody()) is not None:
+            await deed(contract, now)
+
+    def asks_for_a_copy(self) -> dict[str, Any]:
+        """The parameters of a reorder of somebody's source order; sometimes of one that was asked for before."""
+        if not self._asked or self._dice.random() < 0.7:
+            reference = f"goodwill-{len(self._asked) + 1}"
+            self._asked[reference] = self._dice.choice(
+                sorted(self._auditor.contracts.values(), key=_by_id)
+            ).source_order_id
+            self._auditor.asked_by_hand.add(reference)
+        reference = self._dice.choice(sorted(self._asked))
+        self.deeds["copies asked for by hand"] += 1
+        return {"reference": reference, "source_order_id": self._asked[reference]}
+
+    async def calm_down(self) -> None:
+        """Whoever paused resumes, the CRM writes what it read, and copies asked for by hand are seen to their end."""
+        for subscription_id in list(self._paused):
+            await self._resume(subscription_id)
+        for subscription_id in list(self._read_by_crm):
+            await self._write_back(subscription_id)
+        for reference, source_order_id in self._asked.items():
+            await self._merchant.reorder(source_order_id, reference=reference)
+            for row in self._merchant.rows(
+                "SELECT o.id FROM order_copies c JOIN orders o ON o.id = c.target_order_id"
+                " WHERE c.reference = ? AND o.status = 'pending'", reference,
+            ):  # fmt: skip
+                self._merchant.sandbox.customer_pays(row["id"])
+
+    def _somebody(self) -> Contract | None:
+        """A customer of whom nothing is under way; not one of those few whose period is long."""
+        free = [
+            each for each in sorted(self._auditor.contracts.values(), key=_by_id)
+            if each.cancelled_at is None and each.subscription_id not in {*self._paused, *self._read_by_crm}
+        ]  # fmt: skip
+        return self._dice.choice(free) if free else None
+
+    async def _cancel(self, contract: Contract, now: datetime) -> None:
+        if self.deeds["cancelled"] * 12 >= len(self._auditor.contracts):  # somebody must stay
+            return
+        async with self._merchant.dashboard() as dashboard:
+            await dashboard.cancel_subscription(contract.subscription_id)
+        contract.cancelled_at = now
+        self.deeds["cancelled"] += 1
+
+    async def _pause(self, contract: Contract, now: datetime) -> None:
+        until = now + timedelta(days=self._dice.uniform(0.5, 8))
+        await self._hold(contract.subscription_id, held=True)
+        self._paused[contract.subscription_id] = until
+        contract.pauses.append((now, datetime.max.replace(tzinfo=now.tzinfo)))
+        self.deeds["paused"] += 1
+
+    async def _resume(self, subscription_id: str) -> None:
+        del self._paused[subscription_id]
+        await self._hold(subscription_id, held=False)
+        pauses = self._auditor.contracts[subscription_id].pauses
+        pauses[-1] = (pauses[-1][0], self._merchant.sandbox.clock())
+
+    async def _hold(self, subscription_id: str, *, held: bool) -> None:
+        metadata = self._merchant.subscription(subscription_id)["metadata"]
+        metadata["perennial"]["held"] = held
+        async with self._merchant.dashboard() as dashboard:
+            await dashboard.update_subscription(subscription_id, metadata=metadata)
+
+    async def _move(self, contract: Contract, now: datetime) -> None:
+        """To another time, nearer to this date than to any other one; only by those to whom nothing is owed."""
+        row = self._merchant.subscription(contract.subscription_id)
+        due = minute(datetime.fromisoformat(row["next_run_at"]))
+        step = STEPS.get(contract.frequency, 7 * DAILY)
+        to = minute(due + step * self._dice.uniform(-0.35, 0.35))
+        on_the_rhythm = [date for date in contract.dates(due) if date > now]
+        if min(to, due) <= now + timedelta(minutes=1) or on_the_rhythm[:1] != [due] or _is_begun(row):
+            return
+        async with self._merchant.dashboard() as dashboard:
+            await dashboard.update_subscription(contract.subscription_id, next_run_at=to)
+        contract.moves.append((now, to))
+        self.deeds["moved a date"] += 1
+
+    async def _read(self, contract: Contract, now: datetime) -> None:
+        until = now + timedelta(days=self._dice.uniform(0.1, 4))
+        metadata = self._merchant.subscription(contract.subscription_id)["metadata"]
+        self._read_by_crm[contract.subscription_id] = until, metadata
+        self.deeds["read by the CRM"] += 1
+
+    async def _write_back(self, subscription_id: str) -> None:
+        _, metadata = self._read_by_crm.pop(subscription_id)
+        note = {"crm": f"seen {self.deeds['read by the CRM']} times"}
+        async with self._merchant.dashboard() as dashboard:
+            await dashboard.update_subscription(subscription_id, metadata={**metadata, **note})
+
+
+def _by_id(contract: Contract) -> str:
+    return contract.subscription_id
+
+
+def _is_begun(row: dict[str, Any]) -> bool:
+    """Whether a period of this subscription was begun and is not settled: moving its date would move that period."""
+    state = row["metadata"]["perennial"]
+    return bool(state.get("period")) and (state.get("done_through") or "") < state["period"]

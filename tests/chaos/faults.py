@@ -1,0 +1,87 @@
+"""What goes wrong between Perennial and the shop during a campaign: faults of the sandbox, by name."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+from blocks.sandbox.running import RunningSandbox
+
+CREATION = {"method": "POST", "path": "/api/order_copies"}
+RECORD = {"method": "PATCH", "path": "/api/order_subscriptions/*"}
+ANY = {"path": "/api/*"}
+FAULTS: dict[str, dict[str, Any]] = {
+    "creation reset before": {"action": "reset", "when": "before", **CREATION},
+    "creation reset after": {"action": "reset", "when": "after", **CREATION},
+    "creation 502 before": {"action": "status", "status": 502, "when": "before", **CREATION},
+    "creation 502 after": {"action": "status", "status": 502, "when": "after", **CREATION},
+    "creation garbled": {"action": "malformed", **CREATION},
+    "creation cut short": {"action": "truncate", **CREATION},
+    "creation late by 5 s": {"action": "late", "seconds": 5, **CREATION},
+    "creation late by 50 s": {"action": "late", "seconds": 50, **CREATION},
+    "creation refused, 500": {"action": "status", "status": 500, "body": "json", **CREATION},
+    "read 503": {"action": "status", "status": 503, "method": "GET", **ANY},
+    "read reset": {"action": "reset", "method": "GET", **ANY},
+    "read garbled": {"action": "malformed", "method": "GET", **ANY},
+    "record lost after": {"action": "reset", "when": "after", "method": "PATCH", **ANY},
+    "record 500 before": {"action": "status", "status": 500, "method": "PATCH", **ANY},
+    "record late by 40 min": {"action": "late", "seconds": 2400, **RECORD},
+    "record late by 110 min": {"action": "late", "seconds": 6600, **RECORD},
+    "throttled": {"action": "throttle", **ANY},
+    "token revoked": {"action": "revoke", **ANY},
+}
+
+LATER_THAN_SETTLED: dict[str, dict[str, Any]] = {
+    "creation late by 90 s": {"action": "late", "seconds": 90, **CREATION},
+    "creation late by 10 min": {"action": "late", "seconds": 600, **CREATION},
+}
+"""
+Only for a run that is alone, with the next one as far away as the schedule has it: the one thing that no client can
+close is a creation that arrives after the next run has looked.
+"""
+
+
+class Armory:
+    """Arms faults by lot, and counts those that struck."""
+
+    def __init__(self, box: RunningSandbox, dice: random.Random) -> None:
+        self._box, self._dice = box, dice
+        self._armed: list[tuple[str, dict[str, Any], int]] = []
+        self.struck: Counter[str] = Counter()
+        self.late_until = box.clock()
+        """Until when a request that was held up may still arrive."""
+
+    def arm(self, *, alone: bool) -> None:
+        """Some faults for the next run; those that only a run alone may meet, if it is."""
+        known = FAULTS | (LATER_THAN_SETTLED if alone else {})
+        for name in self._dice.sample(sorted(known), self._dice.choice([1, 1, 2, 3])):
+            nth = sorted(self._dice.sample(range(1, 8), self._dice.choice([1, 2, 3])))
+            if name.startswith("record late"):
+                nth = [1, 2, 3, 4] if self._dice.random() < 0.5 else nth  # all tries of one record
+            self._armed.append((name, known[name], len(nth)))
+            self._box.fault(**known[name], nth=nth)
+
+    def disarm(self) -> None:
+        """No more faults; what was held up arrives all the same."""
+        left = {_key(fault): fault["hits"] for fault in self._box.faults()}
+        for name, fault, planned in self._armed:
+            hits = left.get(_key(fault), planned)  # what is gone from the list has struck as planned
+            self.struck[name] += hits
+            if fault["action"] == "late" and hits:
+                self._note_late(self._box.clock() + timedelta(seconds=fault["seconds"]))
+        self._armed = []
+        self._box.clear_faults()
+
+    def _note_late(self, until: datetime) -> None:
+        self.late_until = max(self.late_until, until)
+
+
+def _key(fault: dict[str, Any]) -> tuple[Any, ...]:
+    defaults = {"when": "before", "method": "*", "status": 500, "seconds": 0, "body": "html"}
+    if fault["action"] in {"truncate", "malformed"}:
+        defaults["when"] = "after"
+    return tuple(
+        fault.get(name, defaults.get(name)) for name in ("action", "when", "method", "path", "status", "seconds")
+    )
