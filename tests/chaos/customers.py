@@ -16,7 +16,7 @@ from typing import Any
 
 from chaos.checker import Auditor
 from chaos.contracts import STEPS, Contract, minute
-from merchant import Merchant
+from merchant import Merchant, cancel
 
 DAILY = timedelta(days=1)
 
@@ -82,7 +82,7 @@ class Customers:
         if self.deeds["cancelled"] * 12 >= len(self._auditor.contracts):  # somebody must stay
             return
         async with self._merchant.dashboard() as dashboard:
-            await dashboard.cancel_subscription(contract.subscription_id)
+            await cancel(dashboard, contract.subscription_id)
         contract.cancelled_at = now
         self.deeds["cancelled"] += 1
 

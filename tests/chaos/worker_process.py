@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import json
 import os
 import resource
@@ -32,7 +31,6 @@ import flows.reorder
 import flows.tasks.door
 import flows.tasks.leases
 import flows.tasks.ledger
-from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import current_clock, use_clock
 from blocks.commerce_layer.wire import Wire
 from flows.tasks.leases import Lease, LeaseTimes, WriterLeases
@@ -47,6 +45,15 @@ def _always(*_: Any, **__: Any) -> bool:
 
 def _is_creation(_: Any, request: httpx.Request, *__: Any) -> bool:
     return request.method == "POST" and request.url.path.endswith("/order_copies")
+
+
+def _patches(resource: str, attribute: str) -> Picks:
+    def picks(_: Any, request: httpx.Request, *__: Any) -> bool:
+        if request.method != "PATCH" or request.url.path.split("/")[-2] != resource:
+            return False
+        return bool(json.loads(request.content)["data"]["attributes"].get(attribute))
+
+    return picks
 
 
 PLACES: dict[str, tuple[Any, str, str, Picks]] = {
@@ -67,15 +74,14 @@ PLACES: dict[str, tuple[Any, str, str, Picks]] = {
 
 SIDE_PLACES: dict[str, tuple[Any, str, str, Picks]] = {
     "while it waits for a lease": (flows.tasks.leases.Waiter, "look", "before", _always),
-    "before it reads what it tags": (CommerceLayer, "get_order", "before", _always),
-    "before it tags the order": (CommerceLayer, "update_order", "before", _always),
-    "after it tagged the order": (CommerceLayer, "update_order", "after", _always),
-    "before it cancels the subscription": (CommerceLayer, "cancel_subscription", "before", _always),
-    "after it cancelled the subscription": (CommerceLayer, "cancel_subscription", "after", _always),
-    "before it places the order": (CommerceLayer, "place_order", "before", _always),
-    "after it placed the order": (CommerceLayer, "place_order", "after", _always),
-    "before it announces": (flows.tasks.ledger, "announce", "before", _always),
-    "after it announced": (flows.tasks.ledger, "announce", "after", _always),
+    "before it tags the order": (Wire, "_send", "before", _patches("orders", "reference")),
+    "after it tagged the order": (Wire, "_send", "after", _patches("orders", "reference")),
+    "before it cancels the subscription": (Wire, "_send", "before", _patches("order_subscriptions", "_cancel")),
+    "after it cancelled the subscription": (Wire, "_send", "after", _patches("order_subscriptions", "_cancel")),
+    "before it places the order": (Wire, "_send", "before", _patches("orders", "_place")),
+    "after it placed the order": (Wire, "_send", "after", _patches("orders", "_place")),
+    "before it writes on the subscription": (Wire, "_send", "before", _patches("order_subscriptions", "metadata")),
+    "after it wrote on the subscription": (Wire, "_send", "after", _patches("order_subscriptions", "metadata")),
 }
 """Only some runs do: those that wait for others, tag orders, cancel subscriptions, or place what failed."""
 
@@ -136,16 +142,7 @@ def _arrange_the_end(place: str, nth: int, signal_number: int) -> None:
             perhaps(*args, **kwargs)
         return answer
 
-    @functools.wraps(real)
-    def patched_at_once(*args: Any, **kwargs: Any) -> Any:
-        if when == "before":
-            perhaps(*args, **kwargs)
-        answer = real(*args, **kwargs)
-        if when == "after":
-            perhaps(*args, **kwargs)
-        return answer
-
-    setattr(owner, name, patched if inspect.iscoroutinefunction(real) else patched_at_once)
+    setattr(owner, name, patched)
 
 
 def _note_leases(file: Path) -> None:
