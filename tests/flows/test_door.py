@@ -150,7 +150,7 @@ ALLOWED = {
     ("flows/demo.py", "_print_summary", "'POST'"),
     ("flows/up.py", "_say_where", "'POST'"),
     # Prefect's API, free ports and host names.
-    *(("flows/tasks/writer_limits.py", "published", what) for what in (".request", "'POST'")),
+    *(("flows/tasks/published_leases.py", "read_board", what) for what in (".request", "'POST'")),
     *(("flows/services.py", "", what) for what in ("socket", "urllib.request")),
     *(("flows/services.py", "wait_until_it_answers", what) for what in (".request", ".urlopen")),
     ("flows/tasks/fuse.py", "", "socket"),
