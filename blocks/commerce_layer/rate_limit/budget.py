@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.rate_limit.figures import REQUEST_CLASSES, RateLimits
-from blocks.commerce_layer.rate_limit.ledger import Answer, Ask, Ledger
+from blocks.commerce_layer.rate_limit.ledger import TOO_MANY, Answer, Ask, Ledger
 from blocks.commerce_layer.rate_limit.stores import Change, LedgerStore, MemoryStore
 
 T = TypeVar("T")
@@ -74,6 +75,7 @@ class RateBudget:
         self._numbers = itertools.count(1)
         self._turns: dict[Ask, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._queued: dict[Ask, int] = defaultdict(int)
+        self._refused_until: dict[Ask, float] = defaultdict(lambda: -math.inf)
 
     @asynccontextmanager
     async def take(self, kind: Kind, endpoint: str) -> AsyncIterator[Slot]:
@@ -84,15 +86,30 @@ class RateBudget:
         first come first among their kind.
         """
         slot = Slot()
-        if self._limits.unlimited:
-            yield slot
-            return
         ask = Ask(self._owner, kind, _METHODS[kind], endpoint)
+        if self._limits.unlimited:
+            await self._refusal_to_be_over(ask)
+            yield slot
+            self._note_refusal(ask, slot)
+            return
         place = await self._place(ask, kind)
         try:
             yield slot
         finally:
-            await self._change(kind, partial(self._settled, place, slot, kind))
+            await self._change(kind, partial(self._settled, ask, place, slot, kind))
+
+    async def _refusal_to_be_over(self, ask: Ask) -> None:
+        clock = current_clock()
+        while (left := self._refused_until[ask] - clock.monotonic()) > 0:
+            await clock.sleep(left)
+
+    def _note_refusal(self, ask: Ask, slot: Slot) -> None:
+        """Somebody limits us all the same: wait for the window that refused, or requests would be repeated at once."""
+        if slot.answer is None or slot.answer.status != TOO_MANY:
+            return
+        windows = self._windows[cast("Kind", ask.kind)]
+        seconds = windows.burst_seconds if slot.answer.remaining else slot.answer.interval or windows.seconds
+        self._refused_until[ask] = current_clock().monotonic() + seconds + windows.guard
 
     async def _place(self, ask: Ask, kind: Kind) -> str:
         place = f"{self._owner}-{next(self._numbers)}"
@@ -117,9 +134,9 @@ class RateBudget:
     def _asked(self, ask: Ask, place: str, kind: Kind, ledger: Ledger, now: float) -> float:
         return ledger.take(ask, place, self._windows[kind], now, more=self._queued[ask] > 1)
 
-    def _settled(self, place: str, slot: Slot, kind: Kind, ledger: Ledger, now: float) -> None:
+    def _settled(self, ask: Ask, place: str, slot: Slot, kind: Kind, ledger: Ledger, now: float) -> None:
         if slot.was_sent:
-            ledger.settle(place, slot.answer, self._windows[kind], now)
+            ledger.settle(ask, place, slot.answer, self._windows[kind], now)
         else:
             ledger.refund(place)
 

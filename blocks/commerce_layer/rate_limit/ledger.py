@@ -27,6 +27,8 @@ DISTRUST_SECONDS = 3600.0
 """After a 429 the methods are counted together again for this long."""
 PLACES_IN_A_TURN = 3
 PROOFS_NEEDED = 5
+TOO_MANY = 429
+"""The one HTTP status that is about limits."""
 SHARES = {"create": 4.0, "write": 1.0, "read": 1.0, "token": 1.0}
 
 
@@ -119,19 +121,25 @@ class Ledger:
         self._note_waiting(ask, now + nap)
         return nap
 
-    def settle(self, place: str, answer: Answer | None, configured: Windows, now: float) -> None:
-        """Count a request from `now` on, and learn from its answer (None: none came)."""
+    def settle(self, ask: Ask, place: str, answer: Answer | None, configured: Windows, now: float) -> None:
+        """
+        Count a request from `now` on, and learn from its answer (None: none came).
+
+        A place that is not known any more counts all the same: its lease was over, or the ledger was lost.
+        """
         entry = next((entry for entry in self.entries if entry.place == place), None)
+        was_known = entry is not None
         if entry is None:
-            return
+            entry = Entry(place, ask.method, ask.endpoint, ask.kind, ask.owner, now)
+            self.entries.append(entry)
         entry.answered = now
         if answer is None:
             return
         self._learn_figures(answer)
         windows = self.windows(configured)
-        if answer.status == 429:  # noqa: PLR2004 - the one status that is about limits
+        if answer.status == TOO_MANY:
             self._back_off(entry, answer, windows, now)
-        elif answer.remaining is not None:
+        elif answer.remaining is not None and was_known:
             used = windows.average - answer.remaining
             self._learn_counters(entry, used, windows, now)
             self._learn_foreign(entry, used, windows, now)
@@ -143,6 +151,21 @@ class Ledger:
     def leave(self, ask: Ask) -> None:
         """Stop waiting."""
         self.waiting.pop(ask, None)
+
+    def take_over(self, other: Ledger, later: float, now: float) -> None:
+        """Count what was sent while another ledger was kept, whose clock is `later` seconds behind this one's."""
+        known = {entry.place: entry for entry in self.entries}
+        for there in other.entries:
+            answered = None if there.answered is None else min(there.answered + later, now)
+            here = known.get(there.place)
+            if here is None:
+                self.entries.append(replace(there, taken=min(there.taken + later, now), answered=answered))
+            elif here.answered is None:
+                here.answered = answered
+        for where, until in other.blocked.items():
+            self.blocked[where] = max(until + later, self.blocked.get(where, 0.0))
+        self.learned_average = self.learned_average or other.learned_average
+        self.learned_seconds = self.learned_seconds or other.learned_seconds
 
     # --- room ---------------------------------------------------------------------------------
 
@@ -265,13 +288,27 @@ class Ledger:
         for seen in known:
             gone = min(seen.count, max(0, excess))
             seen.count, excess = seen.count - gone, excess - gone
-        unexplained = windows.average - self._free(entry.method, windows, now)
+        # The server counted when the request arrived: what has left our windows since then may have been in its own.
+        # More than that (whatever was unanswered then) must not explain anything: where a limit is used up, a request
+        # leaves just when an earlier one's time is over, and nobody else would ever be seen.
+        length = windows.seconds + windows.guard
+        left_meanwhile = sum(
+            other.counts_from <= now - length and other.taken > entry.taken - length
+            for other in self.entries
+            if self._same_counter(other.method, entry.method)
+        )
+        unexplained = windows.average - self._free(entry.method, windows, now) + left_meanwhile
         if used > unexplained:
             self.foreign.append(Foreign(now, entry.method, used - unexplained))
 
     def _forget(self, windows: Windows, now: float) -> None:
-        """Drop what has left the windows, and what lies ahead of the clock (the machine was restarted)."""
-        since = now - windows.seconds - windows.guard
+        """
+        Drop what has left the windows, and what lies ahead of the clock (the machine was restarted).
+
+        What was in the windows when a request was taken stays until its answer, which will speak of that time.
+        """
+        open_since = (e.taken for e in self.entries if e.answered is None and 0 <= now - e.taken < LEASE_SECONDS)
+        since = min(open_since, default=now) - windows.seconds - windows.guard
         self.entries = [e for e in self.entries if e.counts_from > since and e.taken <= now]
         self.foreign = [seen for seen in self.foreign if since < seen.at <= now and seen.count > 0]
         self.blocked = {
