@@ -18,13 +18,13 @@ import redis.asyncio
 from odd_shop import SECRET, HandClock
 from pydantic import SecretStr, ValidationError
 
-from blocks.commerce_layer.clock import use_clock
+from blocks.commerce_layer.clock import current_clock, use_clock
 from blocks.commerce_layer.credentials import CommerceLayerCredentials
-from blocks.commerce_layer.rate_limit import RateBudget, RateLimits, open_store
+from blocks.commerce_layer.rate_limit import RateBudget, RateLimits, open_store, remote_stores, stores
 from blocks.commerce_layer.rate_limit.ledger import Ledger
 from blocks.commerce_layer.rate_limit.remote_stores import PostgresStore, RedisStore
 from blocks.commerce_layer.rate_limit.sharing import FallbackStore
-from blocks.commerce_layer.rate_limit.stores import LedgerStore, MemoryStore, SqliteStore, default_path
+from blocks.commerce_layer.rate_limit.stores import LedgerStore, MemoryStore, SqliteStore, default_path, load
 
 REDIS = "redis://127.0.0.1:6379"
 POSTGRES = "postgresql://postgres@127.0.0.1:5432/test"
@@ -205,6 +205,88 @@ async def test_a_store_that_comes_back_is_used_again(tmp_path):
         clock.advance(31)
         assert await store.change("a", count) == 1
         assert (blocked / "budget.sqlite3").exists()
+
+
+class HangingStore(MemoryStore):
+    """A store that answers nobody while `hangs`, as one does behind a network that swallows everything."""
+
+    troubles = (TimeoutError,)
+    hangs = True
+
+    def __init__(self):
+        super().__init__()
+        self._one_connection = asyncio.Lock()
+
+    async def change(self, name, change):
+        async with self._one_connection:
+            if self.hangs:
+                await current_clock().sleep(5)
+                raise TimeoutError
+            return await super().change(name, change)
+
+
+async def test_a_store_that_hangs_is_waited_for_once_and_not_by_each_in_turn():
+    with use_clock(HandClock()) as clock:
+        store = FallbackStore(HangingStore(), MemoryStore())
+        began = clock.monotonic()
+
+        counted = await asyncio.gather(*(store.change("a", count) for _ in range(20)))
+
+        assert sorted(counted) == list(range(1, 21))
+        assert clock.monotonic() - began == pytest.approx(5, abs=0.1)
+
+
+async def test_what_was_sent_while_the_store_was_away_still_counts_when_it_is_back():
+    with use_clock(HandClock()) as clock:
+        shared = HangingStore()
+        budget = RateBudget("host", "test", RateLimits(), FallbackStore(shared, MemoryStore()))
+        await send(budget, "away", 25)
+        shared.hangs = False
+        clock.advance(31)
+        await send(budget, "back", 1)
+
+        (ledger,) = shared._ledgers.values()
+        assert [entry.endpoint for entry in ledger.entries] == ["away"] * 25 + ["back"]
+        assert all(0 <= entry.taken <= clock.monotonic() - 31 for entry in ledger.entries[:25])
+
+
+async def test_what_was_sent_before_the_store_went_away_still_counts():
+    with use_clock(HandClock()) as clock:
+        shared = HangingStore()
+        shared.hangs = False
+        budget = RateBudget("host", "test", RateLimits(), FallbackStore(shared, MemoryStore()))
+        await send(budget, "before", 25)
+        shared.hangs = True
+        began = clock.monotonic()
+
+        await send(budget, "before", 1)
+
+        assert clock.monotonic() - began >= 10
+
+
+async def send(budget: RateBudget, endpoint: str, times: int) -> None:
+    for _ in range(times):
+        async with budget.take("create", endpoint) as slot:
+            slot.sent()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"entries": [["too", "short"]]}', '{"entries": 3}'])
+@pytest.mark.parametrize("store", ["sqlite", "redis", "postgres"], indirect=True)
+async def test_a_ledger_that_cannot_be_read_is_begun_anew(store, text, monkeypatch):
+    name = uuid.uuid4().hex
+    for module in (stores, remote_stores):
+        monkeypatch.setattr(module, "dump", lambda _: text)
+    await store.change(name, count)
+    monkeypatch.undo()
+
+    assert await store.change(name, count) == 1
+
+
+def test_a_ledger_from_an_earlier_version_keeps_what_is_known():
+    kept = load('{"entries": [["p", "POST", "order_copies", "create", "me", 1.0, 2.0]], "colour": "blue"}')
+
+    assert [entry.answered for entry in kept.entries] == [2.0]
+    assert kept.separate is False
 
 
 async def test_a_file_that_power_loss_has_spoilt_is_made_anew(tmp_path):

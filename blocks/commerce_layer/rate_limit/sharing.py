@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from blocks.commerce_layer.clock import Clock, current_clock, system_clock
+from blocks.commerce_layer.rate_limit.ledger import Ledger
 from blocks.commerce_layer.rate_limit.stores import Change, LedgerStore, MemoryStore, SqliteStore, T, default_path
 
 logger = logging.getLogger(__name__)
@@ -17,31 +21,59 @@ SCHEMES = ("redis", "rediss", "postgresql", "postgres")
 _by_clock: WeakKeyDictionary[Clock, MemoryStore] = WeakKeyDictionary()
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A ledger as it was last left behind, where, and how far that store's clock was ahead of ours, at the least."""
+
+    store: LedgerStore
+    ledger: Ledger
+    ahead: float
+
+
 class FallbackStore:
     """
     A shared store, and this process's memory while that one is away.
 
     Then processes count only for themselves; the answers' headers still tell each of them about
-    the others, and renewals go on.
+    the others, and renewals go on. What was counted in one place goes along to the other.
     """
 
     troubles: tuple[type[Exception], ...] = ()
 
     def __init__(self, shared: LedgerStore, own: MemoryStore) -> None:
         self._shared, self._own = shared, own
-        self._away_until = 0.0
+        self._away_until = -math.inf
+        self._turn = asyncio.Lock()
+        self._kept: dict[str, _Kept] = {}
 
     async def change(self, name: str, change: Change[T]) -> T:
         """Apply `change` where it can be applied."""
-        if current_clock().monotonic() >= self._away_until:
-            try:
-                return await self._shared.change(name, change)
-            except self._shared.troubles as trouble:
-                self._away_until = current_clock().monotonic() + RETRY_SECONDS
-                # Its kind only: a driver's message may name the address, and that the password.
-                kind = type(trouble).__name__
-                logger.warning("the shared request budget cannot be used (%s); counting in this process only", kind)
-        return await self._own.change(name, change)
+        # One after the other, so that a store which hangs is waited for once, and not by each who waits in turn.
+        async with self._turn:
+            if current_clock().monotonic() >= self._away_until:
+                try:
+                    return await self._change_in(self._shared, name, change)
+                except self._shared.troubles as trouble:
+                    self._away_until = current_clock().monotonic() + RETRY_SECONDS
+                    # Its kind only: a driver's message may name the address, and that the password.
+                    kind = type(trouble).__name__
+                    logger.warning("the shared request budget cannot be used (%s); counting in this process only", kind)
+            return await self._change_in(self._own, name, change)
+
+    async def _change_in(self, store: LedgerStore, name: str, change: Change[T]) -> T:
+        before, asked_at = self._kept.get(name), current_clock().monotonic()
+        kept: list[_Kept] = []
+
+        def with_what_was_sent(ledger: Ledger, now: float) -> T:
+            if before is not None and before.store is not store:
+                ledger.take_over(before.ledger, now - asked_at - before.ahead, now)
+            verdict = change(ledger, now)
+            kept.append(_Kept(store, ledger, now - current_clock().monotonic()))
+            return verdict
+
+        verdict = await store.change(name, with_what_was_sent)
+        self._kept[name] = kept[-1]
+        return verdict
 
     async def close(self) -> None:
         """Let go of the shared store."""

@@ -7,6 +7,7 @@ left behind. All decisions are the ledger's, so that every store decides alike.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from typing import Any, Protocol, TypeVar
 
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.rate_limit.ledger import Ask, Entry, Foreign, Ledger
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Change = Callable[[Ledger, float], T]
@@ -137,15 +140,23 @@ def dump(ledger: Ledger) -> str:
 
 
 def load(text: str) -> Ledger:
-    """The ledger that `dump` wrote."""
-    kept: dict[str, Any] = json.loads(text)
-    return Ledger(
-        entries=[Entry(*values) for values in kept["entries"]],
-        waiting={Ask(*values[:-1]): values[-1] for values in kept["waiting"]},
-        foreign=[Foreign(*values) for values in kept["foreign"]],
-        blocked=kept["blocked"],
-        **{name: kept[name] for name in _PLAIN},
-    )
+    """
+    The ledger that `dump` wrote, or a new one where the text cannot be read: another version may have written it.
+
+    Requests would stop for good if it were an error, and a lost ledger costs one window's memory.
+    """
+    try:
+        kept: dict[str, Any] = json.loads(text)
+        return Ledger(
+            entries=[Entry(*values) for values in kept.get("entries", ())],
+            waiting={Ask(*values[:-1]): values[-1] for values in kept.get("waiting", ())},
+            foreign=[Foreign(*values) for values in kept.get("foreign", ())],
+            blocked=kept.get("blocked", {}),
+            **{name: kept[name] for name in _PLAIN if name in kept},
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        logger.warning("a ledger of the request budget cannot be read (%s); beginning a new one", type(error).__name__)
+        return Ledger()
 
 
 _PLAIN = ("learned_average", "learned_seconds", "separate", "proofs", "distrust_until")
