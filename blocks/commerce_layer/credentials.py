@@ -11,6 +11,7 @@ from blocks.commerce_layer.rate_limit import SCHEMES, RateBudget, RateLimits, op
 from blocks.commerce_layer.transport import is_loopback
 
 AUTH_URL = "https://auth.commercelayer.io/oauth/token"
+PLATFORM = "commercelayer.io"
 
 
 class CommerceLayerCredentials(Block):
@@ -108,7 +109,6 @@ class CommerceLayerCredentials(Block):
         api_url = self.api_url or f"https://{self.organization}.commercelayer.io/api"
         auth_url = self.auth_url or AUTH_URL
         store = open_store(self.limiter_url.get_secret_value() if self.limiter_url else "")
-        host, token_host = urlsplit(api_url).netloc, urlsplit(auth_url).netloc
         return CommerceLayer(
             api_url=api_url,
             auth_url=auth_url,
@@ -116,5 +116,17 @@ class CommerceLayerCredentials(Block):
             client_id=self.client_id,
             client_secret=self.client_secret,
             mode=self.mode,
-            budget=RateBudget(host, self.mode, self.rate_limits, store, token_host=token_host),
+            budget=RateBudget(
+                _limited_together(api_url),
+                self.mode,
+                self.rate_limits,
+                store,
+                token_host=_limited_together(auth_url),
+            ),
         )
+
+
+def _limited_together(url: str) -> str:
+    """Whose requests count as one: limits are per source address, whichever organization of the platform is asked."""
+    location = urlsplit(url)
+    return PLATFORM if f".{location.hostname}".endswith(f".{PLATFORM}") else location.netloc

@@ -334,6 +334,24 @@ def test_a_store_we_do_not_know_is_refused(url):
         )
 
 
+async def test_all_organizations_of_the_platform_share_a_budget_and_a_sandbox_has_its_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+    def names(organization: str, **more: str) -> dict[str, str]:
+        secret = SecretStr(SECRET)
+        block = CommerceLayerCredentials(organization=organization, client_id="c", client_secret=secret, **more)
+        return block.get_client()._wire._budget._names
+
+    box = {"api_url": "http://127.0.0.1:4010/api", "auth_url": "http://127.0.0.1:4010/oauth/token"}
+
+    assert names("acme") == names("other")
+    assert names("acme") == names("acme", api_url="https://acme.commercelayer.io/api")
+    assert names("acme")["create"] == "commercelayer.io|test|write"
+    assert names("acme", mode="live")["create"] == "commercelayer.io|live|write"
+    assert names("acme", **box)["create"] == "127.0.0.1:4010|test|write"
+    assert names("acme", api_url="https://notcommercelayer.io/api")["create"] == "notcommercelayer.io|test|write"
+
+
 async def test_the_block_shares_its_budget_where_it_is_told_to(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     block = {"organization": "acme", "client_id": "c", "client_secret": SecretStr(SECRET)}
