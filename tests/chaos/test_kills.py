@@ -160,10 +160,8 @@ async def test_a_worker_killed_around_a_retry_charges_once(merchant: Merchant, c
     await renewed_by_and_by(merchant, auditor)
 
 
-@pytest.mark.parametrize(
-    "place",
-    [pytest.param("before it tags the order", marks=pytest.mark.chaos), "after it tagged the order"],
-)
+@pytest.mark.chaos
+@pytest.mark.parametrize("place", ["before it tags the order", "after it tagged the order"])
 async def test_a_worker_killed_around_the_tagging_of_an_order_leaves_it_to_the_next_run(
     merchant: Merchant, crew: Crew, place: str
 ) -> None:

@@ -118,7 +118,8 @@ async def test_a_wait_for_a_retry_that_lands_when_its_order_is_paid_costs_no_lat
     await two_more_periods(merchant, auditor, "hourly")
 
 
-@pytest.mark.parametrize("left", [QUICK, pytest.param("waiting for a retry", marks=pytest.mark.chaos)])
+@pytest.mark.chaos
+@pytest.mark.parametrize("left", [QUICK, "waiting for a retry"])
 async def test_metadata_that_a_crm_read_before_and_writes_back_after_the_period_loses_and_doubles_none(
     merchant: Merchant, left: str
 ) -> None:
