@@ -22,20 +22,29 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class _NoEmptyTracebacks(logging.Filter):
-    """
-    Drops a line that Prefect logs for every red state that a task returns on purpose.
+TOLD_BY_THEIR_STATES = frozenset({"create_order_copy", "poll_order_copy", "record_outcome"})
+"""Tasks that run once for each renewal. Their page in the UI shows the state's name and its sentence."""
 
-    It reads "Task run failed with state ..." over the words "NoneType: None", the traceback of no exception.
-    The next line, "Finished in state ...", says the same and stays.
+
+class _OnlyWhatIsNew(logging.Filter):
+    """
+    Drops two lines that Prefect logs about task runs, and that say nothing of their own.
+
+    "Task run failed with state ..." comes for every red state that a task returns on purpose, over the words
+    "NoneType: None", the traceback of no exception. The next line, "Finished in state ...", says the same and stays.
+    Of a renewal that went well, "Finished in state ..." repeats the state's own words, three times; storing it takes
+    the server a sixth of its time.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is kept."""
-        return not record.getMessage().startswith("Task run failed with state:")
+        said = record.getMessage()
+        if said.startswith("Finished in state"):
+            return record.levelno > logging.INFO or getattr(record, "task_name", "") not in TOLD_BY_THEIR_STATES
+        return not said.startswith("Task run failed with state:")
 
 
-logging.getLogger("prefect.task_runs").addFilter(_NoEmptyTracebacks())
+logging.getLogger("prefect.task_runs").addFilter(_OnlyWhatIsNew())
 
 
 def green(name: str, sentence: str, result: R) -> State[R]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import pytest
@@ -41,3 +42,21 @@ async def test_results_that_are_no_more_are_not_remembered(
 
     assert noted <= 3 * (20 + 5)
     assert of_the_kept == 5
+
+
+@pytest.mark.parametrize(
+    ("task_name", "level", "said", "kept"),
+    [
+        ("record_outcome", logging.INFO, "Finished in state Renewed('order #1')", False),
+        ("record_outcome", logging.ERROR, "Finished in state NeedsAttention('card lost')", True),
+        ("record_outcome", logging.INFO, "the look is repeated", True),
+        ("publish_summary", logging.INFO, "Finished in state Published('3 renewals')", True),
+    ],
+)
+def test_a_renewal_that_went_well_logs_nothing_that_its_states_say_already(
+    task_name: str, level: int, said: str, *, kept: bool
+) -> None:
+    record = logging.LogRecord("prefect.task_runs", level, "", 0, said, None, None)
+    record.task_name = task_name
+
+    assert bool(logging.getLogger("prefect.task_runs").filter(record)) is kept
