@@ -86,15 +86,16 @@ class CommerceLayer:
         mode: Literal["test", "live"],
         budget: RateBudget | None = None,
         timeouts: Timeouts | None = None,
-        connections: int = 40,
+        connections: int = 12,
     ) -> None:
+        self._budget = budget or RateBudget(api_url, mode, RateLimits())
         self._wire = Wire(
             api_url=api_url,
             auth_url=auth_url,
             client_id=client_id,
             client_secret=client_secret,
             shop=ExpectedShop(organization, mode),
-            budget=budget or RateBudget(api_url, mode, RateLimits()),
+            budget=self._budget,
             timeouts=timeouts or Timeouts(),
             connections=connections,
         )
@@ -226,6 +227,10 @@ class CommerceLayer:
             reference=draft.reference,
         )
         return copy.model_copy(update={"source_order_id": draft.source_order_id})
+
+    async def room_for_creation(self, ahead: int) -> float:
+        """Seconds until the rate limits may allow one more creation, after `ahead` others; 0 when they do now."""
+        return await self._budget.room("create", COPIES, ahead)
 
     async def find_order_copies(
         self, references: Iterable[str], *, reference_origin: str = "perennial"

@@ -3,7 +3,7 @@ How a sweep works through its due list: in waves, a stretch at a time, 25 in eac
 
 A stretch is a few chunks whose leases are taken together: asking Prefect for leases is the dearest request of
 a sweep, and neighbours share their shards. Creating and waiting overlap: while one stretch creates, earlier
-ones wait for their copies. What is in memory is bounded by `STRETCHES_UNDER_WAY`, however long the list is.
+ones wait for their copies. What is in memory is bounded by `CHUNKS_UNDER_WAY`, however long the list is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from datetime import datetime
 
 from prefect.logging import get_run_logger
 
+from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError
 from flows.rules.references import shard_of
 from flows.rules.renewal import Renewal, Skipped, SkipReason
@@ -34,7 +35,13 @@ CHUNK = 25
 """Renewals that share their looks: as many as one list call can ask for."""
 
 STRETCH = 4 * CHUNK
-"""Renewals that share their leases. At the test environment's limit a stretch holds them for about a minute."""
+"""Renewals that share their leases. At the test environment's limit a stretch holds them for two minutes."""
+
+LONG_STRETCH = 5 * STRETCH
+"""The same, after a stretch that took less than `SHORT_TIME`: where no limit is, leases are what takes the time."""
+
+SHORT_TIME = 10.0
+"""Seconds: a stretch five times as long then holds its leases for less than one of the usual length may."""
 
 STRETCHES_WITH_LEASES = 2
 """Stretches that hold leases at the same time: one creates, the other has just taken its own."""
@@ -42,8 +49,11 @@ STRETCHES_WITH_LEASES = 2
 DOORS_AT_ONCE = 4
 """Chunks that look and create at the same time: enough to keep the budget busy while one waits for a lost answer."""
 
-STRETCHES_UNDER_WAY = 10
-"""Stretches that wait for their copies at the same time: 1,000 renewals, which bounds the memory."""
+CHUNKS_UNDER_WAY = 60
+"""Chunks that create or wait for their copies at the same time: 1,500 renewals, which bounds the memory."""
+
+ROOM_SOON = 2.0
+"""Seconds before a place comes free at which a chunk begins to look: what is seen too early is read again."""
 
 BUSY_WITHIN = 120.0
 """Seconds within which leases are refused when Prefect is busy; who waits for another run waits longer than this."""
@@ -61,7 +71,10 @@ class Sweep:
         self._brake = Brake(shop.terms)
         self._doors = asyncio.Semaphore(DOORS_AT_ONCE)
         self._with_leases = asyncio.Semaphore(STRETCHES_WITH_LEASES)
-        self._under_way = asyncio.Semaphore(STRETCHES_UNDER_WAY)
+        self._under_way = asyncio.Semaphore(CHUNKS_UNDER_WAY)
+        self._stretch = STRETCH
+        self._not_created: set[str] = set()
+        self._one_waits_for_room = asyncio.Lock()
         self._troubles: list[Exception] = []
         self._settled: dict[str, datetime] = {}
         self._once_more: list[str] = []
@@ -94,12 +107,20 @@ class Sweep:
             wave = due[done : done + waves.next(len(due) - done)]
             done += len(wave)
             async with asyncio.TaskGroup() as group:
-                for stretch in _parts_of(_in_shards(wave), STRETCH):
-                    await self._under_way.acquire()
-                    if self._must_stop():
-                        self._under_way.release()
-                        break
-                    group.create_task(self._renew_stretch(stretch))
+                await self._renew_wave(_in_shards(wave), group)
+            if self._must_stop():
+                return
+
+    async def _renew_wave(self, wave: Sequence[str], group: asyncio.TaskGroup) -> None:
+        done = 0
+        while done < len(wave):
+            # Cut off no earlier than it can begin: only then it is known how long the last one took.
+            await self._with_leases.acquire()
+            stretch = wave[done : done + self._stretch]
+            done += len(stretch)
+            for _ in _parts_of(stretch, CHUNK):
+                await self._under_way.acquire()
+            group.create_task(self._renew_stretch(stretch))
             if self._must_stop():
                 return
 
@@ -116,23 +137,30 @@ class Sweep:
     async def _renew_stretch(self, subscription_ids: Sequence[str]) -> None:
         try:
             async with asyncio.TaskGroup() as finishing:
-                await self._create_stretch(subscription_ids, finishing)
+                try:
+                    await self._create_stretch(subscription_ids, finishing)
+                finally:
+                    self._with_leases.release()
         finally:
-            self._under_way.release()
+            for _ in _parts_of(subscription_ids, CHUNK):
+                self._under_way.release()
 
     async def _create_stretch(self, subscription_ids: Sequence[str], finishing: asyncio.TaskGroup) -> None:
-        async with self._with_leases:
-            if self._must_stop():
-                return
-            try:
-                async with AsyncExitStack() as leases:
-                    await self._take_leases(subscription_ids, leases)
-                    chunks = _parts_of(subscription_ids, CHUNK)
-                    await asyncio.gather(*(self._create_chunk(chunk, finishing) for chunk in chunks))
-            except NoLease as error:
-                self._note_trouble(subscription_ids, error)
-            except Exception as error:  # noqa: BLE001 - one stretch's error never stops the others
-                self._note_surprises(subscription_ids, error)
+        if self._must_stop():
+            return
+        began_at = passed()
+        try:
+            async with AsyncExitStack() as leases:
+                await self._take_leases(subscription_ids, leases)
+                chunks = _parts_of(subscription_ids, CHUNK)
+                await asyncio.gather(*(self._create_chunk(chunk, finishing) for chunk in chunks))
+        except NoLease as error:
+            self._note_trouble(subscription_ids, error)
+        except Exception as error:  # noqa: BLE001 - one stretch's error never stops the others
+            self._note_surprises(subscription_ids, error)
+        size = len(subscription_ids)
+        was_quick = size >= STRETCH and passed() - began_at < SHORT_TIME * size / STRETCH
+        self._stretch = LONG_STRETCH if was_quick else STRETCH
 
     async def _take_leases(self, subscription_ids: Sequence[str], stack: AsyncExitStack) -> None:
         shards = {shard_of(each) for each in subscription_ids}
@@ -148,6 +176,7 @@ class Sweep:
 
     async def _create_chunk(self, subscription_ids: Sequence[str], finishing: asyncio.TaskGroup) -> None:
         async with self._doors:
+            await self._wait_for_room(subscription_ids)
             if self._must_stop():
                 return
             steps: list[Step[Renewal] | None] = []
@@ -161,9 +190,21 @@ class Sweep:
                 self._note_trouble(() if steps else subscription_ids, error)
             except Exception as error:  # noqa: BLE001 - one chunk's error never stops the others
                 self._note_surprises(() if steps else subscription_ids, error)
+            finally:
+                self._not_created.difference_update(subscription_ids)
         for step in steps:
             if step is not None:
                 finishing.create_task(self._finish(step))
+
+    async def _wait_for_room(self, subscription_ids: Sequence[str]) -> None:
+        """Look no earlier than the budget has room, after those who looked before: looks are good for ten seconds."""
+        async with self._one_waits_for_room:
+            while not self.is_stopped:
+                left = await self._shop.client.room_for_creation(len(self._not_created)) - ROOM_SOON
+                if left <= 0:
+                    break
+                await current_clock().sleep(min(left, 1.0))
+            self._not_created.update(subscription_ids)
 
     async def _leave_alone(self, skipped: Skipped) -> None:
         line = RenewalLine.of(skipped)
@@ -180,6 +221,8 @@ class Sweep:
         except Exception as error:  # noqa: BLE001 - one renewal's error never stops the others
             self._note_surprise(renewal.subscription_id, renewal.reference, error)
             return None
+        finally:
+            self._not_created.discard(renewal.subscription_id)
 
     async def _finish(self, step: Step[Renewal]) -> None:
         if step.skipped is not None:

@@ -58,7 +58,8 @@ async def test_a_large_sweep_costs_no_more_per_renewal_than_a_small_one(
     server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeping, "STRETCH", 25)
-    monkeypatch.setattr(sweeping, "STRETCHES_UNDER_WAY", 2)
+    monkeypatch.setattr(sweeping, "LONG_STRETCH", 25)
+    monkeypatch.setattr(sweeping, "CHUNKS_UNDER_WAY", 2)
 
     few, many = await sweep_of(FEW), await sweep_of(MANY)
 

@@ -169,7 +169,7 @@ async def test_a_second_user_of_the_address_is_followed(clock, store):
     await run_for(clock, 600, stranger(), server.keep_busy(budget_on(store), "create", "order_copies", workers=5))
 
     assert server.refused["order_copies"] <= 0.015 * server.taken["order_copies"]
-    assert server.taken["order_copies"] >= 0.9 * 600
+    assert server.taken["order_copies"] >= 0.8 * 600
     assert server.taken["somewhere"] >= 0.9 * 400
 
 
@@ -345,6 +345,23 @@ def test_a_place_counts_from_its_answer():
 
     assert ledger.take(POST, "new", WINDOWS, 164.9) > 0
     assert ledger.take(POST, "new", WINDOWS, 165.1) == 0
+
+
+def test_who_asks_for_room_learns_when_there_is_some_after_those_who_come_first():
+    ledger, windows = Ledger(), Windows(average=8, seconds=60)
+    for number, now in enumerate((100, 101, 103)):
+        assert ledger.take(Ask("me", "create", "POST", f"endpoint{number}"), str(number), windows, now) == 0
+        ledger.settle(POST, str(number), None, windows, now)
+
+    assert [ledger.room(POST, ahead, windows, 105) for ahead in (0, 1)] == [0, 0]
+    assert ledger.room(POST, 2, windows, 105) == 10  # two to an endpoint in any ten seconds
+    elsewhere = Ask("me", "create", "POST", "endpoint2")
+    assert ledger.room(elsewhere, 1, windows, 105) == 8
+    for number in range(4):
+        ledger.settle(Ask("me", "write", "PATCH", f"orders{number}"), f"patch{number}", None, windows, 105)
+    assert ledger.room(POST, 0, windows, 105) == 0
+    assert ledger.room(POST, 1, windows, 105) == 55
+    assert len(ledger.entries) == 7
 
 
 def test_the_places_of_a_sender_that_died_come_back():

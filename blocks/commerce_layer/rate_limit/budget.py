@@ -98,6 +98,18 @@ class RateBudget:
         finally:
             await self._change(kind, partial(self._settled, ask, place, slot, kind))
 
+    async def room(self, kind: Kind, endpoint: str, ahead: int = 0) -> float:
+        """
+        Seconds until there may be a place, when `ahead` others take theirs first; 0 when there is one.
+
+        Takes nothing, and promises nothing: who comes meanwhile may be quicker.
+        """
+        if self._limits.unlimited:
+            return 0.0
+        ask = Ask(self._owner, kind, _METHODS[kind], endpoint)
+        windows = self._windows[kind]
+        return await self._change(kind, lambda ledger, now: ledger.room(ask, ahead, windows, now))
+
     async def _refusal_to_be_over(self, ask: Ask) -> None:
         clock = current_clock()
         while (left := self._refused_until[ask] - clock.monotonic()) > 0:

@@ -144,6 +144,12 @@ class Ledger:
             self._learn_counters(entry, used, windows, now)
             self._learn_foreign(entry, used, windows, now)
 
+    def room(self, ask: Ask, ahead: int, configured: Windows, now: float) -> float:
+        """Seconds until both windows may have room for one more, when `ahead` others have taken theirs; 0 if now."""
+        windows = self.windows(configured)
+        self._forget(windows, now)
+        return self._wait_for_room(ask, windows, now, ahead) or 0.0
+
     def refund(self, place: str) -> None:
         """Give a place back: its request was never sent."""
         self.entries = [entry for entry in self.entries if entry.place != place]
@@ -169,19 +175,16 @@ class Ledger:
 
     # --- room ---------------------------------------------------------------------------------
 
-    def _wait_for_room(self, ask: Ask, windows: Windows, now: float) -> float | None:
+    def _wait_for_room(self, ask: Ask, windows: Windows, now: float, ahead: int = 0) -> float | None:
         """None when both windows have room, else the seconds until they may."""
         waits = [until - now for where, until in self.blocked.items() if where in {"*", ask.endpoint} and until > now]
-        waits += [
-            until - now
-            for until in (
-                self._full_until(self._counted(ask.method), windows.average, windows.seconds + windows.guard, now),
-                self._full_until(
-                    self._counted(ask.method, ask.endpoint), windows.burst, windows.burst_seconds + windows.guard, now
-                ),
-            )
-            if until is not None
-        ]
+        for endpoint, limit, seconds in (
+            (None, windows.average, windows.seconds + windows.guard),
+            (ask.endpoint, windows.burst, windows.burst_seconds + windows.guard),
+        ):
+            until = self._full_until(self._counted(ask.method, endpoint), limit - ahead, seconds, now)
+            if until is not None:
+                waits.append(until - now)
         return max(waits, default=None)
 
     def _counted(self, method: str, endpoint: str | None = None) -> Iterator[float]:
@@ -199,8 +202,11 @@ class Ledger:
 
     @staticmethod
     def _full_until(counted: Iterator[float], limit: int, seconds: float, now: float) -> float | None:
-        leaving = [at + seconds for at in counted if at + seconds > now]
-        return sorted(leaving)[len(leaving) - limit] if len(leaving) >= limit else None
+        leaving = sorted(at + seconds for at in counted if at + seconds > now)
+        if len(leaving) < limit:
+            return None
+        # Below a limit of nothing it takes places that nobody has yet.
+        return leaving[len(leaving) - limit] if limit > 0 else now + seconds
 
     def _free(self, method: str, windows: Windows, now: float) -> int:
         since = now - windows.seconds - windows.guard
