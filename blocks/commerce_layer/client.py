@@ -86,7 +86,7 @@ class CommerceLayer:
         mode: Literal["test", "live"],
         budget: RateBudget | None = None,
         timeouts: Timeouts | None = None,
-        connections: int = 12,
+        connections: int = 10,
     ) -> None:
         self._budget = budget or RateBudget(api_url, mode, RateLimits())
         self._wire = Wire(

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import arena, page
-from bench.arena import BARE, NAIVE, PERENNIAL, SDK_SCRIPT, Contestant, ContestantFailed
+from bench import arena, ceiling, page
+from bench.arena import BARE, IN_WAVES, NAIVE, PERENNIAL, SDK_SCRIPT, TEN_TIMES, Contestant, ContestantFailed
 from bench.figures import Figures, Round
 
 CALM = {"first_wave": 10_000, "second_wave": 10_000}
-"""The first waves are a deliberate pause, twice as long as a copy takes; the rounds with a limit leave it out."""
+"""The first waves are a deliberate pause, twice as long as a copy takes; only a row that says so has them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = []
     with tempfile.TemporaryDirectory(prefix="perennial-bench-") as folder:
         home = Path(folder)
-        ceiling = arena.sandbox_ceiling(home / "ceiling", given.unlimited)
-        print(f"the sandbox itself: {ceiling:.0f} renewals a second", flush=True)
+        best = ceiling.measure(given.unlimited).sentence
+        print(best, flush=True)
         for race, contestants in _rounds(given, others):
             figures = []
             for contestant in contestants:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results.append((race, figures))
             print(page.text(race, figures), flush=True)
     setting = [_setting(), f"It took {time.monotonic() - began:.0f} s; before: {at_first}, after: {arena.load()}."]
-    given.out.write_text(page.markdown(results, ceiling, setting, missing))
+    given.out.write_text(page.markdown(results, best, setting, missing))
     given.out.with_suffix(".svg").write_text(page.svg(results))
     print(f"written to {given.out}")
     return 0
@@ -62,7 +62,8 @@ def _rounds(given: argparse.Namespace, others: Sequence[Contestant]) -> list[tup
     limited = Round("With the documented limits, ten times faster", given.limited, True, 0.1, 1.0)
     unlimited = Round("Without limits", given.unlimited, False, 1.0, 1.0)
     real = Round("With the documented limits, in real time, copies of 10 s", given.real, True, 1.0, 10.0)
-    rounds = [(limited, [PERENNIAL, *others]), (unlimited, [PERENNIAL, *others])]
+    more = [IN_WAVES, TEN_TIMES] if TEN_TIMES.name not in given.without else [IN_WAVES]
+    rounds = [(limited, [PERENNIAL, *others]), (unlimited, [PERENNIAL, *others, *more])]
     if given.real:
         rounds.append((real, [PERENNIAL]))
     return rounds
@@ -72,7 +73,7 @@ def _one(contestant: Contestant, race: Round, home: Path) -> Figures:
     renewals = max(1, round(race.renewals * contestant.share_of_work))
     smaller = Round(race.name, renewals, race.limited, race.window_scale, race.copy_seconds)
     where = home / f"{contestant.name}-{race.name}".replace(" ", "-")
-    return arena.run(contestant, smaller, where, CALM if race.limited else {})
+    return arena.run(contestant, smaller, where, {} if contestant.waves else CALM)
 
 
 def _setting() -> str:
@@ -82,9 +83,9 @@ def _setting() -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Who renews how fast, and at what cost.")
-    parser.add_argument("--limited", type=int, default=400, help="renewals in the round with limits (400)")
-    parser.add_argument("--unlimited", type=int, default=600, help="renewals in the round without limits (600)")
-    parser.add_argument("--real", type=int, default=120, help="renewals in the round in real time (120; 0: none)")
+    parser.add_argument("--limited", type=int, default=300, help="renewals in the round with limits (300)")
+    parser.add_argument("--unlimited", type=int, default=1000, help="renewals in the round without limits (1000)")
+    parser.add_argument("--real", type=int, default=150, help="renewals in the round in real time (150; 0: none)")
     parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help="contestants to leave out")
     parser.add_argument("--out", type=Path, default=Path("docs/bench.md"), help="the page to write (docs/bench.md)")
     return parser

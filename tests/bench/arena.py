@@ -11,13 +11,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from bench.contestants.ticket import Ticket
-from bench.figures import Figures, Round, share_of_limit
+from bench.figures import TEN_TIMES_AS_MANY, Figures, Round, share_of_limit
 
 from blocks.sandbox.running import RunningSandbox
 from flows.services import PrefectServer, prefect_server
@@ -27,7 +27,7 @@ ROOT = HERE.parents[1]
 SDK = HERE / "contestants" / "sdk"
 
 ENDS_WITHIN = 240.0
-"""Seconds that a contestant may take for its round."""
+"""Seconds that a contestant may take for its round, or a tenth of a second for each renewal if that is longer."""
 
 
 class ContestantFailed(RuntimeError):  # noqa: N818 - says what happened
@@ -45,11 +45,15 @@ class Contestant:
     """Renewals side by side, for those who do not decide that themselves."""
     share_of_work: float = 1.0
     """How much of a round's work it gets: the slow ones would take an hour for all of it."""
+    waves: bool = False
+    """Whether it pauses after the first few, as the policy has it by default."""
 
 
 PERENNIAL = Contestant("Perennial", (sys.executable, "-m", "bench.contestants.perennial"), needs_server=True)
+IN_WAVES = replace(PERENNIAL, name="Perennial, in waves", waves=True)
+TEN_TIMES = replace(PERENNIAL, name=TEN_TIMES_AS_MANY, share_of_work=10.0)
 NAIVE = Contestant(
-    "naive Prefect", (sys.executable, "-m", "bench.contestants.naive_prefect"), needs_server=True, share_of_work=0.1
+    "naive Prefect", (sys.executable, "-m", "bench.contestants.naive_prefect"), needs_server=True, share_of_work=0.05
 )
 SDK_SCRIPT = Contestant("official SDK", ("node", "renew.js"), share_of_work=0.5)
 BARE = Contestant("bare httpx", (sys.executable, "-m", "bench.contestants.bare"), at_once=200)
@@ -71,19 +75,14 @@ def run(contestant: Contestant, race: Round, home: Path, terms: Mapping[str, Any
         sandbox.reset_counters()
         ticket = _ticket(sandbox, race, contestant)
         before = _cpu_by_command()
-        told = _start(contestant, ticket, server, home, terms or {})
+        ends_within = max(ENDS_WITHIN, race.renewals / 10)
+        told = _start(contestant, ticket, server, home, terms or {}, ends_within)
         after = _cpu_by_command()
         books = _Books.of(sandbox.database)
         if books.renewed != race.renewals:
             raise ContestantFailed(f"{contestant.name} renewed {books.renewed} of {race.renewals}: {told}")
         counters = sandbox.counters()
     return _figures(contestant, race, told, books, counters, _spent(before, after))
-
-
-def sandbox_ceiling(home: Path, renewals: int) -> float:
-    """Renewals per second of the bare contestant when copies take no time: what the sandbox itself can do."""
-    race = Round("ceiling", renewals, limited=False, window_scale=1, copy_seconds=0.01)
-    return run(BARE, race, home).per_second
 
 
 def install_sdk() -> str | None:
@@ -123,7 +122,12 @@ def _ticket(sandbox: RunningSandbox, race: Round, contestant: Contestant) -> Tic
 
 
 def _start(
-    contestant: Contestant, ticket: Ticket, server: PrefectServer | None, home: Path, terms: Mapping[str, Any]
+    contestant: Contestant,
+    ticket: Ticket,
+    server: PrefectServer | None,
+    home: Path,
+    terms: Mapping[str, Any],
+    ends_within: float,
 ) -> dict[str, Any]:
     environment = {
         **os.environ,
@@ -143,10 +147,10 @@ def _start(
             capture_output=True,
             text=True,
             check=False,
-            timeout=ENDS_WITHIN,
+            timeout=ends_within,
         )
     except subprocess.TimeoutExpired:
-        raise ContestantFailed(f"{contestant.name} had not finished after {ENDS_WITHIN:.0f} s") from None
+        raise ContestantFailed(f"{contestant.name} had not finished after {ends_within:.0f} s") from None
     if done.returncode:
         raise ContestantFailed(f"{contestant.name} failed: {done.stderr.strip().splitlines()[-1][:300]}")
     told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -205,7 +209,7 @@ def _figures(
         sandbox_cpu_seconds=spent["sandbox"] if spent else None,
         peak_megabytes=told["peak_megabytes"],
         share_of_limit=share if race.limited else None,
-        task_runs=told.get("task_runs", 0),
+        task_runs=told.get("task_runs"),
         duplicates=books.duplicates,
     )
 

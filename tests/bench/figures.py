@@ -43,7 +43,8 @@ class Figures:
     peak_megabytes: float
     share_of_limit: float | None
     """Of the writes that the limit allows while work is waiting, those that were made; between 0 and 1."""
-    task_runs: int = 0
+    task_runs: int | None = None
+    """Task runs that the Prefect server shows; `None` for who has no server."""
     duplicates: int = 0
 
     @property
@@ -67,6 +68,16 @@ class Figures:
         return self.cpu_seconds / self.renewals
 
     @property
+    def task_runs_each(self) -> float | None:
+        """Visible task runs per renewal."""
+        return None if self.task_runs is None else self.task_runs / self.renewals
+
+    @property
+    def sandbox_cpu_each(self) -> float | None:
+        """CPU seconds per renewal of the shop."""
+        return None if self.sandbox_cpu_seconds is None else self.sandbox_cpu_seconds / self.renewals
+
+    @property
     def server_cpu_each(self) -> float | None:
         """CPU seconds per renewal of the Prefect server."""
         return None if self.server_cpu_seconds is None else self.server_cpu_seconds / self.renewals
@@ -76,22 +87,93 @@ def share_of_limit(writes: Sequence[float], last_create: float, window_seconds: 
     """
     The share of the limit that was used while work was waiting.
 
-    Counted over as many whole windows as fit between the first write and the last creation: in that time a
-    sliding window lets exactly `limit` through per window, so 1.0 is reached by nobody who is not perfect.
+    A sliding window lets write number `k * limit` (from 0) go no earlier than `k` windows after the first one. So it
+    is asked when it went, for the largest `k` before the last creation: from then on too little work is left. Counted
+    to an instant at which a write went, the figure does not jump with how a round happens to fall into windows.
 
     Args:
         writes: instants of all accepted writes, seconds.
-        last_create: instant at which the last copy was created; from then on too little work is left.
+        last_create: instant at which the last copy was created.
         window_seconds, limit: the limit.
 
     Returns:
         A share, or `None` when the round was shorter than one window.
     """
-    if not writes:
-        return None
-    first = min(writes)
-    windows = int((last_create - first) / window_seconds)
+    at_work = [at for at in sorted(writes) if at <= last_create]
+    windows = (len(at_work) - 1) // limit
     if windows < 1:
         return None
-    end = first + windows * window_seconds
-    return sum(first <= at < end for at in writes) / (windows * limit)
+    return windows * window_seconds / (at_work[windows * limit] - at_work[0])
+
+
+# --- targets ------------------------------------------------------------------------------------
+
+SHARE, READS, PER_SECOND, RUNS_EACH, GROWTH = 0.97, 0.3, 30.0, 3, 1.1
+TEN_TIMES_AS_MANY = "Perennial, ten times as many"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one target: met, or missed by how much and bound by what."""
+
+    target: str
+    met: bool
+    sentence: str
+
+
+def verdicts(race: Round, figures: Sequence[Figures]) -> list[Verdict]:
+    """The targets that a round can tell about, for its first contestant."""
+    one = figures[0]
+    found = [_at_most("429s", one.throttled, 0), _at_most("writes per renewal", one.writes_each, 2.0)]
+    if race.limited and one.share_of_limit is not None:
+        found.append(_share(race, one, one.share_of_limit))
+    if race.copy_seconds >= TEN_SECONDS:
+        found.append(_at_most("reads per renewal", one.reads_each, READS))
+    if not race.limited:
+        found.append(_speed(one))
+    if one.task_runs_each is not None:
+        enough = one.task_runs_each >= RUNS_EACH
+        found.append(Verdict(f"{RUNS_EACH} visible task runs each", enough, f"{one.task_runs_each:.2f}"))
+    return found + [_growth(one, many) for many in figures if many.contestant == TEN_TIMES_AS_MANY]
+
+
+TEN_SECONDS = 10.0
+
+
+def _growth(few: Figures, many: Figures) -> Verdict:
+    ratios = {"reads": many.reads_each / few.reads_each, "CPU": many.cpu_each / few.cpu_each}
+    said = ", ".join(f"{ratio - 1:+.0%} {what}" for what, ratio in ratios.items())
+    target = f"{many.renewals} cost at most a tenth more each than {few.renewals}"
+    return Verdict(target, max(ratios.values()) <= GROWTH, f"{said}; {many.peak_megabytes:.0f} MB at the peak")
+
+
+def _at_most(what: str, seen: float, allowed: float) -> Verdict:
+    over = "" if seen <= allowed else f", {seen - allowed:.2f} too many"
+    return Verdict(f"at most {allowed:g} {what}", seen <= allowed, f"{seen:.2f}{over}")
+
+
+def _share(race: Round, one: Figures, share: float) -> Verdict:
+    said = f"{share:.1%}"
+    if share < SHARE:
+        idle = (1 - share) * one.seconds
+        said += f", {100 * (SHARE - share):.1f} points short: places lay idle for {idle:.1f} s of {one.seconds:.0f} s"
+        said += f", which is {idle / race.window_seconds:.2f} windows"
+    return Verdict(f"at least {SHARE:.0%} of the limit", share >= SHARE, said)
+
+
+def _speed(one: Figures) -> Verdict:
+    said = f"{one.per_second:.1f}"
+    if one.per_second < PER_SECOND:
+        said += f", {PER_SECOND - one.per_second:.1f} short"
+        parts = {
+            "our process": one.cpu_each,
+            "the Prefect server": one.server_cpu_each,
+            "sandbox": one.sandbox_cpu_each,
+        }
+        known = {who: each for who, each in parts.items() if each is not None}
+        who, most = max(known.items(), key=lambda item: item[1])
+        said += (
+            f". CPU per renewal: {', '.join(f'{1000 * each:.0f} ms {name}' for name, each in known.items())}. One core "
+            f"for {who} allows {1 / most:.0f} a second, two cores for all of them {2 / sum(known.values()):.0f}"
+        )
+    return Verdict(f"at least {PER_SECOND:.0f} renewals a second", one.per_second >= PER_SECOND, said)

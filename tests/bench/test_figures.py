@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from bench.figures import Figures, Round, share_of_limit
+from bench.figures import TEN_TIMES_AS_MANY, Figures, Round, share_of_limit, verdicts
 from bench.page import markdown, svg
 
 
@@ -14,14 +16,22 @@ def test_a_contestant_that_sends_all_it_may_has_used_the_whole_limit() -> None:
 def test_a_pause_of_half_a_window_costs_its_share() -> None:
     writes = [0.06 * step for step in range(100)] + [9.0 + 0.06 * step for step in range(100)]
 
-    assert share_of_limit(writes, 12.0, 6.0, 100) == pytest.approx(0.75, abs=0.01)
+    assert share_of_limit(writes, 15.0, 6.0, 100) == pytest.approx(6 / 9)
 
 
 def test_writes_after_the_last_creation_do_not_count_as_waiting_work() -> None:
     busy = [0.06 * step for step in range(200)]
     idle = [60.0, 70.0, 80.0]
 
-    assert share_of_limit([*busy, *idle], 12.0, 6.0, 100) == 1.0
+    assert share_of_limit([*busy, *idle], 12.0, 6.0, 100) == pytest.approx(1.0)
+
+
+def test_how_a_round_falls_into_windows_moves_the_share_by_nothing() -> None:
+    busy = [6.3 * (number // 100) + 0.01 * (number % 100) for number in range(450)]
+
+    shares = {share_of_limit(busy, last, 6.0, 100) for last in (18.9, 19.5, 24.0, 25.1)}
+
+    assert len({round(share or 0.0, 6) for share in shares}) == 1
 
 
 @pytest.mark.parametrize(("writes", "last_create"), [([], 0.0), ([1.0, 2.0], 2.0)], ids=["nothing", "too short"])
@@ -33,7 +43,10 @@ def test_the_page_and_the_plot_name_every_contestant_and_why_one_is_missing() ->
     race = Round("With <limits>", 10, limited=True, window_scale=0.1, copy_seconds=1)
     results = [(race, [figures("ours", 10.0), figures("theirs", 20.0)])]
 
-    page, plot = markdown(results, 100.0, ["here"], ["The other one did not take part: it is ill."]), svg(results)
+    page, plot = (
+        markdown(results, "The sandbox does a lot.", ["here"], ["The other one did not take part: it is ill."]),
+        svg(results),
+    )
 
     assert "| ours " in page
     assert "| theirs " in page
@@ -41,6 +54,24 @@ def test_the_page_and_the_plot_name_every_contestant_and_why_one_is_missing() ->
     assert "it is ill" in page
     assert "60 a minute" in plot
     assert "With &lt;limits&gt;" in plot
+
+
+def test_a_missed_target_says_by_how_much_and_what_bounds_it() -> None:
+    limited = Round("limited", 10, limited=True, window_scale=0.1, copy_seconds=10)
+    unlimited = Round("unlimited", 10, limited=False, window_scale=1, copy_seconds=1)
+    slow = replace(figures("ours", 1.0), share_of_limit=0.95, reads=4, server_cpu_seconds=0.5, task_runs=30)
+    many = replace(slow, contestant=TEN_TIMES_AS_MANY, renewals=100, reads=42, cpu_seconds=10.0)
+
+    short = {each.target: each.sentence for each in verdicts(limited, [slow]) if not each.met}
+    later = {each.target: each.sentence for each in verdicts(unlimited, [slow, many]) if not each.met}
+
+    assert short["at least 97% of the limit"].startswith("95.0%, 2.0 points short: places lay idle for 0.1 s")
+    assert short["at most 0.3 reads per renewal"] == "0.40, 0.10 too many"
+    assert later["at least 30 renewals a second"].startswith("10.0, 20.0 short")
+    assert "One core for our process allows 10 a second" in later["at least 30 renewals a second"]
+    (grown,) = [each for each in verdicts(unlimited, [slow, many]) if "tenth more" in each.target]
+    assert grown.met
+    assert grown.sentence.startswith("+5% reads, +0% CPU")
 
 
 def figures(name: str, seconds: float) -> Figures:
