@@ -34,7 +34,7 @@ LIST_SIZE = 25
 FIRST_LOOK = 1.0
 """Seconds after a copy's start at which to look while nothing is known about how long copies take."""
 
-LONGEST_PATIENCE = 15.0
+LONGEST_PATIENCE = 30.0
 """Seconds for which a copy that is likely done waits, at the most, for others to share its call with."""
 
 LONGEST_INTERVAL = 30.0
@@ -75,7 +75,7 @@ class HowLong:
 
         Renewals come as fast as the limits allow, not as fast as copies are looked at; so it costs nobody anything.
         """
-        return min(LONGEST_PATIENCE, 1.5 * self.first_look)
+        return min(LONGEST_PATIENCE, 3 * self.first_look)
 
 
 @dataclass

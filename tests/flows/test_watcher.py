@@ -80,7 +80,7 @@ async def test_copies_that_come_at_the_pace_of_the_limit_share_their_looks(
             seen = [await each for each in waiting]
 
     assert all(each.is_final for each in seen)
-    assert reads(sandbox) <= 0.15 * len(sources)
+    assert reads(sandbox) <= 0.06 * len(sources)
 
 
 async def test_a_copy_that_is_alone_does_not_wait_for_company(sandbox: RunningSandbox, client: CommerceLayer) -> None:
