@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from pathlib import Path
 from types import FrameType
 
 SUMMARIES = {
@@ -21,31 +22,53 @@ SUMMARIES = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code; 130 after Ctrl-C."""
     given = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _stop)  # as Ctrl-C: nothing may be left running
+    _heed_signals()
     try:
-        # Each command imports what it needs when it is chosen: Prefect reads its settings at import.
-        if given.command == "demo":
-            from flows.demo import demo
-
-            return demo(given.subscriptions)
-        if given.command == "up":
-            from flows.up import up
-
-            return up(given.port)
-        if given.command == "adopt":
-            from flows.adopt_command import adopt
-
-            return adopt(given)
-        if given.command == "explain":
-            from flows.explain_command import explain_subscription
-
-            return explain_subscription(given)
-        from flows.setup_command import setup
-
-        return setup(given)
+        return _run(given)
     except KeyboardInterrupt:
         print("\nstopped; nothing is left running", file=sys.stderr)
         return 130
+
+
+def _run(given: argparse.Namespace) -> int:
+    # Each command imports what it needs when it is chosen: Prefect reads its settings at import.
+    if given.command in {"demo", "up"}:
+        return _perform(given)
+    if given.command == "adopt":
+        from flows.adopt_command import adopt
+
+        return adopt(given)
+    if given.command == "explain":
+        from flows.explain_command import explain_subscription
+
+        return explain_subscription(given)
+    from flows.setup_command import setup
+
+    return setup(given)
+
+
+def _perform(given: argparse.Namespace) -> int:
+    """The commands that bring their own sandbox and server along."""
+    from blocks.sandbox.running import SandboxFailed
+    from flows.demo import demo
+    from flows.services import PortTaken, ServiceDidNotStart
+    from flows.up import PartDied, up
+
+    try:
+        return demo(given.subscriptions) if given.command == "demo" else up(given.port)
+    except PortTaken as error:
+        print(f"{error}; choose another with: {_this_command()} up --port {given.port % 65_535 + 1}", file=sys.stderr)
+        return 2
+    except (ServiceDidNotStart, SandboxFailed, PartDied) as error:
+        print(f"{error}", file=sys.stderr)
+        return 1
+
+
+def _this_command() -> str:
+    """How to call us again from this folder, also where the virtual environment is not active."""
+    python = Path(sys.executable)
+    here = Path.cwd()
+    return f"{python.relative_to(here) if python.is_relative_to(here) else python} -m flows"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "demo":
             command.add_argument("--subscriptions", type=_a_count, default=100, help="how many are due (100)")
         if name == "up":
-            command.add_argument("--port", type=int, default=4200, help="port of the Prefect UI (4200)")
+            command.add_argument("--port", type=_a_port, default=4200, help="port of the Prefect UI (4200)")
         if name in _MORE:
             _MORE[name](command)
     return parser
@@ -126,8 +149,23 @@ def _a_count(text: str) -> int:
     return int(text)
 
 
+def _a_port(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 65_535:  # noqa: PLR2004
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 1 to 65535")
+    return int(text)
+
+
+def _heed_signals() -> None:
+    """Being told to end, and the closing of the terminal, are as Ctrl-C: nothing may be left running."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number and signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` asked for that
+            signal.signal(number, _stop)
+
+
 def _stop(_signal_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)  # asyncio ends its tasks in order on this one only
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from flows.services import drain
-from flows.stage import TROUBLED, Stage, furnish, stage
+from flows.stage import Stage, furnish, stage, troubles
 
 if TYPE_CHECKING:
     from flows.tasks.reports import Report
@@ -38,36 +38,43 @@ console = Console(highlight=False)
 def demo(subscriptions: int = SUBSCRIPTIONS) -> int:
     """Tell the whole story. Returns the exit code: 0 when nothing failed but what was seeded to fail."""
     began_at = time.monotonic()
-    os.environ.update(QUIET)
     console.print("[bold]Perennial[/] renews subscriptions on Commerce Layer, each exactly once.")
     console.print("[dim]starting a sandbox and a private Prefect server (10 to 20 s) ...[/]")
     with tempfile.TemporaryDirectory(prefix="perennial-demo-") as folder, stage(Path(folder), subscriptions) as on:
-        failing = len(TROUBLED) if subscriptions > len(TROUBLED) else 0
-        console.print(
-            f"sandbox  {on.sandbox.url}  {subscriptions} subscriptions are due, {failing} of them are set to fail"
-        )
+        os.environ.update(QUIET)
+        seeded = troubles(subscriptions)
+        due = f"{subscriptions} subscriptions are due; set to fail: {len(seeded)}"
+        console.print(f"sandbox  {on.sandbox.url}  {due}", soft_wrap=True)
         console.print(f"prefect  {on.server.url}")
-        exit_code = asyncio.run(_tell(on, failing))
+        exit_code = asyncio.run(_tell(on, subscriptions - sum(times is None for _, times in seeded)))
     console.print(f"\n[dim]{time.monotonic() - began_at:.0f} s in all; nothing is left running.[/]")
     console.print("Next: [bold]make up[/] keeps it running, so that you can look around in the Prefect UI.")
     return exit_code
 
 
-async def _tell(on: Stage, failing: int) -> int:
+async def _tell(on: Stage, curable: int) -> int:
+    try:
+        return _verdict(on, await _renew_for_days(on), curable)
+    finally:  # also after Ctrl-C: what Prefect still has to send must go before its server does
+        await drain()
+
+
+async def _renew_for_days(on: Stage) -> int:
+    """All sweeps of the story; returns how many renewals they have made."""
     await furnish(on)
     console.print("\n[bold]1. The sweep[/]")
-    first = await _sweep(on, show_failures=True)
+    renewed = await _sweep(on, show_failures=True)
     console.print("\n[bold]2. The same sweep again[/]: whoever is renewed is not renewed twice")
-    await _sweep(on)
+    renewed += await _sweep(on)
     console.print(f"\n[bold]3. The next {RETRY_DAYS} days[/] on the sandbox's clock: failed renewals are tried again")
     for _ in range(RETRY_DAYS):
         on.sandbox.advance(A_DAY)
-        await _sweep(on)
-    await drain()
-    return _verdict(on, first, failing)
+        renewed += await _sweep(on)
+    return renewed
 
 
-async def _sweep(on: Stage, *, show_failures: bool = False) -> dict[str, Any]:
+async def _sweep(on: Stage, *, show_failures: bool = False) -> int:
+    """Run one sweep and show it; returns how many it has renewed."""
     from flows.renew import renew_subscriptions
     from flows.tasks.reports import watched_by
 
@@ -87,7 +94,7 @@ async def _sweep(on: Stage, *, show_failures: bool = False) -> dict[str, Any]:
     _print_summary(on, facts, state.name or "", state.message or "")
     if show_failures:
         await _print_failures()
-    return facts
+    return int(facts["outcomes"].get("renewed", 0))
 
 
 def _bar() -> Progress:
@@ -103,12 +110,14 @@ def _bar() -> Progress:
 
 def _print_summary(on: Stage, facts: dict[str, Any], name: str, sentence: str) -> None:
     colour = "red" if name == "NeedsAttention" else "green"
-    console.print(f"   {on.sandbox.clock():%a %d %b}  [{colour}]{name}[/]  {sentence}")
+    console.print(f"   {on.sandbox.clock():%a %d %b}  [{colour}]{name}[/]  {sentence}", soft_wrap=True)
     counters = on.sandbox.counters()
     requests = facts["requests"]
     made = ", ".join(f"{requests[method]} {method}" for method in ("POST", "PATCH", "GET") if requests.get(method))
     refused = counters["throttled"]
-    console.print(f"   [dim]{facts['seconds']:.1f} s, {made} requests, {refused} refused by the rate limit[/]")
+    console.print(
+        f"   [dim]{facts['seconds']:.1f} s, {made} requests, {refused} refused by the rate limit[/]", soft_wrap=True
+    )
 
 
 async def _print_failures() -> None:
@@ -126,15 +135,16 @@ async def _print_failures() -> None:
     console.print(table)
 
 
-def _verdict(on: Stage, first: dict[str, Any], failing: int) -> int:
+def _verdict(on: Stage, renewed: int, curable: int) -> int:
+    """The exit code: 0 when all were renewed but those who wait for a person, each once."""
     copies, references = _copies_in(on.sandbox.database)
-    unexpected = sum(first["outcomes"].values()) - first["outcomes"].get("renewed", 0) - failing
     console.print("\n[bold]What the shop's own records say[/]")
     console.print(f"   {copies} order copies, {references} references: {copies - references} duplicates")
-    if unexpected or copies != references:
-        console.print(f"   [red]{unexpected} renewals failed that were not set to fail[/]")
+    if renewed != curable:
+        console.print(f"   [red]{renewed} were renewed, and {curable} should have been[/]")
+    if renewed != curable or copies != references:
         return 1
-    console.print("   nothing failed but what was set to fail")
+    console.print(f"   {renewed} were renewed in the end: all but those who were set to wait for a person")
     return 0
 
 

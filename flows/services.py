@@ -1,36 +1,40 @@
 """
-Starts what a person needs to try Perennial: a private Prefect server and a worker, each in a process of its own.
+Starts what a person needs to try Perennial: a private Prefect server in a process of its own.
 
-Nothing of the person's own Prefect set-up is read or changed: home folder, database, profile and ports are private.
-No process outlives us: each is ended on every way out, and dies by itself if we are killed outright.
+Nothing of the person's own Prefect set-up is read or changed: home folder, database, profile and ports are private,
+and no setting is taken from the environment.
 """
 
 from __future__ import annotations
 
-import ctypes
 import inspect
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.processes import process as process  # noqa: PLC0414 - whoever starts a server may start a worker
+
 STARTS_WITHIN = 120.0
 """Seconds until a service must answer: a first start creates the database, which takes ten on two cores."""
 
-ENDS_WITHIN = 10.0
-"""Seconds that a service has to end in peace before it is killed."""
+SETTINGS = "PREFECT_"
+"""What the names of Prefect's settings in the environment begin with."""
 
 
 class ServiceDidNotStart(RuntimeError):  # noqa: N818 - says what happened
     """A service ended, or did not answer in time; the message carries the end of its log."""
+
+
+class PortTaken(ServiceDidNotStart):
+    """Something else listens where the server shall."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class PrefectServer:
 
     url: str
     environment: Mapping[str, str]
+    process: subprocess.Popen[bytes]
+    log: Path
 
     @property
     def api_url(self) -> str:
@@ -54,11 +60,44 @@ def free_port() -> int:
         return port
 
 
+def must_be_free(port: int) -> None:
+    """
+    Make sure that nobody listens on a port of the loopback interface.
+
+    Otherwise our server would end, and the other one, which may be the person's own, would be taken for it.
+
+    Raises:
+        PortTaken: somebody does, or we may not.
+    """
+    with socket.socket() as caller:
+        caller.settimeout(2)
+        if caller.connect_ex(("127.0.0.1", port)) == 0:
+            raise PortTaken(f"port {port} is in use")
+    with socket.socket() as probe:
+        # As the server itself does: connections of an earlier one that still fade away do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise PortTaken(f"port {port} cannot be used ({error.strerror})") from error
+
+
+def forget_other_prefect() -> None:
+    """
+    Drop every setting of Prefect from this process's environment, before Prefect is imported.
+
+    A database, an API key or a profile of the person's own would otherwise be used by what we start.
+    """
+    for name in [name for name in os.environ if name.startswith(SETTINGS)]:
+        del os.environ[name]
+
+
 def private_settings(home: Path, url: str) -> dict[str, str]:
     """Prefect's settings for a private installation under `home`: nothing is reported to anybody outside."""
     return {
         "PREFECT_HOME": str(home),
         "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home}/prefect.db",
         "PREFECT_API_URL": f"{url}/api",
         "PREFECT_UI_API_URL": f"{url}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -83,26 +122,18 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServe
     A Prefect server on the loopback interface, with its database and log under `home`, until the block ends.
 
     Raises:
+        PortTaken: something else listens there.
         ServiceDidNotStart: with the end of its log.
     """
     home.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
-    url = f"http://127.0.0.1:{port}"
+    must_be_free(port)
+    url, log = f"http://127.0.0.1:{port}", home / "server.log"
     environment = private_settings(home, url)
-    command = [
-        sys.executable,
-        "-m",
-        "prefect",
-        "server",
-        "start",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        url.rsplit(":", maxsplit=1)[-1],
-    ]
-    with process(command, environment, home / "server.log") as server:
-        wait_until_it_answers(f"{url}/api/health", server, home / "server.log")
-        yield PrefectServer(url, environment)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with process(command, environment, log, without=SETTINGS) as server:
+        wait_until_it_answers(f"{url}/api/health", server, log)
+        yield PrefectServer(url, environment, server, log)
 
 
 async def drain() -> None:
@@ -121,25 +152,6 @@ async def drain() -> None:
         await drained
 
 
-@contextmanager
-def process(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a group of its own, which is ended as a whole when the block ends, however it ends."""
-    with log.open("ab") as output:
-        child = subprocess.Popen(  # noqa: S603 - the commands are our own
-            command,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one system call
-        )
-    try:
-        yield child
-    finally:
-        _end(child)
-
-
 def wait_until_it_answers(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
     """
     Return once `url` answers 200.
@@ -150,28 +162,20 @@ def wait_until_it_answers(url: str, child: subprocess.Popen[bytes], log: Path) -
     deadline = time.monotonic() + STARTS_WITHIN
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            raise ServiceDidNotStart(f"it ended with exit code {child.returncode}:\n{_tail(log)}")
+            raise ServiceDidNotStart(f"a service did not start: {how_it_ended(child)}:\n{_tail(log)}")
         with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310
             if answer.status == 200:  # noqa: PLR2004
                 return
         time.sleep(0.1)
-    raise ServiceDidNotStart(f"no answer from {url} within {STARTS_WITHIN:.0f} s:\n{_tail(log)}")
+    raise ServiceDidNotStart(
+        f"a service did not start: no answer from {url} within {STARTS_WITHIN:.0f} s:\n{_tail(log)}"
+    )
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    for signal_number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal_number)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(ENDS_WITHIN)
-            break
-    with suppress(ProcessLookupError, PermissionError):  # whatever it left behind in its group
-        os.killpg(child.pid, signal.SIGKILL)
-
-
-def _die_with_parent() -> None:
-    # prctl(PR_SET_PDEATHSIG, SIGTERM): if we are killed outright, nobody else would end it.
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+def how_it_ended(child: subprocess.Popen[bytes]) -> str:
+    """How an ended process came to its end, in words."""
+    code = child.returncode
+    return f"it ended with exit code {code}" if code >= 0 else f"it was ended by signal {-code}"
 
 
 def _tail(log: Path, lines: int = 20) -> str:

@@ -10,23 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blocks.sandbox.running import RunningSandbox
-from flows.services import PrefectServer, prefect_server
+from flows.services import PrefectServer, forget_other_prefect, prefect_server
 
 if TYPE_CHECKING:
     from blocks.policy_terms import PolicyTerms
+
+SHARE_TROUBLED = 12
+"""Of so many subscriptions one is in trouble: many more, and the sweep's brake would rightly stop it."""
 
 FASTER = 0.1
 """The sandbox counts requests in windows ten times shorter than the real ones, so that nobody waits for minutes."""
 
 TROUBLED: tuple[tuple[str, int | None], ...] = (
     ("declined", 1),
-    ("declined", 1),
-    ("declined", 2),
     ("out_of_stock", 1),
-    ("out_of_stock", 2),
-    ("gateway_timeout", 1),
     ("invalid_coupon", None),
+    ("gateway_timeout", 1),
+    ("declined", 2),
     ("hard_declined", None),
+    ("out_of_stock", 2),
+    ("declined", 1),
 )
 """What goes wrong, and how often before it heals (`None`: until a person acts), so that a newcomer sees failures."""
 
@@ -37,6 +40,8 @@ class Stage:
 
     sandbox: RunningSandbox
     server: PrefectServer
+    source_order_id: str
+    """An order that somebody may copy by hand."""
 
 
 @contextmanager
@@ -44,7 +49,8 @@ def stage(home: Path, subscriptions: int, server_port: int | None = None) -> Ite
     """
     Start both, seed due subscriptions, and put the blocks into the server.
 
-    From here on this process uses the private server: import Prefect only inside.
+    From here on this process uses the private server, and no setting of the person's own Prefect: import Prefect only
+    inside.
 
     Args:
         home: folder for the server's database and the logs.
@@ -52,18 +58,26 @@ def stage(home: Path, subscriptions: int, server_port: int | None = None) -> Ite
         server_port: port of the Prefect server; a free one if left out.
     """
     options = ("--limits", "documented", "--limit-scale", str(FASTER))
+    forget_other_prefect()
     with RunningSandbox(*options) as sandbox, prefect_server(home, server_port) as server:
-        seed(sandbox, subscriptions)
+        order = seed(sandbox, subscriptions)
         os.environ.update(server.environment)
-        yield Stage(sandbox, server)
+        yield Stage(sandbox, server, order)
 
 
-def seed(sandbox: RunningSandbox, subscriptions: int) -> None:
-    """Due subscriptions, those in `TROUBLED` among them when there are enough."""
-    troubled = TROUBLED if subscriptions > len(TROUBLED) else ()
-    sandbox.seed(subscriptions - len(troubled))
+def troubles(subscriptions: int) -> tuple[tuple[str, int | None], ...]:
+    """Those of `TROUBLED` that are seeded among so many subscriptions."""
+    return TROUBLED[: subscriptions // SHARE_TROUBLED]
+
+
+def seed(sandbox: RunningSandbox, subscriptions: int) -> str:
+    """Due subscriptions, some in trouble if there are enough of them; returns the source order of a healthy one."""
+    troubled = troubles(subscriptions)
+    healthy = sandbox.create_subscription()
+    sandbox.seed(subscriptions - 1 - len(troubled))
     for failure, times in troubled:
         sandbox.create_subscription(failure=failure, times=times)
+    return str(healthy["source_order_id"])
 
 
 async def furnish(on: Stage, policy: PolicyTerms | None = None) -> None:

@@ -7,11 +7,14 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NoReturn
 
 from rich.console import Console
 
-from flows.services import PrefectServer, drain, process
+from flows.processes import process
+from flows.services import SETTINGS, PrefectServer, drain, how_it_ended
 from flows.stage import Stage, furnish, stage
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,27 +23,65 @@ HOME = ROOT / ".perennial"
 
 SUBSCRIPTIONS = 100
 POOL = "perennial"
+PREFECT = (sys.executable, "-m", "prefect")
 
 console = Console(highlight=False, soft_wrap=True)
 
 
-def up(port: int) -> int:
-    """Start sandbox, server, worker and deployments, run one sweep, and wait. Returns the exit code."""
+class PartDied(RuntimeError):  # noqa: N818 - says what happened
+    """The server or the worker ended while it should run."""
+
+
+def up(port: int) -> NoReturn:
+    """
+    Start sandbox, server, worker and deployments, run one sweep, and wait for Ctrl-C.
+
+    Raises:
+        PartDied: the server or the worker has ended by itself.
+    """
     console.print("[dim]starting a sandbox and a private Prefect server (10 to 20 s) ...[/]")
     with stage(HOME, SUBSCRIPTIONS, port) as on:
         asyncio.run(_furnish(on))
         _deploy(on.server)
-        worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--name", "perennial"]
-        with process(worker, on.server.environment, HOME / "worker.log"):
+        command, log = [*PREFECT, "worker", "start", "--pool", POOL, "--name", "perennial"], HOME / "worker.log"
+        with process(command, on.server.environment, log, without=SETTINGS) as worker:
             _run_the_first_sweep(on.server)
             _say_where(on)
-            while True:
-                time.sleep(3600)
+            _watch({"server": (on.server.process, on.server.log), "worker": (worker, log)})
+
+
+def _watch(parts: Mapping[str, tuple[subprocess.Popen[bytes], Path]]) -> NoReturn:
+    while True:
+        for name, (part, log) in parts.items():
+            if part.poll() is not None:
+                raise PartDied(f"the Prefect {name} is gone: {how_it_ended(part)}. Its log is {log}")
+        time.sleep(1)
 
 
 async def _furnish(on: Stage) -> None:
+    await _end_what_an_earlier_one_left()
     await furnish(on)
     await drain()
+
+
+async def _end_what_an_earlier_one_left() -> None:
+    """
+    Call runs crashed that an earlier `make up` did not live to end: their worker is gone.
+
+    Until then such a sweep holds the one slot of its deployment, and every new one is cancelled.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import State, StateType
+    from prefect.states import Crashed
+
+    alive = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+    left = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=alive)))
+    async with get_client() as prefect:
+        while runs := await prefect.read_flow_runs(flow_run_filter=left):
+            for run in runs:
+                gone: State[Any] = Crashed(message="the Perennial that ran this was stopped")
+                await prefect.set_flow_run_state(run.id, gone, force=True)
 
 
 def _deploy(server: PrefectServer) -> None:
@@ -53,8 +94,7 @@ def _run_the_first_sweep(server: PrefectServer) -> None:
 
 
 def _prefect(server: PrefectServer, *arguments: str) -> None:
-    command = [sys.executable, "-m", "prefect", *arguments]
-    environment = {**os.environ, **server.environment}
+    command, environment = [*PREFECT, *arguments], {**os.environ, **server.environment}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise SystemExit(f"`prefect {' '.join(arguments)}` failed:\n{done.stdout}{done.stderr}")
@@ -66,7 +106,7 @@ def _say_where(on: Stage) -> None:
 
   Prefect UI        {on.server.url}/runs
   sweep, by hand    {on.server.url}/deployments   (renew-subscriptions: "Quick run")
-  one order copy    {on.server.url}/deployments   (reorder: "Custom run", any id from the sandbox)
+  one order copy    {on.server.url}/deployments   (reorder: "Custom run", e.g. of {on.source_order_id})
   sandbox           {on.sandbox.url}/_sandbox/info
   logs              {HOME}
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.services import PrefectServer, drain, free_port, prefect_server, private_settings
+from flows.services import PrefectServer, drain, forget_other_prefect, free_port, prefect_server, private_settings
 
 HOME = Path(tempfile.mkdtemp(prefix="perennial-tests-"))
 PORT = free_port()
 
+forget_other_prefect()
 os.environ.update(private_settings(HOME, f"http://127.0.0.1:{PORT}"))
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
 os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"

@@ -1,0 +1,58 @@
+"""What the commands start ends with them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.processes import process
+
+A_FAMILY = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def within_seconds(holds: Callable[[], object]) -> bool:
+    for _ in range(100):
+        if holds():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_child_that_made_itself_a_session_of_its_own_is_ended_too(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with process([sys.executable, "-c", A_FAMILY], {}, log) as parent:
+        assert within_seconds(lambda: log.read_text().endswith("\n"))
+        grandchild = int(log.read_text())
+        assert is_alive(grandchild)
+
+    assert not is_alive(parent.pid)
+    assert not is_alive(grandchild)
+
+
+def test_variables_with_a_prefix_are_not_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_KEY", "the person's own")
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", "import os; print(sorted(n for n in os.environ if n.startswith('PREFECT_')))"]
+    with process(command, {"PREFECT_HOME": str(tmp_path)}, log, without="PREFECT_") as child:
+        child.wait(20)
+
+    assert log.read_text() == "['PREFECT_HOME']\n"
