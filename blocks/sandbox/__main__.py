@@ -210,7 +210,10 @@ def _add_limits(parser: argparse.ArgumentParser, defaults: Settings) -> None:
 def _add_seed(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     group = parser.add_argument_group("demo data")
     group.add_argument("--seed", type=int, default=defaults.seed, help="of ids, durations and chance (%(default)s)")
-    group.add_argument("--seed-subscriptions", type=int, default=0, metavar="N", help="due, adopted by Perennial")
+    group.add_argument(
+        "--subscriptions", "--seed-subscriptions", dest="seed_subscriptions", type=int, default=0, metavar="N",
+        help="due, adopted by Perennial",
+    )  # fmt: skip
     group.add_argument("--seed-active", type=int, default=0, metavar="N", help="run by the native engine")
     group.add_argument("--seed-foreign", type=int, default=0, metavar="N", help="inactive, not adopted")
     group.add_argument("--due", metavar="INSTANT", help="next_run_at of the first one (default: a minute ago)")

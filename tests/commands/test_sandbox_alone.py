@@ -1,0 +1,21 @@
+"""`python -m blocks.sandbox`, as the documents show it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+from blocks.sandbox.running import RunningSandbox
+
+
+def test_so_many_subscriptions_of_one_seed_are_due() -> None:
+    ids = []
+    for _ in range(2):
+        with (
+            RunningSandbox("--subscriptions", "3", "--seed", "7") as box,
+            closing(sqlite3.connect(f"file:{box.database}?mode=ro", uri=True)) as database,
+        ):
+            ids.append(sorted(database.execute("SELECT id FROM order_subscriptions").fetchall()))
+
+    assert len(ids[0]) == 3
+    assert ids[0] == ids[1]
