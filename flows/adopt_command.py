@@ -13,6 +13,7 @@ from rich.table import Table
 
 from blocks.commerce_layer.errors import CommerceLayerError
 from flows.adopt import adopt_subscriptions
+from flows.prefect_calls import NoPrefect, calling_prefect
 from flows.tasks.fuse import NotSetUp, SetUpElsewhere
 from flows.tasks.shop import Unreachable
 
@@ -26,8 +27,9 @@ def adopt(given: argparse.Namespace) -> int:
         print("say whom it concerns: either ids, or --all-active and --all-inactive", file=sys.stderr)
         return 2
     try:
-        facts = asyncio.run(_run(given))
-    except (CommerceLayerError, NotSetUp, SetUpElsewhere, Unreachable) as error:
+        with calling_prefect():
+            facts = asyncio.run(_run(given))
+    except (CommerceLayerError, NoPrefect, NotSetUp, SetUpElsewhere, Unreachable) as error:
         print(error, file=sys.stderr)
         return 2
     _show(facts)

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
+from flows.prefect_calls import NoPrefect, calling_prefect
 from flows.rules.acts import Act, next_act
 from flows.rules.explanations import Explanation, explain
 from flows.rules.renewal import Renewal, Skipped
@@ -45,8 +46,9 @@ class Findings:
 def explain_subscription(given: argparse.Namespace) -> int:
     """Print it. Returns the exit code: 2 when it could not be found out."""
     try:
-        findings = asyncio.run(_look_up(given))
-    except (CommerceLayerError, NotSetUp, SetUpElsewhere, Unreachable, NoSuchSubscription) as error:
+        with calling_prefect():
+            findings = asyncio.run(_look_up(given))
+    except (CommerceLayerError, NoPrefect, NotSetUp, SetUpElsewhere, Unreachable, NoSuchSubscription) as error:
         print(error, file=sys.stderr)
         return 2
     _show(Console(), findings)

@@ -20,6 +20,7 @@ from blocks.commerce_layer.auth import AccessTokens, ExpectedShop
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import (
     AuthenticationFailed,
+    ErrorItem,
     InvalidToken,
     NotConnected,
     ReadFailed,
@@ -63,6 +64,11 @@ class _Call:
     def target(self) -> str:
         """Path below the API's root."""
         return self.endpoint if self.resource_id is None else f"{self.endpoint}/{quote(self.resource_id, safe='')}"
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it reads a whole list."""
+        return self.method == "GET" and self.resource_id is None
 
     @property
     def path(self) -> str:
@@ -123,7 +129,7 @@ class Wire:
             outcome = await self._exchange(call, understand)
             if not isinstance(outcome, Unanswered):
                 return outcome
-            reason = outcome.reason
+            reason = outcome.reason if outcome.sent else self._unreachable(outcome)
         raise ReadFailed(call.path, reason, READ_TRIES)
 
     async def write(
@@ -160,6 +166,11 @@ class Wire:
             raise WriteFateUnknown(method, call.path, reason, reference)
         raise NotConnected(method, call.path, reason)
 
+    def _unreachable(self, outcome: Unanswered) -> str:
+        return (
+            f"{self._api_url} cannot be reached ({outcome.reason}). Check the network, and the block's field `api_url`"
+        )
+
     async def _exchange(self, call: _Call, understand: Callable[[jsonapi.Fields], T]) -> T | Unanswered:
         """One request, repeated only where it was certainly not carried out: after 429, and once with a new token."""
         refused_token: str | None = None
@@ -178,12 +189,19 @@ class Wire:
                 return outcome
             if outcome.status < HTTPStatus.BAD_REQUEST:
                 return _understood(outcome.body, understand)
-            refusal = error_for_answer(outcome.status, jsonapi.error_items(outcome.body), call.method, call.path)
+            errors = jsonapi.error_items(outcome.body)
+            if outcome.status == HTTPStatus.NOT_FOUND and call.is_list:
+                errors = (*errors, self._no_such_list())
+            refusal = error_for_answer(outcome.status, errors, call.method, call.path)
             throttled += isinstance(refusal, Throttled)
             if isinstance(refusal, InvalidToken) and refused_token is None:
                 refused_token = token.text
             elif not isinstance(refusal, Throttled) or throttled >= THROTTLED_TRIES:
                 raise refusal
+
+    def _no_such_list(self) -> ErrorItem:
+        """A resource may be unknown; a whole list that is unknown is not this API."""
+        return ErrorItem(detail=f"is {self._api_url} an API? Check the block's field `api_url`, which ends in /api")
 
     def _request(self, call: _Call, content: bytes | None, token: str) -> httpx.Request:
         headers = {"Authorization": f"Bearer {token}", "Accept": jsonapi.MEDIA_TYPE}

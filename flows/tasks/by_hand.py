@@ -19,6 +19,8 @@ from flows.tasks.door import Step, open_door_by_hand
 from flows.tasks.shop import Shop
 from flows.tasks.states import green, red, run
 
+WHERE_THE_ID_IS = "The id is the ten letters in the order's address in the dashboard, not its number."
+
 
 class NoSuchOrder(LookupError):  # noqa: N818 - says what is the matter
     """The order to copy does not exist in this shop."""
@@ -29,18 +31,20 @@ async def ask_for(shop: Shop, source_order_id: str, reference: str | None, optio
     What shall be copied, after looking whether it can be.
 
     Raises:
-        NoSuchOrder: there is no such order in this organization and mode.
+        NoSuchOrder: no order is named, or there is no such order in this organization and mode.
         ReferenceTaken: the reference is a renewal's.
     """
     order_id = source_order_id.strip()
+    if not order_id:
+        raise NoSuchOrder(f"source_order_id is empty: it names the order to copy. {WHERE_THE_ID_IS}")
     work = ManualCopy(order_id, (reference or "").strip() or manual_reference(order_id, shop.run.flow_run_id), options)
     try:
         await shop.client.get_order(order_id)
     except NotFound:
         claims = await shop.client.claims()
         raise NoSuchOrder(
-            f"There is no order {order_id!r} in organization {claims.organization_slug} ({claims.mode} mode). The id "
-            "is the ten letters in the order's address in the dashboard, not its number."
+            f"There is no order {order_id!r} in organization {claims.organization_slug} ({claims.mode} mode). "
+            f"{WHERE_THE_ID_IS}"
         ) from None
     return work
 

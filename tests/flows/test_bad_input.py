@@ -44,6 +44,22 @@ async def test_an_api_that_cannot_be_reached_is_named(merchant: Merchant) -> Non
     refused(await merchant.sweep(), "127.0.0.1:9")
 
 
+async def test_an_api_that_cannot_be_reached_behind_a_token_endpoint_that_can_is_named(merchant: Merchant) -> None:
+    await _with_block(merchant, api_url="http://127.0.0.1:9/api")
+    refused(await merchant.sweep(), "http://127.0.0.1:9/api cannot be reached", "`api_url`")
+
+
+async def test_an_address_that_is_not_the_apis_is_named_with_its_field(merchant: Merchant) -> None:
+    await _with_block(merchant, api_url=merchant.sandbox.url)
+    refused(await merchant.sweep(), "404", f"{merchant.sandbox.url} an API?", "`api_url`, which ends in /api")
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+async def test_a_reorder_of_nothing_says_what_is_missing(merchant: Merchant, blank: str) -> None:
+    refused(await merchant.reorder(blank), "source_order_id is empty", "ten letters")
+    assert merchant.copies() == []
+
+
 async def test_another_organization_than_the_tokens_is_refused(merchant: Merchant) -> None:
     await _with_block(merchant, organization="somebody-else")
     refused(await merchant.sweep(), "organization", "somebody-else", merchant.sandbox.organization)
