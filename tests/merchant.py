@@ -44,8 +44,7 @@ async def cancel(client: CommerceLayer, subscription_id: str) -> OrderSubscripti
     """What a customer or staff do in the dashboard; the metadata stay."""
 
     async def cancelled() -> SubscriptionChange:
-        seen = (await client.get_subscriptions([subscription_id]))[subscription_id]
-        return SubscriptionChange(seen.metadata, cancel=True)
+        return SubscriptionChange(cancel=True)
 
     return await client.record_on_subscription(subscription_id, cancelled)
 

@@ -60,9 +60,9 @@ _ORDER_VIEW = jsonapi.query(fields={ORDERS: _ORDER_FIELDS})
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionChange:
-    """What one request changes on a subscription: all of its metadata, and its next date and status if they move."""
+    """What one request changes on a subscription: all of its metadata, its next date, its status. None leaves it."""
 
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Any] | None = None
     next_run_at: datetime | None = None
     cancel: bool = False
 
@@ -163,7 +163,7 @@ class CommerceLayer:
         self, subscription_id: str, compose: Callable[[], Awaitable[SubscriptionChange]]
     ) -> OrderSubscription:
         """
-        Set `metadata` (all of it) and what else `compose` says, in one request that is sent once.
+        Change what `compose` says, in one request that is sent once.
 
         `compose` is asked when all waiting for the rate budget is over, so that what it has read of the
         subscription is still true; what it raises comes through, and nothing is sent.
