@@ -142,17 +142,18 @@ ALLOWED = {
     ("blocks/commerce_layer/rate_limit/stores.py", "dump", "getattr"),
     ("blocks/policy_terms.py", "retry_delays", "getattr"),
     ("blocks/renewal_policy.py", "terms", "getattr"),
-    ("flows/setup_command.py", "_connect", "getattr"),
+    *((f"flows/{at}.py", do, "getattr") for at, do in (("setup_command", "_connect"), ("__main__", "_heed_signals"))),
     ("flows/tasks/prompt_client.py", "passed", "getattr"),
-    # Words: a class of requests in the budget, and what is printed or read from the sandbox's file.
+    # Words: a class of requests in the budget, the names of tasks, what is printed or read from the sandbox's file.
+    ("flows/tasks/states.py", "", "'create_order_copy'"),
     ("blocks/commerce_layer/rate_limit/budget.py", "", "'POST'"),
-    ("flows/demo.py", "_copies_in", "'order_copies'"),
-    ("flows/demo.py", "_print_summary", "'POST'"),
+    *(("flows/demo.py", *says) for says in (("_copies_in", "'order_copies'"), ("_print_summary", "'POST'"))),
     ("flows/up.py", "_say_where", "'POST'"),
     # Prefect's API, free ports and host names.
     *(("flows/tasks/published_leases.py", "read_board", what) for what in (".request", "'POST'")),
     *(("flows/services.py", "", what) for what in ("socket", "urllib.request")),
     *(("flows/services.py", "wait_until_it_answers", what) for what in (".request", ".urlopen")),
+    ("flows/setup_command.py", "_keeps_leases_in_memory", ".request"),
     ("flows/tasks/fuse.py", "", "socket"),
 }  # fmt: skip
 """Every place in production code that says a word of sending, as `(file, function, what)`."""
