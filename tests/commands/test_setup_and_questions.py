@@ -104,7 +104,7 @@ def server_that_says(status: int, of_itself: dict[str, object]) -> Iterator[str]
         pytest.param(404, "", False, id="Prefect Cloud, which says nothing of itself"),
     ],
 )
-async def test_whether_a_server_forgets_its_leases_is_asked_of_itself(status: int, storage: str, forgets: object) -> None:
+async def test_a_server_is_asked_whether_it_forgets_its_leases(status: int, storage: str, forgets: object) -> None:
     settings = {"server": {"concurrency": {"lease_storage": storage}}}
     with server_that_says(status, settings) as address, temporary_settings({PREFECT_API_URL: address}):
         assert await setup_command._keeps_leases_in_memory() is forgets

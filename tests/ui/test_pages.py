@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 import records
-from deploying import deploy_all
+from deploying import deploy_all, prefect
 from merchant import Merchant, open_merchant
 from prefect.client.orchestration import get_client
 from ui.browser import CHROMIUM, Browser, open_browser
@@ -72,12 +72,38 @@ async def test_a_red_sweep_tells_on_its_page_and_in_its_table_why(
     await keep(browser, "table")
 
 
+async def test_the_dashboard_shows_the_sweep_and_its_renewals(
+    server: PrefectServer, merchant: Merchant, browser: Browser
+) -> None:
+    merchant.sandbox.seed(2)
+    merchant.sandbox.create_subscription(failure="hard_declined")
+    ended = await merchant.sweep()
+    await records.task_runs(ended.flow_run_id, 11)
+
+    await browser.open(f"{server.url}/dashboard", "Flow Runs", "Task Runs", "renew-subscriptions")
+    await keep(browser, "dashboard")
+    await browser.open(f"{server.url}/runs", "renew-subscriptions", "sweep 20", "NeedsAttention")
+    await keep(browser, "runs")
+
+
+async def test_the_block_catalogue_shows_ours_with_what_it_is_for(server: PrefectServer, browser: Browser) -> None:
+    for module in ("blocks.commerce_layer.credentials", "blocks.renewal_policy"):
+        prefect(server, "block", "register", "-m", module)
+
+    await browser.open(f"{server.url}/blocks/catalog", "Commerce Layer Credentials", "Renewal Policy")
+    await keep(browser, "block-catalogue")
+    await browser.open(
+        f"{server.url}/blocks/catalog/commerce-layer-credentials", "Commerce Layer Credentials", "Create"
+    )
+    await keep(browser, "block-catalogue-credentials")
+
+
 async def test_the_block_form_explains_its_fields_and_hides_the_secret(
     server: PrefectServer, merchant: Merchant, browser: Browser
 ) -> None:
-    async with get_client() as prefect:
-        credentials = await prefect.read_block_document_by_name(merchant.name, "commerce-layer-credentials")
-        policy = await prefect.read_block_document_by_name(merchant.name, "renewal-policy")
+    async with get_client() as api:
+        credentials = await api.read_block_document_by_name(merchant.name, "commerce-layer-credentials")
+        policy = await api.read_block_document_by_name(merchant.name, "renewal-policy")
 
     text = await browser.open(
         f"{server.url}/blocks/block/{credentials.id}/edit",
@@ -96,9 +122,9 @@ async def test_the_block_form_explains_its_fields_and_hides_the_secret(
 
 async def test_the_deployment_forms_ask_in_words(server: PrefectServer, browser: Browser) -> None:
     deploy_all(server)
-    async with get_client() as prefect:
-        sweep = await prefect.read_deployment_by_name("renew-subscriptions/renew-subscriptions")
-        reorder = await prefect.read_deployment_by_name("reorder/reorder")
+    async with get_client() as api:
+        sweep = await api.read_deployment_by_name("renew-subscriptions/renew-subscriptions")
+        reorder = await api.read_deployment_by_name("reorder/reorder")
 
     await browser.open(f"{server.url}/deployments/deployment/{sweep.id}", "renew-subscriptions", "Every 15 minutes")
     await browser.choose("Description")
