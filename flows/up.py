@@ -47,10 +47,11 @@ def up(port: int) -> NoReturn:
         with process(command, on.server.environment, log, without=SETTINGS) as worker:
             _run_the_first_sweep(on.server)
             _say_where(on)
-            _watch({"server": (on.server.process, on.server.log), "worker": (worker, log)})
+            watch({"server": (on.server.process, on.server.log), "worker": (worker, log)})
 
 
-def _watch(parts: Mapping[str, tuple[subprocess.Popen[bytes], Path]]) -> NoReturn:
+def watch(parts: Mapping[str, tuple[subprocess.Popen[bytes], Path]]) -> NoReturn:
+    """Look after what runs. Raises PartDied: one of them, by name, has ended; says how, and where its log is."""
     while True:
         for name, (part, log) in parts.items():
             if part.poll() is not None:
@@ -59,12 +60,12 @@ def _watch(parts: Mapping[str, tuple[subprocess.Popen[bytes], Path]]) -> NoRetur
 
 
 async def _furnish(on: Stage) -> None:
-    await _end_what_an_earlier_one_left()
+    await end_what_an_earlier_one_left()
     await furnish(on)
     await drain()
 
 
-async def _end_what_an_earlier_one_left() -> None:
+async def end_what_an_earlier_one_left() -> None:
     """
     Call runs crashed that an earlier `make up` did not live to end: their worker is gone.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows.processes import process
+from flows.up import PartDied, watch
 
 A_FAMILY = """
 import os, subprocess, sys, time
@@ -56,3 +57,13 @@ def test_variables_with_a_prefix_are_not_inherited(tmp_path: Path, monkeypatch: 
         child.wait(20)
 
     assert log.read_text() == "['PREFECT_HOME']\n"
+
+
+def test_a_worker_that_dies_is_noticed_and_its_log_is_named(tmp_path: Path) -> None:
+    quick, slow = tmp_path / "worker.log", tmp_path / "server.log"
+    with (
+        process([sys.executable, "-c", "import time; time.sleep(60)"], {}, slow) as server,
+        process([sys.executable, "-c", "raise SystemExit(3)"], {}, quick) as worker,
+        pytest.raises(PartDied, match=f"the Prefect worker is gone: it ended with exit code 3. Its log is {quick}"),
+    ):
+        watch({"server": (server, slow), "worker": (worker, quick)})

@@ -24,6 +24,7 @@ from blocks.commerce_layer.rate_limit import RateLimits
 from blocks.sandbox.running import RunningSandbox
 from flows.installation import credentials_for, install
 from flows.services import PrefectServer, process
+from flows.up import end_what_an_earlier_one_left
 
 pytestmark = pytest.mark.slow
 
@@ -55,6 +56,26 @@ async def test_the_sweep_is_scheduled_and_a_second_one_is_cancelled_while_one_ru
 
     assert answer.state is not None
     assert answer.state.is_cancelled()
+
+
+async def test_a_sweep_that_an_earlier_up_left_behind_gives_its_slot_back(deployed: str) -> None:
+    sweep = await deployment("renew-subscriptions/renew-subscriptions")
+    async with get_client() as prefect:
+        left = await prefect.create_flow_run_from_deployment(sweep.id)
+        for state in (Pending(), Running()):
+            await prefect.set_flow_run_state(left.id, state)
+
+        await end_what_an_earlier_one_left()
+
+        found = await prefect.read_flow_run(left.id)
+        new = await prefect.create_flow_run_from_deployment(sweep.id)
+        answer = await prefect.set_flow_run_state(new.id, Pending())
+        await prefect.delete_flow_run(new.id)
+
+    assert found.state is not None
+    assert found.state.is_crashed()
+    assert answer.state is not None
+    assert answer.state.is_pending()
 
 
 async def test_the_schedule_fires_by_itself(deployed: str) -> None:
