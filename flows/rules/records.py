@@ -37,13 +37,16 @@ def record_of(judgement: Judgement, fresh: OrderSubscription) -> Record | None:
     stored = RenewalState.read(fresh.metadata)
     if stored is None or stored.damaged is not None or _is_behind(judgement.renewal, stored):
         return None
-    overtaken = stored.flow_run_id != _planned(judgement.renewal).flow_run_id
+    planned = RenewalState.read(judgement.renewal.metadata) or RenewalState()
+    overtaken = stored.flow_run_id != planned.flow_run_id
     if overtaken and not judgement.is_settled and not judgement.was_attempted:
         return None
     settlement = _settlement(judgement, fresh)
     state = settlement.state.model_copy(update={"policy": stored.policy})
     if overtaken and not judgement.is_settled:
         state = _together(state, stored)
+    if stored.held and not planned.held and not overtaken:  # by a person, while the renewal was under way
+        state = state.model_copy(update={"held": True})
     cancel = judgement.cancel and fresh.status is not SubscriptionStatus.CANCELLED
     return Record(state.written_into(fresh.metadata), settlement.next_run_at, cancel)
 
@@ -66,10 +69,6 @@ def skip_record_of(skipped: Skipped, fresh: OrderSubscription) -> Record | None:
 def _is_behind(renewal: Renewal, stored: RenewalState) -> bool:
     """Whether another run has settled this period, or a later one, while we were waiting."""
     return stored.done_through is not None and stored.done_through >= renewal.due
-
-
-def _planned(renewal: Renewal) -> RenewalState:
-    return RenewalState.read(renewal.metadata) or RenewalState()
 
 
 def _settlement(judgement: Judgement, fresh: OrderSubscription) -> Settlement:

@@ -142,7 +142,7 @@ def plan(
     if state is None:
         return skipped(SkipReason.NOT_ADOPTED, "metadata.perennial is missing: Perennial does not drive it")
     if (paid and waits_for_payment(state)) or has_new_payment_source(subscription, state):
-        state = state.model_copy(update={"held": False})
+        state = state.model_copy(update={"held": False, "next_attempt_at": None})
     for check in CHECKS:
         if refusal := check(subscription, state, instance):
             return skipped(*refusal, due=state.period if state.is_unsettled else None)

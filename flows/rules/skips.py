@@ -138,12 +138,15 @@ def _hold(_subscription: OrderSubscription, state: RenewalState, _instance: str 
 
 def waits_for_payment(state: RenewalState) -> bool:
     """
-    Whether a subscription is held because its period could not be paid or finished, and its order stands open.
+    Whether a subscription is held, or waits for its next attempt, while the order of its period stands open.
 
-    The customer may pay that order at the checkout; then nobody needs to release the subscription.
+    The customer may pay that order at the checkout; then nobody needs to release the subscription, and no later date
+    has to wait for an attempt that is needed no more.
     """
-    if not (state.held and state.is_unsettled and state.target_order_id):
+    if not (state.is_unsettled and state.target_order_id):
         return False
+    if not state.held:
+        return state.outcome == "retry_scheduled" and state.next_attempt_at is not None
     # Other holds, such as for two copies of one period, are a person's, whatever becomes of the order.
     return state.outcome == "exhausted" or (state.outcome == "needs_attention" and state.error_class == "payment")
 

@@ -107,7 +107,6 @@ async def test_a_record_that_lands_after_another_run_has_settled_the_period_lose
 
 
 @pytest.mark.chaos
-@pytest.mark.xfail(strict=True, reason="a wait for a retry is believed, also when its order is placed: the dates pass")
 async def test_a_wait_for_a_retry_that_lands_when_its_order_is_paid_costs_no_later_date(merchant: Merchant) -> None:
     _, auditor = await one_due(merchant, CASES["waiting for a retry"], "hourly", retries="1d")
     merchant.sandbox.fault("late", **RECORD, seconds=LATE_BY, nth=ALL_TRIES)

@@ -280,3 +280,13 @@ def test_a_changed_frequency_counts_from_the_date_that_comes_next():
         "2027-03-01T06:05",
     )
     assert later.settlement(later.state, at("2027-03-01T06:10")).next_run_at == at("2028-03-01T06:00")
+
+
+def test_who_waits_for_a_retry_goes_on_at_once_when_the_order_is_paid():
+    waiting = {"period": "2026-03-01T06:00Z", "attempt": 1, "copies": 1, "outcome": "retry_scheduled",
+               "target_order_id": "TgtAbcdefg", "next_attempt_at": "2026-03-08T06:00Z"}  # fmt: skip
+    paid = plan(subscription(waiting), TERMS, at("2026-03-02T06:00"), paid=True)
+    assert isinstance(paid, Renewal)
+    unpaid = plan(subscription(waiting), TERMS, at("2026-03-02T06:00"))
+    assert isinstance(unpaid, Skipped)
+    assert unpaid.reason is SkipReason.RETRY_NOT_DUE

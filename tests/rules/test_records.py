@@ -140,3 +140,10 @@ def test_a_period_that_is_skipped_on_purpose_is_recorded_unless_somebody_has_mov
     assert skip_record_of(late(), subscription(next_run_at="2026-03-20T06:00:00Z")) is None
     assert skip_record_of(late(), subscription({"done_through": DUE})) is None
     assert skip_record_of(late(), subscription({"held": True})) is None
+
+
+def test_a_hold_that_staff_set_while_the_period_was_renewed_stays():
+    held = subscription({"held": True})
+    assert written(record_of(renewed(), held))["held"] is True
+    by_another_run = {**BEGUN, "outcome": "exhausted", "held": True, "flow_run_id": "another"}
+    assert written(record_of(renewed(), subscription(by_another_run)))["held"] is False, "its period is renewed now"
