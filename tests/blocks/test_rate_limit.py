@@ -32,13 +32,14 @@ class StrictServer:
     latency: tuple[float, float] = (0.02, 0.4)
     per_method: bool = False
     headers: bool = True
+    seed: int = 7
     taken: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
         self._arrivals: list[tuple[float, str, str]] = []
-        self._random = random.Random(7)
+        self._random = random.Random(self.seed)
 
     def arrive(self, method: str, endpoint: str) -> tuple[int, int]:
         now = self.clock.monotonic()
@@ -158,19 +159,30 @@ async def test_batches_get_equal_shares_however_many_requests_they_have(clock, s
     assert max(done.values()) <= 1.25 * min(done.values())
 
 
-async def test_a_second_user_of_the_address_is_followed(clock, store):
-    server = StrictServer(clock)
+async def test_a_second_user_of_the_address_is_followed(clock):
+    servers = [StrictServer(clock, seed=seed) for seed in range(6)]
 
-    async def stranger() -> None:
+    async def stranger(server: StrictServer) -> None:
         while True:
             await clock.sleep(1.5)
             server.arrive("POST", "somewhere")
 
-    await run_for(clock, 600, stranger(), server.keep_busy(budget_on(store), "create", "order_copies", workers=5))
+    for server in servers:
+        busy = server.keep_busy(budget_on(MemoryStore()), "create", "order_copies", workers=5)
+        await run_for(clock, 600, stranger(server), busy)
 
-    assert server.refused["order_copies"] <= 0.015 * server.taken["order_copies"]
-    assert server.taken["order_copies"] >= 0.8 * 600
-    assert server.taken["somewhere"] >= 0.9 * 400
+    # Over several runs, because one alone is luck: from 3 to 9 of some 530 were refused.
+    refused, taken, theirs = (
+        sum(counter[endpoint] for counter in counters)
+        for counters, endpoint in (
+            ([server.refused for server in servers], "order_copies"),
+            ([server.taken for server in servers], "order_copies"),
+            ([server.taken for server in servers], "somewhere"),
+        )
+    )
+    assert refused <= 0.0125 * taken
+    assert taken >= 6 * 0.85 * 600
+    assert theirs >= 6 * 0.9 * 400
 
 
 async def test_a_stranger_who_left_is_forgotten(clock, store):
