@@ -79,7 +79,7 @@ async def _serve(sandbox: Sandbox, host: str, port: int, *, with_parent: bool) -
     if with_parent:
         _watch_parent(loop, stop)
     print(json.dumps(ready), flush=True)  # last: whoever reads it may send a signal at once
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not with_parent:  # whoever started it tells people what they need
         print(
             f"Commerce Layer sandbox on {url}; controls at {url}/_sandbox/openapi.json; Ctrl-C ends it", file=sys.stderr
         )
