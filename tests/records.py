@@ -49,13 +49,13 @@ async def events(
     resource_prefix: str, at_least: int, name: str = "perennial.", flow_run_id: UUID | None = None
 ) -> list[dict[str, Any]]:
     """The events about resources with this prefix (and of one run), oldest first, once so many are on record."""
-    wanted = {"filter": {"event": {"prefix": [name]}, "resource": {"id_prefix": [resource_prefix]}, "order": "ASC"}}
+    wanted = {"filter": {"event": {"prefix": [name]}, "resource": {"id_prefix": [resource_prefix]}, "order": "DESC"}}
     async with get_client() as prefect:
         for _ in _patiently():
             answer = await prefect._client.post("/events/filter", json=wanted)
             found: list[dict[str, Any]] = [
                 event
-                for event in answer.json()["events"]
+                for event in reversed(answer.json()["events"])  # the newest page: ids repeat from sandbox to sandbox
                 if flow_run_id is None or event["payload"].get("flow_run_id") == str(flow_run_id)
             ]
             if len(found) >= at_least:

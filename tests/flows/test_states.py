@@ -35,8 +35,7 @@ async def test_results_that_are_no_more_are_not_remembered(
         kept = [await run(make, number) for number in range(5)]
         for number in range(100):
             await run(make, number)
-            if number % 10 == 0:  # Prefect leaves them in cycles, and when those are collected is Python's affair
-                gc.collect()
+            gc.collect()  # Prefect leaves them in cycles, and when those are collected is Python's affair
         context = FlowRunContext.get()
         assert context is not None
         return len(context.run_results), sum(id(each) in context.run_results for each in kept)
