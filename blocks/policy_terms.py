@@ -145,16 +145,14 @@ class PolicyTerms(BaseModel):
     brake_share: float = Field(default=0.2, gt=0, le=1)
     """Share of finished renewals failing for one reason above which the sweep stops creating; 1 switches it off."""
     max_unconfirmed: int = Field(default=3, ge=1, le=1000)
-    """Unconfirmed answers in a row at which the sweep stops creating."""
+    """Placements in a row whose answers were lost at which the sweep stops."""
     batch_size: int = Field(default=500, ge=1, le=10_000)
     """Renewals in one batch of a sweep."""
-    settle_seconds: int = Field(default=60, ge=5, le=900)
-    """Seconds to look for a copy whose creation was not answered, before it counts as unconfirmed."""
+    settle_seconds: int = Field(default=5, ge=1, le=900)
+    """How old an order copy must be before its order is placed: longer than Commerce Layer's list reads may lag."""
     copy_deadline_seconds: int = Field(default=900, ge=30, le=86_400)
     """Seconds a sweep waits for order copies to finish before it leaves them to the next sweep."""
 
-    tag_target_orders: bool = False
-    """Write the reference and the subscription onto the renewed order too, at one more write per renewal."""
     apply_promotions: bool = False
     """Compute promotions anew for each renewal instead of copying the discounts of the source order."""
     ignore_invalid_coupon: bool = False

@@ -94,8 +94,6 @@ def _add_setup(command: argparse.ArgumentParser) -> None:
     command.add_argument("--name", default="commerce-layer", help="name of the credentials block (commerce-layer)")
     command.add_argument("--api-url", help="address of the API, for a sandbox")
     command.add_argument("--auth-url", help="address of the token endpoint, for a sandbox")
-    here = "this Prefect server has moved for good, or has one more address: let it renew here"
-    command.add_argument("--here", action="store_true", help=here)
 
 
 def _add_adopt(command: argparse.ArgumentParser) -> None:
@@ -105,7 +103,6 @@ def _add_adopt(command: argparse.ArgumentParser) -> None:
     way = command.add_mutually_exclusive_group()
     way.add_argument("--release", action="store_true", help="let those go on that are held for a person")
     way.add_argument("--give-back", action="store_true", help="hand them to Commerce Layer's own engine")
-    command.add_argument("--take-over", action="store_true", help="also those of another installation, switched off")
     command.add_argument("--apply", action="store_true", help="do it; without this, it is only shown")
     _add_blocks(command)
 

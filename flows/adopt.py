@@ -8,9 +8,9 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.rules.adoption import Handover, Wish
+from flows.run.context import open_run
+from flows.run.states import green, red, run_task
 from flows.tasks.adopting import find_subscriptions, hand_over
-from flows.tasks.shop import open_shop
-from flows.tasks.states import green, red, run
 
 
 @flow(name="adopt-subscriptions", flow_run_name="{handover}, dry run: {dry_run}")
@@ -20,7 +20,6 @@ async def adopt_subscriptions(
     all_inactive: bool = False,
     handover: Literal["adopt", "release", "give_back"] = "adopt",
     dry_run: bool = True,
-    take_over: bool = False,
     credentials: str = "commerce-layer",
     policy: str = "default",
 ) -> State[Any]:
@@ -37,7 +36,6 @@ async def adopt_subscriptions(
         all_inactive: All inactive ones. Those that are overdue, perhaps paused by the customer, are left out.
         handover: adopt them, release those that are held for a person, or give them back.
         dry_run: Only show what would be done.
-        take_over: Also those that another installation of Perennial has adopted. Only if that one is switched off.
         credentials: Name of the Commerce Layer Credentials block of the shop.
         policy: Name of the Renewal Policy block.
 
@@ -47,10 +45,10 @@ async def adopt_subscriptions(
     statuses = [name for name, wanted in (("active", all_active), ("inactive", all_inactive)) if wanted]
     if bool(subscriptions) == bool(statuses):
         raise ValueError("Say whom it concerns: either subscriptions by id, or all_active and all_inactive.")
-    wish = Wish(Handover(handover), named=not statuses, take_over=take_over)
-    async with open_shop(credentials, policy, as_of=None) as shop:
-        found = await run(find_subscriptions, shop, wish, subscriptions or [], statuses)
-        handed = await run(hand_over, shop, wish, found, dry_run=dry_run)
+    wish = Wish(Handover(handover), named=not statuses)
+    async with open_run(credentials, policy, as_of=None) as run:
+        found = await run_task(find_subscriptions, run, wish, subscriptions or [], statuses)
+        handed = await run_task(hand_over, run, wish, found, dry_run=dry_run)
     facts = {"sentence": handed.sentence, "rows": handed.rows, "dry_run": dry_run}
     if handed.needs_person and not dry_run:
         return red("NeedsAttention", handed.sentence, facts)

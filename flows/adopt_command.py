@@ -14,8 +14,7 @@ from rich.table import Table
 from blocks.commerce_layer.errors import CommerceLayerError
 from flows.adopt import adopt_subscriptions
 from flows.prefect_calls import NoPrefect, calling_prefect
-from flows.tasks.fuse import NotSetUp, SetUpElsewhere
-from flows.tasks.shop import Unreachable
+from flows.run.context import NotSetUp, Unreachable
 
 COLOURS = {"change": "green", "as_wished": "dim", "refused": "yellow", "failed": "red"}
 WORDS = {"change": "yes", "as_wished": "nothing to do", "refused": "no", "failed": "FAILED"}
@@ -29,7 +28,7 @@ def adopt(given: argparse.Namespace) -> int:
     try:
         with calling_prefect():
             facts = asyncio.run(_run(given))
-    except (CommerceLayerError, NoPrefect, NotSetUp, SetUpElsewhere, Unreachable) as error:
+    except (CommerceLayerError, NoPrefect, NotSetUp, Unreachable) as error:
         print(error, file=sys.stderr)
         return 2
     _show(facts)
@@ -43,7 +42,6 @@ async def _run(given: argparse.Namespace) -> dict[str, Any]:
         all_inactive=given.all_inactive,
         handover="release" if given.release else "give_back" if given.give_back else "adopt",
         dry_run=not given.apply,
-        take_over=given.take_over,
         credentials=given.credentials,
         policy=given.policy,
         return_state=True,

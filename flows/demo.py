@@ -20,7 +20,7 @@ from flows.services import drain
 from flows.stage import Stage, furnish, stage, troubles
 
 if TYPE_CHECKING:
-    from flows.tasks.reports import Report
+    from flows.run.report import Report
 
 QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL", "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore"}
 """The demo's own lines tell the story; the logs are in the UI, where a red renewal is no error of the program."""
@@ -76,7 +76,7 @@ async def _renew_for_days(on: Stage) -> int:
 async def _sweep(on: Stage, *, show_failures: bool = False) -> int:
     """Run one sweep and show it; returns how many it has renewed."""
     from flows.renew import renew_subscriptions
-    from flows.tasks.reports import watched_by
+    from flows.run.report import watched_by
 
     on.sandbox.reset_counters()
     with _bar() as bar:

@@ -16,14 +16,13 @@ from rich.table import Table
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
 from flows.prefect_calls import NoPrefect, calling_prefect
-from flows.rules.acts import Act, next_act
 from flows.rules.explanations import Explanation, explain
+from flows.rules.next_action import NextAction, next_action
 from flows.rules.renewal import Renewal, Skipped
 from flows.rules.state import RenewalState
 from flows.rules.zones import in_words, instant_of, wall_of
-from flows.tasks.fuse import NotSetUp, SetUpElsewhere
-from flows.tasks.looks import look
-from flows.tasks.shop import Shop, Unreachable, open_shop
+from flows.run.context import NotSetUp, Run, Unreachable, open_run
+from flows.sweep.first_look import Due, take_first_look
 
 COLUMNS = 3
 """Columns in which the next dates are shown."""
@@ -48,7 +47,7 @@ def explain_subscription(given: argparse.Namespace) -> int:
     try:
         with calling_prefect():
             findings = asyncio.run(_look_up(given))
-    except (CommerceLayerError, NoPrefect, NotSetUp, SetUpElsewhere, Unreachable, NoSuchSubscription) as error:
+    except (CommerceLayerError, NoPrefect, NotSetUp, Unreachable, NoSuchSubscription) as error:
         print(error, file=sys.stderr)
         return 2
     _show(Console(), findings)
@@ -56,17 +55,17 @@ def explain_subscription(given: argparse.Namespace) -> int:
 
 
 async def _look_up(given: argparse.Namespace) -> Findings:
-    async with open_shop(given.credentials, given.policy, as_of=None) as shop:
-        subscription = (await shop.client.get_subscriptions([given.subscription])).get(given.subscription)
+    async with open_run(given.credentials, given.policy, as_of=None) as run:
+        subscription = (await run.client.get_subscriptions([given.subscription])).get(given.subscription)
         if subscription is None:
-            claims = await shop.client.claims()
+            claims = await run.client.claims()
             raise NoSuchSubscription(
                 f"There is no subscription {given.subscription!r} in organization {claims.organization_slug} "
                 f"({claims.mode} mode). The id is the ten letters in its address in the dashboard, not its number."
             )
-        then = replace(shop, as_of=_instant_meant(given.on, ZoneInfo(shop.terms.time_zone)) or shop.as_of)
-        explanation = explain(subscription, shop.terms, then.as_of, *await _what_a_sweep_would_do(then, subscription))
-        return Findings(subscription, explanation, *await _last_renewal(shop, subscription))
+        then = replace(run, as_of=_instant_meant(given.on, ZoneInfo(run.terms.time_zone)) or run.as_of)
+        explanation = explain(subscription, run.terms, then.as_of, *await _what_a_sweep_would_do(then, subscription))
+        return Findings(subscription, explanation, *await _last_renewal(run, subscription))
 
 
 def _instant_meant(on: date | None, zone: ZoneInfo) -> datetime | None:
@@ -76,21 +75,23 @@ def _instant_meant(on: date | None, zone: ZoneInfo) -> datetime | None:
     return instant_of(datetime.combine(on + timedelta(days=1), time.min), zone) - timedelta(minutes=1)
 
 
-async def _what_a_sweep_would_do(shop: Shop, subscription: OrderSubscription) -> tuple[Renewal | Skipped, Act | None]:
-    """A sweep's own looks and decisions, without a lease and without a write."""
-    seen = await look(shop, [subscription.id])
-    if not seen.renewals:
-        return seen.skipped[0], None
-    renewal = seen.renewals[0]
-    return renewal, next_act(renewal, seen.copies.get(renewal.reference, ()), shop.as_of)
+async def _what_a_sweep_would_do(
+    run: Run, subscription: OrderSubscription
+) -> tuple[Renewal | Skipped, NextAction | None]:
+    """A sweep's own look and decision, without a write."""
+    look = await take_first_look(run, [Due(subscription.id, subscription.source_order_id)])
+    if not look.renewals:
+        return look.skipped[0], None
+    renewal = look.renewals[0]
+    return renewal, next_action(renewal, renewal.found, run.as_of)
 
 
-async def _last_renewal(shop: Shop, subscription: OrderSubscription) -> tuple[OrderCopy | None, Order | None]:
+async def _last_renewal(run: Run, subscription: OrderSubscription) -> tuple[OrderCopy | None, Order | None]:
     state = RenewalState.read(subscription.metadata)
     if state is None:
         return None, None
-    copies = await shop.client.get_order_copies([state.order_copy_id]) if state.order_copy_id else {}
-    orders = await shop.client.get_orders([state.target_order_id]) if state.target_order_id else {}
+    copies = await run.client.get_order_copies([state.order_copy_id]) if state.order_copy_id else {}
+    orders = await run.client.get_orders([state.target_order_id]) if state.target_order_id else {}
     return next(iter(copies.values()), None), next(iter(orders.values()), None)
 
 

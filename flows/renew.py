@@ -1,4 +1,4 @@
-"""The scheduled sweep: find who is due, renew each exactly once, say plainly how it went."""
+"""The scheduled sweep: find the subscriptions that are due, renew each exactly once, say plainly how it went."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.tasks.batching import share_among_workers
+from flows.rules.evidence import CopyEnded, Evidence, HeldBack, LeftAlone, NotCreated, StillRunning
+from flows.rules.next_action import Place
+from flows.rules.renewal import Renewal
+from flows.run.context import Run, open_run, sweep_name
+from flows.run.report import final_state, open_report
+from flows.run.states import run_task
+from flows.sweep.batching import in_batches
+from flows.sweep.pacing import in_waves
+from flows.tasks.clean_up import reviewing
+from flows.tasks.create import create_order_copy
+from flows.tasks.find_due import find_due_subscriptions
 from flows.tasks.parameters import Instant
-from flows.tasks.reports import final_state, open_report, publish_summary
-from flows.tasks.shop import open_shop, sweep_name
-from flows.tasks.states import run
-from flows.tasks.subscriptions import find_due_subscriptions
-from flows.tasks.sweeping import Sweep
+from flows.tasks.place import place_target_order
+from flows.tasks.poll import poll_order_copy
+from flows.tasks.publish import publish_summary
+from flows.tasks.record import Recorded, record_outcome
 
 
 @flow(name="renew-subscriptions", flow_run_name=sweep_name)
@@ -27,21 +36,33 @@ async def renew_subscriptions(
     """
     Renew every subscription that is due, exactly once, and say plainly how it went.
 
-    Safe to run at any time, late, twice, or several at once: a renewal that another run has made is found
-    by its reference and adopted. A run that was killed is finished by the next one.
+    Safe to run at any time, late, twice, or several at once: every run finds the order copies of a period by their
+    reference, and places the same one. A run that was killed is finished by the next one.
 
     Args:
         as_of: Renew what is due up to this instant (UTC). Leave it empty to renew what is due now.
-        subscriptions: Renew only these, by id, if they are due. Leave it out to renew everyone who is due.
+        subscriptions: Renew only these, by id, if they are due. Leave it out to renew everything that is due.
         credentials: Name of the Commerce Layer Credentials block of the shop.
         policy: Name of the Renewal Policy block to renew by.
         distribute: Share a sweep larger than the policy's batch size among the workers of the pool.
     """
-    async with open_shop(credentials, policy, as_of) as shop, open_report(shop) as report:
-        due = await run(find_due_subscriptions, shop, report, subscriptions)
-        if distribute and len(due) > shop.terms.batch_size:
-            await share_among_workers(shop, report, due, credentials)
-        else:
-            await Sweep(shop, report).renew(due)
-        summary = await run(publish_summary, shop, report)
+    async with open_run(credentials, policy, as_of) as run, open_report(run) as report:
+        due = await run_task(find_due_subscriptions, run, report, subscriptions)
+        pace = in_batches if distribute and len(due) > run.terms.batch_size else in_waves
+        async with reviewing(run, report):
+            await pace(run, report, due, renew)
+        summary = await run_task(publish_summary, run, report)
     return final_state(summary)
+
+
+async def renew(run: Run, renewal: Renewal) -> Recorded:
+    """One renewal: create the order copy, poll it, place its order, record what came of it."""
+    creation = await run_task(create_order_copy, run, renewal)
+    polled = await run_task(poll_order_copy, run, renewal, creation)
+    result: Evidence | LeftAlone
+    match polled:
+        case Place():
+            result = await run_task(place_target_order, run, renewal, creation, polled)
+        case CopyEnded() | StillRunning() | NotCreated() | HeldBack():
+            result = polled
+    return await run_task(record_outcome, run, renewal, result)

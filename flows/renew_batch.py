@@ -1,4 +1,4 @@
-"""One batch of a large sweep, on whichever worker takes it: the same renewals, the same leases, a brake of its own."""
+"""One batch of a large sweep, on whichever worker takes it: the same renewals, with a brake of its own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.tasks.batching import hand_in
-from flows.tasks.reports import final_state, open_report
-from flows.tasks.shop import open_shop
-from flows.tasks.sweeping import Sweep
+from flows.renew import renew
+from flows.run.context import open_run
+from flows.run.report import final_state, open_report
+from flows.sweep.batching import hand_in
+from flows.sweep.first_look import Due
+from flows.sweep.pacing import in_waves
 
 
 @flow(name="renew-batch")
@@ -21,17 +23,17 @@ async def renew_batch(
     """
     Renew these subscriptions, exactly once each. Started by a sweep that is shared among workers.
 
-    Safe to run twice: whoever is no longer due, or is being renewed by another run, is left alone.
+    Safe to run twice: a subscription that is no longer due is left alone, and several runs place the same order.
 
     Args:
-        subscription_ids: Whose renewals are in this batch.
+        subscription_ids: The subscriptions in this batch.
         as_of: The instant up to which the sweep renews (UTC).
         credentials: Name of the Commerce Layer Credentials block of the shop.
         policy: Name of the Renewal Policy block to renew by.
     """
-    async with open_shop(credentials, policy, as_of) as shop, open_report(shop) as report:
+    async with open_run(credentials, policy, as_of) as run, open_report(run) as report:
         report.expect(len(subscription_ids))
-        await Sweep(shop, report).renew(subscription_ids)
+        await in_waves(run, report, [Due(each) for each in subscription_ids], renew)
         summary = report.summary()
         await hand_in(summary)
     return final_state(summary)

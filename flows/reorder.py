@@ -1,4 +1,4 @@
-"""One order copy by hand: create, poll, branch, record."""
+"""One order copy by hand: create it, poll it, place its order, say how it ended."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.rules.by_hand import ManualOutcome
-from flows.tasks.by_hand import ask_for, create_by_hand, record_by_hand
-from flows.tasks.copies import poll_order_copy
-from flows.tasks.shop import open_shop
-from flows.tasks.states import green, red, run
+from flows.rules.evidence import CopyEnded, Evidence, HeldBack, LeftAlone, NotCreated, StillRunning
+from flows.rules.next_action import Place
+from flows.run.context import open_run
+from flows.run.states import green, red, run_task
+from flows.tasks.create import create_order_copy
+from flows.tasks.place import place_target_order as place_order_by_hand
+from flows.tasks.poll import poll_order_copy
+from flows.tasks.reordering import look_at_order, record_by_hand
 
 
 @flow(name="reorder", flow_run_name="reorder {source_order_id}")
@@ -28,12 +32,12 @@ async def reorder(
     """
     Copy one order by hand, exactly once, and follow the copy to its end.
 
-    Running it again with the same reference finds the first copy instead of making a second one.
+    Running it again with the same reference finds the first copy, and places the same order.
 
     Args:
         source_order_id: Id of the order to copy: the ten letters in its address in the dashboard, not its number.
         reference: Your reference for the copy. Leave it empty to have one made of the order and this run.
-        place_target_order: Place the new order, which charges the customer. Without it, the order is left as a draft.
+        place_target_order: Place the new order, which charges the customer. Without it, the order is left unplaced.
         apply_promotions: Compute promotions anew instead of copying the discounts of the source order.
         ignore_invalid_coupon: Drop a coupon that is no longer valid instead of failing.
         reuse_wallet: Pay with the payment source that the customer saved in their wallet.
@@ -41,18 +45,23 @@ async def reorder(
         policy: Name of the Renewal Policy block; its deadlines and words for failures apply.
     """
     options = {
-        "place_target_order": place_target_order,
         "apply_promotions": apply_promotions,
         "ignore_invalid_coupon": ignore_invalid_coupon,
         "reuse_wallet": reuse_wallet,
     }
-    async with open_shop(credentials, policy, as_of=None) as shop:
-        work = await ask_for(shop, source_order_id, reference, options)
-        step = await create_by_hand(shop, work)
-        evidence = await run(poll_order_copy, shop, step)
-        result = await run(record_by_hand, shop, step, evidence)
-    if result.outcome is ManualOutcome.COMPLETED:
-        return green("Completed", result.sentence, result.as_dict())
-    if result.outcome is ManualOutcome.FAILED:
-        return red("NeedsAttention", result.sentence, result.as_dict())
-    return green(result.outcome.title().replace("_", ""), result.sentence, result.as_dict())
+    async with open_run(credentials, policy, as_of=None) as run:
+        work = await look_at_order(run, source_order_id, reference, options, place=place_target_order)
+        creation = await run_task(create_order_copy, run, work)
+        polled = await run_task(poll_order_copy, run, work, creation)
+        result: Evidence | LeftAlone
+        match polled:
+            case Place():
+                result = await run_task(place_order_by_hand, run, work, creation, polled)
+            case CopyEnded() | StillRunning() | NotCreated() | HeldBack():
+                result = polled
+        ended = await run_task(record_by_hand, run, work, result)
+    if ended.outcome is ManualOutcome.COMPLETED:
+        return green("Completed", ended.sentence, ended.as_dict())
+    if ended.outcome is ManualOutcome.FAILED:
+        return red("NeedsAttention", ended.sentence, ended.as_dict())
+    return green(ended.outcome.title().replace("_", ""), ended.sentence, ended.as_dict())

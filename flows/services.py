@@ -103,10 +103,8 @@ def private_settings(home: Path, url: str) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
         "DO_NOT_TRACK": "1",
-        # Leases that survive a restart of the server; in memory, a restart would leave their slots occupied.
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-        # Without these the server writes every event of a task run in a transaction of its own: a sweep then keeps
-        # SQLite locked, and leases are refused with 503 for many seconds. With them, once a second for all.
+        # Without these the server writes every event of a task run in a transaction of its own, and a sweep keeps
+        # SQLite locked. With them, once a second for all.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",

@@ -98,5 +98,5 @@ async def furnish(on: Stage, policy: PolicyTerms | None = None) -> None:
             RateLimits(window_scale=FASTER),
         ),
         policy,
-        here=True,  # a private server may be given another port each time
+        # a private server may be given another port each time
     )

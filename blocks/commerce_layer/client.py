@@ -1,7 +1,7 @@
 """The Commerce Layer client: what renewals need of the API, in the words of renewals.
 
-Reads come in lists of 25, because requests are what is scarce. A write that creates or places is
-sent once; one that sets absolute values may be repeated.
+Reads come in lists of 25, because requests are what is scarce. A write that sets absolute values may be repeated. The
+two requests that may charge a customer are in `charging.py`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.resources import (
     Order,
     OrderCopy,
-    OrderCopyDraft,
     OrderSubscription,
     SubscriptionStatus,
     TokenClaims,
 )
 from blocks.commerce_layer.transport import Timeouts
-from blocks.commerce_layer.wire import Fence, Wire
+from blocks.commerce_layer.wire import Wire
 
 M = TypeVar("M", OrderCopy, OrderSubscription, Order)
 
@@ -55,7 +54,7 @@ _SUBSCRIPTION_VIEW = jsonapi.query(
     include=("source_order", "customer_payment_source"),
     fields={SUBSCRIPTIONS: _SUBSCRIPTION_FIELDS, ORDERS: ("number",), "customer_payment_sources": ("created_at",)},
 )
-_ORDER_VIEW = jsonapi.query(fields={ORDERS: _ORDER_FIELDS})
+ORDER_VIEW = jsonapi.query(fields={ORDERS: _ORDER_FIELDS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +85,10 @@ class CommerceLayer:
         mode: Literal["test", "live"],
         budget: RateBudget | None = None,
         timeouts: Timeouts | None = None,
-        connections: int = 10,
+        connections: int = 20,
     ) -> None:
         self._budget = budget or RateBudget(api_url, mode, RateLimits())
-        self._wire = Wire(
+        self.wire = Wire(
             api_url=api_url,
             auth_url=auth_url,
             client_id=client_id,
@@ -104,21 +103,21 @@ class CommerceLayer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._wire.close()
+        await self.wire.close()
 
     @property
     def requests_made(self) -> Counter[tuple[str, str]]:
         """Requests sent so far, repeated and failed ones too, by (method, resource): `("POST", "order_copies")`."""
-        return self._wire.requests_made
+        return self.wire.requests_made
 
     @property
     def shop_time(self) -> datetime | None:
         """The time of day on the shop's side when it last answered (its `Date` header, UTC), if known."""
-        return self._wire.shop_time
+        return self.wire.shop_time
 
     async def claims(self) -> TokenClaims:
         """What the access token says about the shop; fetches one if there is none. Raises WrongShop."""
-        return (await self._wire.tokens.current()).claims
+        return (await self.wire.tokens.current()).claims
 
     # --- subscriptions ------------------------------------------------------------------------
 
@@ -137,14 +136,11 @@ class CommerceLayer:
         """The subscriptions by id; those that do not exist are absent."""
         return await self._by_id(SUBSCRIPTIONS, OrderSubscription, ids, _SUBSCRIPTION_VIEW)
 
-    async def find_subscriptions_by_source_orders(
-        self, source_order_ids: Iterable[str], statuses: Iterable[SubscriptionStatus]
-    ) -> list[OrderSubscription]:
-        """The subscriptions in one of `statuses` that renew one of the source orders."""
-        wanted = ",".join(statuses)
+    async def list_subscriptions_of(self, source_order_ids: Iterable[str]) -> list[OrderSubscription]:
+        """All subscriptions of these source orders that are not cancelled."""
         found = []
         for ids in _chunks(source_order_ids):
-            filters = {"source_order_id_in": ",".join(ids), "status_in": wanted}
+            filters = {"source_order_id_in": ",".join(ids), "status_not_eq": SubscriptionStatus.CANCELLED}
             found += await self._all(SUBSCRIPTIONS, OrderSubscription, filters, _SUBSCRIPTION_VIEW)
         return found
 
@@ -175,11 +171,11 @@ class CommerceLayer:
             attributes = {"metadata": change.metadata, "next_run_at": moment, "_cancel": change.cancel or None}
             return jsonapi.body_of(SUBSCRIPTIONS, attributes, resource_id=subscription_id)
 
-        return await self._wire.write(
+        return await self.wire.write(
             "PATCH",
             "write",
             SUBSCRIPTIONS,
-            _reader(OrderSubscription),
+            reader(OrderSubscription),
             resource_id=subscription_id,
             body=body,
             params=_SUBSCRIPTION_VIEW,
@@ -197,36 +193,13 @@ class CommerceLayer:
         *,
         metadata: Mapping[str, Any],
         next_run_at: datetime | None = None,
-        fence: Fence,
     ) -> OrderSubscription:
         """Start or stop the API's own engine and set all of `metadata`, in one request that is sent once."""
         moment = None if next_run_at is None else jsonapi.instant(next_run_at)
         attributes = {"metadata": metadata, "next_run_at": moment, f"_{trigger}": True}
-        return await self._patch(
-            SUBSCRIPTIONS, OrderSubscription, subscription_id, attributes, _SUBSCRIPTION_VIEW, fence=fence
-        )
+        return await self._patch(SUBSCRIPTIONS, OrderSubscription, subscription_id, attributes, _SUBSCRIPTION_VIEW)
 
     # --- order copies -------------------------------------------------------------------------
-
-    async def create_order_copy(self, draft: OrderCopyDraft, *, fence: Fence) -> OrderCopy:
-        """
-        Start a copy of an order. The POST is never repeated, except where it was certainly not carried out.
-
-        Those are 429, after the window's wait, and one token that was refused. `fence` is called
-        right before each sending, when all waiting is over; what it raises (Fenced) comes
-        through, and nothing is sent. WriteFateUnknown carries the draft's reference.
-        """
-        attributes = draft.model_dump(exclude={"source_order_id"})
-        copy = await self._wire.write(
-            "POST",
-            "create",
-            COPIES,
-            _reader(OrderCopy),
-            body=jsonapi.body_of(COPIES, attributes, related={"source_order": (ORDERS, draft.source_order_id)}),
-            fence=fence,
-            reference=draft.reference,
-        )
-        return copy.model_copy(update={"source_order_id": draft.source_order_id})
 
     async def room_for_creation(self, ahead: int) -> float:
         """Seconds until the rate limits may allow one more creation, after `ahead` others; 0 when they do now."""
@@ -247,13 +220,21 @@ class CommerceLayer:
     async def list_order_copies_of(
         self, source_order_ids: Iterable[str], created_since: datetime, *, without: Iterable[str] = ()
     ) -> list[OrderCopy]:
-        """All copies of the source orders made at or after `created_since`, but for these references."""
-        known = {"reference_not_in_or_null": ",".join(without)} if without else {}
+        """All copies of the source orders made at or after `created_since`, but for those with an id in `without`."""
+        known = {"id_not_in": ",".join(without)} if without else {}
         found = []
         for ids in _chunks(source_order_ids):
             filters = {"source_order_id_in": ",".join(ids), "created_at_gteq": jsonapi.instant(created_since), **known}
             found += await self._all(COPIES, OrderCopy, filters, _COPY_VIEW)
         return found
+
+    async def iter_our_copies(
+        self, created_since: datetime, *, reference_origin: str = "perennial"
+    ) -> AsyncIterator[list[OrderCopy]]:
+        """The copies of this origin made at or after `created_since`, 25 at a time, by id."""
+        filters = {"reference_origin_eq": reference_origin, "created_at_gteq": jsonapi.instant(created_since)}
+        async for page in self._pages(COPIES, OrderCopy, filters, _COPY_VIEW):
+            yield page
 
     async def get_order_copies(self, ids: Iterable[str]) -> dict[str, OrderCopy]:
         """The copies by id, with their target orders; those that do not exist are absent."""
@@ -263,32 +244,21 @@ class CommerceLayer:
 
     async def get_orders(self, ids: Iterable[str]) -> dict[str, Order]:
         """The orders by id; those that do not exist are absent."""
-        return await self._by_id(ORDERS, Order, ids, _ORDER_VIEW)
+        return await self._by_id(ORDERS, Order, ids, ORDER_VIEW)
 
     async def get_order(self, order_id: str) -> Order:
         """One order. Raises NotFound."""
-        return await self._wire.read(ORDERS, _reader(Order), resource_id=order_id, params=_ORDER_VIEW)
+        return await self.wire.read(ORDERS, reader(Order), resource_id=order_id, params=ORDER_VIEW)
 
-    async def place_order(self, order_id: str, *, fence: Fence) -> Order:
-        """Place an order, charging the customer; placing a placed one changes nothing. Sent once, as a creation is."""
-        return await self._patch(ORDERS, Order, order_id, {"_place": True}, _ORDER_VIEW, fence=fence)
-
-    async def use_payment_source(self, order_id: str, payment_source_id: str, *, fence: Fence) -> Order:
+    async def use_payment_source(self, order_id: str, payment_source_id: str) -> Order:
         """Pay an unplaced order with another source of the customer's wallet. Charges nothing; may be repeated."""
         attributes = {"_customer_payment_source_id": payment_source_id}
-        return await self._patch(ORDERS, Order, order_id, attributes, _ORDER_VIEW, fence=fence, tries=BOOKKEEPING_TRIES)
+        return await self._patch(ORDERS, Order, order_id, attributes, ORDER_VIEW, tries=BOOKKEEPING_TRIES)
 
-    async def update_order(
-        self,
-        order_id: str,
-        *,
-        reference: str | None = None,
-        reference_origin: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> Order:
-        """Set an order's reference and `metadata` (all of it: the API replaces, it does not merge)."""
-        attributes = {"reference": reference, "reference_origin": reference_origin, "metadata": metadata}
-        return await self._patch(ORDERS, Order, order_id, attributes, _ORDER_VIEW, tries=BOOKKEEPING_TRIES)
+    async def cancel_order(self, order_id: str, *, metadata: Mapping[str, Any]) -> Order:
+        """Cancel an order and set all of its `metadata`. A cancelled order cannot be placed. May be repeated."""
+        attributes = {"_cancel": True, "metadata": metadata}
+        return await self._patch(ORDERS, Order, order_id, attributes, ORDER_VIEW, tries=BOOKKEEPING_TRIES)
 
     # --- what they are made of ----------------------------------------------------------------
 
@@ -300,19 +270,17 @@ class CommerceLayer:
         attributes: Mapping[str, Any],
         view: Mapping[str, str],
         *,
-        fence: Fence | None = None,
         tries: int = 1,
     ) -> M:
         body = jsonapi.body_of(endpoint, attributes, resource_id=resource_id)
-        return await self._wire.write(
+        return await self.wire.write(
             "PATCH",
             "write",
             endpoint,
-            _reader(model),
+            reader(model),
             resource_id=resource_id,
             body=body,
             params=view,
-            fence=fence,
             tries=tries,
         )
 
@@ -332,7 +300,7 @@ class CommerceLayer:
         after: dict[str, str] = {}
         while True:
             params = {**view, **jsonapi.query(filters={**filters, **after}, sort="id", page_size=jsonapi.PAGE_SIZE)}
-            items, last = await self._wire.read(endpoint, _page_reader(model), params=params)
+            items, last = await self.wire.read(endpoint, _pagereader(model), params=params)
             if items:
                 yield items
             if last or not items:
@@ -340,11 +308,12 @@ class CommerceLayer:
             after = {"id_gt": items[-1].id}
 
 
-def _reader(model: type[M]) -> Callable[[jsonapi.Fields], M]:
+def reader(model: type[M]) -> Callable[[jsonapi.Fields], M]:
+    """Reads a document that holds one resource."""
     return lambda document: model.model_validate(jsonapi.one(document))
 
 
-def _page_reader(model: type[M]) -> Callable[[jsonapi.Fields], tuple[list[M], bool]]:
+def _pagereader(model: type[M]) -> Callable[[jsonapi.Fields], tuple[list[M], bool]]:
     return lambda document: (
         [model.model_validate(item) for item in jsonapi.many(document)],
         jsonapi.is_last_page(document),

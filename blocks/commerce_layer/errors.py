@@ -4,7 +4,6 @@
       NotConnected           nothing was sent; safe to repeat
       WriteFateUnknown       a write left and no usable answer came; look before you repeat
       ReadFailed             a read got no usable answer, even after its retries
-      Fenced                 the caller's fence said no right before sending; nothing was sent
       ApiError               Commerce Layer answered, and the answer was no
         Throttled            429: not carried out; wait for the window, then repeat
         InvalidToken         401 INVALID_TOKEN: a new token was tried and refused as well
@@ -83,17 +82,6 @@ class ReadFailed(CommerceLayerError):
 
     def __str__(self) -> str:
         return f"GET {self.path} got no usable answer in {self.tries} tries: {self.reason}"
-
-
-class Fenced(CommerceLayerError):
-    """The caller's fence refused right before sending: nothing was sent by this call."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"stopped right before sending: {self.reason}"
 
 
 class ApiError(CommerceLayerError):

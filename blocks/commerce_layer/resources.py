@@ -265,20 +265,22 @@ class OrderSubscription(_WithStatus):
 
 
 class OrderCopyDraft(BaseModel):
-    """An order copy to be created. The options cannot be changed afterwards."""
+    """
+    An order copy to be created. The options cannot be changed afterwards.
+
+    `place_target_order` is not among them: the target order is placed by a request of its own, which may be repeated.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     source_order_id: str
     """The order to copy."""
     reference: str
-    """What the copy is found by again: there is no other protection from creating it twice."""
+    """What the copy is found by again, together with every other copy of the same period."""
     reference_origin: str = "perennial"
     """The system that `reference` belongs to."""
     metadata: dict[str, Any] = Field(default_factory=dict)
     """Whose renewal this is, and which run made it."""
-    place_target_order: bool = True
-    """Place the target order at the end of the copy."""
     reuse_wallet: bool = True
     """Copy the payment source from the customer's wallet."""
     apply_promotions: bool = False

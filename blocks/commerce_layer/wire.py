@@ -1,4 +1,4 @@
-"""One exchange with Commerce Layer: place in the budget, token, fence, send, and what the answer means."""
+"""One exchange with Commerce Layer: place in the budget, token, send, and what the answer means."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ from blocks.commerce_layer.rate_limit import Kind, RateBudget, Slot
 from blocks.commerce_layer.transport import Answered, Timeouts, Transport, Unanswered, is_loopback
 
 Method = Literal["GET", "POST", "PATCH"]
-Fence = Callable[[], None]
 Compose = Callable[[], Awaitable[jsonapi.Fields]]
 """Makes a request's body right before it is sent, from what was read a moment ago."""
 T = TypeVar("T")
@@ -53,7 +52,6 @@ class _Call:
     resource_id: str | None = None
     params: Mapping[str, str] | None = None
     body: jsonapi.Fields | Compose | None = None
-    fence: Fence | None = None
 
     async def content(self) -> bytes | None:
         """The body as it is sent."""
@@ -142,7 +140,6 @@ class Wire:
         body: jsonapi.Fields | Compose,
         resource_id: str | None = None,
         params: Mapping[str, str] | None = None,
-        fence: Fence | None = None,
         tries: int = 1,
         reference: str | None = None,
     ) -> T:
@@ -151,9 +148,9 @@ class Wire:
 
         A `body` that is composed is composed anew for each sending, when the rate budget lets it go.
 
-        Raises NotConnected, WriteFateUnknown (with `reference`), Fenced, or an ApiError, and what composing raises.
+        Raises NotConnected, WriteFateUnknown (with `reference`), or an ApiError, and what composing raises.
         """
-        call = _Call(method, kind, endpoint, resource_id, params=params, body=body, fence=fence)
+        call = _Call(method, kind, endpoint, resource_id, params=params, body=body)
         may_be_done, reason = False, ""
         for attempt in range(tries):
             if attempt:
@@ -182,8 +179,6 @@ class Wire:
                 async with self._transport.connection:
                     token = await self.tokens.current(instead_of=refused_token)
                     request = self._request(call, content, token.text)
-                    if call.fence:
-                        call.fence()
                     outcome = await self._send(request, call.endpoint, slot)
             if isinstance(outcome, Unanswered):
                 return outcome

@@ -80,29 +80,22 @@ class Wish:
     What a person asks for.
 
     `named`: they named the subscriptions one by one; else whatever fits is taken, and what is risky is left out.
-    `take_over`: subscriptions of another installation are meant too.
     """
 
     handover: Handover
     named: bool = True
-    take_over: bool = False
 
 
-def decide(
-    subscription: OrderSubscription, wish: Wish, terms: PolicyTerms, as_of: datetime, instance: str | None
-) -> Decision:
-    """What follows from a wish for one subscription, as it was read a moment ago. `instance`: this installation."""
-    return _Desk(subscription, wish, terms, as_of, instance).decide()
+def decide(subscription: OrderSubscription, wish: Wish, terms: PolicyTerms, as_of: datetime) -> Decision:
+    """What follows from a wish for one subscription, as it was read a moment ago."""
+    return _Desk(subscription, wish, terms, as_of).decide()
 
 
 class _Desk:
     """Everything the decisions on one subscription have in common."""
 
-    def __init__(
-        self, subscription: OrderSubscription, wish: Wish, terms: PolicyTerms, as_of: datetime, instance: str | None
-    ) -> None:
+    def __init__(self, subscription: OrderSubscription, wish: Wish, terms: PolicyTerms, as_of: datetime) -> None:
         self._one, self._wish, self._terms, self._as_of = subscription, wish, terms, as_of
-        self._instance = instance
         self._state = RenewalState.read(subscription.metadata)
 
     def decide(self) -> Decision:
@@ -111,9 +104,6 @@ class _Desk:
         }  # fmt: skip
         if self._state is not None and self._state.damaged is not None:
             return self._refused(damage_in_words(self._one, self._state))
-        if self._belongs_elsewhere() and not self._wish.take_over:
-            other = self._state.instance if self._state else None
-            return self._refused(f"installation {other!r} drives it; if that one is no more, ask to take it over")
         return by_handover[self._wish.handover]()
 
     # --- adopt ---------------------------------------------------------------------------------
@@ -130,13 +120,7 @@ class _Desk:
         return Decision(self._one.id, Verdict.CHANGE, f"{done}; {self._when_due()}", change)
 
     def _is_ours(self) -> bool:
-        if self._state is None or self._one.status is not SubscriptionStatus.INACTIVE or self._belongs_elsewhere():
-            return False
-        return self._instance is None or self._state.instance == self._instance
-
-    def _belongs_elsewhere(self) -> bool:
-        theirs = self._state.instance if self._state else None
-        return None not in {theirs, self._instance} and theirs != self._instance
+        return self._state is not None and self._one.status is SubscriptionStatus.INACTIVE
 
     def _cannot_be_driven(self) -> str | None:
         one = self._one
@@ -176,10 +160,7 @@ class _Desk:
     def _fresh_state(self) -> RenewalState:
         """The mark. What an earlier adoption left counts for the card networks' limits, not for the calendar."""
         before = self._state or RenewalState()
-        if self._one.status is SubscriptionStatus.INACTIVE and self._state is not None:
-            return before.model_copy(update={"instance": self._instance or before.instance})
         return RenewalState(
-            instance=self._instance or before.instance,
             policy=before.policy,
             attempts=before.attempts,
             frequency=self._one.frequency,

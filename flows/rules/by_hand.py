@@ -1,5 +1,5 @@
 """
-One order copy that a person asks for: no subscription, no calendar, no retries, but exactly once all the same.
+One order copy that a person asks for: no subscription, no calendar, no retries, but charged once all the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,22 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from blocks.commerce_layer.resources import OrderCopy, OrderCopyStatus
+from blocks.commerce_layer.errors import WriteFateUnknown
+from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyStatus, OrderStatus
 from blocks.policy_terms import PolicyTerms
-from flows.rules.evidence import CopySettled, CreationRefused, Evidence, StillRunning
+from flows.rules.evidence import (
+    CopyEnded,
+    Evidence,
+    HeldBack,
+    NotCreated,
+    NotPlaced,
+    OrderAnswered,
+    PlacementRefused,
+    StillRunning,
+)
 from flows.rules.failures import Failure, classify_copy, classify_error, classify_order
+from flows.rules.next_action import Conclude, Create, Hold, Place, Wait, duplicate
+from flows.rules.order_copies import MOVING_STATUSES, CopiesOfPeriod
 from flows.rules.references import parse_reference
 
 
@@ -20,11 +32,18 @@ class ReferenceTaken(ValueError):  # noqa: N818 - says what is the matter
 
 @dataclass(frozen=True, slots=True)
 class ManualCopy:
-    """What a person asked for: which order to copy, under which reference, with which options of the order copy."""
+    """
+    What a person asked for: which order to copy, under which reference, and whether to place the new order.
+
+    `options` are those of the order copy, such as `reuse_wallet`.
+    """
 
     source_order_id: str
     reference: str
+    place: bool = True
     options: Mapping[str, bool] = field(default_factory=dict)
+    found: tuple[OrderCopy, ...] = ()
+    """The order copies of this reference that the first look showed."""
 
     def __post_init__(self) -> None:
         renewal = parse_reference(self.reference)
@@ -35,18 +54,26 @@ class ManualCopy:
             )
 
     def refuse_if_taken(self, found: Sequence[OrderCopy]) -> None:
-        """Raises ReferenceTaken when a copy of another order has this reference, or several copies have it."""
+        """Raises ReferenceTaken when a copy of another order has this reference."""
         others = [copy for copy in found if copy.source_order_id not in {None, self.source_order_id}]
         if others:
             raise ReferenceTaken(
                 f"reference {self.reference!r} belongs to order copy {others[0].id} of order "
                 f"{others[0].source_order_id}; choose another one for order {self.source_order_id}"
             )
-        if len(found) > 1:
-            names = ", ".join(copy.id for copy in found)
-            raise ReferenceTaken(
-                f"{len(found)} order copies have the reference {self.reference!r} ({names}): look at them"
-            )
+
+    def next_action(self, found: Sequence[OrderCopy]) -> Create | Wait | Place | Conclude | Hold:
+        """What to do next, given the copies of this reference that one look showed."""
+        copies = CopiesOfPeriod.of(found)
+        if len(copies.placed) > 1:
+            return duplicate(copies.placed)
+        first = copies.canonical
+        if first is None:
+            return Conclude(copies.ended[-1]) if copies.ended else Create(self.reference)
+        order = first.target_order
+        if not first.is_final or order is None or order.status in MOVING_STATUSES:
+            return Wait(first)
+        return Conclude(first) if order.is_placed or not self.place else Place(first, order, 1)
 
 
 class ManualOutcome(StrEnum):
@@ -86,40 +113,64 @@ class ManualResult:
         }
 
 
-def judge_by_hand(work: ManualCopy, evidence: Evidence, terms: PolicyTerms) -> ManualResult:
+def judge_by_hand(  # noqa: PLR0911 - one line for each kind of evidence
+    work: ManualCopy, evidence: Evidence, terms: PolicyTerms
+) -> ManualResult:
     """What came of it. `terms` carry the merchant's own words for failures."""
     match evidence:
-        case CopySettled(copy):
-            return _settled(work, copy, terms)
-        case StillRunning(copy):
-            sentence = (
-                f"order copy {copy.id} is still {copy.raw_status or copy.status}; run this again with reference "
-                f"{work.reference} to see how it ends: nothing is created twice"
-            )
-            return _result(work, ManualOutcome.IN_PROGRESS, sentence, copy)
-        case CreationRefused(error):
+        case NotCreated(error):
             failure = classify_error(error, terms)
             return _result(work, ManualOutcome.FAILED, f"no order copy was created: {error}", failure=failure)
-    sentence = (
-        f"the answer to creating the order copy was lost and it is not found; run this again with reference "
-        f"{work.reference}: it looks before it creates"
-    )
-    return _result(work, ManualOutcome.UNCONFIRMED, sentence)
+        case StillRunning(copy):
+            sentence = f"order copy {copy.id} is still {copy.raw_status or copy.status}; {_run_again(work)}"
+            return _result(work, ManualOutcome.IN_PROGRESS, sentence, copy)
+        case CopyEnded(copy):
+            return _copy_ended(work, copy, terms)
+        case OrderAnswered(attempt, order):
+            return _placed_or_not(work, attempt.copy, order, classify_order(order, terms))
+        case PlacementRefused(attempt, error, order):
+            if isinstance(error, WriteFateUnknown) and (order is None or not order.is_placed):
+                sentence = f"the answer to placing order {attempt.order.id} was lost; {_run_again(work)}"
+                return _result(work, ManualOutcome.UNCONFIRMED, sentence, attempt.copy)
+            return _placed_or_not(work, attempt.copy, order or attempt.order, classify_error(error, terms))
+        case NotPlaced(attempt, error):
+            failure = classify_error(error, terms)
+            sentence = f"order {_number(attempt.order)} was copied but not placed: {error}; {_run_again(work)}"
+            return _result(work, ManualOutcome.FAILED, sentence, attempt.copy, failure)
+        case HeldBack(hold):
+            return _result(work, ManualOutcome.FAILED, hold.sentence)
 
 
-def _settled(work: ManualCopy, copy: OrderCopy, terms: PolicyTerms) -> ManualResult:
+def _run_again(work: ManualCopy) -> str:
+    return f"run this again with reference {work.reference} to see how it ends: nothing is charged twice"
+
+
+def _copy_ended(work: ManualCopy, copy: OrderCopy, terms: PolicyTerms) -> ManualResult:
     order = copy.target_order
-    wants_placing = work.options.get("place_target_order", True)
-    if copy.status is OrderCopyStatus.COMPLETED and (not wants_placing or (order is not None and order.is_placed)):
-        what = "placed" if wants_placing else "left unplaced, as asked"
-        number = f"#{order.number}" if order and order.number else copy.target_order_id
-        return _result(work, ManualOutcome.COMPLETED, f"order {number} was copied and {what}", copy)
-    completed = copy.status is OrderCopyStatus.COMPLETED and order is not None
-    failure = classify_order(order, terms) if completed and order is not None else classify_copy(copy, terms)
+    if order is not None and copy.status is OrderCopyStatus.COMPLETED and not work.place and not order.is_placed:
+        sentence = f"order {_number(order)} was copied and left unplaced, as asked"
+        return _result(work, ManualOutcome.COMPLETED, sentence, copy)
+    if order is not None and copy.status is OrderCopyStatus.COMPLETED:
+        return _placed_or_not(work, copy, order, classify_order(order, terms))
+    failure = classify_copy(copy, terms)
     sentence = f"order copy {copy.id} is {copy.raw_status or copy.status}: {failure.in_short}"
-    if copy.target_order_id is not None:
-        sentence += f". Its order {copy.target_order_id} exists: repair and place that one instead of copying again"
     return _result(work, ManualOutcome.FAILED, sentence, copy, failure)
+
+
+def _placed_or_not(work: ManualCopy, copy: OrderCopy, order: Order, failure: Failure) -> ManualResult:
+    if order.is_placed:
+        return _result(work, ManualOutcome.COMPLETED, f"order {_number(order)} was copied and placed", copy)
+    if order.status in MOVING_STATUSES:
+        sentence = f"order {_number(order)} is {order.raw_status or order.status}; {_run_again(work)}"
+        return _result(work, ManualOutcome.IN_PROGRESS, sentence, copy)
+    sentence = f"order {_number(order)} was copied but could not be placed: {failure.in_short}"
+    if order.status is not OrderStatus.CANCELLED:
+        sentence += ". Repair it and place that one, or run this again with the same reference"
+    return _result(work, ManualOutcome.FAILED, sentence, copy, failure)
+
+
+def _number(order: Order) -> str:
+    return f"#{order.number}" if order.number else order.id
 
 
 def _result(
@@ -129,6 +180,7 @@ def _result(
     copy: OrderCopy | None = None,
     failure: Failure | None = None,
 ) -> ManualResult:
+    order = copy.target_order if copy else None
     return ManualResult(
         outcome=outcome,
         sentence=sentence,
@@ -136,6 +188,6 @@ def _result(
         source_order_id=work.source_order_id,
         order_copy_id=copy.id if copy else None,
         target_order_id=copy.target_order_id if copy else None,
-        order_number=copy.target_order.number if copy and copy.target_order else None,
+        order_number=order.number if order else None,
         failure=failure,
     )

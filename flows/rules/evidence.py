@@ -1,4 +1,4 @@
-"""What came of an act: the evidence on which a renewal is judged."""
+"""What came of a renewal's steps: the evidence on which it is judged."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,61 +6,72 @@ from datetime import UTC, datetime
 
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import Order, OrderCopy
-from flows.rules.acts import Hold
+from flows.rules.next_action import Hold, Place
+from flows.rules.skips import Skipped
 
 
 @dataclass(frozen=True, slots=True)
-class CopySettled:
-    """The copy is final. `adopted`: this run did not create it. Its `target_order` should be included."""
+class NotCreated:
+    """No order copy was created, and Commerce Layer or the network said why."""
+
+    error: CommerceLayerError
+
+
+@dataclass(frozen=True, slots=True)
+class StillRunning:
+    """The copy, or its order, was still under way when the sweep stopped waiting."""
 
     copy: OrderCopy
-    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class OrderPlaced:
-    """The request to place the target order was answered with this order."""
+class CopyEnded:
+    """It is known how the copy ended, without a request of this run to place its order."""
 
+    copy: OrderCopy
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAnswered:
+    """The request to place the order was answered with this order."""
+
+    attempt: Place
     order: Order
 
 
 @dataclass(frozen=True, slots=True)
 class PlacementRefused:
-    """The request to place the target order failed; `order` is how the order was found afterwards, if it was read."""
+    """The request to place the order failed; `order` is how the order was found afterwards, if it was read."""
 
+    attempt: Place
     error: CommerceLayerError
     order: Order | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class CreationRefused:
-    """The copy was not created, and Commerce Layer or the network said why."""
+class NotPlaced:
+    """No request to place the order was sent, and this is what stood in the way."""
 
+    attempt: Place
     error: CommerceLayerError
 
 
 @dataclass(frozen=True, slots=True)
-class FateUnknown:
-    """The copy may have been created under `reference`, but was not found within the settle time."""
-
-    reference: str
-
-
-@dataclass(frozen=True, slots=True)
-class StillRunning:
-    """The copy was not final when the sweep stopped waiting."""
-
-    copy: OrderCopy
-
-
-@dataclass(frozen=True, slots=True)
-class NothingDone:
-    """The act was a `Hold`: nothing was sent."""
+class HeldBack:
+    """Nothing was sent, and the hold says why."""
 
     hold: Hold
 
 
-Evidence = CopySettled | OrderPlaced | PlacementRefused | CreationRefused | FateUnknown | StillRunning | NothingDone
+Evidence = NotCreated | StillRunning | CopyEnded | OrderAnswered | PlacementRefused | NotPlaced | HeldBack
+
+
+@dataclass(frozen=True, slots=True)
+class LeftAlone:
+    """The last look before the charge said that the renewal must not go on. Nothing is recorded of it."""
+
+    skipped: Skipped
+
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -72,9 +83,7 @@ def times_in(evidence: Evidence) -> list[datetime]:
 
 def _stamps(evidence: Evidence) -> Iterator[datetime | None]:
     match evidence:
-        case CopySettled(copy=copy) | StillRunning(copy=copy):
+        case CopyEnded(copy=copy) | StillRunning(copy=copy):
             yield from (copy.created_at, copy.failed_at, copy.completed_at)
-        case OrderPlaced(order=order):
-            yield order.placed_at
-        case PlacementRefused(order=Order() as order):
+        case OrderAnswered(order=order) | PlacementRefused(order=Order() as order):
             yield order.placed_at

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.policy_terms import FailureClass, PolicyOverrideInvalid, PolicyTerms
-from flows.rules.acts import Act, Adopt, Hold, HoldReason, Place
+from flows.rules.next_action import Conclude, Create, Hold, HoldReason, NextAction, Place, Wait
 from flows.rules.periods import Schedule, UnknownFrequency
 from flows.rules.prospects import Prospect, prospects
 from flows.rules.references import whole_minute
@@ -45,12 +45,16 @@ class Explanation:
 
 
 def explain(
-    subscription: OrderSubscription, terms: PolicyTerms, as_of: datetime, answer: Renewal | Skipped, act: Act | None
+    subscription: OrderSubscription,
+    terms: PolicyTerms,
+    as_of: datetime,
+    answer: Renewal | Skipped,
+    action: NextAction | None,
 ) -> Explanation:
     """
     Why `subscription` is due or not at `as_of` under `terms`; never raises for what a shop may contain.
 
-    `answer` is what a sweep would plan, after its looks; `act` what it would do next, if anything.
+    `answer` is what a sweep would plan, after its looks; `action` what it would do next, if anything.
     """
     own = _own_terms(subscription, terms)
     schedule = _schedule(subscription, own)
@@ -59,10 +63,11 @@ def explain(
     if schedule is not None:
         warnings = (*warnings, *traps(schedule, as_of, subscription.expires_at), *_overlong(schedule, own, as_of))
     first = coming[0] if coming else None
-    left = {} if first is None or _is_paid(act) else _attempts_left(own, first)
+    left = {} if first is None or _is_paid(action) else _attempts_left(own, first)
     return Explanation(
-        subscription_id=subscription.id, as_of=as_of, is_due=isinstance(answer, Renewal) and not isinstance(act, Hold),
-        waits_for_person=_waits_for_person(answer), sentence=_sentence(answer, act, first, own), terms=own,
+        subscription_id=subscription.id, as_of=as_of,
+        is_due=isinstance(answer, Renewal) and not isinstance(action, Hold),
+        waits_for_person=_waits_for_person(answer), sentence=_sentence(answer, action, first, own), terms=own,
         next_dates=tuple(each.due for each in coming), attempts_left=left, warnings=warnings,
     )  # fmt: skip
 
@@ -87,14 +92,18 @@ def _schedule(subscription: OrderSubscription, terms: PolicyTerms) -> Schedule |
 # --- the sentence ------------------------------------------------------------------------------
 
 
-def _sentence(answer: Renewal | Skipped, act: Act | None, first: Prospect | None, terms: PolicyTerms) -> str:
+def _sentence(answer: Renewal | Skipped, action: NextAction | None, first: Prospect | None, terms: PolicyTerms) -> str:
     if isinstance(answer, Skipped):
         return _why_not(answer, first, terms)
     but = ""
-    if isinstance(act, Hold):
-        but = ", but it waits" if act.reason is HoldReason.ATTEMPT_LIMIT else ", but nothing is sent"
-    attempt = f", attempt {answer.state.attempt + 1}" if answer.state.attempt and not isinstance(act, Adopt) else ""
-    return f"due{but}: the period of {_dated(answer.due, terms)}{attempt}; {_next_step(answer, act)}"
+    if isinstance(action, Hold):
+        but = ", but it waits" if action.reason is HoldReason.ATTEMPT_LIMIT else ", but nothing is sent"
+    attempt = (
+        f", attempt {answer.state.attempt + 1}"
+        if answer.state.attempt and not isinstance(action, (Conclude, Wait))
+        else ""
+    )
+    return f"due{but}: the period of {_dated(answer.due, terms)}{attempt}; {_next_step(answer, action)}"
 
 
 def _why_not(answer: Skipped, first: Prospect | None, terms: PolicyTerms) -> str:
@@ -117,15 +126,16 @@ def _waits_for_person(answer: Renewal | Skipped) -> bool:
     return isinstance(answer, Skipped) and (answer.reason.needs_person or answer.reason in _FOR_SOMEBODY_TO_START)
 
 
-def _next_step(renewal: Renewal, act: Act | None) -> str:
-    match act:
+def _next_step(renewal: Renewal, action: NextAction | None) -> str:
+    match action:
         case Hold():
-            return act.sentence
-        case Adopt(copy):
+            return action.sentence
+        case Conclude(copy) | Wait(copy):
             return _under_way(copy)
-        case Place():
-            return f"the next sweep places its order {act.target_order_id}"
-    return f"the next sweep copies order {renewal.source_order_id}"
+        case Place(_, order):
+            return f"the next sweep places its order {order.id}"
+        case Create() | None:
+            return f"the next sweep copies order {renewal.source_order_id}"
 
 
 def _under_way(copy: OrderCopy) -> str:
@@ -140,8 +150,9 @@ def _under_way(copy: OrderCopy) -> str:
 # --- the retries -------------------------------------------------------------------------------
 
 
-def _is_paid(act: Act | None) -> bool:
-    return isinstance(act, Adopt) and act.copy.target_order is not None and act.copy.target_order.is_placed
+def _is_paid(action: NextAction | None) -> bool:
+    order = action.copy.target_order if isinstance(action, Conclude) else None
+    return order is not None and order.is_placed
 
 
 def _attempts_left(terms: PolicyTerms, first: Prospect) -> dict[FailureClass, tuple[datetime, ...]]:

@@ -15,7 +15,6 @@ from blocks.commerce_layer.errors import (
     AuthenticationFailed,
     CommerceLayerError,
     ErrorItem,
-    Fenced,
     InvalidToken,
     NotConnected,
     NotFound,
@@ -70,7 +69,7 @@ def classify_error(error: CommerceLayerError, terms: PolicyTerms) -> Failure:
     """Why a request was not carried out, or may not have been."""
     if isinstance(error, (AuthenticationFailed, WrongShop, InvalidToken, Unauthorized)):
         return Failure(FailureClass.CATALOGUE, str(error), attempted=False)
-    if isinstance(error, (NotConnected, Fenced, Throttled, ReadFailed)):
+    if isinstance(error, (NotConnected, Throttled, ReadFailed)):
         return Failure(FailureClass.TRANSIENT, str(error), attempted=False)
     if isinstance(error, WriteFateUnknown):
         return Failure(FailureClass.TRANSIENT, str(error))

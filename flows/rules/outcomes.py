@@ -16,43 +16,41 @@ from blocks.commerce_layer.errors import (
     WriteFateUnknown,
     WrongShop,
 )  # fmt: skip
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyStatus, OrderStatus
+from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus
 from blocks.policy_terms import FailureClass, FinalAction
-from flows.rules.acts import MOVING_STATUSES, Act, Create, Hold, HoldReason, Place, copy_number
 from flows.rules.evidence import (
-    CopySettled,
-    CreationRefused,
+    CopyEnded,
     Evidence,
-    FateUnknown,
-    NothingDone,
-    OrderPlaced,
+    HeldBack,
+    NotCreated,
+    NotPlaced,
+    OrderAnswered,
     PlacementRefused,
     StillRunning,
     times_in,
 )  # fmt: skip
 from flows.rules.failures import Failure, classify_copy, classify_error, classify_order
+from flows.rules.next_action import Hold, HoldReason, Place
+from flows.rules.order_copies import FAILED_STATUSES, MOVING_STATUSES
 from flows.rules.renewal import Renewal, Settlement
 from flows.rules.retries import ON_THE_CARD, next_attempt
 from flows.rules.state import ERROR_LENGTH, PLACING
 from flows.rules.verdicts import Judgement, Outcome
 from flows.rules.zones import in_words
 
-__all__ = [
-    "Outcome", "Judgement", "judge", "Evidence", "CopySettled", "OrderPlaced", "PlacementRefused", "CreationRefused",
-    "FateUnknown", "StillRunning", "NothingDone",
-]  # fmt: skip
+__all__ = ["Outcome", "Judgement", "judge"]
 
 
-def judge(renewal: Renewal, act: Act, evidence: Evidence, as_of: datetime, flow_run_id: str | None = None) -> Judgement:
+def judge(renewal: Renewal, evidence: Evidence, as_of: datetime, flow_run_id: str | None = None) -> Judgement:
     """
-    The verdict on what came of `act`; `flow_run_id` is recorded as the run that wrote it.
+    The verdict on what came of a renewal; `flow_run_id` is recorded as the run that wrote it.
 
     `as_of` is when it happened: the present, not the instant up to which everything was due. Of a late
     run the two are days apart, and waits counted from the past would be over at once. Where the
     evidence carries a later time of the shop, that one holds.
     """
     happened = max(as_of, *times_in(evidence))
-    return _Bench(renewal, act, happened, flow_run_id).judge(evidence)
+    return _Bench(renewal, evidence, happened, flow_run_id).judge()
 
 
 FAILED_BEFORE = frozenset({Outcome.RETRY_SCHEDULED, Outcome.NEEDS_ATTENTION, Outcome.EXHAUSTED})
@@ -64,119 +62,116 @@ _CANNOT_ASK = (AuthenticationFailed, WrongShop, InvalidToken, Unauthorized)
 
 
 class _Bench:
-    """Everything the verdicts on one act have in common."""
+    """Everything the verdicts on one renewal have in common."""
 
-    def __init__(self, renewal: Renewal, act: Act, as_of: datetime, flow_run_id: str | None) -> None:
-        self.renewal, self.act, self.as_of = renewal, act, as_of
+    def __init__(self, renewal: Renewal, evidence: Evidence, as_of: datetime, flow_run_id: str | None) -> None:
+        self.renewal, self.evidence, self.as_of = renewal, evidence, as_of
         charges = renewal.state.attempts_until(as_of)
         news = {"period": renewal.due, "flow_run_id": flow_run_id, "attempts": charges}
         self.state = renewal.state.model_copy(update={**news, "under_way_since": None, "final_action": None})
 
-    def judge(self, evidence: Evidence) -> Judgement:  # noqa: PLR0911 - one line for each kind of evidence
-        match evidence:
-            case CopySettled(copy, adopted):
-                return self._copy_settled(copy, adopted=adopted)
-            case OrderPlaced(order):
-                return self._order_answered(order)
-            case PlacementRefused(error, order):
-                return self._placement_refused(error, order)
-            case CreationRefused(error):
-                return self._creation_refused(error)
-            case FateUnknown(reference):
-                return self._unconfirmed(f"the answer to creating {reference} was lost and the copy is not found")
+    def judge(self) -> Judgement:  # noqa: PLR0911 - one line for each kind of evidence
+        match self.evidence:
+            case NotCreated(error):
+                return self._not_created(error)
             case StillRunning(copy):
                 return self._running(copy)
-            case NothingDone(hold):
+            case CopyEnded(copy):
+                return self._copy_ended(copy)
+            case OrderAnswered(attempt, order):
+                return self._order_answered(attempt, order)
+            case PlacementRefused(attempt, error, order):
+                return self._placement_refused(attempt, error, order)
+            case NotPlaced(attempt, error):
+                return self._not_placed(attempt, error)
+            case HeldBack(hold):
                 return self._held_back(hold)
 
     # --- what happened to the copy -------------------------------------------------------------
 
-    def _copy_settled(self, copy: OrderCopy, *, adopted: bool) -> Judgement:
+    def _copy_ended(self, copy: OrderCopy) -> Judgement:
         self._note_copy(copy)
         order = copy.target_order
         if order is not None and order.is_placed:
-            return self._renewed(order, *self._success(copy, adopted=adopted))
-        if not copy.is_final:
-            return self._in_progress(f"order copy {copy.id} is {copy.raw_status or copy.status}")
-        return self._copy_without_a_placed_order(copy, order)
-
-    def _copy_without_a_placed_order(self, copy: OrderCopy, order: Order | None) -> Judgement:
-        completed = copy.status is OrderCopyStatus.COMPLETED
-        if order is None and completed:
-            return self._unconfirmed(f"order copy {copy.id} is completed, but its order was not found")
-        if order is not None and order.status in MOVING_STATUSES:
-            return self._in_progress(f"order {_name(order)} is {order.raw_status or order.status}")
-        if order is not None and (completed or order.status is OrderStatus.CANCELLED):
+            self._set(attempt=max(1, self.state.attempt))
+            return self._renewed(order, *self._who_placed(copy))
+        # An announced attempt has been counted when it was announced.
+        if not self._was_announced:
+            self._set(attempt=self.state.attempt + 1)
+        if order is not None and copy.status not in FAILED_STATUSES:
             return self._failed(classify_order(order, self.renewal.terms))
         return self._failed(classify_copy(copy, self.renewal.terms))
 
-    def _note_copy(self, copy: OrderCopy) -> None:
-        """Record the copy; when it is one more than recorded, that was one more attempt."""
-        number, state = copy_number(self.renewal, copy), self.state
-        target = copy.target_order_id or (copy.target_order.id if copy.target_order else None)
-        self._set(
-            copies=max(state.copies, number),
-            attempt=state.attempt + (1 if number > state.copies else 0),
-            order_copy_id=copy.id,
-            target_order_id=target or (state.target_order_id if state.order_copy_id == copy.id else None),
-        )
+    @property
+    def _was_announced(self) -> bool:
+        """Whether a run announced an attempt and has not recorded how it went."""
+        return self.renewal.state.outcome == PLACING
 
-    def _success(self, copy: OrderCopy, *, adopted: bool) -> tuple[Outcome, str]:
+    def _note_copy(self, copy: OrderCopy) -> None:
+        target = copy.target_order_id or (copy.target_order.id if copy.target_order else None)
+        known = self.state.target_order_id if self.state.order_copy_id == copy.id else None
+        self._set(order_copy_id=copy.id, target_order_id=target or known)
+
+    def _who_placed(self, copy: OrderCopy) -> tuple[Outcome, str]:
         before = self.renewal.state
-        # A copy that an earlier sweep left running is renewed now; one that it never recorded was
-        # renewed then. One that had failed was placed since, by the customer or by staff.
+        # One that had failed was placed since, by the customer or by staff; one that was left under way is renewed
+        # now. Any other was renewed by a run that has not recorded it.
         if before.order_copy_id == copy.id and before.outcome in FAILED_BEFORE:
             return Outcome.RENEWED, ", which was placed since the last attempt"
-        if adopted and before.outcome != Outcome.IN_PROGRESS:
-            return Outcome.ALREADY_RENEWED, ""
-        return Outcome.RENEWED, ""
+        return (Outcome.RENEWED if before.outcome == Outcome.IN_PROGRESS else Outcome.ALREADY_RENEWED), ""
 
     def _running(self, copy: OrderCopy) -> Judgement:
         self._note_copy(copy)
-        return self._in_progress(f"order copy {copy.id} is still {copy.raw_status or copy.status}")
+        order, status = copy.target_order, copy.raw_status or copy.status
+        if not copy.is_final:
+            return self._in_progress(f"order copy {copy.id} is still {status}")
+        if order is None:
+            return self._unconfirmed(f"order copy {copy.id} is {status}, but its order was not found")
+        return self._in_progress(f"order {_name(order)} is {order.raw_status or order.status}")
 
     # --- what happened to the order ------------------------------------------------------------
 
-    def _order_answered(self, order: Order) -> Judgement:
-        self._note_placement(order)
+    def _order_answered(self, attempt: Place, order: Order) -> Judgement:
+        self._note_placement(attempt)
         if order.is_placed:
             return self._renewed(order, Outcome.RENEWED)
         if order.status in MOVING_STATUSES:
             return self._in_progress(f"order {_name(order)} is {order.raw_status or order.status}")
         return self._failed(classify_order(order, self.renewal.terms))
 
-    def _placement_refused(self, error: CommerceLayerError, order: Order | None) -> Judgement:
+    def _placement_refused(self, attempt: Place, error: CommerceLayerError, order: Order | None) -> Judgement:
         if order is not None and order.is_placed:
-            self._note_placement(order)
+            self._note_placement(attempt)
             return self._renewed(order, Outcome.RENEWED)
         failure = classify_error(error, self.renewal.terms)
         if not failure.attempted:
+            self._note_copy(attempt.copy)
             return self._not_attempted(error, failure)
-        self._note_placement(order)
+        self._note_placement(attempt)
+        if order is not None and order.status in MOVING_STATUSES:
+            return self._in_progress(f"order {_name(order)} is {order.raw_status or order.status}")
         if isinstance(error, WriteFateUnknown):
-            return self._unconfirmed(f"the answer to placing order {self.state.target_order_id} was lost", failure)
+            return self._unconfirmed(f"the answer to placing order {attempt.order.id} was lost", failure)
         if order is not None and order.status is OrderStatus.CANCELLED:
             return self._failed(classify_order(order, self.renewal.terms))
         return self._failed(failure)
 
-    def _note_placement(self, order: Order | None) -> None:
-        attempt = self.act.attempt if isinstance(self.act, Place) else self.state.attempt + 1
-        target = order.id if order else (self.act.target_order_id if isinstance(self.act, Place) else None)
-        self._set(attempt=attempt, target_order_id=target or self.state.target_order_id)
+    def _not_placed(self, attempt: Place, error: CommerceLayerError) -> Judgement:
+        self._note_copy(attempt.copy)
+        return self._not_attempted(error, replace(classify_error(error, self.renewal.terms), attempted=False))
+
+    def _note_placement(self, attempt: Place) -> None:
+        self._note_copy(attempt.copy)
+        self._set(attempt=attempt.attempt, target_order_id=attempt.order.id)
 
     # --- what happened to the request ----------------------------------------------------------
 
-    def _creation_refused(self, error: CommerceLayerError) -> Judgement:
+    def _not_created(self, error: CommerceLayerError) -> Judgement:
         failure = classify_error(error, self.renewal.terms)
-        if not failure.attempted:
+        if not failure.attempted or isinstance(error, WriteFateUnknown):
             return self._not_attempted(error, failure)
-        if isinstance(error, WriteFateUnknown):
-            return self._unconfirmed(f"the answer to creating {self._reference()} was lost", failure)
         self._set(attempt=self.state.attempt + 1)
         return self._failed(failure)
-
-    def _reference(self) -> str:
-        return self.act.reference if isinstance(self.act, Create) else self.renewal.reference
 
     def _not_attempted(self, error: CommerceLayerError, failure: Failure) -> Judgement:
         """Nothing reached this renewal: it stays as it was, and due."""
@@ -184,10 +179,10 @@ class _Bench:
         if isinstance(error, _CANNOT_ASK):
             # Every renewal of the sweep meets this. It is not this subscription that is wrong, so
             # it is not held: it goes on by itself once the credentials are right.
-            sentence = f"nothing was sent, the shop refuses us: {failure.text}"
+            sentence = f"nothing was charged, the shop refuses us: {failure.text}"
             verdict = self._verdict(Outcome.NEEDS_ATTENTION, sentence, failure=failure, needs_person=True)
             return self._as_it_stood(verdict)
-        sentence = f"nothing was sent ({failure.text}); the next sweep tries again"
+        sentence = f"nothing was charged ({failure.text}); the next sweep tries again"
         return self._as_it_stood(self._verdict(Outcome.RETRY_SCHEDULED, sentence, failure=failure))
 
     def _as_it_stood(self, verdict: Judgement) -> Judgement:
@@ -253,9 +248,17 @@ class _Bench:
             failures={**before, failure.cls.value: before.get(failure.cls, 0) + 1},
             payment_source_id=self.renewal.payment_source_id,
         )
-        announced_before = self.renewal.state.outcome == PLACING and not isinstance(self.act, Place)
-        if failure.cls in ON_THE_CARD and not announced_before:
+        if failure.cls in ON_THE_CARD and self._may_have_reached_the_card():
             self._set(attempts=[*self.state.attempts, self.as_of])
+
+    def _may_have_reached_the_card(self) -> bool:
+        match self.evidence:
+            case CopyEnded(copy):
+                # Only a copy of version 0.1 places its order itself.
+                return copy.place_target_order and not self._was_announced
+            case OrderAnswered() | PlacementRefused():
+                return True
+        return False
 
     def _exhausted(self, failure: Failure) -> Judgement:
         action = self.renewal.terms.final_action_for(failure.cls)

@@ -15,7 +15,7 @@ from flows.rules.references import whole_minute
 from flows.rules.renewal import Renewal, Settlement
 from flows.rules.skips import Skipped
 from flows.rules.state import RenewalState
-from flows.rules.verdicts import Judgement
+from flows.rules.verdicts import RENEWED, Judgement
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,16 @@ def record_of(judgement: Judgement, fresh: OrderSubscription) -> Record | None:
         state = state.model_copy(update={"held": True})
     cancel = judgement.cancel and fresh.status is not SubscriptionStatus.CANCELLED
     return Record(state.written_into(fresh.metadata), settlement.next_run_at, cancel)
+
+
+def another_placed_order(judgement: Judgement, fresh: OrderSubscription) -> str | None:
+    """The order that another run has placed and recorded for this very period, when it is not ours: a double charge."""
+    stored = RenewalState.read(fresh.metadata)
+    if stored is None or stored.damaged is not None or judgement.outcome not in RENEWED:
+        return None
+    theirs = stored.target_order_id
+    same_period = stored.period == judgement.renewal.due and stored.outcome in RENEWED
+    return theirs if same_period and theirs not in {None, judgement.state.target_order_id} else None
 
 
 def skip_record_of(skipped: Skipped, fresh: OrderSubscription) -> Record | None:

@@ -2,7 +2,7 @@
 The next period of a subscription to work on, or the reason why there is none.
 
 `plan` decides from the subscription as it was listed. It never looks at order copies; what to
-do about those that exist is decided in `acts`.
+do about those that exist is decided in `next_action`.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from blocks.commerce_layer.resources import OrderSubscription
+from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.policy_terms import PolicyOverrideInvalid, PolicyTerms
 from flows.rules.frequencies import UnknownFrequency
 from flows.rules.periods import Schedule
@@ -47,19 +47,17 @@ class Renewal:
     next_run_at: datetime
     payment_source_id: str | None = None
     warnings: tuple[str, ...] = field(default=())
+    found: tuple[OrderCopy, ...] = field(default=())
+    """The order copies of this period that the first look showed."""
 
     @property
     def reference(self) -> str:
-        """The reference of the first copy of this period; it names the renewal everywhere."""
+        """The reference of every copy of this period; it names the renewal everywhere."""
         return reference_of(self.subscription_id, self.due)
 
     def for_due(self, due: datetime) -> "Renewal":
         """The same subscription's renewal of another period."""
         return replace(self, due=due, state=self.state.for_period(due))
-
-    def reference_for(self, copy: int) -> str:
-        """The reference of copy number `copy` (from 1) of this period."""
-        return reference_of(self.subscription_id, self.due, copy)
 
     @property
     def schedule(self) -> Schedule:
@@ -124,9 +122,8 @@ def anchor_of(
 
 
 def plan(
-    subscription: OrderSubscription, terms: PolicyTerms, as_of: datetime, instance: str | None = None, *,
-    paid: bool = False,
-) -> Renewal | Skipped:  # fmt: skip
+    subscription: OrderSubscription, terms: PolicyTerms, as_of: datetime, *, paid: bool = False
+) -> Renewal | Skipped:
     """
     The next period of a subscription to work on at `as_of`, or why there is none.
 
@@ -134,8 +131,8 @@ def plan(
     of the calendar after it, up to `as_of`, that are not settled yet; dates before a `next_run_at`
     that somebody moved were postponed, not missed. The policy's catch-up chooses among them.
 
-    `instance` is this installation's id; None does not check it. `paid`: the order of the open period
-    is placed, so that it is held no longer (see `waits_for_payment`). Another payment source releases it, too.
+    `paid`: the order of the open period is placed, so that it is held no longer (see `waits_for_payment`). Another
+    payment source releases it, too.
     """
     skipped = Skip(subscription)
     state = RenewalState.read(subscription.metadata)
@@ -144,7 +141,7 @@ def plan(
     if (paid and waits_for_payment(state)) or has_new_payment_source(subscription, state):
         state = state.model_copy(update={"held": False, "next_attempt_at": None})
     for check in CHECKS:
-        if refusal := check(subscription, state, instance):
+        if refusal := check(subscription, state):
             return skipped(*refusal, due=state.period if state.is_unsettled else None)
     try:
         own_terms = terms.overridden_by(state.policy)

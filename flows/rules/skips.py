@@ -30,24 +30,32 @@ class SkipReason(StrEnum):
     GONE = "gone"
     CHANGED = "changed"
     DAMAGED = "damaged"
-    WRONG_INSTANCE = "wrong_instance"
     NO_SOURCE_ORDER = "no_source_order"
     BAD_POLICY = "bad_policy"
     UNKNOWN_FREQUENCY = "unknown_frequency"
     SECOND_ENGINE = "second_engine"
     FOREIGN_COPY = "foreign_copy"
-    BUSY = "busy"  # another run is writing for its shard
-    NOT_READABLE = "not_readable"  # no look, no create
+    NOT_READABLE = "not_readable"  # no look, no charge
 
     @property
     def needs_person(self) -> bool:
         """Whether it stays this way until somebody acts. A held subscription was reported when it was held."""
         return self in _FOR_A_PERSON
 
+    @property
+    def ends_the_renewal(self) -> bool:
+        """Whether an order that was made for the period and is not placed yet must be withdrawn."""
+        return self in _NO_LONGER_WANTED
+
 
 _FOR_A_PERSON = frozenset(
-    {SkipReason.NOT_INACTIVE, SkipReason.DAMAGED, SkipReason.WRONG_INSTANCE, SkipReason.NO_SOURCE_ORDER}
+    {SkipReason.NOT_INACTIVE, SkipReason.DAMAGED, SkipReason.NO_SOURCE_ORDER}
     | {SkipReason.BAD_POLICY, SkipReason.UNKNOWN_FREQUENCY, SkipReason.SECOND_ENGINE, SkipReason.FOREIGN_COPY}
+)
+
+_NO_LONGER_WANTED = frozenset(
+    {SkipReason.NOT_DUE, SkipReason.EXPIRED, SkipReason.CANCELLED, SkipReason.NOT_INACTIVE, SkipReason.GONE}
+    | {SkipReason.SECOND_ENGINE, SkipReason.FOREIGN_COPY}
 )
 
 
@@ -98,11 +106,11 @@ def status_refusal(subscription: OrderSubscription) -> Refusal | None:
     return SkipReason.NOT_INACTIVE, f"{said}: deactivate it to have it renewed"
 
 
-def _status(subscription: OrderSubscription, _state: RenewalState, _instance: str | None) -> Refusal | None:
+def _status(subscription: OrderSubscription, _state: RenewalState) -> Refusal | None:
     return status_refusal(subscription)
 
 
-def _damage(subscription: OrderSubscription, state: RenewalState, _instance: str | None) -> Refusal | None:
+def _damage(subscription: OrderSubscription, state: RenewalState) -> Refusal | None:
     if state.damaged is None:
         return None
     return SkipReason.DAMAGED, damage_in_words(subscription, state)
@@ -119,16 +127,7 @@ def damage_in_words(subscription: OrderSubscription, state: RenewalState) -> str
     return f"its renewal state cannot be read, repair it: {state.damaged}"
 
 
-def _fuse(_subscription: OrderSubscription, state: RenewalState, instance: str | None) -> Refusal | None:
-    if instance is None or state.instance is None or state.instance == instance:
-        return None
-    return SkipReason.WRONG_INSTANCE, (
-        f"it was adopted by installation {state.instance!r}, this one is {instance!r}: "
-        "adopt it again on purpose to move it here"
-    )
-
-
-def _hold(_subscription: OrderSubscription, state: RenewalState, _instance: str | None) -> Refusal | None:
+def _hold(_subscription: OrderSubscription, state: RenewalState) -> Refusal | None:
     if not state.held:
         return None
     cls = FailureClass(state.error_class) if state.error_class in set(FailureClass) else FailureClass.UNKNOWN
@@ -158,18 +157,18 @@ def has_new_payment_source(subscription: OrderSubscription, state: RenewalState)
     return is_new and state.held and state.is_unsettled and state.error_class == FailureClass.PAYMENT
 
 
-def _source(subscription: OrderSubscription, _state: RenewalState, _instance: str | None) -> Refusal | None:
+def _source(subscription: OrderSubscription, _state: RenewalState) -> Refusal | None:
     if subscription.source_order_id is not None:
         return None
     return SkipReason.NO_SOURCE_ORDER, "it has no source order, so there is nothing to copy"
 
 
-def _date(subscription: OrderSubscription, _state: RenewalState, _instance: str | None) -> Refusal | None:
+def _date(subscription: OrderSubscription, _state: RenewalState) -> Refusal | None:
     if subscription.next_run_at is not None:
         return None
     return SkipReason.NO_NEXT_RUN, "it has no next_run_at; set one to have it renewed"
 
 
-CHECKS: tuple[Callable[[OrderSubscription, RenewalState, str | None], Refusal | None], ...] = (
-    _status, _damage, _fuse, _hold, _source, _date,
+CHECKS: tuple[Callable[[OrderSubscription, RenewalState], Refusal | None], ...] = (
+    _status, _damage, _hold, _source, _date,
 )  # fmt: skip

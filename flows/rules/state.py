@@ -62,8 +62,6 @@ class RenewalState(BaseModel):
 
     v: int = Field(default=VERSION, ge=1, le=VERSION)
     """Version of this schema. A newer one is not understood, and so left alone."""
-    instance: str | None = None
-    """The installation that adopted the subscription; any other refuses to renew it."""
     policy: dict[str, Any] | None = None
     """This subscription's own policy fields, laid over the merchant's."""
     anchor: Instant | None = None
@@ -82,7 +80,7 @@ class RenewalState(BaseModel):
     failures: dict[str, int] = {}
     """Those of them that failed, by failure class: each class has retries of its own."""
     copies: int = Field(default=0, ge=0)
-    """Order copies made in this period, as far as their fate is known."""
+    """Order copies that version 0.1 made in this period: it numbered their references. 0 for any other period."""
     next_attempt_at: Instant | None = None
     """When the next attempt may be made; null when nothing has to wait."""
     under_way_since: Instant | None = None
@@ -150,7 +148,7 @@ class RenewalState(BaseModel):
 
     def announcing(self, attempt: int, moment: datetime, flow_run_id: str | None) -> Self:
         """
-        What is recorded before an order is placed again.
+        What is recorded before a run places an order whose copy it did not create.
 
         Whatever happens to us then, the attempt counts, for the retries and for the card networks' limits.
         """

@@ -76,6 +76,14 @@ class RenewalLine(BaseModel):
             sentence=f"unexpected error ({said}); the next sweep looks at what was done, and goes on from there",
         )  # fmt: skip
 
+    @classmethod
+    def charged_twice(cls, subscription_id: str, reference: str, sentence: str) -> Self:
+        """The line for a period of which two orders are placed."""
+        return cls(
+            subscription_id=subscription_id, reference=reference, outcome=Outcome.NEEDS_ATTENTION, needs_person=True,
+            sentence=sentence,
+        )  # fmt: skip
+
     @property
     def badness(self) -> tuple[bool, int, str]:
         """Sorts the worst first: what needs a person, then by outcome, then by name."""
@@ -108,6 +116,8 @@ class RenewalSummary(BaseModel):
     """Why the sweep could not go on: Commerce Layer or Prefect did not answer; null when it did."""
     left: int = Field(default=0, ge=0)
     """Subscriptions that were due and not reached; they stay due."""
+    surplus: int = Field(default=0, ge=0)
+    """Surplus order copies, whose unplaced orders were cancelled: two runs, or a lost answer, had made one more."""
     for_a_person: int = 0
     """Lines on which somebody must act."""
     rows: tuple[RenewalLine, ...] = ()
@@ -143,7 +153,7 @@ class RenewalSummary(BaseModel):
             failures=sum((Counter(part.failures) for part in parts), Counter()),
             skipped=sum((Counter(part.skipped) for part in parts), Counter()),
             requests=sum((Counter(part.requests) for part in parts), Counter()),
-            for_a_person=sum(part.for_a_person for part in parts),
+            for_a_person=sum(part.for_a_person for part in parts), surplus=sum(part.surplus for part in parts),
             rows=_worst([row for part in parts for row in part.rows]),
         )  # fmt: skip
 
@@ -167,6 +177,8 @@ class RenewalSummary(BaseModel):
             said += ": " + ", ".join(parts)
         if self.failures:
             said += "; failures: " + ", ".join(f"{count} {cls}" for cls, count in sorted(self.failures.items()))
+        if self.surplus:
+            said += f"; {self.surplus} surplus {'copy' if self.surplus == 1 else 'copies'} cancelled"
         stopped = self.brake or self.gave_up
         left = f"; {self.left} {_verb(self.left, 'stay')} due" if self.left else ""
         return f"{said}. Stopped: {stopped}{left}" if stopped else said

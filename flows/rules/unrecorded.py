@@ -1,16 +1,16 @@
 """
-Order copies of ours whose run died before it recorded them, of another period than the one that is due now.
+Order copies of ours for another period than the one that is due now, which no run has recorded.
 
 As long as the date stays, such a copy is found by its reference. But a customer may move the date in between, and the
-new date has a reference of its own: without a look back, the period would be renewed under both.
+new date has a reference of its own: without a look back, the period would be charged under both.
 """
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from blocks.commerce_layer.resources import OrderCopy
-from flows.rules.acts import FAILED_STATUSES
-from flows.rules.references import REFERENCE_ORIGIN, parse_reference, reference_of, whole_minute
+from flows.rules.order_copies import is_open, is_placed
+from flows.rules.references import REFERENCE_ORIGIN, parse_reference
 from flows.rules.renewal import Renewal
 from flows.rules.state import RenewalState
 
@@ -23,26 +23,32 @@ def looked_back_to(renewal: Renewal) -> datetime:
     return renewal.state.done_through or renewal.due - LOOK_BACK
 
 
-def recorded_reference(renewal: Renewal) -> str | None:
-    """The reference of the last period, once it is settled: its copy is known, and need not be listed again."""
+def recorded_copy(renewal: Renewal) -> str | None:
+    """The id of the last period's copy, once that period is settled: it is known, and need not be listed again."""
     stored = RenewalState.read(renewal.metadata)
-    if stored is None or stored.period is None or stored.is_unsettled:
-        return None
-    return reference_of(renewal.subscription_id, whole_minute(stored.period))
+    return None if stored is None or stored.is_unsettled else stored.order_copy_id
 
 
 def unrecorded_period(renewal: Renewal, copies: Iterable[OrderCopy]) -> datetime | None:
-    """The oldest other period that has a copy which is, or may become, an order; None when there is none."""
-    periods = (_period(renewal, copy) for copy in copies)
-    return min((period for period in periods if period is not None), default=None)
+    """The oldest other unsettled period that has a placed order; None when there is none. It must be settled first."""
+    through = renewal.state.done_through
+    placed = (_period(renewal, copy) for copy in copies if is_placed(copy) or _places_itself(copy))
+    return min((period for period in placed if period and (through is None or period > through)), default=None)
+
+
+def stale_copies(renewal: Renewal, copies: Iterable[OrderCopy]) -> list[OrderCopy]:
+    """Copies of other periods whose orders are not placed. Their period is past or was moved: they are withdrawn."""
+    return [copy for copy in copies if is_open(copy) and _period(renewal, copy) is not None]
+
+
+def _places_itself(copy: OrderCopy) -> bool:
+    """Whether the copy, one of version 0.1, may still place its order without us."""
+    return copy.place_target_order and not copy.is_final
 
 
 def _period(renewal: Renewal, copy: OrderCopy) -> datetime | None:
+    """The copy's period, if it is another one of the same subscription."""
     reference = parse_reference(copy.reference) if copy.reference_origin == REFERENCE_ORIGIN else None
     if reference is None or reference.subscription_id != renewal.subscription_id or reference.due == renewal.due:
         return None
-    through = renewal.state.done_through
-    if through is not None and reference.due <= through:
-        return None
-    came_to_nothing = copy.status in FAILED_STATUSES and copy.target_order_id is None
-    return None if came_to_nothing else reference.due
+    return reference.due

@@ -5,8 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from blocks.policy_terms import FinalAction
-from flows.rules.acts import Hold, HoldReason
 from flows.rules.failures import Failure
+from flows.rules.next_action import Hold, HoldReason
 from flows.rules.renewal import Renewal
 from flows.rules.state import RenewalState
 
@@ -22,6 +22,9 @@ class Outcome(StrEnum):
     EXHAUSTED = "exhausted"
     UNCONFIRMED = "unconfirmed"
     SKIPPED = "skipped"
+
+
+RENEWED = frozenset({Outcome.RENEWED, Outcome.ALREADY_RENEWED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,15 @@ class Judgement:
         state = self.state.model_copy(update={"final_action": FinalAction.HOLD.value})
         return replace(self, sentence=sentence, state=state, final_action=FinalAction.HOLD, needs_person=True)
 
+    def placed_twice(self, other_order_id: str) -> "Judgement":
+        """The verdict after another run has recorded another placed order for the same period: a person must act."""
+        sentence = (
+            f"two orders of one period are placed ({self.state.target_order_id} and {other_order_id}): "
+            "cancel one of them"
+        )
+        hold = Hold(HoldReason.DUPLICATE, sentence)
+        return replace(self, outcome=Outcome.NEEDS_ATTENTION, sentence=sentence, hold=hold, needs_person=True)
+
     @property
     def is_settled(self) -> bool:
         """Whether the period is done with: renewed, or skipped by the policy."""
@@ -78,7 +90,7 @@ class Judgement:
 
     @property
     def is_duplicate(self) -> bool:
-        """Whether two copies of one period were seen: the one thing that must never happen."""
+        """Whether two orders of one period are placed: the one thing that must never happen."""
         return self.hold is not None and self.hold.reason is HoldReason.DUPLICATE
 
     def leaves_more(self, as_of: datetime) -> bool:

@@ -16,7 +16,7 @@ _GOOD = frozenset({Outcome.RENEWED, Outcome.ALREADY_RENEWED})
 
 @dataclass(frozen=True, slots=True)
 class BrakePulled:
-    """Why nothing more is created in this sweep. `cls` is set when one kind of failure was too frequent."""
+    """Why nothing more is begun in this sweep. `cls` is set when one kind of failure was too frequent."""
 
     sentence: str
     cls: FailureClass | None = None
@@ -54,7 +54,7 @@ class Brake:
             self._pulled = self._pulled or BrakePulled(in_words)
 
     def verdict(self) -> BrakePulled | None:
-        """Why the sweep must stop creating; None while it may go on."""
+        """Why the sweep must stop; None while it may go on."""
         return self._pulled
 
     @property
@@ -80,7 +80,7 @@ class Brake:
 
     def _look(self, judgement: Judgement) -> BrakePulled | None:
         if judgement.is_duplicate:
-            return BrakePulled(f"two order copies of one period were seen: {judgement.sentence}")
+            return BrakePulled(f"one period is charged twice: {judgement.sentence}")
         if self._unconfirmed_in_a_row >= self._terms.max_unconfirmed:
             return BrakePulled(f"{self._unconfirmed_in_a_row} answers in a row were lost: Commerce Layer is in trouble")
         if self.judged < self._terms.first_wave:

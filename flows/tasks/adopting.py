@@ -1,4 +1,4 @@
-"""Handing subscriptions over: list whom it concerns, decide for each, and change it under its writer's lease."""
+"""Handing subscriptions over: list those it concerns, decide for each as it is now, and change it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ from prefect.client.schemas.objects import State
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
 from flows.rules.adoption import Change, Decision, Handover, Verdict, Wish, decide
-from flows.rules.references import shard_of
 from flows.rules.state import RenewalState
-from flows.tasks.leases import Lease, NoLease
-from flows.tasks.shop import Shop
-from flows.tasks.states import green, red
+from flows.run.context import Run
+from flows.run.states import green, red
 
 CHUNK = 25
 """Subscriptions that are read and changed together: as many as one list call can ask for."""
@@ -72,7 +70,7 @@ class Handed:
 
 
 @task(task_run_name="find subscriptions", cache_policy=NO_CACHE)
-async def find_subscriptions(shop: Shop, wish: Wish, named: Sequence[str], statuses: Sequence[str]) -> State[list[str]]:
+async def find_subscriptions(run: Run, wish: Wish, named: Sequence[str], statuses: Sequence[str]) -> State[list[str]]:
     """
     The ids of all subscriptions concerned: those named, and those in `statuses`.
 
@@ -80,7 +78,7 @@ async def find_subscriptions(shop: Shop, wish: Wish, named: Sequence[str], statu
     """
     found = {each.strip(): None for each in named if each.strip()}
     for status in statuses:
-        async for page in shop.client.iter_subscriptions(SubscriptionStatus(status)):
+        async for page in run.client.iter_subscriptions(SubscriptionStatus(status)):
             found |= {each.id: None for each in page if _is_concerned(each, wish)}
     return green("Found", f"{len(found)} subscriptions", list(found))
 
@@ -93,15 +91,15 @@ def _is_concerned(subscription: OrderSubscription, wish: Wish) -> bool:
 
 
 @task(task_run_name="hand over", cache_policy=NO_CACHE)
-async def hand_over(shop: Shop, wish: Wish, subscription_ids: Sequence[str], *, dry_run: bool) -> State[Handed]:
+async def hand_over(run: Run, wish: Wish, subscription_ids: Sequence[str], *, dry_run: bool) -> State[Handed]:
     """Decide for each subscription as it is now and, unless it is a dry run, change it. Nothing is changed twice."""
     decisions: list[Decision] = []
     failed: list[Decision] = []
     for chunk in _chunks(subscription_ids):
         if dry_run:
-            decisions += await _decide(shop, wish, chunk)
+            decisions += await _decide(run, wish, chunk)
             continue
-        for decision, problem in await _decide_and_change(shop, wish, chunk):
+        for decision, problem in await _decide_and_change(run, wish, chunk):
             if problem is None:
                 decisions.append(decision)
             else:
@@ -111,10 +109,10 @@ async def hand_over(shop: Shop, wish: Wish, subscription_ids: Sequence[str], *, 
     return (red if failed else green)("HandedOver", handed.sentence, handed)
 
 
-async def _decide(shop: Shop, wish: Wish, subscription_ids: Sequence[str]) -> list[Decision]:
-    fresh = await shop.client.get_subscriptions(subscription_ids)
+async def _decide(run: Run, wish: Wish, subscription_ids: Sequence[str]) -> list[Decision]:
+    fresh = await run.client.get_subscriptions(subscription_ids)
     return [
-        decide(fresh[each], wish, shop.terms, shop.as_of, shop.instance)
+        decide(fresh[each], wish, run.terms, run.as_of)
         if each in fresh
         else Decision(each, Verdict.REFUSED, "there is no such subscription in this organization and mode")
         for each in subscription_ids
@@ -122,51 +120,47 @@ async def _decide(shop: Shop, wish: Wish, subscription_ids: Sequence[str]) -> li
 
 
 async def _decide_and_change(
-    shop: Shop, wish: Wish, subscription_ids: Sequence[str]
+    run: Run, wish: Wish, subscription_ids: Sequence[str]
 ) -> list[tuple[Decision, str | None]]:
+    # A sweep that is just renewing one of them looks again before it charges, and finds that it was given back.
     try:
-        # A sweep that is just creating a copy for one of them has its shard's lease; it must be through first.
-        async with shop.leases.holding({shard_of(each) for each in subscription_ids}) as leases:
-            decisions = await _decide(shop, wish, subscription_ids)
-            problems = await asyncio.gather(
-                *(_change(shop, leases[shard_of(each.subscription_id)], each) for each in decisions)
-            )
-    except (NoLease, CommerceLayerError) as error:
+        decisions = await _decide(run, wish, subscription_ids)
+    except CommerceLayerError as error:
         undone = f"nothing was changed: {error}"
         return [(Decision(each, Verdict.CHANGE, undone), undone) for each in subscription_ids]
+    problems = await asyncio.gather(*(_change(run, each) for each in decisions))
     return list(zip(decisions, problems, strict=True))
 
 
-async def _change(shop: Shop, lease: Lease, decision: Decision) -> str | None:
+async def _change(run: Run, decision: Decision) -> str | None:
     """Carry out one decision; returns why it is not done, or None when it is."""
     change = decision.change
     if change is None:
         return None
     try:
-        return _differs(await _send(shop, lease, decision.subscription_id, change), change)
+        return _differs(await _send(run, decision.subscription_id, change), change)
     except CommerceLayerError as error:
         # Whatever happened to the request, what counts is how the subscription is now.
-        seen = await _read(shop, decision.subscription_id)
+        seen = await _read(run, decision.subscription_id)
         return None if seen is not None and _differs(seen, change) is None else str(error)
 
 
-async def _send(shop: Shop, lease: Lease, subscription_id: str, change: Change) -> OrderSubscription:
+async def _send(run: Run, subscription_id: str, change: Change) -> OrderSubscription:
     if change.trigger is None:
-        return await shop.client.update_subscription(
+        return await run.client.update_subscription(
             subscription_id, metadata=change.metadata, next_run_at=change.next_run_at
         )
-    return await shop.client.hand_over_subscription(
+    return await run.client.hand_over_subscription(
         subscription_id,
         change.trigger,
         metadata=change.metadata,
         next_run_at=change.next_run_at,
-        fence=lease.fence,
     )
 
 
-async def _read(shop: Shop, subscription_id: str) -> OrderSubscription | None:
+async def _read(run: Run, subscription_id: str) -> OrderSubscription | None:
     try:
-        return (await shop.client.get_subscriptions([subscription_id])).get(subscription_id)
+        return (await run.client.get_subscriptions([subscription_id])).get(subscription_id)
     except CommerceLayerError:
         return None
 
@@ -182,7 +176,5 @@ def _differs(seen: OrderSubscription, change: Change) -> str | None:
 
 
 def _chunks(subscription_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    # Neighbours share a shard, so a chunk needs few leases.
-    in_shards = sorted(subscription_ids, key=lambda each: (shard_of(each), each))
-    for start in range(0, len(in_shards), CHUNK):
-        yield in_shards[start : start + CHUNK]
+    for start in range(0, len(subscription_ids), CHUNK):
+        yield subscription_ids[start : start + CHUNK]

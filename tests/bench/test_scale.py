@@ -10,9 +10,9 @@ import pytest
 from merchant import Merchant, open_merchant
 
 from flows.rules.renewal import Renewal
+from flows.run.report import Report, watched_by
 from flows.services import PrefectServer
 from flows.tasks import sweeping
-from flows.tasks.reports import Report, watched_by
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -17,9 +17,8 @@ from types import TracebackType
 from typing import Any
 from uuid import UUID, uuid4
 
-from merchant import Merchant
-
 from flows.tasks.prompt_client import prompt_client, promptly
+from merchant import Merchant
 
 LEASE_SECONDS = 130
 """After these many seconds a dead holder's lease is over for sure."""

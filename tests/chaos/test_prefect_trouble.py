@@ -13,14 +13,14 @@ from chaos.checker import Auditor
 from chaos.crew import Crew, Worker, let_leases_expire
 from chaos.own_prefect import OwnPrefect
 from chaos.proxy import CableProxy
+from flows.tasks.prompt_client import prompt_client, promptly
+from flows.tasks.writer_limits import read_limits
 from merchant import Merchant, open_merchant
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.installation import move_here
 from flows.services import free_port
-from flows.tasks.prompt_client import prompt_client, promptly
-from flows.tasks.writer_limits import read_limits
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 

@@ -23,18 +23,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import flows.tasks.door
+import flows.tasks.leases
 import httpx
+from flows.tasks.leases import Lease, LeaseTimes, WriterLeases
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import flows.renew
 import flows.reorder
-import flows.tasks.door
-import flows.tasks.leases
-import flows.tasks.ledger
+import flows.tasks.record
 from blocks.commerce_layer.clock import current_clock, use_clock
 from blocks.commerce_layer.wire import Wire
-from flows.tasks.leases import Lease, LeaseTimes, WriterLeases
-from flows.tasks.watcher import CopyWatcher
+from flows.run.poller import CopyWatcher
 
 Picks = Callable[..., bool]
 
@@ -67,8 +67,8 @@ PLACES: dict[str, tuple[Any, str, str, Picks]] = {
     "after it gave the lease back": (WriterLeases, "_give_back", "after", _always),
     "before it polls": (CopyWatcher, "wait_for", "before", _always),
     "after it polled": (CopyWatcher, "wait_for", "after", _always),
-    "before the record": (flows.tasks.ledger, "write_down", "before", _always),
-    "after the record": (flows.tasks.ledger, "write_down", "after", _always),
+    "before the record": (flows.tasks.record, "write_down", "before", _always),
+    "after the record": (flows.tasks.record, "write_down", "after", _always),
 }
 """Every run of the sweep comes by there."""
 

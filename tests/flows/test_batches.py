@@ -19,11 +19,11 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterNam
 from prefect.client.schemas.objects import FlowRun
 
 from blocks.sandbox.running import RunningSandbox
+from flows.run.context import open_shop
+from flows.run.report import open_report
 from flows.services import PrefectServer, process
+from flows.sweep.batching import BATCHES_AT_ONCE, Batches
 from flows.tasks import batching
-from flows.tasks.batching import BATCHES_AT_ONCE, Batches
-from flows.tasks.reports import open_report
-from flows.tasks.shop import open_shop
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = ("first", "second")

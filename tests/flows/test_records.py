@@ -162,7 +162,7 @@ async def test_a_record_whose_answer_is_lost_is_not_written_twice(merchant: Merc
 _RETRIES = """
 from flows.tasks.by_hand import record_by_hand
 from flows.tasks.copies import create_order_copy, poll_order_copy
-from flows.tasks.ledger import record_outcome
+from flows.tasks.record import record_outcome
 print([task.retries for task in (create_order_copy, poll_order_copy, record_outcome, record_by_hand)])
 """
 

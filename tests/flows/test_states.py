@@ -10,9 +10,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 
+from flows.run.states import green, run
 from flows.services import PrefectServer
 from flows.tasks import states
-from flows.tasks.states import green, run
 
 
 @dataclass

@@ -24,7 +24,7 @@ async def test_an_unexpected_error_in_one_renewal_stops_nobody_else_and_needs_a_
         return judge(renewal, *rest)
 
     with monkeypatch.context() as defect:
-        defect.setattr("flows.tasks.ledger.judge", judge_with_a_defect)
+        defect.setattr("flows.tasks.record.judge", judge_with_a_defect)
         ended = await merchant.sweep()
 
     assert (ended.name, ended.outcomes) == ("NeedsAttention", {"renewed": 11, "needs_attention": 1})
@@ -60,7 +60,7 @@ async def test_unexpected_errors_in_a_row_stop_the_sweep(merchant: Merchant, mon
     def defect(*_: Any) -> Any:
         raise KeyError("everybody")
 
-    monkeypatch.setattr("flows.tasks.ledger.judge", defect)
+    monkeypatch.setattr("flows.tasks.record.judge", defect)
     ended = await merchant.sweep()
 
     assert ended.name == "NeedsAttention"

@@ -13,7 +13,7 @@ from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.resources import OrderCopy, OrderCopyDraft
 from blocks.sandbox.running import RunningSandbox
 from flows.installation import credentials_for
-from flows.tasks.watcher import CopyWatcher
+from flows.run.poller import CopyWatcher
 
 COPY_SECONDS = 10.0
 

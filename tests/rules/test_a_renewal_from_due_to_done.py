@@ -1,6 +1,6 @@
 from rules.making import at, copy, order, planned, subscription
 
-from flows.rules.acts import Adopt, Create, Place, next_act
+from flows.rules.next_action import Adopt, Create, Place, next_act
 from flows.rules.outcomes import CopySettled, OrderPlaced, Outcome, judge
 
 

@@ -16,7 +16,7 @@ from rules.making import at, copy, order, subscription
 from blocks.commerce_layer.errors import ErrorItem, Fenced, NotConnected, Refused, Unauthorized, WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderCopy
 from blocks.policy_terms import FailureClass, PolicyTerms
-from flows.rules.acts import Act, Adopt, Create, Hold, Place, guard, next_act, references_to_look_up
+from flows.rules.next_action import Act, Adopt, Create, Hold, Place, guard, next_act, references_to_look_up
 from flows.rules.outcomes import (
     CopySettled,
     CreationRefused,

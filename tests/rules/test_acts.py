@@ -1,7 +1,7 @@
 import pytest
 from rules.making import at, copy, order, planned, subscription
 
-from flows.rules.acts import (
+from flows.rules.next_action import (
     Adopt,
     Create,
     Hold,

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from rules.making import TERMS, at, copy, order, subscription
 
 from blocks.policy_terms import FailureClass, PolicyTerms
-from flows.rules.acts import next_act
 from flows.rules.explanations import Explanation, explain
+from flows.rules.next_action import next_act
 from flows.rules.renewal import plan
 
 ROME = PolicyTerms(time_zone="Europe/Rome")

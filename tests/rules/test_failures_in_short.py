@@ -2,9 +2,9 @@ import pytest
 from rules.making import at, copy, order, planned, subscription
 
 from blocks.policy_terms import FailureClass, PolicyTerms
-from flows.rules.acts import Adopt
 from flows.rules.evidence import CopySettled
 from flows.rules.failures import Failure, classify_copy
+from flows.rules.next_action import Adopt
 from flows.rules.outcomes import Outcome, judge
 from flows.rules.waves import Brake
 

@@ -10,7 +10,7 @@ from blocks.commerce_layer.errors import (
     WriteFateUnknown,
 )
 from blocks.policy_terms import FailureClass, PolicyTerms
-from flows.rules.acts import Adopt, Create, Hold, HoldReason, Place
+from flows.rules.next_action import Adopt, Create, Hold, HoldReason, Place
 from flows.rules.outcomes import (
     CopySettled,
     CreationRefused,

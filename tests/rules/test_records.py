@@ -7,7 +7,7 @@ from rules.making import at, copy, order, planned, subscription
 
 from blocks.commerce_layer.errors import ErrorItem, Fenced, Refused
 from blocks.policy_terms import PolicyTerms
-from flows.rules.acts import Create, Place
+from flows.rules.next_action import Create, Place
 from flows.rules.outcomes import CopySettled, CreationRefused, Judgement, PlacementRefused, judge
 from flows.rules.records import Record, record_of, skip_record_of
 from flows.rules.renewal import Skipped, plan

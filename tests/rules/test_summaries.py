@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rules.making import at, copy, order, planned
 
-from flows.rules.acts import Create
+from flows.rules.next_action import Create
 from flows.rules.outcomes import CopySettled, FateUnknown, Outcome, StillRunning, judge
 from flows.rules.renewal import Skipped, SkipReason
 from flows.rules.summaries import ROWS_KEPT, RenewalLine, RenewalSummary

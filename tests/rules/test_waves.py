@@ -5,7 +5,7 @@ from rules.making import TERMS, at, copy, order, planned, subscription
 
 from blocks.commerce_layer.errors import AuthenticationFailed
 from blocks.policy_terms import FailureClass, PolicyTerms
-from flows.rules.acts import Create, Hold, HoldReason
+from flows.rules.next_action import Create, Hold, HoldReason
 from flows.rules.outcomes import (
     CopySettled,
     CreationRefused,

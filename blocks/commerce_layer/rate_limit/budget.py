@@ -82,8 +82,8 @@ class RateBudget:
         """
         Wait for a place, hold it during the request, and count it from the answer on.
 
-        `endpoint` is the resource's name. Creations come before bookkeeping, and those who came
-        first come first among their kind.
+        `endpoint` is the resource's name. What finishes a renewal comes before what begins
+        one, and what came first comes first among its kind.
         """
         slot = Slot()
         ask = Ask(self._owner, kind, _METHODS[kind], endpoint)
@@ -100,7 +100,7 @@ class RateBudget:
 
     async def room(self, kind: Kind, endpoint: str, ahead: int = 0) -> float:
         """
-        Seconds until there may be a place, when `ahead` others take theirs first; 0 when there is one.
+        Seconds until there may be a place, when those that wait and `ahead` others take theirs first; 0 when there is.
 
         Takes nothing, and promises nothing: who comes meanwhile may be quicker.
         """
@@ -108,7 +108,7 @@ class RateBudget:
             return 0.0
         ask = Ask(self._owner, kind, _METHODS[kind], endpoint)
         windows = self._windows[kind]
-        return await self._change(kind, lambda ledger, now: ledger.room(ask, ahead, windows, now))
+        return await self._change(kind, lambda ledger, now: ledger.room(ask, ahead + self._queued[ask], windows, now))
 
     async def _refusal_to_be_over(self, ask: Ask) -> None:
         clock = current_clock()

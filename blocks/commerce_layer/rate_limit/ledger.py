@@ -5,8 +5,8 @@ server counted it earlier than that, at its arrival; so N places in our window a
 many in the server's, whatever the latency does, and no 429 can come of our own requests. The
 price is one round trip per window: 0.2 % at 100 ms.
 
-Fairness needs no state of its own: the ledger is the history. Of those who wait, creations get
-four places for each that bookkeeping gets, and among equals the owner who got the fewest is next.
+Fairness needs no state of its own: the ledger is the history. Of those who wait, what finishes a renewal (placing,
+recording) gets four places for each that a creation gets, and among equals the owner who got the fewest is next.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PLACES_IN_A_TURN = 3
 PROOFS_NEEDED = 5
 TOO_MANY = 429
 """The one HTTP status that is about limits."""
-SHARES = {"create": 4.0, "write": 1.0, "read": 1.0, "token": 1.0}
+SHARES = {"create": 1.0, "write": 4.0, "read": 1.0, "token": 1.0}
 
 
 @dataclass(slots=True)

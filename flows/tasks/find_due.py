@@ -1,7 +1,8 @@
-"""Finding out who is due."""
+"""Finding the subscriptions that are due."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Sequence
 
 from prefect import task
@@ -12,10 +13,10 @@ from prefect.logging import get_run_logger
 from blocks.commerce_layer.resources import OrderSubscription
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.summaries import RenewalLine
-from flows.tasks.looks import paid_meanwhile
-from flows.tasks.reports import Report
-from flows.tasks.shop import Shop
-from flows.tasks.states import green
+from flows.run.context import Run
+from flows.run.report import Report
+from flows.run.states import green
+from flows.sweep.first_look import Due, paid_meanwhile
 
 NAMED_AT_ONCE = 25
 """Subscriptions that are read by one list call: Commerce Layer's largest page."""
@@ -26,7 +27,7 @@ class NoSuchSubscription(LookupError):  # noqa: N818 - says what is the matter
 
 
 @task(task_run_name="find due subscriptions", cache_policy=NO_CACHE)
-async def find_due_subscriptions(shop: Shop, report: Report, only: Sequence[str] | None = None) -> State[list[str]]:
+async def find_due_subscriptions(run: Run, report: Report, only: Sequence[str] | None = None) -> State[list[Due]]:
     """
     The ids of all subscriptions that are due, or of those named in `only` that are, before anything changes the list.
 
@@ -37,39 +38,45 @@ async def find_due_subscriptions(shop: Shop, report: Report, only: Sequence[str]
     Raises:
         NoSuchSubscription: `only` names somebody who is not there; nobody is renewed then.
     """
-    first_attempts: list[str] = []
-    retries: list[str] = []
-    pages = shop.client.iter_due_subscriptions(shop.as_of) if only is None else _named(shop, only)
+    first_attempts: list[Due] = []
+    retries: list[Due] = []
+    pages = run.client.iter_due_subscriptions(run.as_of) if only is None else _named(run, only)
     async for page in pages:
-        paid = await paid_meanwhile(shop, page)
+        paid = await paid_meanwhile(run.client, page)
         for subscription in page:
-            planned = _plan(shop, subscription, paid)
+            planned = _plan(run, subscription, paid)
             if isinstance(planned, Exception):
                 report.add(RenewalLine.surprised(subscription.id, None, planned), was_due=False)
             elif isinstance(planned, Renewal) or planned.settlement is not None:
-                (retries if _is_retry(planned) else first_attempts).append(subscription.id)
+                (retries if _is_retry(planned) else first_attempts).append(
+                    Due(subscription.id, subscription.source_order_id)
+                )
             # Who is merely inactive is never touched, and not worth a line: a merchant may have thousands.
             elif only is not None or planned.reason is not SkipReason.NOT_ADOPTED:
                 report.add(RenewalLine.of(planned), was_due=False)
+    # In an order of this run's own, so that sweeps which run at the same time seldom work on the same subscription.
+    shuffle = random.Random(run.identity.flow_run_id).shuffle  # noqa: S311 - no secret depends on it
+    shuffle(first_attempts)
+    shuffle(retries)
     due = first_attempts + retries
     report.expect(len(due))
     who = "1 subscription is" if len(due) == 1 else f"{len(due)} subscriptions are"
-    return green("Found", f"{who} due at {shop.as_of:%Y-%m-%d %H:%M} UTC", due)
+    return green("Found", f"{who} due at {run.as_of:%Y-%m-%d %H:%M} UTC", due)
 
 
 def _is_retry(planned: Renewal | Skipped) -> bool:
     return isinstance(planned, Renewal) and planned.state.attempt > 0
 
 
-def _plan(shop: Shop, subscription: OrderSubscription, paid: frozenset[str]) -> Renewal | Skipped | Exception:
+def _plan(run: Run, subscription: OrderSubscription, paid: frozenset[str]) -> Renewal | Skipped | Exception:
     try:
-        return plan(subscription, shop.terms, shop.as_of, shop.instance, paid=subscription.id in paid)
+        return plan(subscription, run.terms, run.as_of, paid=subscription.id in paid)
     except Exception as error:  # noqa: BLE001 - whatever is odd about one of them is no reason to renew nobody
         get_run_logger().exception("subscription %s cannot be planned", subscription.id)
         return error
 
 
-async def _named(shop: Shop, only: Sequence[str]) -> AsyncIterator[list[OrderSubscription]]:
+async def _named(run: Run, only: Sequence[str]) -> AsyncIterator[list[OrderSubscription]]:
     """The named subscriptions, in pages; all of them were found before the first one is handed on."""
     wanted = list(dict.fromkeys(name.strip() for name in only))
     if not wanted:
@@ -79,9 +86,9 @@ async def _named(shop: Shop, only: Sequence[str]) -> AsyncIterator[list[OrderSub
     pages = []
     for start in range(0, len(wanted), NAMED_AT_ONCE):
         asked = wanted[start : start + NAMED_AT_ONCE]
-        there = await shop.client.get_subscriptions(asked)
+        there = await run.client.get_subscriptions(asked)
         if missing := [name for name in asked if name not in there]:
-            raise NoSuchSubscription(_sentence(missing, shop.organization))
+            raise NoSuchSubscription(_sentence(missing, run.organization))
         pages.append(list(there.values()))
     for page in pages:
         yield page

@@ -22,7 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-TOLD_BY_THEIR_STATES = frozenset({"create_order_copy", "poll_order_copy", "record_outcome"})
+TOLD_BY_THEIR_STATES = frozenset({"create_order_copy", "poll_order_copy", "place_target_order", "record_outcome"})
 """Tasks that run once for each renewal. Their page in the UI shows the state's name and its sentence."""
 
 
@@ -57,14 +57,14 @@ def red(name: str, sentence: str, result: R) -> State[R]:
     return Failed(name=name, message=sentence, data=result)
 
 
-async def run(step: Task[P, Coroutine[Any, Any, State[R]]], *args: P.args, **kwargs: P.kwargs) -> R:
+async def run_task(step: Task[P, Coroutine[Any, Any, State[R]]], *args: P.args, **kwargs: P.kwargs) -> R:
     """
     Run a task that returns one of these states, and hand on what it has found out, whatever the colour.
 
     Raises:
         Exception: whatever the task raised instead of returning.
     """
-    # Opaque, because Prefect would walk through the whole shop and all that a door has found, three times per task,
+    # Opaque, because Prefect would walk through all that the run works with, three times per task,
     # in search of results of other tasks. That took more time than everything else together.
     closed: Any = step
     state: State[Any] = await closed(

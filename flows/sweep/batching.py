@@ -24,9 +24,10 @@ from prefect.logging import get_run_logger
 
 from flows.rules.batches import batches
 from flows.rules.summaries import RenewalSummary
-from flows.tasks.reports import Report
-from flows.tasks.shop import NotSetUp, Shop
-from flows.tasks.sweeping import Sweep
+from flows.run.context import NotSetUp, Run
+from flows.run.report import Report
+from flows.sweep.first_look import Due
+from flows.sweep.pacing import Pacing, Renew
 
 DEPLOYMENT = "renew-batch/renew-batch"
 
@@ -51,34 +52,29 @@ async def hand_in(summary: RenewalSummary) -> None:
     await Artifact(type=_SUMMARY, description=summary.sentence, data=summary.model_dump(mode="json")).acreate()
 
 
-async def share_among_workers(shop: Shop, report: Report, due: Sequence[str], credentials: str) -> None:
+async def in_batches(run: Run, report: Report, due: Sequence[Due], renew: Renew) -> None:
     """
-    Renew everybody in `due`: a first few here, the others in batches on the pool's workers, and take in what they did.
-
-    Args:
-        shop: where we work.
-        report: takes in the lines of the first few, and the summaries of the batches.
-        due: ids of subscriptions.
-        credentials: name of the credentials block, for the batches.
+    Renew what is in `due`: a first few here, the others in batches on the pool's workers, and take in what they did.
 
     Raises:
         NotSetUp: the deployment of the batches does not exist. The first few are renewed.
         BatchesLost: some batches did not end as they should; all others have ended.
     """
-    first = shop.terms.first_wave + shop.terms.second_wave
-    here = Sweep(shop, report)
-    await here.renew(due[:first])
+    first = run.terms.first_wave + run.terms.second_wave
+    here = Pacing(run, report, renew)
+    await here.work_through(due[:first])
     if here.is_stopped:
         return
+    ids = [each.subscription_id for each in due[first:]]
     async with get_client() as api:
-        await Batches(shop, report, credentials, api).renew(batches(due[first:], shop.terms.batch_size))
+        await Batches(run, report, api).renew(batches(ids, run.terms.batch_size))
 
 
 class Batches:
     """The batches of one sweep: started a few at a time, waited for, and summed up."""
 
-    def __init__(self, shop: Shop, report: Report, credentials: str, api: PrefectClient) -> None:
-        self._shop, self._report, self._credentials, self._api = shop, report, credentials, api
+    def __init__(self, run: Run, report: Report, api: PrefectClient) -> None:
+        self._run, self._report, self._api = run, report, api
         self._places = asyncio.Semaphore(BATCHES_AT_ONCE)
         self._stopped = False
         self._lost: list[str] = []
@@ -88,7 +84,7 @@ class Batches:
         Run a batch for each of `parts` (ids of subscriptions), as long as none is stopped.
 
         Raises:
-            NotSetUp, BatchesLost: as `share_among_workers`.
+            NotSetUp, BatchesLost: as `in_batches`.
         """
         not_set_up: NotSetUp | None = None
         async with asyncio.TaskGroup() as group:
@@ -114,12 +110,11 @@ class Batches:
         Raises:
             NotSetUp: there is no deployment for it.
         """
-        shop = self._shop
         parameters = {
             "subscription_ids": list(part),
-            "as_of": shop.as_of.isoformat(),
-            "credentials": self._credentials,
-            "policy": shop.policy_name,
+            "as_of": self._run.as_of.isoformat(),
+            "credentials": self._run.credentials_name,
+            "policy": self._run.policy_name,
         }
         # The members belong to the key: a sweep that is run again may find others due.
         members = hashlib.sha256(",".join(part).encode()).hexdigest()[:16]
@@ -127,8 +122,8 @@ class Batches:
             return await arun_deployment(
                 DEPLOYMENT,
                 parameters=parameters,
-                flow_run_name=f"{shop.run.flow_run_name}, batch {number} of {of}",
-                idempotency_key=f"{shop.run.flow_run_id}/{number}/{members}",
+                flow_run_name=f"{self._run.identity.flow_run_name}, batch {number} of {of}",
+                idempotency_key=f"{self._run.identity.flow_run_id}/{number}/{members}",
                 timeout=0,
             )
         except ObjectNotFound:
@@ -157,7 +152,7 @@ class Batches:
 
     async def _final_state(self, flow_run_id: UUID, size: int) -> State | None:
         """The batch's final state, or `None` when it has not ended in time: its worker may have died."""
-        allowed = self._shop.terms.copy_deadline_seconds + SECONDS_PER_RENEWAL * size
+        allowed = self._run.terms.copy_deadline_seconds + SECONDS_PER_RENEWAL * size
         deadline = time.monotonic() + allowed
         while time.monotonic() < deadline:
             state = (await self._api.read_flow_run(flow_run_id)).state

@@ -1,13 +1,13 @@
-"""The shop: everything one run works with, opened once at the top of a story and closed at its end."""
+"""What one run works with: the client, the policy, the instant up to which everything is due, and shared reads."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
-from uuid import UUID
 
 from prefect.runtime import deployment, flow_run
 from pydantic import ValidationError
@@ -17,22 +17,25 @@ from blocks.commerce_layer.credentials import AUTH_URL, CommerceLayerCredentials
 from blocks.commerce_layer.errors import NotConnected
 from blocks.policy_terms import PolicyTerms
 from blocks.renewal_policy import RenewalPolicy
-from flows.rules.acts import Create
 from flows.rules.by_hand import ManualCopy
 from flows.rules.references import period_text
 from flows.rules.renewal import Renewal
-from flows.tasks.fuse import NotSetUp as NotSetUp  # noqa: PLC0414 - whoever opens a shop may need it
-from flows.tasks.fuse import the_installation
-from flows.tasks.leases import LeaseTimes, WriterLeases
-from flows.tasks.prompt_client import prompt_client
-from flows.tasks.readers import SubscriptionReader
-from flows.tasks.watcher import CopyWatcher
-from flows.tasks.writer_limits import make_limits_ready
+from flows.run.poller import CopyPoller
+from flows.run.reads import LastLooks
+from flows.run.withdrawals import Withdrawals
 
 _Block = TypeVar("_Block", CommerceLayerCredentials, RenewalPolicy)
 
 AHEAD_OF_THE_SHOP = timedelta(minutes=5)
 """How far `as_of` may be ahead of the shop's own clock: clocks differ a little, and a typing error by more."""
+
+
+PLACED_AT_ONCE = 12
+"""Placements under way at the same time. At 4 s each they still use up the largest documented write limit."""
+
+
+class NotSetUp(LookupError):  # noqa: N818 - says what is the matter
+    """Something that `setup` makes does not exist."""
 
 
 class Unreachable(ConnectionError):  # noqa: N818 - says what is the matter
@@ -58,48 +61,38 @@ class RunIdentity:
 
 
 @dataclass(frozen=True)
-class Shop:
-    """One merchant's Commerce Layer, one policy, one instant, and the means to work on them."""
+class Run:
+    """One flow run on one merchant's Commerce Layer, by one policy, for one instant (`as_of`, UTC)."""
 
     client: CommerceLayer
     organization: str
     terms: PolicyTerms
+    credentials_name: str
     policy_name: str
     as_of: datetime
-    instance: str
-    run: RunIdentity
-    leases: WriterLeases
-    watcher: CopyWatcher
-    reader: SubscriptionReader
-    stepped: set[str] = field(default_factory=set)
-    """References of what has stepped through a door in this run: each does so once, whichever door it finds."""
+    identity: RunIdentity
+    poller: CopyPoller
+    last_looks: LastLooks
+    withdrawals: Withdrawals
+    placing: asyncio.Semaphore
+    """Bounds the placements under way: a gateway may take seconds for each, and each holds a connection."""
 
-    def tracking_of(self, renewal: Renewal, act: Create) -> dict[str, Any]:
-        """The metadata of an order copy: whose renewal it is, which one, and who made it."""
-        return {"perennial": {**self.tracking_of_order(renewal), "attempt": act.attempt, "copy": act.copy}}
+    def now(self) -> datetime:
+        """The present by the shop's clock. Waits count from here, and not from an `as_of` of days ago."""
+        return max(self.as_of, self.client.shop_time or self.as_of)
 
-    def tracking_of_order(self, renewal: Renewal) -> dict[str, Any]:
-        """What a target order says of the renewal that made it."""
+    def tracking(self, work: Renewal | ManualCopy) -> dict[str, Any]:
+        """What an order copy and its order say, under `metadata.perennial`, of the work that they were made for."""
+        if isinstance(work, Renewal):
+            of = {"subscription_id": work.subscription_id, "period": period_text(work.due)}
+        else:
+            of = {"source_order_id": work.source_order_id}
         return {
-            "subscription_id": renewal.subscription_id,
-            "period": period_text(renewal.due),
-            "flow_run_id": self.run.flow_run_id,
-            "flow_run_name": self.run.flow_run_name,
-            "deployment": self.run.deployment,
+            **of,
+            "flow_run_id": self.identity.flow_run_id,
+            "flow_run_name": self.identity.flow_run_name,
+            "deployment": self.identity.deployment,
             "policy": self.policy_name,
-            "instance": self.instance,
-        }
-
-    def tracking_by_hand(self, work: ManualCopy) -> dict[str, Any]:
-        """The metadata of an order copy that a person asked for."""
-        return {
-            "perennial": {
-                "source_order_id": work.source_order_id,
-                "flow_run_id": self.run.flow_run_id,
-                "flow_run_name": self.run.flow_run_name,
-                "deployment": self.run.deployment,
-                "instance": self.instance,
-            }
         }
 
 
@@ -114,7 +107,7 @@ def sweep_name() -> str:
 
 
 @asynccontextmanager
-async def open_shop(credentials: str, policy: str, as_of: datetime | None) -> AsyncIterator[Shop]:
+async def open_run(credentials: str, policy: str, as_of: datetime | None) -> AsyncIterator[Run]:
     """
     Load the blocks, make sure that this is the right shop, and get ready to work.
 
@@ -124,27 +117,22 @@ async def open_shop(credentials: str, policy: str, as_of: datetime | None) -> As
         as_of: renew what is due up to this instant (UTC if it names no zone); now if it is left out.
 
     Raises:
-        NotSetUp: a block does not exist, or this Prefect server was never set up.
-        SetUpElsewhere: it was set up at another address, and may be a copy.
+        NotSetUp: a block does not exist, or cannot be used.
         Unreachable: the shop does not take a connection.
         WrongShop: the token belongs to another organization or mode than the block says.
         AheadOfTime: `as_of` is later than the shop's own clock.
     """
-    run = RunIdentity.current()
-    async with prompt_client() as api:
-        installation = await the_installation(api)
-        block = await _load(CommerceLayerCredentials, credentials)
-        terms = (await _load(RenewalPolicy, policy)).terms()
-        await make_limits_ready(api)
-        async with block.get_client() as client:
-            await _connect(client, block, credentials)
-            moment = _checked(as_of, client.shop_time)
-            leases = WriterLeases(api, LeaseTimes.settling(terms.settle_seconds), _uuid(run.flow_run_id))
-            async with CopyWatcher(client, terms.copy_deadline_seconds) as watcher:
-                reader = SubscriptionReader(client)
-                yield Shop(
-                    client, block.organization, terms, policy, moment, installation.id, run, leases, watcher, reader
-                )
+    block = await _load(CommerceLayerCredentials, credentials)
+    terms = (await _load(RenewalPolicy, policy)).terms()
+    async with block.get_client() as client:
+        await _connect(client, block, credentials)
+        moment = _checked(as_of, client.shop_time)
+        async with CopyPoller(client, terms.settle_seconds, terms.copy_deadline_seconds) as poller:
+            identity = RunIdentity.current()
+            yield Run(
+                client, block.organization, terms, credentials, policy, moment, identity, poller, LastLooks(client),
+                Withdrawals(client, block.organization, identity.flow_run_id), asyncio.Semaphore(PLACED_AT_ONCE),
+            )  # fmt: skip
 
 
 async def _connect(client: CommerceLayer, block: CommerceLayerCredentials, name: str) -> None:
@@ -170,10 +158,6 @@ def _checked(as_of: datetime | None, shop_time: datetime | None) -> datetime:
     return moment
 
 
-def _uuid(text: str) -> UUID | None:
-    return UUID(text) if text else None
-
-
 async def _load(kind: type[_Block], name: str) -> _Block:
     try:
         return await kind.aload(name, validate=True)
@@ -191,5 +175,5 @@ async def _load(kind: type[_Block], name: str) -> _Block:
             raise
         raise NotSetUp(
             f"There is no {kind.__name__} block named {name!r}. Make one in the Prefect UI (Blocks), or with "
-            f"`python -m flows setup`; `prefect block ls` lists what there is (type {slug})."
+            f"`perennial setup`; `prefect block ls` lists what there is (type {slug})."
         ) from None

@@ -10,17 +10,15 @@ from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
-from prefect import task
-from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact, aupdate_progress_artifact
-from prefect.cache_policies import NO_CACHE
+from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from flows.rules.summaries import RenewalLine, RenewalSummary
 from flows.rules.waves import BrakePulled
-from flows.tasks.shop import Shop
-from flows.tasks.states import green, red
+from flows.run.context import Run
+from flows.run.states import green, red
 
 PROGRESS_EVERY = 2.0
 """Seconds between two updates of the progress artifact: often enough to watch, too rare to cost anything."""
@@ -45,14 +43,14 @@ def watched_by(watcher: Watcher) -> Iterator[None]:
 class Report:
     """Collects the lines of one sweep in bounded memory, and shows how far it is."""
 
-    def __init__(self, shop: Shop, progress_artifact: UUID) -> None:
+    def __init__(self, run: Run, progress_artifact: UUID) -> None:
         self.due = 0
         self.done = 0
-        self._shop = shop
+        self._run = run
         self._progress_artifact = progress_artifact
         self._shown_at = 0.0
         self._began_at = time.monotonic()
-        self._folded = RenewalSummary(as_of=shop.as_of)
+        self._folded = RenewalSummary(as_of=run.as_of)
         self._lines: list[RenewalLine] = []
         self._brake: BrakePulled | None = None
         self._gave_up: str | None = None
@@ -71,23 +69,28 @@ class Report:
 
     def add_summary(self, batch: RenewalSummary) -> None:
         """Take in what a batch did that ran elsewhere."""
-        self._folded = RenewalSummary.together([self._folded, batch], self._shop.as_of)
+        self._folded = RenewalSummary.together([self._folded, batch], self._run.as_of)
         self.done += batch.total
         self._tell_watcher()
 
+    @property
+    def brake(self) -> BrakePulled | None:
+        """Why the sweep stops; None while it goes on."""
+        return self._brake
+
     def brake_pulled(self, pulled: BrakePulled) -> None:
-        """Note that the sweep stops creating, and tell automations at once."""
+        """Note that the sweep stops, and tell automations at once."""
         if self._brake is not None:
             return
         self._brake = pulled
         emit_event(
             event="perennial.sweep.stopped",
             resource={
-                "prefect.resource.id": f"perennial.shop.{self._shop.organization}",
-                "prefect.resource.name": self._shop.organization,
+                "prefect.resource.id": f"perennial.shop.{self._run.organization}",
+                "prefect.resource.name": self._run.organization,
                 "perennial.failure-class": pulled.cls.value if pulled.cls else "",
             },
-            payload={"sentence": pulled.sentence, "flow_run_id": self._shop.run.flow_run_id},
+            payload={"sentence": pulled.sentence, "flow_run_id": self._run.identity.flow_run_id},
         )
 
     def give_up(self, error: Exception) -> None:
@@ -98,7 +101,7 @@ class Report:
         """Everything so far."""
         self._fold()
         requests = Counter(self._folded.requests)
-        for (method, _), count in self._shop.client.requests_made.items():
+        for (method, _), count in self._run.client.requests_made.items():
             requests[method] += count
         return self._folded.model_copy(
             update={
@@ -107,6 +110,7 @@ class Report:
                 "brake": self._brake.sentence if self._brake else self._folded.brake,
                 "gave_up": self._gave_up or self._folded.gave_up,
                 "left": max(0, self.due - self.done),
+                "surplus": self._folded.surplus + self._run.withdrawals.surplus,
             }
         )
 
@@ -127,39 +131,20 @@ class Report:
             watcher(self)
 
     def _fold(self) -> None:
-        new = RenewalSummary.of(self._lines, self._shop.as_of)
-        self._folded = RenewalSummary.together([self._folded, new], self._shop.as_of)
+        new = RenewalSummary.of(self._lines, self._run.as_of)
+        self._folded = RenewalSummary.together([self._folded, new], self._run.as_of)
         self._lines = []
 
 
 @asynccontextmanager
-async def open_report(shop: Shop) -> AsyncIterator[Report]:
+async def open_report(run: Run) -> AsyncIterator[Report]:
     """A report with its progress artifact in the UI."""
     artifact_id = await acreate_progress_artifact(progress=0.0, description="looking for due subscriptions")
-    report = Report(shop, artifact_id)
+    report = Report(run, artifact_id)
     try:
         yield report
     finally:
         await report.show(at_once=True)
-
-
-@task(task_run_name="publish summary", cache_policy=NO_CACHE)
-async def publish_summary(shop: Shop, report: Report) -> State[RenewalSummary]:
-    """Publish the table of the sweep, worst first, and an event with the counts."""
-    summary = report.summary()
-    requests = ", ".join(f"{count} {method}" for method, count in sorted(summary.requests.items()))
-    description = f"**{summary.sentence}**\n\n{summary.seconds:.0f} s, requests: {requests}"
-    await acreate_table_artifact(summary.table_rows, key="renewals", description=description)
-    emit_event(
-        event="perennial.sweep.finished",
-        resource={
-            "prefect.resource.id": f"perennial.shop.{shop.organization}",
-            "prefect.resource.name": shop.organization,
-            "perennial.needs-attention": str(summary.needs_attention).lower(),
-        },
-        payload=summary.model_dump(mode="json", exclude={"rows"}),
-    )
-    return green("Published", summary.sentence, summary)
 
 
 def final_state(summary: RenewalSummary) -> State[Any]:

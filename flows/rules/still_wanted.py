@@ -1,0 +1,89 @@
+"""
+The last look before a customer is charged: is the renewal still wanted, and does nobody else renew it?
+
+The order exists by then and is not placed. When the answer is no, it is withdrawn, and nobody is charged.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from blocks.commerce_layer.resources import OrderCopy, OrderStatus, OrderSubscription
+from flows.rules.next_action import is_of_period
+from flows.rules.order_copies import FAILED_STATUSES
+from flows.rules.references import REFERENCE_ORIGIN, whole_minute
+from flows.rules.renewal import Renewal
+from flows.rules.skips import NATIVE_STATUSES, Refusal, Skipped, SkipReason, status_refusal
+from flows.rules.state import RenewalState
+from flows.rules.zones import in_words
+
+
+def still_wanted(
+    renewal: Renewal,
+    fresh: OrderSubscription | None,
+    rivals: Sequence[OrderSubscription],
+    foreign: Sequence[OrderCopy],
+    as_of: datetime,
+) -> Skipped | None:
+    """
+    Why the renewal must not go on; None when it may.
+
+    `fresh` is the subscription as it was read a moment ago (None: gone), `rivals` the subscriptions of the same
+    source order, `foreign` the copies of that order whatever their origin.
+    """
+    refusal = _changed_since(renewal, fresh, as_of) or _rival_engine(renewal, rivals) or _foreign_copy(renewal, foreign)
+    return Skipped(renewal.subscription_id, renewal.due, *refusal) if refusal else None
+
+
+def _changed_since(renewal: Renewal, fresh: OrderSubscription | None, as_of: datetime) -> Refusal | None:
+    if fresh is None:
+        return SkipReason.GONE, "the subscription does not exist any more"
+    if refusal := status_refusal(fresh):
+        return refusal
+    if fresh.next_run_at is not None and whole_minute(fresh.next_run_at) > as_of:
+        return SkipReason.NOT_DUE, f"it was postponed to {in_words(fresh.next_run_at, renewal.zone)} a moment ago"
+    if fresh.expires_at is not None and fresh.expires_at <= renewal.due:
+        return SkipReason.EXPIRED, f"it expired on {in_words(fresh.expires_at, renewal.zone)}"
+    changes = ", ".join(_changes(renewal, fresh))
+    return (SkipReason.CHANGED, f"changed a moment ago ({changes}); the next sweep decides anew") if changes else None
+
+
+def _changes(renewal: Renewal, fresh: OrderSubscription) -> Iterable[str]:
+    state = RenewalState.read(fresh.metadata)
+    pairs = {
+        "source order": (renewal.source_order_id, fresh.source_order_id),
+        "next_run_at": (renewal.next_run_at, fresh.next_run_at),
+        "frequency": (renewal.frequency, fresh.frequency),
+        "starts_at": (renewal.starts_at, fresh.starts_at),
+        "metadata.perennial": (RenewalState.read(renewal.metadata), state),
+    }
+    return (name for name, (before, now) in pairs.items() if before != now)
+
+
+def _rival_engine(renewal: Renewal, rivals: Sequence[OrderSubscription]) -> Refusal | None:
+    for rival in rivals:
+        if rival.source_order_id in {None, renewal.source_order_id} and rival.status in NATIVE_STATUSES:
+            return SkipReason.SECOND_ENGINE, (
+                f"subscription {rival.id} of the same source order is {rival.raw_status or rival.status}: "
+                "Commerce Layer's own engine may renew it; deactivate one of the two"
+            )
+    return None
+
+
+def _foreign_copy(renewal: Renewal, copies: Sequence[OrderCopy]) -> Refusal | None:
+    for copy in copies:
+        if copy.source_order_id in {None, renewal.source_order_id} and _competes(renewal, copy):
+            return SkipReason.FOREIGN_COPY, (
+                f"order copy {copy.id} ({copy.reference_origin or 'no origin'}) of the same source order was made "
+                "inside this period, and must not renew it twice: cancel its order to go on, or move next_run_at on"
+            )
+    return None
+
+
+def _competes(renewal: Renewal, copy: OrderCopy) -> bool:
+    if copy.status in FAILED_STATUSES and copy.target_order_id is None:
+        return False
+    if copy.target_order is not None and copy.target_order.status is OrderStatus.CANCELLED:
+        return False
+    if copy.reference_origin == REFERENCE_ORIGIN or is_of_period(renewal, copy):
+        return False  # ours: found by its reference
+    return copy.created_at is None or whole_minute(copy.created_at) >= renewal.due

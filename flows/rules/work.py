@@ -1,0 +1,38 @@
+"""What an order copy is made for: a subscription's renewal, or an order that a person wants copied."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from blocks.commerce_layer.resources import OrderCopy
+from flows.rules.by_hand import ManualCopy
+from flows.rules.next_action import NextAction, next_action, references_to_look_up
+from flows.rules.renewal import Renewal
+
+Work = Renewal | ManualCopy
+
+
+def next_action_for(work: Work, found: Iterable[OrderCopy], as_of: datetime) -> NextAction:
+    """What to do next, given the order copies that one look showed."""
+    return next_action(work, found, as_of) if isinstance(work, Renewal) else work.next_action(list(found))
+
+
+def references_of(work: Work) -> list[str]:
+    """Every reference under which its order copies can exist."""
+    return references_to_look_up(work) if isinstance(work, Renewal) else [work.reference]
+
+
+def copy_options(work: Work) -> Mapping[str, bool]:
+    """The options of its order copy."""
+    if isinstance(work, ManualCopy):
+        return work.options
+    terms = work.terms
+    return {
+        "apply_promotions": terms.apply_promotions,
+        "ignore_invalid_coupon": terms.ignore_invalid_coupon,
+        "reuse_wallet": terms.reuse_wallet,
+    }
+
+
+def attempts_made(work: Work) -> int:
+    """How many attempts were made before, as far as they are recorded."""
+    return work.state.attempt if isinstance(work, Renewal) else 0

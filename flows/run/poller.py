@@ -1,0 +1,253 @@
+"""
+One poller reads the order copies of everyone who waits.
+
+They are read by reference, in list calls of 25 references, so that each look shows every copy of a period, whoever made
+it. A copy is not looked at before it is likely to be done: how long copies take is learnt from the timestamps of those
+that have finished. So a renewal costs about a twentieth of a read to wait for, however long copies take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+
+from prefect.logging import get_logger
+
+from blocks.commerce_layer.client import CommerceLayer
+from blocks.commerce_layer.clock import current_clock
+from blocks.commerce_layer.errors import (
+    AuthenticationFailed,
+    CommerceLayerError,
+    InvalidToken,
+    Unauthorized,
+    WrongShop,
+)
+from blocks.commerce_layer.resources import OrderCopy
+
+LIST_SIZE = 25
+"""References per list call: as many copies as one page holds, when each has one."""
+
+FIRST_LOOK = 1.0
+"""Seconds after a copy's start at which to look while nothing is known about how long copies take."""
+
+LONGEST_PATIENCE = 30.0
+"""Seconds for which a copy that is likely done waits, at the most, for others to share its call with."""
+
+LONGEST_INTERVAL = 30.0
+"""Seconds between two looks at a slow copy, at the most."""
+
+LOOK_FOR_A_LOST_COPY = 1.0
+"""Seconds after a lost answer after which to look for the copy."""
+
+_HOPELESS = (AuthenticationFailed, InvalidToken, Unauthorized, WrongShop)
+
+
+class HowLong:
+    """An estimate of how long copies take, in seconds, from the last hundred that finished."""
+
+    def __init__(self) -> None:
+        self._seen: deque[float] = deque(maxlen=100)
+
+    def learn(self, order_copy: OrderCopy) -> None:
+        """Take in a finished copy, by the API's own timestamps."""
+        ended = order_copy.completed_at or order_copy.failed_at
+        if ended is not None and order_copy.created_at is not None:
+            self._seen.append(max(0.0, (ended - order_copy.created_at).total_seconds()))
+
+    @property
+    def first_look(self) -> float:
+        """When nineteen of twenty copies are done; a later look at all saves a second look at most."""
+        if not self._seen:
+            return FIRST_LOOK
+        ranked = sorted(self._seen)
+        return max(0.1, ranked[int(0.95 * (len(ranked) - 1))] * 1.02)
+
+    @property
+    def next_look(self) -> float:
+        """How much later a copy that was not done is looked at again, the first time."""
+        return max(0.25, 0.25 * self.first_look)
+
+    @property
+    def patience(self) -> float:
+        """
+        How long a copy that is likely done may wait for company.
+
+        Renewals come as fast as the limits allow, not as fast as copies are looked at; so it costs nobody anything.
+        """
+        return min(LONGEST_PATIENCE, 3 * self.first_look)
+
+
+Copies = Sequence[OrderCopy]
+
+
+@dataclass(frozen=True)
+class Polled:
+    """The copies of the last look, and whether it was accepted or the time was up."""
+
+    copies: Sequence[OrderCopy]
+    is_done: bool
+
+
+IsDone = Callable[[Copies], bool]
+
+
+@dataclass
+class _Waiting:
+    references: Sequence[str]
+    is_done: IsDone
+    seen: asyncio.Future[Polled]
+    copies: Copies
+    look_at: float
+    deadline: float
+    interval: float
+
+
+class CopyPoller:
+    """
+    Waits for order copies; use it as an async context manager.
+
+    Args:
+        client: the open client.
+        settle_seconds: how old a copy must be before the look at it counts (see `docs/exactly-once.md`).
+        deadline_seconds: how long a copy is waited for, from its creation on.
+    """
+
+    def __init__(self, client: CommerceLayer, settle_seconds: float, deadline_seconds: float) -> None:
+        self._client = client
+        self._settle = timedelta(seconds=settle_seconds)
+        self._deadline_seconds = deadline_seconds
+        self._waiting: list[_Waiting] = []
+        self._how_long = HowLong()
+        self._somebody_waits = asyncio.Event()
+        self._looked_at: datetime | None = None
+        self._logger = get_logger("perennial.poller")
+        self._loop: asyncio.Task[None]
+
+    async def __aenter__(self) -> CopyPoller:
+        self._loop = asyncio.create_task(self._poll(), name="poll order copies")
+        self._loop.add_done_callback(self._hand_on_the_end)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._loop.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._loop
+
+    async def wait_for(self, references: Sequence[str], known: OrderCopy | None, is_done: IsDone) -> Polled:
+        """
+        The copies with these references, as the first look shows them that `is_done` accepts.
+
+        `known` is the copy that is waited for, if one was seen already. When the time is up, or nothing can be read any
+        more, the copies of the last look are returned as not done.
+        """
+        now, age = current_clock().monotonic(), self._age_of(known)
+        first = max(self._how_long.first_look, self._settle.total_seconds()) - age if known else LOOK_FOR_A_LOST_COPY
+        entry = _Waiting(
+            references,
+            is_done,
+            asyncio.get_running_loop().create_future(),
+            [known] if known else [],
+            look_at=now + max(first, 0.0),
+            # An earlier run may have waited for all that time already: then one look is enough.
+            deadline=now + max(self._deadline_seconds - age, 0.0),
+            interval=self._how_long.next_look,
+        )
+        self._waiting.append(entry)
+        self._somebody_waits.set()
+        return await entry.seen
+
+    def _age_of(self, copy: OrderCopy | None) -> float:
+        """Seconds since the copy was made, by the shop's clock."""
+        now, made_at = self._client.shop_time, copy.created_at if copy else None
+        return 0.0 if now is None or made_at is None else max(0.0, (now - made_at).total_seconds())
+
+    def has_settled(self, copy: OrderCopy) -> bool:
+        """Whether the look that is being judged must have shown every copy that was created before this one."""
+        return self._looked_at is not None and (
+            copy.created_at is None or self._looked_at - copy.created_at >= self._settle
+        )
+
+    def _hand_on_the_end(self, loop: asyncio.Task[None]) -> None:
+        # Nothing may wait for a poller that is no more.
+        error = None if loop.cancelled() else loop.exception()
+        for entry in self._waiting:
+            if not entry.seen.done():
+                entry.seen.set_exception(error) if error else entry.seen.cancel()
+
+    async def _poll(self) -> None:
+        while True:
+            await self._somebody_waits.wait()
+            now = current_clock().monotonic()
+            looked_at = self._ripe(now)
+            if not looked_at:
+                # Short, because one may come that is ripe earlier, or makes a call full.
+                await current_clock().sleep(min(max(self._next_ripe_in(now), 0.01), 0.25))
+                continue
+            await self._look(looked_at)
+            if not self._waiting:
+                self._somebody_waits.clear()
+
+    def _next_ripe_in(self, now: float) -> float:
+        return min((entry.look_at - now for entry in self._waiting if entry.look_at > now), default=0.25)
+
+    def _ripe(self, now: float) -> list[_Waiting]:
+        """
+        Up to one list call's worth of references to look at now, or none to wait for more company.
+
+        Company is what waits already and will be ripe before the first one's patience is over; what is alone is
+        looked at at once.
+        """
+        in_order = sorted(self._waiting, key=lambda entry: entry.look_at)[:LIST_SIZE]
+        ripe = [entry for entry in in_order if entry.look_at <= now]
+        if not ripe:
+            return []
+        patience_ends = ripe[0].look_at + self._how_long.patience
+        company = in_order[len(ripe) : len(ripe) + 1]
+        if now < patience_ends and any(entry.look_at <= patience_ends for entry in company):
+            return []
+        return ripe
+
+    async def _look(self, entries: Sequence[_Waiting]) -> None:
+        began_at, found = current_clock().monotonic(), None
+        try:
+            found = await self._client.find_order_copies(
+                reference for entry in entries for reference in entry.references
+            )
+        except _HOPELESS as error:
+            self._logger.error("order copies can no longer be read: %s", error)  # noqa: TRY400 - the sentence says it all
+            for entry in list(self._waiting):
+                self._finish(entry)
+            return
+        except CommerceLayerError as error:
+            self._logger.warning("order copies could not be read, trying again: %s", error)
+        now = current_clock().monotonic()
+        if self._client.shop_time is not None:
+            # What the answer shows is as old as the request, at the most.
+            self._looked_at = self._client.shop_time - timedelta(seconds=now - began_at)
+        for entry in entries:
+            seen = None if found is None else [copy for each in entry.references for copy in found[each]]
+            self._take_in(entry, seen, now)
+
+    def _take_in(self, entry: _Waiting, seen: Copies | None, now: float) -> None:
+        entry.copies = seen or entry.copies
+        if seen is not None and entry.is_done(seen):
+            for copy in seen:
+                self._how_long.learn(copy)
+            self._finish(entry, is_done=True)
+        elif now >= entry.deadline:
+            self._finish(entry)
+        else:
+            entry.look_at = min(now + entry.interval, entry.deadline)
+            entry.interval = min(entry.interval * 1.5, LONGEST_INTERVAL)
+
+    def _finish(self, entry: _Waiting, *, is_done: bool = False) -> None:
+        self._waiting.remove(entry)
+        if not entry.seen.done():
+            entry.seen.set_result(Polled(entry.copies, is_done))

@@ -1,0 +1,85 @@
+"""Cancels unplaced orders: those of surplus copies, and of renewals that are no longer wanted. It charges nobody."""
+
+from __future__ import annotations
+
+from uuid import NAMESPACE_URL, uuid5
+
+from prefect.events import emit_event
+from prefect.logging import get_logger
+
+from blocks.commerce_layer.client import CommerceLayer
+from blocks.commerce_layer.errors import CommerceLayerError
+from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus
+from flows.rules.order_copies import MOVING_STATUSES, WITHDRAWN, CopiesOfPeriod
+
+
+class Withdrawals:
+    """
+    The orders that one run has cancelled.
+
+    Args:
+        client: the open client.
+        organization: the shop's slug, for events.
+        flow_run_id: the run, for events.
+    """
+
+    def __init__(self, client: CommerceLayer, organization: str, flow_run_id: str) -> None:
+        self.surplus = 0
+        """Surplus copies whose orders were cancelled."""
+        self.cancelled_after_placing: list[str] = []
+        """Orders that another run placed in the moment in which this one cancelled them: a person must look."""
+        self._client, self._organization, self._flow_run_id = client, organization, flow_run_id
+        self._logger = get_logger("perennial.withdrawals")
+
+    async def cancel_surplus(self, copies: CopiesOfPeriod) -> None:
+        """Cancel the unplaced orders of copies that do not count, because another one of their reference does."""
+        counts = copies.canonical
+        for copy in copies.surplus:
+            order_id = copy.target_order_id or (copy.target_order.id if copy.target_order else None)
+            why = f"surplus: order copy {counts.id} counts" if counts else "its order copy failed"
+            if order_id is not None and await self.withdraw(order_id, why) and counts:
+                self.surplus += 1
+                self._announce(copy, order_id, counts)
+
+    async def withdraw(self, order_id: str, why: str) -> bool:
+        """
+        Cancel an order unless it is placed, and write down why. Returns whether it was cancelled.
+
+        It is read right before. Should another run place it in that very moment, the answer tells, and it is noted.
+        What fails is left to the next sweep: an unplaced order costs nobody anything.
+        """
+        try:
+            order = await self._client.get_order(order_id)
+            if order.is_placed or order.status in MOVING_STATUSES | {OrderStatus.CANCELLED}:
+                return False
+            answer = await self._client.cancel_order(order_id, metadata=_marked(order, why))
+        except CommerceLayerError as error:
+            self._logger.warning("order %s could not be cancelled: %s", order_id, error)
+            return False
+        if answer.placed_at is not None:
+            self.cancelled_after_placing.append(order_id)
+        return answer.status is OrderStatus.CANCELLED
+
+    def _announce(self, copy: OrderCopy, order_id: str, counts: OrderCopy) -> None:
+        emit_event(
+            event="perennial.copy.surplus",
+            resource={
+                "prefect.resource.id": f"perennial.order-copy.{copy.id}",
+                "prefect.resource.name": copy.reference or copy.id,
+                "perennial.organization": self._organization,
+            },
+            payload={
+                "reference": copy.reference,
+                "order_copy_id": copy.id,
+                "target_order_id": order_id,
+                "counts_instead": counts.id,
+                "flow_run_id": self._flow_run_id,
+            },
+            id=uuid5(NAMESPACE_URL, f"perennial.copy.surplus/{copy.id}"),
+        )
+
+
+def _marked(order: Order, why: str) -> dict[str, object]:
+    ours = order.metadata.get("perennial")
+    kept = ours if isinstance(ours, dict) else {}
+    return {**order.metadata, "perennial": {**kept, WITHDRAWN: why}}

@@ -1,0 +1,118 @@
+"""The first look at 25 due subscriptions: which renewals go on, which do not and why, and which copies there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from blocks.commerce_layer.client import CommerceLayer
+from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
+from flows.rules.next_action import is_of_period, references_to_look_up
+from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
+from flows.rules.skips import waits_for_payment
+from flows.rules.state import RenewalState
+from flows.rules.still_wanted import still_wanted
+from flows.rules.unrecorded import stale_copies, unrecorded_period
+from flows.run.context import Run
+from flows.run.reads import look_at_copies, look_at_subscriptions
+
+
+class Due(NamedTuple):
+    """A due subscription, and its source order where it is known: then its rivals come with the same list call."""
+
+    subscription_id: str
+    source_order_id: str | None = None
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """What the look brought. `stale` are copies of other periods whose unplaced orders are no longer wanted."""
+
+    renewals: Sequence[Renewal]
+    skipped: Sequence[Skipped]
+    stale: Sequence[OrderCopy]
+
+
+async def take_first_look(run: Run, due: Sequence[Due]) -> FirstLook:
+    """
+    Read the subscriptions again, plan, and look for rivals and for order copies.
+
+    Raises:
+        CommerceLayerError: something could not be read; then none of them is worked on.
+    """
+    fresh, rivals = await look_at_subscriptions(run.client, dict(due))
+    paid = await paid_meanwhile(run.client, fresh.values())
+    planned = [_plan_one(run, each.subscription_id, fresh, paid) for each in due]
+    skipped = [each for each in planned if isinstance(each, Skipped)]
+    renewals = [each for each in planned if isinstance(each, Renewal)]
+    copies = await look_at_copies(run.client, renewals)
+    stale = [copy for renewal in renewals for copy in stale_copies(renewal, copies)]
+    renewals = [_settle_first(each, copies) for each in renewals]
+    refusals = [_refusal(run, each, fresh, rivals, copies) for each in renewals]
+    wanted = [renewal for renewal, refusal in zip(renewals, refusals, strict=True) if refusal is None]
+    skipped += [refusal for refusal in refusals if refusal is not None]
+    return FirstLook(await _with_their_copies(run, wanted, copies), skipped, stale)
+
+
+async def paid_meanwhile(client: CommerceLayer, subscriptions: Iterable[OrderSubscription]) -> frozenset[str]:
+    """
+    Which of these were held after a failure, and their customer has paid the order at the checkout since: they go on.
+
+    Costs nothing while none is held, and one list call for 25 that are.
+    """
+    states = {each.id: RenewalState.read(each.metadata) for each in subscriptions}
+    waiting = {each: state.target_order_id for each, state in states.items() if state and waits_for_payment(state)}
+    if not waiting:
+        return frozenset()
+    orders = await client.get_orders(order_id for order_id in waiting.values() if order_id)
+    return frozenset(each for each, order_id in waiting.items() if order_id in orders and orders[order_id].is_placed)
+
+
+def _plan_one(
+    run: Run, subscription_id: str, fresh: Mapping[str, OrderSubscription], paid: frozenset[str]
+) -> Renewal | Skipped:
+    subscription = fresh.get(subscription_id)
+    if subscription is None:
+        sentence = "the subscription is gone since the due list was read"
+        return Skipped(subscription_id, None, SkipReason.GONE, sentence)
+    return plan(subscription, run.terms, run.as_of, paid=subscription_id in paid)
+
+
+def _settle_first(renewal: Renewal, copies: Iterable[OrderCopy]) -> Renewal:
+    """The renewal of a period that was charged and never recorded, where there is one: it must be settled first."""
+    period = unrecorded_period(renewal, copies)
+    return renewal if period is None else renewal.for_due(period)
+
+
+def _refusal(
+    run: Run,
+    renewal: Renewal,
+    fresh: Mapping[str, OrderSubscription],
+    rivals: Iterable[OrderSubscription],
+    copies: Iterable[OrderCopy],
+) -> Skipped | None:
+    source = renewal.source_order_id
+    return still_wanted(
+        renewal,
+        fresh[renewal.subscription_id],
+        [each for each in rivals if each.source_order_id == source],
+        [each for each in copies if each.source_order_id == source],
+        run.as_of,
+    )
+
+
+async def _with_their_copies(run: Run, renewals: Sequence[Renewal], copies: Iterable[OrderCopy]) -> list[Renewal]:
+    """
+    The renewals with the copies of their periods.
+
+    Where a recorded copy is not among those of the source order, it is looked up by its reference.
+    """
+    copies = list(copies)
+    seen = {copy.id for copy in copies}
+    missing = [each for each in renewals if each.state.order_copy_id not in seen | {None}]
+    if missing:
+        wanted = [reference for each in missing for reference in references_to_look_up(each)]
+        found = await run.client.find_order_copies(wanted)
+        copies += [copy for each in found.values() for copy in each]
+    return [replace(each, found=tuple(copy for copy in copies if is_of_period(each, copy))) for each in renewals]

@@ -1,0 +1,186 @@
+"""
+How a sweep works through its due list: in waves, 25 in each look, with a brake.
+
+What is in memory is bounded by `PAGES_UNDER_WAY`, however long the list is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import datetime
+
+from prefect.logging import get_run_logger
+
+from blocks.commerce_layer.clock import current_clock
+from blocks.commerce_layer.errors import CommerceLayerError
+from flows.rules.renewal import Renewal, Skipped, SkipReason
+from flows.rules.summaries import RenewalLine
+from flows.rules.verdicts import Judgement
+from flows.rules.waves import Brake, Waves
+from flows.run.context import Run
+from flows.run.report import Report
+from flows.sweep.first_look import Due, FirstLook, take_first_look
+from flows.tasks.record import Recorded, record_skip
+
+Renew = Callable[[Run, Renewal], Awaitable[Recorded]]
+"""One renewal from its order copy to its record."""
+
+PAGE = 25
+"""Renewals that share their looks: as many as one list call can ask for."""
+
+PAGES_UNDER_WAY = 60
+"""Pages that are worked on at the same time: 1,500 renewals, which bounds the memory."""
+
+ROOM_SOON = 2.0
+"""Seconds before the rate limit has room at which a page begins to look: an older look creates copies in vain."""
+
+TROUBLES_IN_A_ROW = 3
+"""Pages whose looks fail one after the other before the sweep gives up: then it is not one page's fault."""
+
+
+async def in_waves(run: Run, report: Report, due: Sequence[Due], renew: Renew) -> None:
+    """Renew the subscriptions in `due`, a few first, then more, then all; see `Pacing.work_through`."""
+    await Pacing(run, report, renew).work_through(due)
+
+
+class Pacing:
+    """One pass over a due list, and one more over whatever has another period to make up, until nothing has."""
+
+    def __init__(self, run: Run, report: Report, renew: Renew) -> None:
+        self._run, self._report, self._renew = run, report, renew
+        self._brake = Brake(run.terms)
+        self._under_way = asyncio.Semaphore(PAGES_UNDER_WAY)
+        self._looking = 0
+        self._one_waits_for_room = asyncio.Lock()
+        self._troubles: list[Exception] = []
+        self._settled: dict[str, datetime] = {}
+        self._once_more: list[Due] = []
+
+    async def work_through(self, due: Sequence[Due]) -> None:
+        """
+        Renew the subscriptions in `due`, a few first, then more, then all.
+
+        Stops when the brake is pulled, or when the looks of several pages in a row failed; what was not reached stays
+        due. What was begun is finished, and the report says why it stopped. One renewal's error never stops the others.
+        """
+        # Named twice, a subscription would be worked on twice at the same time.
+        due = list({each.subscription_id: each for each in due}.values())
+        while due and not self.is_stopped:
+            await self._work_through_once(due)
+            due, self._once_more = self._once_more, []
+            self._report.expect(len(due))
+        if self._given_up:
+            self._report.give_up(self._troubles[-1])
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing further may be begun: the brake was pulled, or nothing can be looked up any more."""
+        return self._brake.verdict() is not None or self._report.brake is not None or self._given_up
+
+    async def _work_through_once(self, due: Sequence[Due]) -> None:
+        waves, done = Waves(self._run.terms, self._brake), 0
+        while done < len(due):
+            wave = due[done : done + waves.next(len(due) - done)]
+            done += len(wave)
+            async with asyncio.TaskGroup() as group:
+                for page in _pages_of(wave):
+                    await self._under_way.acquire()
+                    if self._must_stop():
+                        self._under_way.release()
+                        return
+                    group.create_task(self._renew_page(page))
+            if self._must_stop():
+                return
+
+    @property
+    def _given_up(self) -> bool:
+        return len(self._troubles) >= TROUBLES_IN_A_ROW
+
+    def _must_stop(self) -> bool:
+        pulled = self._brake.verdict()
+        if pulled is not None:
+            self._report.brake_pulled(pulled)
+        return self.is_stopped
+
+    async def _renew_page(self, page: Sequence[Due]) -> None:
+        try:
+            await self._wait_for_room(len(page))
+            if self._must_stop():
+                return
+            look = await self._look(page)
+            if look is not None:
+                async with asyncio.TaskGroup() as renewing:
+                    for renewal in look.renewals:
+                        renewing.create_task(self._renew_one(renewal))
+        finally:
+            self._under_way.release()
+
+    async def _wait_for_room(self, size: int) -> None:
+        """Look no earlier than the rate limit has room, after those that looked before."""
+        async with self._one_waits_for_room:
+            while not self.is_stopped:
+                left = await self._run.client.room_for_creation(self._looking) - ROOM_SOON
+                if left <= 0:
+                    break
+                await current_clock().sleep(min(left, 1.0))
+            self._looking += size
+
+    async def _look(self, page: Sequence[Due]) -> FirstLook | None:
+        try:
+            look = await take_first_look(self._run, page)
+            self._troubles.clear()
+            for skipped in look.skipped:
+                self._report.add((await record_skip(self._run, skipped)).line)
+            for copy in look.stale:
+                await self._run.withdrawals.withdraw(copy.target_order_id or "", "its period was moved or has passed")
+        except CommerceLayerError as error:
+            self._note_trouble(page, error)
+        except Exception as error:  # noqa: BLE001 - one page's error never stops the others
+            for each in page:
+                self._note_surprise(each.subscription_id, None, error)
+        else:
+            return look
+        finally:
+            self._looking -= len(page)
+        return None
+
+    async def _renew_one(self, renewal: Renewal) -> None:
+        try:
+            recorded = await self._renew(self._run, renewal)
+        except Exception as error:  # noqa: BLE001 - one renewal's error never stops the others
+            self._note_surprise(renewal.subscription_id, renewal.reference, error)
+            return
+        self._report.add(recorded.line)
+        if recorded.judgement is not None:
+            self._brake.note(recorded.judgement)
+            if recorded.not_written is None:
+                self._note_what_is_left(recorded.judgement)
+        await self._report.show()
+
+    def _note_what_is_left(self, judgement: Judgement) -> None:
+        renewal = judgement.renewal
+        if not judgement.leaves_more(self._run.as_of):
+            return
+        # Only ever further: a record that somebody else has undone must not keep us here for ever.
+        before = self._settled.get(renewal.subscription_id)
+        if before is None or renewal.due > before:
+            self._settled[renewal.subscription_id] = renewal.due
+            self._once_more.append(Due(renewal.subscription_id, renewal.source_order_id))
+
+    def _note_trouble(self, page: Sequence[Due], error: CommerceLayerError) -> None:
+        get_run_logger().warning("%d subscriptions are left for the next sweep: %s", len(page), error)
+        self._troubles.append(error)
+        for each in page:
+            skipped = Skipped(each.subscription_id, None, SkipReason.NOT_READABLE, str(error))
+            self._report.add(RenewalLine.of(skipped))
+
+    def _note_surprise(self, subscription_id: str, reference: str | None, error: Exception) -> None:
+        get_run_logger().error("renewal of %s ended unexpectedly", subscription_id, exc_info=error)
+        self._brake.note_error(f"{type(error).__name__}: {error}")
+        self._report.add(RenewalLine.surprised(subscription_id, reference, error))
+
+
+def _pages_of(due: Sequence[Due]) -> Iterator[Sequence[Due]]:
+    for start in range(0, len(due), PAGE):
+        yield due[start : start + PAGE]

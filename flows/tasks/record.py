@@ -1,0 +1,258 @@
+"""
+The last step of a renewal: what came of it is written where people and systems look for it.
+
+One PATCH of the subscription carries the state, the next date and a cancellation together, so they cannot disagree. It
+is composed when the rate limit lets it go, from a look that is seconds old, and sent once: what others wrote meanwhile
+survives. A death before it leaves the subscription due, and the next run finds the order copy by its reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import NAMESPACE_URL, uuid5
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.events import emit_event
+
+from blocks.commerce_layer.client import SubscriptionChange
+from blocks.commerce_layer.clock import current_clock
+from blocks.commerce_layer.errors import CommerceLayerError, NotConnected, Refused, Unauthorized, WriteFateUnknown
+from blocks.commerce_layer.resources import OrderSubscription
+from flows.rules.evidence import Evidence, LeftAlone
+from flows.rules.outcomes import Judgement, Outcome, judge
+from flows.rules.records import Record, another_placed_order, record_of, skip_record_of
+from flows.rules.references import reference_of
+from flows.rules.renewal import Renewal, Skipped
+from flows.rules.summaries import RenewalLine
+from flows.run.context import Run
+from flows.run.states import green, red
+
+RECORD_TRIES = 4
+"""How often a record is sent whose answer is lost; before each it is read whether it arrived."""
+
+PAUSE = 2.0
+"""Seconds before it is sent again."""
+
+
+class NothingToWrite(Exception):  # noqa: N818 - says what is the matter
+    """The subscription is as it should be, or another run has recorded the period."""
+
+
+class _PlacedTwice(Exception):  # noqa: N818 - says what is the matter
+    """Another run has recorded another placed order for this period."""
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(order_id)
+        self.order_id = order_id
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """
+    How a renewal ended, as the sweep's report shows it.
+
+    `judgement` is None when the renewal was left alone; `not_written` says why it could not be written down.
+    """
+
+    line: RenewalLine
+    judgement: Judgement | None = None
+    not_written: str | None = None
+
+    @classmethod
+    def of(cls, judgement: Judgement, not_written: str | None = None) -> Recorded:
+        """With the line that belongs to it."""
+        line = RenewalLine.of(judgement)
+        if not_written is not None:
+            line = line.model_copy(update={"sentence": judgement.unrecorded(not_written)})
+        return cls(line, judgement, not_written)
+
+
+def state_name(outcome: Outcome) -> str:
+    """The name of a task's state for an outcome, as the UI shows it: `RetryScheduled`."""
+    return outcome.value.title().replace("_", "")
+
+
+@task(task_run_name="record {renewal.reference}", cache_policy=NO_CACHE, retries=0)
+async def record_outcome(run: Run, renewal: Renewal, result: Evidence | LeftAlone) -> State[Recorded]:
+    """Judge what came of a renewal, write it down where people and systems look for it, and say it in plain words."""
+    try:
+        if isinstance(result, LeftAlone):
+            recorded = await record_skip(run, result.skipped)
+        else:
+            judged = judge(renewal, result, run.now(), run.identity.flow_run_id)
+            recorded = await _write_down(run, judged)
+            _announce(run, recorded, judged)
+    finally:
+        run.last_looks.forget(renewal.subscription_id)
+    tell = red if recorded.line.needs_person else green
+    return tell(state_name(recorded.line.outcome), recorded.line.sentence, recorded)
+
+
+async def record_skip(run: Run, skipped: Skipped) -> Recorded:
+    """
+    Report a subscription that is left alone; write it down where periods are skipped on purpose (the catch-up).
+
+    What could not be written is decided in the same way by the next sweep.
+    """
+    _announce_skip(run, skipped)
+    line = RenewalLine.of(skipped)
+    if skipped.settlement is None:
+        return Recorded(line)
+
+    async def fresh() -> OrderSubscription | None:
+        return (await run.client.get_subscriptions([skipped.subscription_id])).get(skipped.subscription_id)
+
+    try:
+        await _write(run, skipped.subscription_id, fresh, lambda subscription: skip_record_of(skipped, subscription))
+    except CommerceLayerError as error:
+        line = line.model_copy(update={"sentence": f"{line.sentence}; not recorded yet ({error})"})
+    return Recorded(line)
+
+
+async def _write_down(run: Run, judgement: Judgement) -> Recorded:
+    """
+    Write the judgement onto the subscription. A cancellation that the shop refuses becomes a hold.
+
+    What could not be written stands all the same, and the next run, which finds the order copy by its reference,
+    writes it.
+    """
+    try:
+        try:
+            await _write_judgement(run, judgement)
+        except (Refused, Unauthorized) as refused:
+            if not judgement.cancel:
+                raise
+            judgement = judgement.not_cancelled(str(refused))
+            await _write_judgement(run, judgement)
+    except CommerceLayerError as error:
+        return Recorded.of(judgement, str(error))
+    except _PlacedTwice as twice:
+        return Recorded.of(judgement.placed_twice(twice.order_id))
+    return Recorded.of(judgement)
+
+
+async def _write_judgement(run: Run, judgement: Judgement) -> None:
+    renewal = judgement.renewal
+
+    async def fresh() -> OrderSubscription | None:
+        return (await run.last_looks.of(renewal)).subscription
+
+    def compose(subscription: OrderSubscription) -> Record | None:
+        if (other := another_placed_order(judgement, subscription)) is not None:
+            raise _PlacedTwice(other)
+        return record_of(judgement, subscription)
+
+    async with run.last_looks.waiting(renewal):
+        await _write(run, renewal.subscription_id, fresh, compose)
+
+
+async def _write(
+    run: Run,
+    subscription_id: str,
+    read: Callable[[], Awaitable[OrderSubscription | None]],
+    compose: Callable[[OrderSubscription], Record | None],
+) -> None:
+    """
+    Send what `compose` makes of the subscription as it is then.
+
+    When the answer is lost, it is read and composed again: what has arrived is not written a second time.
+    """
+    with_date = True
+
+    async def change() -> SubscriptionChange:
+        # PATCH replaces the whole metadata: read, merge, write.
+        fresh = await read()
+        record = None if fresh is None else compose(fresh)
+        if fresh is None or record is None or _is_written(record, fresh):
+            raise NothingToWrite
+        return SubscriptionChange(record.metadata, record.next_run_at if with_date else None, record.cancel)
+
+    for tries_left in reversed(range(RECORD_TRIES)):
+        try:
+            await run.client.record_on_subscription(subscription_id, change)
+        except NothingToWrite:
+            return
+        except Refused as refused:
+            if not with_date or "next_run_at" not in f"{refused.pointer} {refused.detail}":
+                raise
+            # With an `as_of` of long ago the next date may lie in the past, which the API refuses. What is
+            # settled is in the state, so the next sweep goes on from there.
+            with_date = False
+        except (NotConnected, WriteFateUnknown):
+            if not tries_left:
+                raise
+            run.last_looks.forget(subscription_id)
+            await current_clock().sleep(PAUSE)
+        else:
+            return
+
+
+def _is_written(record: Record, fresh: OrderSubscription) -> bool:
+    moved = record.next_run_at is None or record.next_run_at == fresh.next_run_at
+    return record.metadata == fresh.metadata and moved and not record.cancel
+
+
+def _announce(run: Run, recorded: Recorded, judgement: Judgement) -> None:
+    """
+    Emit `perennial.renewal.{outcome}` for automations and webhooks, and `perennial.final_action.{action}`.
+
+    An event's id follows from what it says: a run that repeats the record after a crash emits the same event, not a
+    second one.
+    """
+    judgement = recorded.judgement or judgement
+    state = judgement.state
+    facts: dict[str, str | int | None] = {
+        "subscription_id": judgement.renewal.subscription_id,
+        "source_order_id": judgement.renewal.source_order_id,
+        "reference": judgement.renewal.reference,
+        "order_copy_id": state.order_copy_id,
+        "target_order_id": state.target_order_id,
+        "failure_class": judgement.failure.cls.value if judgement.failure else None,
+        "attempt": state.attempt,
+        "next_attempt_at": state.next_attempt_at.isoformat() if state.next_attempt_at else None,
+        "next_run_at": judgement.next_run_at.isoformat() if judgement.next_run_at else None,
+        "final_action": judgement.final_action.value if judgement.final_action else None,
+        "sentence": recorded.line.sentence,
+        "flow_run_id": run.identity.flow_run_id,
+    }
+    _emit(run, f"perennial.renewal.{judgement.outcome.value}", facts)
+    if judgement.final_action is not None and recorded.not_written is None:
+        _emit(run, f"perennial.final_action.{judgement.final_action.value}", facts)
+
+
+def _announce_skip(run: Run, skipped: Skipped) -> None:
+    """Emit `perennial.renewal.skipped` for a renewal that was due and is left alone, with the reason."""
+    reference = skipped.subscription_id if skipped.due is None else reference_of(skipped.subscription_id, skipped.due)
+    facts: dict[str, str | int | None] = {
+        "subscription_id": skipped.subscription_id,
+        "reference": reference,
+        "reason": skipped.reason.value,
+        "sentence": skipped.sentence,
+        "flow_run_id": run.identity.flow_run_id,
+    }
+    _emit(run, "perennial.renewal.skipped", facts)
+
+
+def _emit(run: Run, event: str, facts: dict[str, str | int | None]) -> None:
+    says = "/".join(str(facts.get(key)) for key in ("reference", "attempt", "next_attempt_at", "reason"))
+    emit_event(
+        event=event,
+        resource={
+            "prefect.resource.id": f"perennial.subscription.{facts['subscription_id']}",
+            "prefect.resource.name": str(facts["reference"]),
+            "perennial.outcome": event.rpartition(".")[2],
+            "perennial.failure-class": str(facts.get("failure_class") or ""),
+            "perennial.final-action": str(facts.get("final_action") or ""),
+            "perennial.organization": run.organization,
+        },
+        related=[
+            {"prefect.resource.id": f"perennial.{kind}.{facts[key]}", "prefect.resource.role": kind}
+            for kind, key in (("order-copy", "order_copy_id"), ("target-order", "target_order_id"))
+            if facts.get(key)
+        ],
+        payload=facts,
+        id=uuid5(NAMESPACE_URL, f"{event}/{says}"),
+    )

@@ -1,0 +1,80 @@
+"""What a reorder by hand does besides the tasks that it shares with the sweep: the first look, and the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from uuid import NAMESPACE_URL, uuid5
+
+from prefect import task
+from prefect.artifacts import acreate_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.events import emit_event
+
+from blocks.commerce_layer.errors import NotFound
+from flows.rules.by_hand import ManualCopy, ManualOutcome, ManualResult, judge_by_hand
+from flows.rules.evidence import Evidence, LeftAlone
+from flows.rules.references import manual_reference
+from flows.run.context import Run
+from flows.run.states import green, red
+
+WHERE_THE_ID_IS = "The id is the ten letters in the order's address in the dashboard, not its number."
+
+
+class NoSuchOrder(LookupError):  # noqa: N818 - says what is the matter
+    """The order to copy does not exist in this shop."""
+
+
+async def look_at_order(
+    run: Run, source_order_id: str, reference: str | None, options: Mapping[str, bool], *, place: bool
+) -> ManualCopy:
+    """
+    What shall be copied, after looking whether it can be, with the order copies that the reference has already.
+
+    Raises:
+        NoSuchOrder: no order is named, or there is no such order in this organization and mode.
+        ReferenceTaken: the reference is a renewal's, or a copy of another order has it.
+    """
+    order_id = source_order_id.strip()
+    if not order_id:
+        raise NoSuchOrder(f"source_order_id is empty: it names the order to copy. {WHERE_THE_ID_IS}")
+    own = manual_reference(order_id, run.identity.flow_run_id)
+    work = ManualCopy(order_id, (reference or "").strip() or own, place, options)
+    try:
+        await run.client.get_order(order_id)
+    except NotFound:
+        claims = await run.client.claims()
+        raise NoSuchOrder(
+            f"There is no order {order_id!r} in organization {claims.organization_slug} ({claims.mode} mode). "
+            f"{WHERE_THE_ID_IS}"
+        ) from None
+    found = (await run.client.find_order_copies([work.reference]))[work.reference]
+    work.refuse_if_taken(found)
+    return replace(work, found=tuple(found))
+
+
+@task(task_run_name="record {work.reference}", cache_policy=NO_CACHE, retries=0)
+async def record_by_hand(run: Run, work: ManualCopy, evidence: Evidence | LeftAlone) -> State[ManualResult]:
+    """Judge what came of the copy, and say it in plain words."""
+    assert not isinstance(evidence, LeftAlone), "only a subscription's renewal is left alone"
+    result = judge_by_hand(work, evidence, run.terms)
+    rows = [{"": name, "value": value} for name, value in result.as_dict().items() if value is not None]
+    await acreate_table_artifact(rows, key="reorder", description=result.sentence)
+    _announce(run, result)
+    tell = red if result.outcome is ManualOutcome.FAILED else green
+    return tell(result.outcome.title().replace("_", ""), result.sentence, result)
+
+
+def _announce(run: Run, result: ManualResult) -> None:
+    name = f"perennial.reorder.{result.outcome.value}"
+    emit_event(
+        event=name,
+        resource={
+            "prefect.resource.id": f"perennial.order.{result.source_order_id}",
+            "prefect.resource.name": result.reference,
+            "perennial.outcome": result.outcome.value,
+        },
+        payload={**result.as_dict(), "flow_run_id": run.identity.flow_run_id},
+        id=uuid5(NAMESPACE_URL, f"{name}/{result.reference}"),
+    )
