@@ -18,7 +18,7 @@ from pathlib import Path
 from blocks.sandbox.clock import Clock, instant_of
 from blocks.sandbox.failures import FAILURES
 from blocks.sandbox.seeding import read_plan, seed
-from blocks.sandbox.server import Sandbox
+from blocks.sandbox.server import LONGEST_LAG, Sandbox
 from blocks.sandbox.settings import Settings
 
 _EPILOG = """\
@@ -174,6 +174,14 @@ def _add_behaviour(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         help="a slow copy takes (%(default)s)",
     )
     group.add_argument(
+        "--list-lag",
+        dest="list_lag_seconds",
+        type=float,
+        metavar="SECONDS",
+        default=defaults.list_lag_seconds,
+        help="lists show what was there so long ago (%(default)s)",
+    )
+    group.add_argument(
         "--promotion-percent",
         type=float,
         metavar="PERCENT",
@@ -230,6 +238,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         raise ValueError(f"--limit-scale is {options.limit_scale}; it must be above 0")
     if not 0 <= options.copy_spread <= 1:
         raise ValueError(f"--copy-spread is {options.copy_spread}; it lies between 0 and 1")
+    if not 0 <= options.list_lag_seconds <= LONGEST_LAG:
+        raise ValueError(f"--list-lag is {options.list_lag_seconds}; it lies between 0 and {LONGEST_LAG}")
     names = Settings.__dataclass_fields__
     return Settings(**{name: getattr(options, name) for name in names})
 

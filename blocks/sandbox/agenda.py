@@ -28,12 +28,13 @@ class Agenda:
         self._attempt = attempt
         self._heap: list[tuple[datetime, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._moment: datetime | None = None
+        self.moment: datetime | None = None
+        """While an action runs: the instant it was due at."""
         self.on_change: Callable[[], None] = lambda: None
 
     def now(self) -> datetime:
         """The present; while an action runs, the instant it was due at."""
-        return self._moment or self._clock.now()
+        return self.moment or self._clock.now()
 
     def at(self, instant: datetime, action: Callable[[], None]) -> None:
         """Run `action` when the clock reaches `instant`; at once when that is past."""
@@ -54,15 +55,15 @@ class Agenda:
         """Run what is due up to `instant`, also what these actions add; returns how many ran."""
         ran = 0
         while self._heap and self._heap[0][0] <= instant:
-            self._moment, _, action = heapq.heappop(self._heap)
+            self.moment, _, action = heapq.heappop(self._heap)
             try:
                 with self._attempt():
                     action()
             except Exception:  # noqa: BLE001  a mistake of ours must not stop the clock
-                _LOG.exception("what was due at %s failed; what else is due goes on", self._moment)
+                _LOG.exception("what was due at %s failed; what else is due goes on", self.moment)
             finally:
                 ran += 1
-                self._moment = None
+                self.moment = None
         return ran
 
     def clear(self) -> None:

@@ -7,7 +7,7 @@ import orjson
 from blocks.sandbox import problems, writes
 from blocks.sandbox.catalogue import ResourceType
 from blocks.sandbox.documents import Writer
-from blocks.sandbox.queries import Record, find_record, list_records, read_query, records_by, related_records
+from blocks.sandbox.queries import Query, Record, find_record, list_records, read_query, records_by, related_records
 from blocks.sandbox.resource_types import BY_PATH, RESOURCE_TYPES
 from blocks.sandbox.subscriptions import Engine
 from blocks.sandbox.wire import Request, Response
@@ -53,15 +53,19 @@ class Api:
     def _collection(self, kind: ResourceType, request: Request) -> Response:
         if request.method in {"GET", "HEAD"} and "l" in kind.actions:
             query = read_query(kind, request.query, is_list=True)
-            records, total = list_records(self._world.database, kind, query)
-            body = self._writer.many(kind, records, total, query, _base(request), request.path)
-            return Response(200, body)
+            return self._list(kind, query, request)
         if request.method == "POST" and "c" in kind.actions:
             query = read_query(kind, request.query, is_list=False)
             resource_id = writes.create(self._world, self._engine, kind, request.body)
             record = find_record(self._world.database, kind, resource_id)
             return Response(201, self._writer.one(kind, record, query, _base(request)))
         raise problems.method_not_allowed(request.method)
+
+    def _list(self, kind: ResourceType, query: Query, request: Request) -> Response:
+        reader = self._world.database.reader_of(kind.name)
+        records, total = list_records(reader, kind, query)
+        writer = self._writer.reading(reader)
+        return Response(200, writer.many(kind, records, total, query, _base(request), request.path))
 
     def _member(self, kind: ResourceType, request: Request, resource_id: str) -> Response:
         if request.method in {"GET", "HEAD"} and "r" in kind.actions:
@@ -89,8 +93,7 @@ class Api:
         if relationship.many:
             query.where.append(relationship.belongs("t", "?"))
             query.values.append(resource_id)
-            records, total = list_records(self._world.database, other, query)
-            return Response(200, self._writer.many(other, records, total, query, _base(request), request.path))
+            return self._list(other, query, request)
         target_id = record[kind.index_of[relationship.column]]
         found = records_by(self._world.database, other, "id", [target_id]) if target_id else []
         return Response(200, self._writer.one(other, found[0] if found else None, query, _base(request)))
@@ -106,7 +109,7 @@ class Api:
         own = f"{_base(request)}/api/{kind.name}/{resource_id}"
         links = {"self": f"{own}/relationships/{name}", "related": f"{own}/{name}"}
         if relationship.many:
-            found = related_records(self._world.database, relationship, [resource_id])
+            found = related_records(self._world.database.reader_of(other.name), relationship, [resource_id])
             data: object = [{"type": other.name, "id": row[0]} for _, row in found]
         else:
             target_id = record[kind.index_of[relationship.column]]

@@ -42,6 +42,11 @@ _FAULTS = (
     + " ".join(f"`{name}`: {sentence}." for name, sentence in ACTIONS.items())
 )
 
+_LAG = (
+    "Lists show what was there `list_lag_seconds` ago (0: what is there), all of them or those of `resources`; "
+    "reads by id and writes see the present."
+)
+
 
 class Missing(Exception):  # noqa: N818  it is raised and caught in this file
     """What a control was asked to act on is not there."""
@@ -76,6 +81,7 @@ class Controls:
             ("POST", "payment_sources"): (self._new_card, "The customer `customer_id` adds a card to the wallet."),
             ("POST", "release"): (self._release, "Let the stuck copy `order_copy_id` go on."),
             ("POST", "tokens/revoke"): (self._revoke_tokens, "Make the token in use worthless."),
+            ("POST", "lag"): (self._lag, _LAG),
             ("DELETE", "limits"): (self._forget_limits, "Empty the windows of the rate limits."),
             ("POST", "webhooks"): (self._webhooks, "Deliver each call `copies_per_delivery` times."),
         }
@@ -104,8 +110,9 @@ class Controls:
 
     def _info(self, given: Given) -> Given:
         del given
-        settings = asdict(self._world.settings)
-        return {**settings, "organization_id": self._world.organization_id, "database": str(self._world.database.path)}
+        settings, database = asdict(self._world.settings), self._world.database
+        lag = {"list_lag_seconds": database.replica.seconds if database.replica is not None else 0.0}
+        return {**settings, **lag, "organization_id": self._world.organization_id, "database": str(database.path)}
 
     def _openapi(self, given: Given) -> Given:
         del given
@@ -160,6 +167,13 @@ class Controls:
         del given
         self._sandbox.faults.clear()
         return {}
+
+    def _lag(self, given: Given) -> Given:
+        seconds, resources = float(given["list_lag_seconds"]), given.get("resources")
+        if resources is not None and not isinstance(resources, list):
+            raise TypeError(f"resources is {resources!r}; it lists resource types")
+        self._sandbox.lag_lists(seconds, resources)
+        return {"list_lag_seconds": seconds, "resources": resources}
 
     def _forget_limits(self, given: Given) -> Given:
         del given

@@ -13,16 +13,19 @@ and `sandbox_revoked_tokens` (token); `taggings` (resource_id, tag_id) says whic
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
+from blocks.sandbox.agenda import Agenda
 from blocks.sandbox.catalogue import ResourceType
 from blocks.sandbox.identifiers import id_number
 from blocks.sandbox.renewal_resources import ORDER_FACTORIES
+from blocks.sandbox.replica import Replica
 from blocks.sandbox.resource_types import RESOURCE_TYPES
 
 Row = dict[str, Any]
@@ -68,13 +71,21 @@ CREATE INDEX IF NOT EXISTS callbacks_event ON event_callbacks (event_id);
 """
 
 
+class Reader(Protocol):
+    """What lists are read from: the database itself, or a replica of it."""
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run one statement."""
+        ...
+
+
 class Database:
     """Resource rows in, resource rows out; SQL stays behind this class and `queries.py`."""
 
     def __init__(self, path: Path, *, seed: int, durable: bool) -> None:
         self.path = path
-        self.connection = sqlite3.connect(path, isolation_level=None, cached_statements=1024)
-        self.connection.create_function("jcont", 2, contains_json, deterministic=True)
+        self.connection = _connected(str(path))
+        self.replica: Replica | None = None
         self.execute("PRAGMA journal_mode=WAL")
         self.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
         self.execute("PRAGMA cache_size=-65536")
@@ -99,12 +110,23 @@ class Database:
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one statement."""
-        return self.connection.execute(sql, values)
+        cursor = self.connection.execute(sql, values)
+        if self.replica is not None and cursor.rowcount > 0:
+            self._replicate(sql, [values])
+        return cursor
+
+    def _replicate(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        assert self.replica is not None
+        for values in rows:
+            self.replica.write(sql, values)
+        if not self.connection.in_transaction:
+            self.replica.commit()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, also inside another transaction."""
         nested, waiting = self.connection.in_transaction, len(self._afterwards)
+        position = self.replica.position() if self.replica is not None else 0
         self.execute("SAVEPOINT inner" if nested else "BEGIN")
         try:
             yield
@@ -112,8 +134,12 @@ class Database:
         except BaseException:
             self._undo(nested=nested)
             del self._afterwards[waiting:]
+            if self.replica is not None:
+                self.replica.undo(position)
             raise
         if not nested:
+            if self.replica is not None:
+                self.replica.commit()
             afterwards, self._afterwards = self._afterwards, []
             for action in afterwards:
                 action()
@@ -164,7 +190,32 @@ class Database:
 
     def insert_many(self, table: str, columns: Iterable[str], rows: Iterable[Sequence[Any]]) -> None:
         """Add many rows that have the same columns."""
-        self.connection.executemany(insertion(table, columns), rows)
+        sql, rows = insertion(table, columns), list(rows)
+        self.connection.executemany(sql, rows)
+        if self.replica is not None:
+            self._replicate(sql, rows)
+
+    def lag_lists(self, seconds: float, resource_types: Collection[str], agenda: Agenda) -> None:
+        """From the next commit on, let lists of these types show what was here so many seconds ago; 0 ends it."""
+        self.after_commit(partial(self._lag_lists, seconds, resource_types, agenda))
+
+    def _lag_lists(self, seconds: float, resource_types: Collection[str], agenda: Agenda) -> None:
+        if seconds and self.replica is not None:
+            self.replica.seconds, self.replica.resource_types = seconds, resource_types
+        elif seconds:
+            copy = _connected(":memory:")
+            self.connection.backup(copy)
+            self.replica = Replica(copy, agenda, seconds, resource_types)
+        elif self.replica is not None:
+            self.replica.close()
+            self.replica = None
+
+    def reader_of(self, resource_type: str) -> Reader:
+        """What lists of this type are read from."""
+        if self.replica is None or resource_type not in self.replica.resource_types:
+            return self
+        self.replica.catch_up()
+        return self.replica
 
     def update(self, table: str, row_id: str, changes: Mapping[str, Any]) -> None:
         """Set columns of one row."""
@@ -199,7 +250,15 @@ class Database:
 
     def close(self) -> None:
         """Close the file."""
+        if self.replica is not None:
+            self.replica.close()
         self.connection.close()
+
+
+def _connected(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, cached_statements=1024)
+    connection.create_function("jcont", 2, contains_json, deterministic=True)
+    return connection
 
 
 def insertion(table: str, columns: Iterable[str]) -> str:

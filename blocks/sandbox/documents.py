@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from blocks.sandbox.catalogue import ResourceType
-from blocks.sandbox.database import Database
+from blocks.sandbox.database import Reader
 from blocks.sandbox.queries import IncludeTree, Query, Record, records_by, related_records
 from blocks.sandbox.resource_types import RESOURCE_TYPES
 
@@ -19,10 +19,14 @@ Linkage = Mapping[tuple[str, str], Any]
 class Writer:
     """Writes documents for one organization and mode."""
 
-    def __init__(self, database: Database, organization_id: str, mode: str) -> None:
-        self._database = database
+    def __init__(self, reader: Reader, organization_id: str, mode: str) -> None:
+        self._reader = reader
         self._organization_id = organization_id
         self._mode = mode
+
+    def reading(self, reader: Reader) -> Writer:
+        """A writer that takes included resources from there."""
+        return self if reader is self._reader else Writer(reader, self._organization_id, self._mode)
 
     def one(self, kind: ResourceType, record: Record | None, query: Query, base: str) -> bytes:
         """A document with one resource, or with null."""
@@ -101,7 +105,7 @@ class Writer:
             other = RESOURCE_TYPES[relationship.target]
             if relationship.many:
                 owners = list(dict.fromkeys(record[0] for record in records))
-                pairs = related_records(self._database, relationship, owners)
+                pairs = related_records(self._reader, relationship, owners)
                 found = list({record[0]: record for _, record in pairs}.values())
                 linkage |= {(owner, name): [] for owner in owners}
                 for owner, record in pairs:
@@ -109,7 +113,7 @@ class Writer:
             else:
                 at = kind.index_of[relationship.column]
                 wanted = list(dict.fromkeys(record[at] for record in records if record[at] is not None))
-                found = records_by(self._database, other, "id", wanted)
+                found = records_by(self._reader, other, "id", wanted)
                 known = {record[0] for record in found}
                 for record in records:
                     here = {"type": other.name, "id": record[at]} if record[at] in known else None

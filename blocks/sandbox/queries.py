@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from blocks.sandbox import problems
 from blocks.sandbox.catalogue import Relationship, ResourceType
-from blocks.sandbox.database import Database
+from blocks.sandbox.database import Reader
 from blocks.sandbox.filters import condition
 from blocks.sandbox.resource_types import RESOURCE_TYPES
 
@@ -147,45 +147,45 @@ def _read_sort(kind: ResourceType, value: str, query: Query) -> None:
             query.order.append(f"t.{column}{' DESC' if criterion.startswith('-') else ''}")
 
 
-def list_records(database: Database, kind: ResourceType, query: Query) -> tuple[list[Record], int]:
+def list_records(reader: Reader, kind: ResourceType, query: Query) -> tuple[list[Record], int]:
     """One page of records (values in the order of `kind.columns`), and how many match in all."""
     where = f" WHERE {' AND '.join(query.where)}" if query.where else ""
     # Without a sort the real API answers newest first; the id makes the order total, so that pages do not overlap.
     order = [*(query.order or ["t.created_at DESC"]), "t.id"] if "t.id" not in query.order else query.order
     columns = ", ".join(f"t.{column}" for column in kind.columns)
     page = f" ORDER BY {', '.join(order)} LIMIT {query.page_size} OFFSET {(query.page_number - 1) * query.page_size}"
-    records = database.execute(f"SELECT {columns} FROM {kind.name} AS t{where}{page}", query.values).fetchall()  # noqa: S608  names are ours
+    records = reader.execute(f"SELECT {columns} FROM {kind.name} AS t{where}{page}", query.values).fetchall()  # noqa: S608  names are ours
     if query.page_number == 1 and len(records) < query.page_size:
         return records, len(records)
-    count = database.execute(f"SELECT COUNT(*) FROM {kind.name} AS t{where}", query.values).fetchone()[0]  # noqa: S608  names are ours
+    count = reader.execute(f"SELECT COUNT(*) FROM {kind.name} AS t{where}", query.values).fetchone()[0]  # noqa: S608  names are ours
     return records, int(count)
 
 
-def find_record(database: Database, kind: ResourceType, resource_id: str) -> Record:
+def find_record(reader: Reader, kind: ResourceType, resource_id: str) -> Record:
     """
     One record by id.
 
     Raises:
         Problem: 404.
     """
-    record: Record | None = database.execute(_by_id(kind), (resource_id,)).fetchone()
+    record: Record | None = reader.execute(_by_id(kind), (resource_id,)).fetchone()
     if record is None:
         raise problems.not_found()
     return record
 
 
-def records_by(database: Database, kind: ResourceType, column: str, values: list[str]) -> list[Record]:
+def records_by(reader: Reader, kind: ResourceType, column: str, values: list[str]) -> list[Record]:
     """All records whose column has one of these values, oldest first."""
     found: list[Record] = []
     for start in range(0, len(values), 500):
         chunk = values[start : start + 500]
         marks = ", ".join("?" * len(chunk))
         sql = f"SELECT {', '.join(kind.columns)} FROM {kind.name} WHERE {column} IN ({marks}) ORDER BY created_at, id"  # noqa: S608  names are ours
-        found += database.execute(sql, chunk).fetchall()
+        found += reader.execute(sql, chunk).fetchall()
     return found
 
 
-def related_records(database: Database, relationship: Relationship, owners: list[str]) -> list[tuple[str, Record]]:
+def related_records(reader: Reader, relationship: Relationship, owners: list[str]) -> list[tuple[str, Record]]:
     """All records that belong to these owners, each with its owner's id, oldest first."""
     kind = RESOURCE_TYPES[relationship.target]
     columns = ", ".join(f"t.{column}" for column in kind.columns)
@@ -197,7 +197,7 @@ def related_records(database: Database, relationship: Relationship, owners: list
     for start in range(0, len(owners), 500):
         chunk = owners[start : start + 500]
         condition = f"{owner} IN ({', '.join('?' * len(chunk))}) ORDER BY t.created_at, t.id"
-        rows = database.execute(f"SELECT {owner}, {columns} FROM {tables} WHERE {condition}", chunk)  # noqa: S608  names are ours
+        rows = reader.execute(f"SELECT {owner}, {columns} FROM {tables} WHERE {condition}", chunk)  # noqa: S608  names are ours
         found += [(row[0], row[1:]) for row in rows.fetchall()]
     return found
 

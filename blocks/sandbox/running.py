@@ -173,6 +173,10 @@ class RunningSandbox:
         """Deliver each webhook call so many times."""
         self._control("POST", "webhooks", {"copies_per_delivery": copies})
 
+    def lag_lists(self, seconds: float, resources: list[str] | None = None) -> None:
+        """Let lists, all or those of these types, show what was there so many sandbox seconds ago; 0 ends it."""
+        self._control("POST", "lag", {"list_lag_seconds": seconds, "resources": resources})
+
     # Measuring
 
     def counters(self) -> dict[str, Any]:

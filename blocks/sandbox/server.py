@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
@@ -21,6 +21,7 @@ from blocks.sandbox.database import Database
 from blocks.sandbox.faults import Fault, Faults
 from blocks.sandbox.limits import Limits, throttled
 from blocks.sandbox.problems import Problem, not_found, problem
+from blocks.sandbox.resource_types import RESOURCE_TYPES
 from blocks.sandbox.settings import Settings
 from blocks.sandbox.subscriptions import Engine
 from blocks.sandbox.tokens import Tokens
@@ -29,6 +30,7 @@ from blocks.sandbox.wire import HttpConnection, Request, Response
 from blocks.sandbox.world import World
 
 _EARLIEST, _LATEST = 1971, 2500  # years in which frequencies, tokens and timers can still be added up
+LONGEST_LAG = 86_400
 _LOG = logging.getLogger(__name__)
 
 
@@ -65,6 +67,7 @@ class Sandbox:
         )
         self.agenda.on_change = self._set_timer
         self._set_timer()
+        self.lag_lists(self.world.settings.list_lag_seconds)
         return server
 
     async def close(self) -> None:
@@ -144,6 +147,21 @@ class Sandbox:
     def _on_timer(self) -> None:
         self._timer = None
         self._run_until(None)
+
+    def lag_lists(self, seconds: float, resource_types: Collection[str] | None = None) -> None:
+        """
+        Let lists, all or those of these types, show what was there so many seconds ago; 0 ends it.
+
+        Raises:
+            ValueError: a negative time, or one that is longer than anybody means; or an unknown type.
+        """
+        if not 0 <= seconds <= LONGEST_LAG:
+            raise ValueError(f"list_lag_seconds is {seconds!r}; it lies between 0 and {LONGEST_LAG}")
+        listed = {kind.name for kind in RESOURCE_TYPES.values() if "l" in kind.actions}
+        for name in resource_types or ():
+            if name not in listed:
+                raise ValueError(f"resources: {name!r} is not known; lists are {', '.join(sorted(listed))}")
+        self.world.database.lag_lists(seconds, frozenset(resource_types or listed), self.agenda)
 
     # Requests
 
