@@ -1,7 +1,7 @@
 """
 The SQLite file behind the sandbox: one writer in one process, readable by anyone at any time.
 
-The schema follows `resource_types.py`; open the file with any SQLite client to check what really happened:
+The schema is in `schema.py`; open the file with any SQLite client to check what really happened:
 
     SELECT reference, COUNT(*) FROM order_copies GROUP BY reference HAVING COUNT(*) > 1;
     SELECT o.status, COUNT(*) FROM order_copies c JOIN orders o ON o.id = c.target_order_id GROUP BY o.status;
@@ -24,51 +24,11 @@ import orjson
 from blocks.sandbox.agenda import Agenda
 from blocks.sandbox.catalogue import ResourceType
 from blocks.sandbox.identifiers import id_number
-from blocks.sandbox.renewal_resources import ORDER_FACTORIES
 from blocks.sandbox.replica import Replica
 from blocks.sandbox.resource_types import RESOURCE_TYPES
+from blocks.sandbox.schema import OWN_TABLES, TABLES, VIEW, column_definitions
 
 Row = dict[str, Any]
-
-_SQL_KINDS = {
-    "text": "TEXT",
-    "integer": "INTEGER",
-    "boolean": "INTEGER",
-    "time": "TEXT",
-    "json": "TEXT",
-    "list": "TEXT",
-}
-
-_OWN_TABLES = """
-CREATE TABLE IF NOT EXISTS sandbox_state (name TEXT PRIMARY KEY, value TEXT);
-CREATE TABLE IF NOT EXISTS sandbox_failures (order_id TEXT PRIMARY KEY, kind TEXT NOT NULL, remaining INTEGER);
-CREATE TABLE IF NOT EXISTS sandbox_revoked_tokens (token TEXT PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS taggings (resource_id TEXT, tag_id TEXT, PRIMARY KEY (resource_id, tag_id)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS taggings_tag ON taggings (tag_id);
-CREATE INDEX IF NOT EXISTS order_copies_reference ON order_copies (reference);
-CREATE INDEX IF NOT EXISTS order_copies_source ON order_copies (source_order_id);
-CREATE INDEX IF NOT EXISTS order_copies_target ON order_copies (target_order_id);
-CREATE INDEX IF NOT EXISTS order_copies_subscription ON order_copies (order_subscription_id);
-CREATE INDEX IF NOT EXISTS order_copies_due ON order_copies (_due_at) WHERE _due_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS recurring_source ON recurring_order_copies (source_order_id);
-CREATE INDEX IF NOT EXISTS recurring_subscription ON recurring_order_copies (order_subscription_id);
-CREATE INDEX IF NOT EXISTS recurring_due ON recurring_order_copies (_due_at) WHERE _due_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS subscriptions_due ON order_subscriptions (status, id, next_run_at);
-CREATE INDEX IF NOT EXISTS subscriptions_source ON order_subscriptions (source_order_id);
-CREATE INDEX IF NOT EXISTS subscriptions_customer ON order_subscriptions (customer_id);
-CREATE INDEX IF NOT EXISTS orders_subscription ON orders (order_subscription_id);
-CREATE INDEX IF NOT EXISTS order_copies_newest ON order_copies (created_at DESC, id);
-CREATE INDEX IF NOT EXISTS orders_newest ON orders (created_at DESC, id);
-CREATE INDEX IF NOT EXISTS subscriptions_newest ON order_subscriptions (created_at DESC, id);
-CREATE INDEX IF NOT EXISTS events_newest ON events (created_at DESC, id);
-CREATE INDEX IF NOT EXISTS orders_customer ON orders (customer_id);
-CREATE INDEX IF NOT EXISTS orders_reference ON orders (reference);
-CREATE INDEX IF NOT EXISTS payment_sources_customer ON customer_payment_sources (customer_id);
-CREATE INDEX IF NOT EXISTS events_resource ON events (resource_id);
-CREATE INDEX IF NOT EXISTS errors_resource ON resource_errors (resource_id);
-CREATE INDEX IF NOT EXISTS callbacks_webhook ON event_callbacks (webhook_id);
-CREATE INDEX IF NOT EXISTS callbacks_event ON event_callbacks (event_id);
-"""
 
 
 class Reader(Protocol):
@@ -89,10 +49,10 @@ class Database:
         self.execute("PRAGMA journal_mode=WAL")
         self.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
         self.execute("PRAGMA cache_size=-65536")
-        self.connection.executescript("".join(map(_ddl, RESOURCE_TYPES.values())))
+        self.connection.executescript(TABLES)
         for kind in RESOURCE_TYPES.values():
             self._add_missing_columns(kind)
-        self.connection.executescript(_view() + _OWN_TABLES)
+        self.connection.executescript(VIEW + OWN_TABLES)
         self.seed = int(self.state("seed", str(seed)))
         self._ids_made = self._ids_reserved = int(self.state("ids", "0"))
         self._afterwards: list[Callable[[], None]] = []
@@ -104,7 +64,7 @@ class Database:
         if kind.is_view or kind.singleton:
             return
         there = {row[1] for row in self.execute(f"PRAGMA table_info({kind.name})").fetchall()}
-        for column in _columns(kind):
+        for column in column_definitions(kind):
             if column.split()[0] not in there:
                 self.execute(f"ALTER TABLE {kind.name} ADD COLUMN {column}")
 
@@ -286,22 +246,3 @@ def _contains(stored: Any, wanted: Any) -> bool:
     if isinstance(wanted, list):
         return isinstance(stored, list) and all(any(_contains(item, value) for item in stored) for value in wanted)
     return type(stored) is type(wanted) and bool(stored == wanted)
-
-
-def _columns(kind: ResourceType) -> list[str]:
-    """The definitions of all columns but the id."""
-    columns = [f"{attribute.name} {_SQL_KINDS[attribute.kind]}" for attribute in kind.attributes.values()]
-    columns += [f"{column} TEXT" for column in kind.columns if column != "id" and column not in kind.attributes]
-    return columns + [column for column in kind.private if column.split()[0] not in kind.columns]
-
-
-def _ddl(kind: ResourceType) -> str:
-    if kind.is_view or kind.singleton:
-        return ""
-    return f"CREATE TABLE IF NOT EXISTS {kind.name} ({', '.join(['id TEXT PRIMARY KEY', *_columns(kind)])});\n"
-
-
-def _view() -> str:
-    columns = ", ".join(ORDER_FACTORIES.columns)
-    both = " UNION ALL ".join(f"SELECT {columns} FROM {name}" for name in ("order_copies", "recurring_order_copies"))  # noqa: S608  names are ours
-    return f"DROP VIEW IF EXISTS order_factories;\nCREATE VIEW order_factories AS {both};\n"
