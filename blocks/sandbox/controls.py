@@ -38,8 +38,8 @@ _FAILURES = (
     f"Kinds: {', '.join(FAILURES)}."
 )
 _FAULTS = (
-    "Arm a fault: action, when (before, after), method, path, match, times, nth, share, status, body, seconds. "
-    + " ".join(f"`{name}`: {sentence}." for name, sentence in ACTIONS.items())
+    "Arm a fault: action, when (before, after), method, path, match, times, nth, share, status, body, seconds, "
+    "stamp, answer. " + " ".join(f"`{name}`: {sentence}." for name, sentence in ACTIONS.items())
 )
 
 _LAG = (

@@ -39,6 +39,10 @@ class Reader(Protocol):
         ...
 
 
+class _RehearsalOver(Exception):  # noqa: N818  it says what happened
+    """Undoes what was only rehearsed."""
+
+
 class Database:
     """Resource rows in, resource rows out; SQL stays behind this class and `queries.py`."""
 
@@ -55,6 +59,7 @@ class Database:
         self.connection.executescript(VIEW + OWN_TABLES)
         self.seed = int(self.state("seed", str(seed)))
         self._ids_made = self._ids_reserved = int(self.state("ids", "0"))
+        self._given_ids: list[str] = []
         self._afterwards: list[Callable[[], None]] = []
         self._inserts: dict[tuple[str, ...], str] = {}
         self._updates: dict[tuple[str, ...], str] = {}
@@ -119,11 +124,38 @@ class Database:
 
     def new_id(self) -> str:
         """The next id; numbers are reserved a thousand at a time, so that a restart never repeats one."""
+        if self._given_ids:
+            return self._given_ids.pop(0)
         if self._ids_made >= self._ids_reserved:
-            self._ids_reserved = self._ids_made + 1000
-            self.remember("ids", str(self._ids_reserved))
+            self._reserve_ids()
         self._ids_made += 1
         return id_number(self._ids_made, self.seed)
+
+    def _reserve_ids(self) -> None:
+        self._ids_reserved = self._ids_made + 1000
+        self.remember("ids", str(self._ids_reserved))
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[list[str]]:
+        """Undo in the end what is written in here; the list then has the ids that were made for it."""
+        before, made = self._ids_made, list[str]()
+        try:
+            with self.transaction():
+                yield made
+                raise _RehearsalOver
+        except _RehearsalOver:
+            made += [id_number(number + 1, self.seed) for number in range(before, self._ids_made)]
+
+    @contextmanager
+    def with_ids(self, ids: Iterable[str]) -> Iterator[None]:
+        """Give what is made in here the ids of its rehearsal."""
+        if self._ids_made > self._ids_reserved:  # the rehearsal's reservation was undone with it
+            self._reserve_ids()
+        self._given_ids = list(ids)
+        try:
+            yield
+        finally:
+            self._given_ids = []
 
     def next_number(self, name: str) -> int:
         """1, 2, 3, ... per name."""

@@ -24,14 +24,21 @@ ACTIONS = {
     "status": "answer with `status` (and `body`: html, json or a text) instead of the true answer",
     "reset": "reset the TCP connection without an answer",
     "close": "close the TCP connection without an answer",
+    "hang": "never answer; the connection stays open until the caller gives up or the sandbox stops",
     "delay": "wait `seconds` of real time, then go on as usual",
     "truncate": "send half of the answer's body, then reset",
     "slow": "send the answer's body in pieces over `seconds`",
     "malformed": "answer with the true status and a body that is not JSON",
-    "late": "reset the connection now and carry the request out `seconds` of sandbox time later",
+    "late": (
+        "carry the request out `seconds` of sandbox time later, with the times and ids of then (`stamp` commit) or of "
+        "its arrival (`stamp` arrival); `answer` lost: the connection is reset at once; at_commit: the caller waits; "
+        "at_once: what is not there yet is answered at once"
+    ),
     "throttle": "answer 429 as the edge does; nothing is carried out",
     "revoke": "revoke the access token, then go on as usual",
 }
+_STAMPS = ("commit", "arrival")
+_ANSWERS = ("lost", "at_commit", "at_once")
 _AFTER_ONLY = {"truncate", "slow", "malformed"}
 _BEFORE_ONLY = {"late", "throttle", "revoke"}
 
@@ -61,6 +68,10 @@ class Fault:
     status: int = 500
     body: str = "html"
     seconds: float = 0.0
+    stamp: str = "commit"
+    """When a late request is carried out: with the times and ids of then, or of its `arrival`."""
+    answer: str = "lost"
+    """What the caller of a late request gets, and when: nothing (`lost`), the answer `at_commit` or `at_once`."""
     seen: int = 0
     hits: int = 0
 
@@ -148,6 +159,8 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "status": int,
     "body": str,
     "seconds": (int, float),
+    "stamp": str,
+    "answer": str,
 }
 
 
@@ -178,6 +191,7 @@ def read_fault(given: dict[str, Any]) -> Fault:
 def _check_ranges(given: dict[str, Any]) -> None:
     if given.get("when", "before") not in {"before", "after"}:
         raise ValueError(f"when is {given['when']!r}; possible are before, after")
+    _check_late(given)
     if not 0 <= given.get("share", 1.0) <= 1:
         raise ValueError(f"share is {given['share']!r}; it lies between 0 and 1")
     if not 200 <= given.get("status", 500) <= 599:  # noqa: PLR2004  HTTP statuses with a body
@@ -194,6 +208,16 @@ def _check_ranges(given: dict[str, Any]) -> None:
         raise ValueError(f"match is not a regular expression: {error}") from None
 
 
+def _check_late(given: dict[str, Any]) -> None:
+    for name, possible in (("stamp", _STAMPS), ("answer", _ANSWERS)):
+        if name in given and given["action"] != "late":
+            raise ValueError(f"{name} is for the action late")
+        if given.get(name, possible[0]) not in possible:
+            raise ValueError(f"{name} is {given[name]!r}; possible are {', '.join(possible)}")
+    if given.get("answer") == "at_once" and given.get("stamp") != "arrival":
+        raise ValueError("answer at_once tells times and ids, so that stamp has to be arrival")
+
+
 def spoiled(fault: Fault, answer: Response) -> Response:
     """The true answer as the fault lets it through."""
     match fault.action:
@@ -203,6 +227,8 @@ def spoiled(fault: Fault, answer: Response) -> Response:
             return Response(answer.status, delivery=Delivery.RESET)
         case "close":
             return Response(answer.status, delivery=Delivery.CLOSE)
+        case "hang":
+            return Response(answer.status, delivery=Delivery.NEVER)
         case "truncate":
             answer.delivery = Delivery.TRUNCATED
         case "slow":

@@ -152,7 +152,7 @@ class RunningSandbox:
         Arm a fault; see `blocks.sandbox.faults.ACTIONS`.
 
         Members: when (before, after), method, path (with `*`), match (pattern in query or body), times, nth,
-        share, status, body (html, json or a text), seconds.
+        share, status, body (html, json or a text), seconds, stamp (commit, arrival), answer (lost, at_commit, at_once).
         """
         return self._control("POST", "faults", {"action": action, **members})
 

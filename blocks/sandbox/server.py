@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
@@ -26,7 +26,7 @@ from blocks.sandbox.settings import Settings
 from blocks.sandbox.subscriptions import Engine
 from blocks.sandbox.tokens import Tokens
 from blocks.sandbox.webhooks import Webhooks
-from blocks.sandbox.wire import HttpConnection, Request, Response
+from blocks.sandbox.wire import Delivery, HttpConnection, Request, Response
 from blocks.sandbox.world import World
 
 _EARLIEST, _LATEST = 1971, 2500  # years in which frequencies, tokens and timers can still be added up
@@ -187,19 +187,39 @@ class Sandbox:
         response.headers |= verdict.headers
         return self._counted(request, response)
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Request, *, authorized: bool = False) -> Response:
         try:
             if request.path.startswith(("/oauth/", "/.well-known/")):
                 return self.tokens.answer(request)
             if not request.path.startswith("/api/"):
                 raise not_found()
-            self.tokens.check(request)
+            if not authorized:
+                self.tokens.check(request)
             return self._api.answer(request)
         except Problem as refused:
             return refused.response()
 
-    def _carry_out(self, request: Request) -> None:
-        self._answer(request)
+    def _carry_out_as_of(self, arrived_at: str, ids: list[str], request: Request) -> Response:
+        with self.world.as_of(arrived_at), self.world.database.with_ids(ids):
+            return self._answer(request, authorized=True)
+
+    async def _answer_late(self, request: Request, fault: Fault) -> Response:
+        """Carry the request out later, and answer when and as the fault says."""
+        carry_out: Callable[[], Response] = partial(self._answer, request)
+        expected = Response(0)
+        if fault.stamp == "arrival":
+            arrived_at = self.world.stamp()
+            with self.world.database.rehearsal() as ids:
+                expected = self._answer(request)
+            if expected.status >= 400:  # noqa: PLR2004  refused on arrival: there is nothing left to carry out
+                response = self._answer(request)
+                return Response(response.status, delivery=Delivery.RESET) if fault.answer == "lost" else response
+            carry_out = partial(self._carry_out_as_of, arrived_at, ids, request)
+        committed: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self.world.after(fault.seconds, lambda: committed.set_result(carry_out()))
+        if fault.answer == "at_commit":
+            return await committed
+        return expected if fault.answer == "at_once" else Response(expected.status, delivery=Delivery.RESET)
 
     async def _answer_with_fault(self, request: Request, fault: Fault, headers: dict[str, str]) -> Response:
         if fault.action == "throttle":
@@ -207,7 +227,9 @@ class Sandbox:
         if fault.action == "revoke":
             self.tokens.revoke_all()
         if fault.action == "late":
-            self.world.after(fault.seconds, partial(self._carry_out, request))
+            response = await self._answer_late(request, fault)
+            response.headers |= headers
+            return self._counted(request, response)
         if fault.action == "delay" and fault.when == "before":
             await asyncio.sleep(fault.seconds)
             self.catch_up()

@@ -35,6 +35,8 @@ class Delivery(Enum):
     """No byte is sent; the connection is closed in the ordinary way."""
     TRUNCATED = "truncated"
     """Half of the promised body is sent, then the connection is reset."""
+    NEVER = "never"
+    """No byte is sent, and the connection stays open until the caller ends it."""
     SLOW = "slow"
     """The body is sent in pieces, spread over `seconds`."""
 
@@ -84,6 +86,7 @@ class HttpConnection(asyncio.Protocol):
         self._buffer = bytearray()
         self._busy = False
         self._task: asyncio.Task[None] | None = None
+        self._lost = asyncio.Event()
         self._transport: asyncio.Transport
         self._peer = ""
 
@@ -103,6 +106,7 @@ class HttpConnection(asyncio.Protocol):
         """
         del exc
         self._connections.discard(self)
+        self._lost.set()
 
     def data_received(self, data: bytes) -> None:
         """Collect bytes and answer every complete request in them."""
@@ -157,6 +161,8 @@ class HttpConnection(asyncio.Protocol):
                 self._reset()
             case Delivery.CLOSE:
                 self._transport.close()
+            case Delivery.NEVER:
+                await self._lost.wait()
             case Delivery.TRUNCATED:
                 await self._send_half(response)
             case Delivery.SLOW:

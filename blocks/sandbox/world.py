@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -25,6 +26,8 @@ class World:
     """Called with topic, resource type and id whenever something happens that has a webhook topic."""
     fire: Callable[[Row], None] = field(default=lambda _: None)
     """Called with an event that its webhooks shall hear again."""
+    arrived_at: str | None = None
+    """While a request that was held up is carried out with the times of its arrival: when that was."""
     order_placed: Callable[[str], None] = field(default=lambda _: None)
     """Called with the id of every order that was just placed."""
 
@@ -34,7 +37,16 @@ class World:
 
     def stamp(self) -> str:
         """The present as the API writes it."""
-        return text_of(self.agenda.now())
+        return self.arrived_at or text_of(self.agenda.now())
+
+    @contextmanager
+    def as_of(self, arrived_at: str) -> Iterator[None]:
+        """Stamp what is written in here with an earlier instant."""
+        self.arrived_at = arrived_at
+        try:
+            yield
+        finally:
+            self.arrived_at = None
 
     def after(self, seconds: float, action: Callable[[], None]) -> datetime:
         """Run `action` in so many seconds of the sandbox's clock."""
