@@ -171,7 +171,7 @@ def _add_behaviour(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         type=float,
         metavar="SECONDS",
         default=defaults.slow_seconds,
-        help="a slow copy takes (%(default)s)",
+        help="a slow copy or placing takes (%(default)s)",
     )
     group.add_argument(
         "--list-lag",

@@ -79,7 +79,10 @@ class Controls:
             ("DELETE", "counters"): (self._reset_counters, "Count from zero."),
             ("POST", "pay"): (self._pay, "The customer pays order `order_id` through the checkout."),
             ("POST", "payment_sources"): (self._new_card, "The customer `customer_id` adds a card to the wallet."),
-            ("POST", "release"): (self._release, "Let the stuck copy `order_copy_id` go on."),
+            ("POST", "release"): (
+                self._release,
+                "Let the stuck copy `order_copy_id`, or the stuck placing of the order `order_id`, go on.",
+            ),
             ("POST", "tokens/revoke"): (self._revoke_tokens, "Make the token in use worthless."),
             ("POST", "lag"): (self._lag, _LAG),
             ("DELETE", "limits"): (self._forget_limits, "Empty the windows of the rate limits."),
@@ -150,6 +153,8 @@ class Controls:
     def _set_failure(self, given: Given) -> Given:
         order_id = self._order(given["order_id"])["id"]
         failures.set_failure(self._world, order_id, given.get("kind"), given.get("times"))
+        if given.get("kind") in {None, failures.HEALED}:
+            orders.release_placing(self._world, order_id)
         return {"order_id": order_id, "kind": given.get("kind"), "times": given.get("times")}
 
     def _faults(self, given: Given) -> list[Given]:
@@ -222,7 +227,11 @@ class Controls:
         return {"customer_payment_source_id": row["id"]}
 
     def _release(self, given: Given) -> Given:
-        """Let a stuck copy go on."""
+        """Let a stuck copy, or the stuck placing of an order, go on."""
+        if "order_id" in given:
+            order_id = self._order(given["order_id"])["id"]
+            orders.release_placing(self._world, order_id)
+            return {"order_id": order_id}
         copy_id = str(given["order_copy_id"])
         copy = self._world.database.find("order_copies", copy_id)
         if copy is None:

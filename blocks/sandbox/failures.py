@@ -24,9 +24,9 @@ class Failure:
     """
     One way to fail.
 
-    `stage` says where: `pace` (how long the copy takes), `end` (the copy ends otherwise), `copy` (before there
-    is a target order), `collect` (an error that `skip_errors` ignores; no target order either), `place` (the
-    target order exists, pending and unpaid; `_place` fails too while the failure lasts).
+    `stage` says where: `pace` (how long the copy or the placing takes), `end` (the copy ends otherwise), `copy`
+    (before there is a target order), `collect` (an error that `skip_errors` ignores; no target order either), `place`
+    (the target order exists, pending and unpaid; `_place` fails too while the failure lasts).
     """
 
     name: str
@@ -84,6 +84,8 @@ _ALL = (
     Failure("stuck", "pace", "base", "never finishes", "stuck"),
     Failure("stuck_pending", "pace", "base", "never starts", "stuck"),
     Failure("slow", "pace", "base", "takes long", "slow"),
+    Failure("slow_placing", "pace", "base", "takes long to be placed", "slow"),
+    Failure("stuck_placing", "pace", "base", "is never placed", "stuck"),
 )
 
 FAILURES: Mapping[str, Failure] = {failure.name: failure for failure in _ALL}

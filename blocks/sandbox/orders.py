@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import orjson
 
 from blocks.sandbox import failures
+from blocks.sandbox.clock import instant_of, text_of
 from blocks.sandbox.database import Row
 from blocks.sandbox.failures import FAILURES, Failure
 from blocks.sandbox.problems import Problem, invalid
@@ -15,6 +18,7 @@ from blocks.sandbox.world import World
 
 _PLACEABLE = {"draft", "pending", "placing"}
 _PLACING_SECONDS = 1.0
+_NEVER = "never"  # in `_placing_until`, beside instants
 # No external validation is set up, payment sources are cards of a wallet already, and none is ever out of step.
 _WITHOUT_EFFECT = {"_validate", "_save_payment_source_to_customer_wallet", "_fix_payment_source"}
 
@@ -64,7 +68,9 @@ def _is_card_of(world: World, order: Row, payment_source_id: str | None) -> bool
 
 def place(world: World, order: Row, *, paid_by_customer: bool = False) -> None:
     """
-    Place an order; placing a placed one changes nothing, and with `place_async` it happens a moment later.
+    Place an order; placing one that is placed, or is being placed, changes nothing.
+
+    With `place_async` it happens a moment later, and the failures `slow_placing` and `stuck_placing` make it take long.
 
     Raises:
         Problem: 422 with what stands against it; the order then stays as it was, with a `resource_errors` entry.
@@ -73,9 +79,7 @@ def place(world: World, order: Row, *, paid_by_customer: bool = False) -> None:
         return
     if order["status"] not in _PLACEABLE:
         raise invalid("status", f"cannot transition from {order['status']} to placed", "invalid_transition")
-    if order["place_async"] and not paid_by_customer:
-        world.database.update("orders", order["id"], {"status": "placing", "updated_at": world.stamp()})
-        resume_placing(world, order["id"])
+    if not paid_by_customer and (order["_placing_until"] is not None or _starts_placing(world, order)):
         return
     reason = None if paid_by_customer else reason_not_to_place(world, order)
     if reason is not None:
@@ -85,16 +89,45 @@ def place(world: World, order: Row, *, paid_by_customer: bool = False) -> None:
     mark_placed(world, order, paid=paid_by_customer or world.settings.auto_capture)
 
 
-def resume_placing(world: World, order_id: str) -> None:
-    """Finish an asynchronous placing in a moment."""
-    world.after(_PLACING_SECONDS, partial(_end_placing, world, order_id))
+def _starts_placing(world: World, order: Row) -> bool:
+    """Let an order be `placing` for a while, if it is one of those that take time; says whether it is."""
+    found = failures.failure_of(world, order["id"], order["_source_order_id"])
+    pace = found[0].name if found is not None else ""
+    seconds = {"slow_placing": world.settings.slow_seconds, "stuck_placing": math.inf}.get(pace)
+    if found is not None and seconds is not None:
+        failures.spend(world, found[1])
+    elif order["place_async"]:
+        seconds = _PLACING_SECONDS
+    else:
+        return False
+    until = _NEVER if seconds == math.inf else text_of(world.now() + timedelta(seconds=seconds))
+    changes = {"status": "placing", "_placing_until": until, "updated_at": world.stamp()}
+    world.database.update("orders", order["id"], changes)
+    resume_placing(world, order["id"], until)
+    return True
 
 
-def _end_placing(world: World, order_id: str) -> None:
+def resume_placing(world: World, order_id: str, until: str) -> None:
+    """Finish the placing of an order when its time comes."""
+    if until != _NEVER:
+        world.agenda.at(instant_of(until), partial(_end_placing, world, order_id, until))
+
+
+def release_placing(world: World, order_id: str) -> None:
+    """Let the stuck placing of an order, and of those that were copied from it, go on now."""
+    sql = "SELECT id FROM orders WHERE _placing_until = ? AND (id = ? OR _source_order_id = ?)"
+    for (stuck_id,) in world.database.execute(sql, (_NEVER, order_id, order_id)).fetchall():
+        now = world.stamp()
+        world.database.update("orders", stuck_id, {"_placing_until": now})
+        resume_placing(world, stuck_id, now)
+
+
+def _end_placing(world: World, order_id: str, until: str) -> None:
     """Nobody waits for the refusal of an asynchronous placing: it stays `placing`, with a `resource_errors` entry."""
     order = world.database.find("orders", order_id)
-    if order is None or order["status"] != "placing":
-        return
+    if order is None or order["_placing_until"] != until:
+        return  # deleted, or paid by the customer since
+    world.database.update("orders", order_id, {"_placing_until": None})
     reason = reason_not_to_place(world, order)
     if reason is None:
         mark_placed(world, order, paid=world.settings.auto_capture)
@@ -112,6 +145,7 @@ def mark_placed(world: World, order: Row, *, paid: bool) -> None:
         "placed_at": stamp,
         "payment_updated_at": stamp,
         "updated_at": stamp,
+        "_placing_until": None,
     }
     world.database.update("orders", order["id"], changes)
     world.announce("orders.place", "orders", order["id"])

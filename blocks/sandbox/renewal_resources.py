@@ -166,5 +166,5 @@ ORDERS = resource_type(
         "_create_subscriptions": "boolean",
         **TAG_TRIGGERS,
     },
-    private=("_source_order_id TEXT", "_customer_payment_source_id TEXT", "_forgiven TEXT"),
+    private=("_source_order_id TEXT", "_customer_payment_source_id TEXT", "_forgiven TEXT", "_placing_until TEXT"),
 )

@@ -145,6 +145,10 @@ class RunningSandbox:
         """Let a stuck copy go on."""
         self._control("POST", "release", {"order_copy_id": order_copy_id})
 
+    def release_order(self, order_id: str) -> None:
+        """Let the stuck placing of this order go on."""
+        self._control("POST", "release", {"order_id": order_id})
+
     # Trouble
 
     def fault(self, action: str, **members: Any) -> dict[str, Any]:

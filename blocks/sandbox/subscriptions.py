@@ -31,8 +31,9 @@ class Engine:
     def resume(self) -> None:
         """Put copies, placings and active subscriptions of an existing database on the agenda."""
         self.worker.resume()
-        for (order_id,) in self._world.database.execute("SELECT id FROM orders WHERE status = 'placing'").fetchall():
-            orders.resume_placing(self._world, order_id)
+        placing = "SELECT id, _placing_until FROM orders WHERE _placing_until IS NOT NULL ORDER BY 2"
+        for order_id, until in self._world.database.execute(placing).fetchall():
+            orders.resume_placing(self._world, order_id, until)
         sql = "SELECT * FROM order_subscriptions WHERE status = 'active' AND next_run_at IS NOT NULL"
         cursor = self._world.database.execute(sql)
         names = [column[0] for column in cursor.description]
