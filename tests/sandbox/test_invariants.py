@@ -99,6 +99,10 @@ class Shop(RuleBasedStateMachine):
         else:
             orders.place(self.world, order, paid_by_customer=True)
 
+    @rule(seconds=st.sampled_from([0, 1, 60, 3600]))
+    def lag(self, seconds: int) -> None:
+        self.sandbox.lag_lists(seconds)
+
     @rule()
     def restart(self) -> None:
         self.world.database.close()
@@ -141,6 +145,18 @@ class Shop(RuleBasedStateMachine):
         assert self._rows(sql) == [(0,)]
         assert self._rows("SELECT COUNT(*) FROM order_subscriptions WHERE status = 'running' "
                           "AND _running_copy_id IS NULL") == [(0,)]  # fmt: skip
+
+    @invariant()
+    def a_replica_that_has_caught_up_equals_the_database(self) -> None:
+        replica = self.world.database.replica
+        if replica is None:
+            return
+        seconds, replica.seconds = replica.seconds, 0
+        replica.catch_up()
+        replica.seconds = seconds
+        for table in ("orders", "order_copies", "order_subscriptions", "resource_errors", "events", "sandbox_failures"):
+            sql = f"SELECT * FROM {table} ORDER BY 1"
+            assert replica.execute(sql).fetchall() == self._rows(sql)
 
     def teardown(self) -> None:
         self.world.database.close()
