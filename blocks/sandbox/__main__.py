@@ -15,11 +15,11 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from blocks.sandbox.clock import Clock, instant_of
-from blocks.sandbox.failures import FAILURES
-from blocks.sandbox.seeding import read_plan, seed
-from blocks.sandbox.server import LONGEST_LAG, Sandbox
+from blocks.sandbox.control.seeding import read_plan, seed
+from blocks.sandbox.http.server import LONGEST_LAG, Sandbox
 from blocks.sandbox.settings import Settings
+from blocks.sandbox.shop.clock import Clock, instant_of
+from blocks.sandbox.shop.failures import FAILURES
 
 _EPILOG = """\
 examples:

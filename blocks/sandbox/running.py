@@ -153,7 +153,7 @@ class RunningSandbox:
 
     def fault(self, action: str, **members: Any) -> dict[str, Any]:
         """
-        Arm a fault; see `blocks.sandbox.faults.ACTIONS`.
+        Arm a fault; see `blocks.sandbox.http.faults.ACTIONS`.
 
         Members: when (before, after), method, path (with `*`), match (pattern in query or body), times, nth,
         share, status, body (html, json or a text), seconds, stamp (commit, arrival), answer (lost, at_commit, at_once).

@@ -7,11 +7,11 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-from blocks.sandbox.agenda import Agenda
-from blocks.sandbox.clock import Clock, instant_of, text_of
+from blocks.sandbox.http.server import Sandbox
 from blocks.sandbox.running import RunningSandbox
-from blocks.sandbox.server import Sandbox
 from blocks.sandbox.settings import Settings
+from blocks.sandbox.shop.agenda import Agenda
+from blocks.sandbox.shop.clock import Clock, instant_of, text_of
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 

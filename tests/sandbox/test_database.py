@@ -7,7 +7,7 @@ from contextlib import closing, nullcontext, suppress
 
 import pytest
 
-from blocks.sandbox.database import Database
+from blocks.sandbox.shop.database import Database
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blocks.sandbox.filters import PREDICATES
-from blocks.sandbox.resource_types import RESOURCE_TYPES
+from blocks.sandbox.api.filters import PREDICATES
+from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 
 EXAMPLES = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -13,14 +13,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from blocks.sandbox import failures, orders, seeding
-from blocks.sandbox.clock import Clock
-from blocks.sandbox.failures import FAILURES
-from blocks.sandbox.problems import Problem
-from blocks.sandbox.seeding import SeedPlan
-from blocks.sandbox.server import Sandbox
+from blocks.sandbox.control import seeding
+from blocks.sandbox.control.seeding import SeedPlan
+from blocks.sandbox.http.server import Sandbox
+from blocks.sandbox.http.wire import Request, Response
 from blocks.sandbox.settings import Settings
-from blocks.sandbox.wire import Request, Response
+from blocks.sandbox.shop import failures, orders
+from blocks.sandbox.shop.clock import Clock
+from blocks.sandbox.shop.failures import FAILURES
+from blocks.sandbox.shop.problems import Problem
 
 OPTIONS = ("place_target_order", "reuse_wallet", "skip_errors", "ignore_invalid_coupon", "apply_promotions")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from blocks.sandbox.limits import Limits
+from blocks.sandbox.http.limits import Limits
+from blocks.sandbox.http.wire import Request
 from blocks.sandbox.running import RunningSandbox
 from blocks.sandbox.settings import Settings
-from blocks.sandbox.wire import Request
 
 
 class Address:

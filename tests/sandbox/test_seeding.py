@@ -15,9 +15,9 @@ from contextlib import closing
 import httpx
 import pytest
 
-from blocks.sandbox.identifiers import id_number
+from blocks.sandbox.control.seeding import spread
 from blocks.sandbox.running import RunningSandbox, SandboxFailed
-from blocks.sandbox.seeding import spread
+from blocks.sandbox.shop.identifiers import id_number
 
 
 def test_seeded_subscriptions_are_due_adopted_and_payable(caller, sandbox):
