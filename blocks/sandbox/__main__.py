@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         database = Path(folder) if options.database else Path(folder) / "commerce-layer.sqlite"
         sandbox = Sandbox(settings, database, clock)
         if plan.subscriptions + plan.active + plan.foreign:
-            seed(sandbox.world, sandbox.engine, plan)
+            seed(sandbox.shop, sandbox.engine, plan)
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_serve(sandbox, options.host, options.port, with_parent=options.with_parent))
     return 0
@@ -60,7 +60,7 @@ async def _serve(sandbox: Sandbox, host: str, port: int, *, with_parent: bool) -
     server = await sandbox.start(host, port)
     address = server.sockets[0].getsockname()
     url = f"http://{host}:{address[1]}"
-    settings = sandbox.world.settings
+    settings = sandbox.shop.settings
     ready = {
         "url": url,
         "api_url": f"{url}/api",
@@ -69,7 +69,7 @@ async def _serve(sandbox: Sandbox, host: str, port: int, *, with_parent: bool) -
         "mode": settings.mode,
         "client_id": settings.client_id,
         "client_secret": settings.client_secret,
-        "database": str(sandbox.world.database.path),
+        "database": str(sandbox.shop.database.path),
     }
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -153,7 +153,7 @@ class RunningSandbox:
 
     def fault(self, action: str, **members: Any) -> dict[str, Any]:
         """
-        Arm a fault; see `blocks.sandbox.http.faults.ACTIONS`.
+        Add a fault; see `blocks.sandbox.http.faults.ACTIONS`.
 
         Members: when (before, after), method, path (with `*`), match (pattern in query or body), times, nth,
         share, status, body (html, json or a text), seconds, stamp (commit, arrival), answer (lost, at_commit, at_once).
@@ -161,12 +161,12 @@ class RunningSandbox:
         return self._control("POST", "faults", {"action": action, **members})
 
     def faults(self) -> list[dict[str, Any]]:
-        """The faults that are armed, with how often each has seen and hit a request."""
+        """The faults that are set, with how often each has seen and hit a request."""
         listed: list[dict[str, Any]] = self._request("GET", "faults").json()
         return listed
 
     def clear_faults(self) -> None:
-        """Disarm all faults."""
+        """Remove all faults."""
         self._control("DELETE", "faults")
 
     def revoke_tokens(self) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from blocks.sandbox.api.queries import IncludeTree, Query, Record, records_by, related_records
-from blocks.sandbox.resources.catalogue import ResourceType
+from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 from blocks.sandbox.shop.database import Reader
 

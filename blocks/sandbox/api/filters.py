@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import orjson
 
-from blocks.sandbox.resources.catalogue import ResourceType
+from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 from blocks.sandbox.shop import problems
 from blocks.sandbox.shop.clock import instant_of, text_of

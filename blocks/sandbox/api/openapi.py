@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from blocks.sandbox.resources.catalogue import Attribute, ResourceType
+from blocks.sandbox.resources.definitions import Attribute, ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 
 Schema = dict[str, Any]

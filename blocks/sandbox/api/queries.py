@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from blocks.sandbox.api.filters import condition
-from blocks.sandbox.resources.catalogue import Relationship, ResourceType
+from blocks.sandbox.resources.definitions import Relationship, ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 from blocks.sandbox.shop import problems
 from blocks.sandbox.shop.database import Reader

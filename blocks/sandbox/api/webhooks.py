@@ -20,11 +20,11 @@ import orjson
 
 from blocks.sandbox.api.documents import Writer
 from blocks.sandbox.api.queries import read_query, records_by
-from blocks.sandbox.resources.catalogue import ResourceType
+from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.problems import Problem
-from blocks.sandbox.shop.world import World
+from blocks.sandbox.shop.state import Shop
 
 if TYPE_CHECKING:
     import httpx
@@ -42,9 +42,9 @@ SELECT id, include_resources FROM webhooks WHERE topic = ? AND disabled_at IS NU
 class Webhooks:
     """Records events and delivers them."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._writer = Writer(world.database, world.organization_id, world.settings.mode)
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._writer = Writer(shop.database, shop.organization_id, shop.settings.mode)
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: httpx.AsyncClient | None = None
         self._gate = asyncio.Semaphore(_CONCURRENT_CALLS)
@@ -53,17 +53,17 @@ class Webhooks:
 
     def announce(self, topic: str, resource_type: str, resource_id: str) -> None:
         """Record an event and start its deliveries."""
-        stamp = self._world.stamp()
+        now = self._shop.now_text()
         event: Row = {
-            "id": self._world.database.new_id(),
+            "id": self._shop.database.new_id(),
             "name": topic,
             "resource_type": resource_type,
             "resource_id": resource_id,
             "metadata": "{}",
-            "created_at": stamp,
-            "updated_at": stamp,
+            "created_at": now,
+            "updated_at": now,
         }
-        self._world.database.insert("events", event)
+        self._shop.database.insert("events", event)
         self.fire(event)
 
     def fire(self, event: Row) -> None:
@@ -72,12 +72,12 @@ class Webhooks:
 
         Nobody is called about what is undone in the end.
         """
-        world, topic = self._world, str(event["name"])
-        for webhook_id, include in world.database.execute(_LISTENING, (topic,)).fetchall():
+        shop, topic = self._shop, str(event["name"])
+        for webhook_id, include in shop.database.execute(_LISTENING, (topic,)).fetchall():
             payload = self._payload(event, orjson.loads(include or "[]"))
             deliver = partial(self._deliver, webhook_id, event["id"], topic, payload, 0)
             for _ in range(self.copies_per_delivery):
-                world.database.after_commit(deliver)
+                shop.database.after_commit(deliver)
 
     async def close(self) -> None:
         """Give up what is on its way."""
@@ -90,7 +90,7 @@ class Webhooks:
     def _payload(self, event: Row, include: list[str]) -> bytes:
         """The document as the API would answer it, with relative links; only an id once it is destroyed."""
         kind = RESOURCE_TYPES[event["resource_type"]]
-        found = records_by(self._world.database, kind, "id", [event["resource_id"]])
+        found = records_by(self._shop.database, kind, "id", [event["resource_id"]])
         if not found or event["name"].endswith(".destroy"):
             found = [(event["resource_id"], *[None] * (len(kind.columns) - 1))]
         also = ["tags"] if event["name"].endswith(".tagged") else []
@@ -99,7 +99,7 @@ class Webhooks:
         return self._writer.one(kind, found[0], query, "")
 
     def _deliver(self, webhook_id: str, event_id: str, topic: str, payload: bytes, attempt: int) -> None:
-        webhook = self._world.database.find("webhooks", webhook_id)
+        webhook = self._shop.database.find("webhooks", webhook_id)
         if webhook is None or webhook["disabled_at"] is not None or webhook["circuit_state"] == "open":
             return
         task = asyncio.get_running_loop().create_task(self._call(webhook, event_id, topic, payload, attempt))
@@ -124,14 +124,14 @@ class Webhooks:
             code, message, ok = "", str(error) or type(error).__name__, False
         self._note(webhook, event_id, payload, code, message)
         if ok:
-            self._world.database.update("webhooks", webhook["id"], {"circuit_failure_count": 0})
+            self._shop.database.update("webhooks", webhook["id"], {"circuit_failure_count": 0})
         else:
             self._fail(webhook["id"], event_id, topic, payload, attempt)
 
     def _note(self, webhook: Row, event_id: str, payload: bytes, code: str, message: str) -> None:
-        stamp = self._world.stamp()
+        now = self._shop.now_text()
         callback = {
-            "id": self._world.database.new_id(),
+            "id": self._shop.database.new_id(),
             "callback_url": webhook["callback_url"],
             "payload": payload.decode(),
             "response_code": code,
@@ -139,23 +139,23 @@ class Webhooks:
             "webhook_id": webhook["id"],
             "event_id": event_id,
             "metadata": "{}",
-            "created_at": stamp,
-            "updated_at": stamp,
+            "created_at": now,
+            "updated_at": now,
         }
-        self._world.database.insert("event_callbacks", callback)
+        self._shop.database.insert("event_callbacks", callback)
 
     def _fail(self, webhook_id: str, event_id: str, topic: str, payload: bytes, attempt: int) -> None:
-        webhook = self._world.database.find("webhooks", webhook_id)
+        webhook = self._shop.database.find("webhooks", webhook_id)
         if webhook is None:
             return
         failures = int(webhook["circuit_failure_count"] or 0) + 1
         changes: Row = {"circuit_failure_count": failures}
         if failures >= CIRCUIT_FAILURES:
             changes["circuit_state"] = "open"
-        self._world.database.update("webhooks", webhook_id, changes)
+        self._shop.database.update("webhooks", webhook_id, changes)
         if attempt < RETRIES:
             seconds = _FIRST_RETRY_SECONDS * 2**attempt
-            self._world.after(seconds, partial(self._deliver, webhook_id, event_id, topic, payload, attempt + 1))
+            self._shop.after(seconds, partial(self._deliver, webhook_id, event_id, topic, payload, attempt + 1))
 
 
 def _including(paths: Iterable[str]) -> str:

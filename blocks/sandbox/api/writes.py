@@ -9,14 +9,14 @@ from typing import Any
 
 import orjson
 
-from blocks.sandbox.api import behaviour
-from blocks.sandbox.resources.catalogue import Attribute, Relationship, ResourceType
+from blocks.sandbox.api import actions
+from blocks.sandbox.resources.definitions import Attribute, Relationship, ResourceType
 from blocks.sandbox.shop import problems, tags
 from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.database import Database, Row
 from blocks.sandbox.shop.problems import Problem
-from blocks.sandbox.shop.subscriptions import Engine
-from blocks.sandbox.shop.world import World
+from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.subscriptions import NativeEngine
 
 _INTEGER_LIMIT = 2**53
 
@@ -30,61 +30,61 @@ class Change:
     tag_ids: list[str] | None
 
 
-def create(world: World, engine: Engine, kind: ResourceType, body: bytes) -> str:
+def create(shop: Shop, engine: NativeEngine, kind: ResourceType, body: bytes) -> str:
     """
     Create a resource from a request body; returns its id.
 
     Raises:
         Problem: 400 for a malformed document, 422 for values that are refused.
     """
-    change = _read(world.database, kind, body, "c")
+    change = _read(shop.database, kind, body, "c")
     _check_required(kind, {**dict.fromkeys(map(kind.column_of, kind.required)), **change.columns})
-    with world.database.transaction():
-        resource_id = behaviour.create(world, engine, kind, change.columns)
-        _follow(world, engine, kind, resource_id, change)
+    with shop.database.transaction():
+        resource_id = actions.create(shop, engine, kind, change.columns)
+        _follow(shop, engine, kind, resource_id, change)
     return resource_id
 
 
-def update(world: World, engine: Engine, kind: ResourceType, resource_id: str, body: bytes) -> None:
+def update(shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: str, body: bytes) -> None:
     """
     Change a resource; `metadata`, where given, is replaced as a whole.
 
     Raises:
         Problem: 400, 404 or 422.
     """
-    if not world.database.exists(kind.name, resource_id):
+    if not shop.database.exists(kind.name, resource_id):
         raise problems.not_found()
-    change = _read(world.database, kind, body, "u", resource_id)
+    change = _read(shop.database, kind, body, "u", resource_id)
     _check_required(kind, change.columns)
     try:
-        with world.database.transaction():
-            behaviour.update(world, engine, kind, resource_id, change.columns)
-            _follow(world, engine, kind, resource_id, change)
+        with shop.database.transaction():
+            actions.update(shop, engine, kind, resource_id, change.columns)
+            _follow(shop, engine, kind, resource_id, change)
     except Problem as refused:
-        if refused.aftermath is not None:
-            refused.aftermath()
+        if refused.after_rollback is not None:
+            refused.after_rollback()
         raise
 
 
-def _follow(world: World, engine: Engine, kind: ResourceType, resource_id: str, change: Change) -> None:
+def _follow(shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: str, change: Change) -> None:
     if change.tag_ids is not None:
-        tags.replace(world, resource_id, change.tag_ids)
+        tags.replace(shop, resource_id, change.tag_ids)
     for name, value in change.triggers.items():
-        behaviour.pull_trigger(world, engine, kind, resource_id, name, value)
+        actions.apply_trigger(shop, engine, kind, resource_id, name, value)
 
 
-def delete(world: World, engine: Engine, kind: ResourceType, resource_id: str) -> None:
+def delete(shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: str) -> None:
     """
     Delete a resource.
 
     Raises:
         Problem: 404, or 423 when others depend on it.
     """
-    row = world.database.find(kind.name, resource_id)
+    row = shop.database.find(kind.name, resource_id)
     if row is None:
         raise problems.not_found()
-    with world.database.transaction():
-        behaviour.delete(world, engine, kind, row)
+    with shop.database.transaction():
+        actions.delete(shop, engine, kind, row)
 
 
 def _read(database: Database, kind: ResourceType, body: bytes, flag: str, resource_id: str | None = None) -> Change:

@@ -39,7 +39,7 @@ _FAILURES = (
     f"Kinds: {', '.join(FAILURES)}."
 )
 _FAULTS = (
-    "Arm a fault: action, when (before, after), method, path, match, times, nth, share, status, body, seconds, "
+    "Add a fault: action, when (before, after), method, path, match, times, nth, share, status, body, seconds, "
     "stamp, answer. " + " ".join(f"`{name}`: {sentence}." for name, sentence in ACTIONS.items())
 )
 
@@ -49,7 +49,7 @@ _LAG = (
 )
 
 
-class Missing(Exception):  # noqa: N818  it is raised and caught in this file
+class NotFoundError(Exception):
     """What a control was asked to act on is not there."""
 
 
@@ -58,7 +58,7 @@ class Controls:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._world = sandbox.world
+        self._shop = sandbox.shop
         self._routes = self._table()
 
     def _table(self) -> dict[tuple[str, str], Route]:
@@ -73,9 +73,9 @@ class Controls:
                 "Create one subscription with explicit fields; returns ids.",
             ),
             ("POST", "failures"): (self._set_failure, _FAILURES),
-            ("GET", "faults"): (self._faults, "The faults that are armed."),
-            ("POST", "faults"): (self._arm, _FAULTS),
-            ("DELETE", "faults"): (self._clear_faults, "Disarm all faults."),
+            ("GET", "faults"): (self._faults, "The faults that are set."),
+            ("POST", "faults"): (self._add_fault, _FAULTS),
+            ("DELETE", "faults"): (self._clear_faults, "Remove all faults."),
             ("GET", "counters"): (self._counters, "Requests by method, endpoint and status."),
             ("DELETE", "counters"): (self._reset_counters, "Count from zero."),
             ("POST", "pay"): (self._pay, "The customer pays order `order_id` through the checkout."),
@@ -101,9 +101,9 @@ class Controls:
             given = orjson.loads(request.body) if request.body else {}
             if not isinstance(given, dict):
                 raise TypeError("the body must be a JSON object")
-            with self._world.database.transaction():
+            with self._shop.database.transaction():
                 return _json(200, route[0](given))
-        except Missing as missing:
+        except NotFoundError as missing:
             return _json(404, {"error": str(missing)})
         except Problem as refused:
             return _json(refused.status, {"error": refused.errors[0]["detail"]})
@@ -114,9 +114,9 @@ class Controls:
 
     def _info(self, given: Given) -> Given:
         del given
-        settings, database = asdict(self._world.settings), self._world.database
+        settings, database = asdict(self._shop.settings), self._shop.database
         lag = {"list_lag_seconds": database.replica.seconds if database.replica is not None else 0.0}
-        return {**settings, **lag, "organization_id": self._world.organization_id, "database": str(database.path)}
+        return {**settings, **lag, "organization_id": self._shop.organization_id, "database": str(database.path)}
 
     def _openapi(self, given: Given) -> Given:
         del given
@@ -125,7 +125,7 @@ class Controls:
     def _clock(self, given: Given) -> Given:
         del given
         clock = self._sandbox.clock
-        due = self._sandbox.agenda.next_instant()
+        due = self._sandbox.scheduler.next_instant()
         return {"now": text_of(clock.now()), "rate": clock.rate, "next_event_at": text_of(due) if due else None}
 
     def _change_clock(self, given: Given) -> Given:
@@ -135,7 +135,7 @@ class Controls:
             if not 0 <= rate <= 1_000_000:  # noqa: PLR2004  faster than that is `advance`
                 raise ValueError(f"rate is {rate!r}; it lies between 0 and 1000000")
             self._sandbox.clock.run_at(rate)
-            self._sandbox.keep_clock()
+            self._sandbox.save_clock()
         if "set" in given:
             events += self._sandbox.move_to(instant_of(given["set"]))
         if "advance" in given:
@@ -146,24 +146,24 @@ class Controls:
         return {**self._clock({}), "events": events}
 
     def _seed(self, given: Given) -> Given:
-        return seeding.seed(self._world, self._sandbox.engine, seeding.read_plan(given))
+        return seeding.seed(self._shop, self._sandbox.engine, seeding.read_plan(given))
 
     def _subscription(self, given: Given) -> Given:
-        return create_subscription(self._world, self._sandbox.engine, given)
+        return create_subscription(self._shop, self._sandbox.engine, given)
 
     def _set_failure(self, given: Given) -> Given:
         order_id = self._order(given["order_id"])["id"]
-        failures.set_failure(self._world, order_id, given.get("kind"), given.get("times"))
-        if given.get("kind") in {None, failures.HEALED}:
-            orders.release_placing(self._world, order_id)
+        failures.set_failure(self._shop, order_id, given.get("kind"), given.get("times"))
+        if given.get("kind") in {None, failures.NO_FAILURE}:
+            orders.release_placing(self._shop, order_id)
         return {"order_id": order_id, "kind": given.get("kind"), "times": given.get("times")}
 
     def _faults(self, given: Given) -> list[Given]:
         del given
         return [asdict(fault) for fault in self._sandbox.faults.listed()]
 
-    def _arm(self, given: Given) -> Given:
-        return asdict(self._sandbox.faults.arm(given))
+    def _add_fault(self, given: Given) -> Given:
+        return asdict(self._sandbox.faults.add(given))
 
     def _revoke_tokens(self, given: Given) -> Given:
         del given
@@ -202,41 +202,41 @@ class Controls:
             "statuses": statuses,
             "detail": detail,
             "throttled": statuses.get("429", 0),
-            "faults": self._sandbox.faults.struck,
+            "faults": self._sandbox.faults.hits,
         }
 
     def _reset_counters(self, given: Given) -> Given:
         del given
         self._sandbox.requests.clear()
-        self._sandbox.faults.struck = 0
+        self._sandbox.faults.hits = 0
         return {}
 
     def _pay(self, given: Given) -> Given:
         """The customer pays an order through the checkout, whatever stood against it."""
         order = self._order(given["order_id"])
-        orders.place(self._world, order, paid_by_customer=True)
+        orders.place(self._shop, order, paid_by_customer=True)
         return {"order_id": order["id"], "status": "placed"}
 
     def _new_card(self, given: Given) -> Given:
         """A customer adds a card to the wallet."""
         customer_id = str(given["customer_id"])
-        if not self._world.database.exists("customers", customer_id):
-            raise Missing(f"no customer {customer_id!r}")
-        row = {"id": self._world.database.new_id(), "name": "Visa ending in 1111", "customer_id": customer_id}
-        times = {"created_at": self._world.stamp(), "updated_at": self._world.stamp(), "metadata": "{}"}
-        self._world.database.insert("customer_payment_sources", {**row, **times})
+        if not self._shop.database.exists("customers", customer_id):
+            raise NotFoundError(f"no customer {customer_id!r}")
+        row = {"id": self._shop.database.new_id(), "name": "Visa ending in 1111", "customer_id": customer_id}
+        times = {"created_at": self._shop.now_text(), "updated_at": self._shop.now_text(), "metadata": "{}"}
+        self._shop.database.insert("customer_payment_sources", {**row, **times})
         return {"customer_payment_source_id": row["id"]}
 
     def _release(self, given: Given) -> Given:
         """Let a stuck copy, or the stuck placing of an order, go on."""
         if "order_id" in given:
             order_id = self._order(given["order_id"])["id"]
-            orders.release_placing(self._world, order_id)
+            orders.release_placing(self._shop, order_id)
             return {"order_id": order_id}
         copy_id = str(given["order_copy_id"])
-        copy = self._world.database.find("order_copies", copy_id)
+        copy = self._shop.database.find("order_copies", copy_id)
         if copy is None:
-            raise Missing(f"no order copy {copy_id!r}")
+            raise NotFoundError(f"no order copy {copy_id!r}")
         if copy["status"] in {"pending", "in_progress"}:
             self._sandbox.engine.worker.release("order_copies", copy_id)
         return {"order_copy_id": copy_id}
@@ -250,9 +250,9 @@ class Controls:
         return {"copies_per_delivery": copies}
 
     def _order(self, order_id: Any) -> Given:
-        row = self._world.database.find("orders", str(order_id))
+        row = self._shop.database.find("orders", str(order_id))
         if row is None:
-            raise Missing(f"no order {str(order_id)[:100]!r}")
+            raise NotFoundError(f"no order {str(order_id)[:100]!r}")
         return row
 
 

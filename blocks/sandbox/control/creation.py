@@ -12,8 +12,8 @@ from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.failures import set_failure
 from blocks.sandbox.shop.frequencies import MONTHS, STEPS, is_frequency
-from blocks.sandbox.shop.subscriptions import Engine
-from blocks.sandbox.shop.world import World
+from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.subscriptions import NativeEngine
 
 _ALL = orjson.dumps([*STEPS, *MONTHS]).decode()
 _TIMES = ("next_run_at", "starts_at", "expires_at", "last_run_at")
@@ -30,7 +30,7 @@ _OTHERS = ("metadata", "adopted", "automatic", "wallet", "failure", "times", "to
 _MEMBERS = {*_TIMES, *_PLAIN, *_OTHERS}
 
 
-def create_subscription(world: World, engine: Engine, given: dict[str, Any]) -> dict[str, Any]:
+def create_subscription(shop: Shop, engine: NativeEngine, given: dict[str, Any]) -> dict[str, Any]:
     """
     Create a subscription; returns the ids of it and of what was made around it.
 
@@ -48,25 +48,25 @@ def create_subscription(world: World, engine: Engine, given: dict[str, Any]) -> 
     frequency = given.get("frequency", "monthly")
     # Any text is stored, so that others can be tested with frequencies they do not know; the engine never runs those.
     known = frequency if is_frequency(str(frequency)) else "monthly"
-    due = given.get("next_run_at") or text_of(world.now().replace(second=0, microsecond=0) - timedelta(minutes=1))
-    made = seed(world, engine, SeedPlan(subscriptions=1, due=due, frequencies={str(known): 1}))
+    due = given.get("next_run_at") or text_of(shop.now().replace(second=0, microsecond=0) - timedelta(minutes=1))
+    made = seed(shop, engine, SeedPlan(subscriptions=1, due=due, frequencies={str(known): 1}))
     subscription_id, order_id = made["subscription_ids"][0], made["source_order_ids"][0]
-    _shape_order(world, order_id, given)
+    _apply_order_options(shop, order_id, given)
     columns = _columns(given)
     if given.get("automatic"):
-        columns["subscription_model_id"] = _subscription_model(world)
+        columns["subscription_model_id"] = _subscription_model(shop)
     if columns:
-        world.database.update("order_subscriptions", subscription_id, columns)
+        shop.database.update("order_subscriptions", subscription_id, columns)
     if given.get("failure") is not None:
-        set_failure(world, given.get("source_order_id") or order_id, given["failure"], given.get("times"))
-    subscription = world.database.find("order_subscriptions", subscription_id)
+        set_failure(shop, given.get("source_order_id") or order_id, given["failure"], given.get("times"))
+    subscription = shop.database.find("order_subscriptions", subscription_id)
     assert subscription is not None
     engine.schedule(subscription)
     names = ("source_order_id", "customer_id", "customer_payment_source_id", "next_run_at", "starts_at")
     return {"id": subscription_id, **{name: subscription[name] for name in names}}
 
 
-def _shape_order(world: World, order_id: str, given: dict[str, Any]) -> None:
+def _apply_order_options(shop: Shop, order_id: str, given: dict[str, Any]) -> None:
     if given.get("total_cents") is not None:
         cents = int(given["total_cents"])
         names = (
@@ -75,11 +75,11 @@ def _shape_order(world: World, order_id: str, given: dict[str, Any]) -> None:
             "total_amount_with_taxes_cents",
             "place_total_amount_cents",
         )
-        world.database.update("orders", order_id, dict.fromkeys(names, cents))
+        shop.database.update("orders", order_id, dict.fromkeys(names, cents))
     if given.get("wallet", True) is False:
-        order = world.database.find("orders", order_id)
+        order = shop.database.find("orders", order_id)
         assert order is not None
-        world.database.execute("DELETE FROM customer_payment_sources WHERE customer_id = ?", (order["customer_id"],))
+        shop.database.execute("DELETE FROM customer_payment_sources WHERE customer_id = ?", (order["customer_id"],))
 
 
 def _columns(given: dict[str, Any]) -> Row:
@@ -102,9 +102,9 @@ def _columns(given: dict[str, Any]) -> Row:
     return columns
 
 
-def _subscription_model(world: World) -> str:
-    stamp = world.stamp()
-    row = {"id": world.database.new_id(), "name": "Sandbox model", "strategy": "by_frequency", "frequencies": _ALL}
-    flags = {"auto_activate": 1, "auto_cancel": 0, "metadata": "{}", "created_at": stamp, "updated_at": stamp}
-    world.database.insert("subscription_models", {**row, **flags})
+def _subscription_model(shop: Shop) -> str:
+    now = shop.now_text()
+    row = {"id": shop.database.new_id(), "name": "Sandbox model", "strategy": "by_frequency", "frequencies": _ALL}
+    flags = {"auto_activate": 1, "auto_cancel": 0, "metadata": "{}", "created_at": now, "updated_at": now}
+    shop.database.insert("subscription_models", {**row, **flags})
     return str(row["id"])

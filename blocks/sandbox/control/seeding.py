@@ -16,8 +16,8 @@ from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.failures import FAILURES, set_failure
 from blocks.sandbox.shop.frequencies import MONTHS, STEPS, is_frequency
-from blocks.sandbox.shop.subscriptions import Engine
-from blocks.sandbox.shop.world import World
+from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.subscriptions import NativeEngine
 
 _MARKET = "Europe"
 
@@ -81,33 +81,33 @@ def read_plan(given: dict[str, Any]) -> SeedPlan:
     return plan
 
 
-def seed(world: World, engine: Engine, plan: SeedPlan) -> dict[str, Any]:
+def seed(shop: Shop, engine: NativeEngine, plan: SeedPlan) -> dict[str, Any]:
     """Create what the plan says in one transaction; returns counts, and ids when there are at most 1000."""
     total = plan.subscriptions + plan.active + plan.foreign
-    first_due = instant_of(plan.due) if plan.due else _last_minute(world.now())
+    first_due = instant_of(plan.due) if plan.due else _last_minute(shop.now())
     kinds = ["adopted"] * plan.subscriptions + ["active"] * plan.active + ["foreign"] * plan.foreign
-    frequencies = list(spread(plan.frequencies, total, "monthly"))
-    failures = list(spread(plan.failures, plan.subscriptions, None))
+    frequencies = list(distribute(plan.frequencies, total, "monthly"))
+    failures = list(distribute(plan.failures, plan.subscriptions, None))
     step = plan.spread_seconds / max(total - 1, 1)
     rows: dict[str, list[Row]] = {
         name: [] for name in ("customers", "customer_payment_sources", "orders", "order_subscriptions")
     }
-    with world.database.transaction():
-        market_id = market(world)
-        numbers = int(world.database.state("number:orders", "0")) + 1
-        world.database.remember("number:orders", str(numbers + total))
+    with shop.database.transaction():
+        market_id = market(shop)
+        numbers = int(shop.database.state("number:orders", "0")) + 1
+        shop.database.set_state("number:orders", str(numbers + total))
         for index, kind in enumerate(kinds):
             due = first_due + timedelta(seconds=index * step)
-            member = _Member(numbers + index, kind, due, str(frequencies[index]))
-            household = _household(world, market_id, member, plan)
-            for table, row in household.items():
+            member = _Planned(numbers + index, kind, due, str(frequencies[index]))
+            made = _customer_with_subscription(shop, market_id, member, plan)
+            for table, row in made.items():
                 rows[table].append(row)
             failure = failures[index] if index < plan.subscriptions else None
             if failure is not None:
-                set_failure(world, household["orders"]["id"], failure)
+                set_failure(shop, made["orders"]["id"], failure)
         for table, many in rows.items():
             if many:
-                world.database.insert_many(table, many[0], [tuple(row.values()) for row in many])
+                shop.database.insert_many(table, many[0], [tuple(row.values()) for row in many])
     for row in rows["order_subscriptions"]:
         engine.schedule(row)
     return _report(plan, rows)
@@ -122,7 +122,7 @@ def _report(plan: SeedPlan, rows: dict[str, list[Row]]) -> dict[str, Any]:
     return report
 
 
-def spread(mix: dict[str, float], total: int, default: str | None) -> Iterator[str | None]:
+def distribute(mix: dict[str, float], total: int, default: str | None) -> Iterator[str | None]:
     """
     `total` names in the proportions of `mix`, evenly mixed; what the mix leaves over is `default`.
 
@@ -137,15 +137,15 @@ def spread(mix: dict[str, float], total: int, default: str | None) -> Iterator[s
     return iter(names)
 
 
-def market(world: World) -> str:
+def market(shop: Shop) -> str:
     """The one market; made on first use. It has no subscription model: subscriptions are manual."""
-    found = world.database.execute("SELECT id FROM markets WHERE name = ?", (_MARKET,)).fetchone()
+    found = shop.database.execute("SELECT id FROM markets WHERE name = ?", (_MARKET,)).fetchone()
     if found is not None:
         return str(found[0])
-    stamp = world.stamp()
-    row = {"id": world.database.new_id(), "name": _MARKET, "code": "EU", "number": "1", "metadata": "{}"}
-    more = {"private": 0, "shared_secret": f"{world.dice(row['id']).getrandbits(128):032x}"}
-    world.database.insert("markets", {**row, **more, "created_at": stamp, "updated_at": stamp})
+    now = shop.now_text()
+    row = {"id": shop.database.new_id(), "name": _MARKET, "code": "EU", "number": "1", "metadata": "{}"}
+    more = {"private": 0, "shared_secret": f"{shop.random_for(row['id']).getrandbits(128):032x}"}
+    shop.database.insert("markets", {**row, **more, "created_at": now, "updated_at": now})
     return str(row["id"])
 
 
@@ -154,66 +154,66 @@ def _last_minute(now: datetime) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class _Member:
+class _Planned:
     number: int
     kind: str
     due: datetime
     frequency: str
 
 
-def _household(world: World, market_id: str, member: _Member, plan: SeedPlan) -> dict[str, Row]:
+def _customer_with_subscription(shop: Shop, market_id: str, planned: _Planned, plan: SeedPlan) -> dict[str, Row]:
     """One customer with a card, a source order and a subscription, as rows by table."""
-    new_id = world.database.new_id
+    new_id = shop.database.new_id
     customer_id, card_id, order_id, subscription_id = new_id(), new_id(), new_id(), new_id()
-    stamp = text_of(min(_one_period_before(member.due, member.frequency), world.now()))
-    times = {"metadata": "{}", "created_at": stamp, "updated_at": stamp}
-    email = f"customer-{member.number}@example.com"
-    cents = 1000 + 100 * (member.number % 90)
+    placed_at = text_of(min(_one_period_before(planned.due, planned.frequency), shop.now()))
+    times = {"metadata": "{}", "created_at": placed_at, "updated_at": placed_at}
+    email = f"customer-{planned.number}@example.com"
+    cents = 1000 + 100 * (planned.number % 90)
     customer = {"id": customer_id, "email": email, "status": "acquired", "has_password": 1, "total_orders_count": 1}
     card = {"id": card_id, "name": "Visa ending in 4242", "payment_source_token": f"pm_{card_id}"}
-    order = {**source_order(order_id, member.number, email, cents, stamp), "_customer_payment_source_id": card_id}
+    order = {**source_order(order_id, planned.number, email, cents, placed_at), "_customer_payment_source_id": card_id}
     links = {"source_order_id": order_id, "customer_id": customer_id, "customer_payment_source_id": card_id}
     return {
         "customers": {**customer, **times},
         "customer_payment_sources": {**card, "customer_id": customer_id, **times},
         "orders": {**order, "market_id": market_id, "customer_id": customer_id},
         "order_subscriptions": {
-            **_subscription(subscription_id, member, email, stamp, plan),
+            **_subscription(subscription_id, planned, email, placed_at, plan),
             **links,
             "market_id": market_id,
         },
     }
 
 
-def _subscription(subscription_id: str, member: _Member, email: str, stamp: str, plan: SeedPlan) -> Row:
+def _subscription(subscription_id: str, planned: _Planned, email: str, placed_at: str, plan: SeedPlan) -> Row:
     own: dict[str, Any] = {"v": 1, "instance": plan.instance}
     if plan.policy:
         own["policy"] = plan.policy
     return {
         "id": subscription_id,
-        "number": str(member.number),
-        "status": "active" if member.kind == "active" else "inactive",
-        "frequency": member.frequency,
-        "activate_by_source_order": int(member.kind == "active"),
+        "number": str(planned.number),
+        "status": "active" if planned.kind == "active" else "inactive",
+        "frequency": planned.frequency,
+        "activate_by_source_order": int(planned.kind == "active"),
         "place_target_order": 1,
         "renewal_alert_period": 1,
         "customer_email": email,
-        "starts_at": stamp,
+        "starts_at": placed_at,
         "expires_at": None,
-        "next_run_at": text_of(member.due),
+        "next_run_at": text_of(planned.due),
         "occurrencies": 0,
         "errors_count": 0,
         "succeeded_on_last_run": 1,
         "subscription_model_id": None,
-        "metadata": orjson.dumps({"perennial": own}).decode() if member.kind == "adopted" else "{}",
-        "created_at": stamp,
-        "updated_at": stamp,
-        "_anchor_day": member.due.day,
+        "metadata": orjson.dumps({"perennial": own}).decode() if planned.kind == "adopted" else "{}",
+        "created_at": placed_at,
+        "updated_at": placed_at,
+        "_anchor_day": planned.due.day,
         "_alerted_for": None,
     }
 
 
-def source_order(order_id: str, number: int, email: str, cents: int, stamp: str) -> Row:
+def source_order(order_id: str, number: int, email: str, cents: int, placed_at: str) -> Row:
     """A placed order of one item."""
     return {
         "id": order_id,
@@ -233,14 +233,14 @@ def source_order(order_id: str, number: int, email: str, cents: int, stamp: str)
         "total_amount_with_taxes_cents": cents,
         "place_total_amount_cents": cents,
         "skus_count": 1,
-        "placed_at": stamp,
-        "payment_updated_at": stamp,
+        "placed_at": placed_at,
+        "payment_updated_at": placed_at,
         "circuit_state": "closed",
         "circuit_failure_count": 0,
         "errors_count": 0,
         "metadata": "{}",
-        "created_at": stamp,
-        "updated_at": stamp,
+        "created_at": placed_at,
+        "updated_at": placed_at,
     }
 
 

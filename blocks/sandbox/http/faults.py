@@ -83,19 +83,19 @@ class Fault:
             return True
         return re.search(self.match, f"{request.query}\n{request.body.decode('utf-8', 'replace')}") is not None
 
-    def strikes(self, dice: Random) -> bool:
+    def decides_to_hit(self, random: Random) -> bool:
         """Count a picked request, and say whether this one is hit."""
         self.seen += 1
         if self.nth and self.seen not in self.nth:
             return False
-        if self.share < 1.0 and dice.random() >= self.share:
+        if self.share < 1.0 and random.random() >= self.share:
             return False
         self.hits += 1
         return True
 
     @property
     def is_used_up(self) -> bool:
-        """Whether it will never strike again."""
+        """Whether it will never hit a request again."""
         if self.nth and self.seen >= max(self.nth):
             return True
         return self.times is not None and self.hits >= self.times
@@ -108,14 +108,14 @@ def _fits(pattern: str, path: str) -> bool:
 
 
 class Faults:
-    """The faults that are armed; the first that strikes a request wins."""
+    """The faults that are set; the first that hits a request wins."""
 
     def __init__(self, seed: int) -> None:
-        self._armed: list[Fault] = []
-        self._dice = Random(f"{seed}:faults")  # noqa: S311  reproducible, not secret
-        self.struck = 0
+        self._faults: list[Fault] = []
+        self._random = Random(f"{seed}:faults")  # noqa: S311  reproducible, not secret
+        self.hits = 0
 
-    def arm(self, given: dict[str, Any]) -> Fault:
+    def add(self, given: dict[str, Any]) -> Fault:
         """
         Add a fault described by a JSON object.
 
@@ -123,27 +123,27 @@ class Faults:
             ValueError: unknown member, action or value; says which.
         """
         fault = read_fault(given)
-        self._armed.append(fault)
+        self._faults.append(fault)
         return fault
 
     def clear(self) -> None:
-        """Disarm everything."""
-        self._armed.clear()
+        """Remove all faults."""
+        self._faults.clear()
 
     def listed(self) -> list[Fault]:
-        """What is armed."""
-        return list(self._armed)
+        """The faults that are set."""
+        return list(self._faults)
 
-    def strike(self, request: Request) -> Fault | None:
+    def next_for(self, request: Request) -> Fault | None:
         """The fault that hits this request, if any."""
-        if not self._armed:
+        if not self._faults:
             return None
-        for fault in self._armed:
-            if fault.picks(request) and fault.strikes(self._dice):
-                self._armed = [other for other in self._armed if not other.is_used_up]
-                self.struck += 1
+        for fault in self._faults:
+            if fault.picks(request) and fault.decides_to_hit(self._random):
+                self._faults = [other for other in self._faults if not other.is_used_up]
+                self.hits += 1
                 return fault
-        self._armed = [other for other in self._armed if not other.is_used_up]
+        self._faults = [other for other in self._faults if not other.is_used_up]
         return None
 
 
@@ -218,7 +218,7 @@ def _check_late(given: dict[str, Any]) -> None:
         raise ValueError("answer at_once tells times and ids, so that stamp has to be arrival")
 
 
-def spoiled(fault: Fault, answer: Response) -> Response:
+def apply(fault: Fault, answer: Response) -> Response:
     """The true answer as the fault lets it through."""
     match fault.action:
         case "status":
@@ -239,7 +239,7 @@ def spoiled(fault: Fault, answer: Response) -> Response:
 
 
 # What the API says with each status, where documentation or recorded traffic tells; the rest is ours.
-_SAYINGS: dict[int, Callable[[], Problem]] = {
+_PROBLEMS: dict[int, Callable[[], Problem]] = {
     401: problems.unauthorized,
     403: lambda: _injected(403, "FORBIDDEN", "Forbidden"),
     404: problems.not_found,
@@ -253,9 +253,9 @@ _SAYINGS: dict[int, Callable[[], Problem]] = {
 
 
 def _json_problem(status: int) -> Problem:
-    saying = _SAYINGS.get(status)
-    if saying is not None:
-        return saying()
+    known = _PROBLEMS.get(status)
+    if known is not None:
+        return known()
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _injected(status, "INTERNAL_SERVER_ERROR", "Internal server error")
     return _injected(status, "BAD_REQUEST", "Bad request")

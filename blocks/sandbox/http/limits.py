@@ -52,7 +52,7 @@ CACHEABLE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Admission:
     """Whether a request may pass, and the headers that its answer carries."""
 
     passes: bool
@@ -74,7 +74,7 @@ class Limits:
         self._bursts: defaultdict[tuple[str, str, str], deque[float]] = defaultdict(deque)
         self.blocked = 0
 
-    def admit(self, request: Request) -> Verdict:
+    def admit(self, request: Request) -> Admission:
         """Count one request, unless limits are off."""
         if self._off or request.path.startswith("/.well-known/"):
             return _FREE
@@ -89,7 +89,7 @@ class Limits:
             average.append(now)
             burst.append(now)
         self.blocked += not passes
-        return Verdict(passes, self._headers(limit, max(0, limit - len(average))))
+        return Admission(passes, self._headers(limit, max(0, limit - len(average))))
 
     def forget(self) -> None:
         """Start with empty windows."""
@@ -112,7 +112,7 @@ class Limits:
         return ("cacheable" if resource in CACHEABLE else "read"), resource
 
 
-_FREE = Verdict(passes=True, headers={})
+_FREE = Admission(passes=True, headers={})
 
 
 def _recent(arrivals: deque[float], now: float, seconds: float) -> deque[float]:

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from functools import partial
 from pathlib import Path
 
-from blocks.sandbox.api.api import Api
+from blocks.sandbox.api.router import Router
 from blocks.sandbox.api.webhooks import Webhooks
 from blocks.sandbox.control.controls import Controls
 from blocks.sandbox.http import faults as faults_module
@@ -22,12 +22,12 @@ from blocks.sandbox.http.tokens import Tokens
 from blocks.sandbox.http.wire import Delivery, HttpConnection, Request, Response
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 from blocks.sandbox.settings import Settings
-from blocks.sandbox.shop.agenda import Agenda
 from blocks.sandbox.shop.clock import Clock, instant_of, text_of
 from blocks.sandbox.shop.database import Database
 from blocks.sandbox.shop.problems import Problem, not_found, problem
-from blocks.sandbox.shop.subscriptions import Engine
-from blocks.sandbox.shop.world import World
+from blocks.sandbox.shop.scheduler import Scheduler
+from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.subscriptions import NativeEngine
 
 _EARLIEST, _LATEST = 1971, 2500  # years in which frequencies, tokens and timers can still be added up
 LONGEST_LAG = 86_400
@@ -43,48 +43,48 @@ class Sandbox:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.clock = clock
         store = Database(database, seed=settings.seed, durable=settings.durable)
-        self.agenda = Agenda(clock, store.transaction)
-        self.world = World(settings, store, clock, self.agenda)
-        self._recall_clock()
-        self.webhooks = Webhooks(self.world)
-        self.world.announce, self.world.fire = self.webhooks.announce, self.webhooks.fire
-        self.engine = Engine(self.world)
+        self.scheduler = Scheduler(clock, store.transaction)
+        self.shop = Shop(settings, store, clock, self.scheduler)
+        self._restore_clock()
+        self.webhooks = Webhooks(self.shop)
+        self.shop.announce, self.shop.fire = self.webhooks.announce, self.webhooks.fire
+        self.engine = NativeEngine(self.shop)
         self.engine.resume()
-        self.tokens = Tokens(self.world)
-        self.limits = Limits(settings, lambda: self.world.now().timestamp())
+        self.tokens = Tokens(self.shop)
+        self.limits = Limits(settings, lambda: self.shop.now().timestamp())
         self.faults = Faults(settings.seed)
         self.requests: Counter[tuple[str, str, int]] = Counter()
         self.controls = Controls(self)
-        self._api = Api(self.world, self.engine)
+        self._api = Router(self.shop, self.engine)
 
     # Life
 
     async def start(self, host: str, port: int) -> asyncio.Server:
-        """Listen; port 0 takes a free one. What waits on the agenda now also happens without requests."""
+        """Listen; port 0 takes a free one. What waits on the scheduler now also happens without requests."""
         self._loop = asyncio.get_running_loop()
         server = await self._loop.create_server(
             lambda: HttpConnection(self.handle, self._connections), host, port, backlog=1024
         )
-        self.agenda.on_change = self._set_timer
+        self.scheduler.on_change = self._set_timer
         self._set_timer()
-        self.lag_lists(self.world.settings.list_lag_seconds)
+        self.lag_lists(self.shop.settings.list_lag_seconds)
         return server
 
     async def close(self) -> None:
         """Stop timers, end connections and close the database."""
         if self._timer is not None:
             self._timer.cancel()
-        self.agenda.on_change = lambda: None
+        self.scheduler.on_change = lambda: None
         for connection in list(self._connections):
             connection.close()
         await self.webhooks.close()
-        self.world.database.close()
+        self.shop.database.close()
 
     # Time
 
     def catch_up(self) -> None:
         """Let happen what is due by now."""
-        if self.agenda.is_due():
+        if self.scheduler.is_due():
             self._run_until(None)
 
     def advance(self, seconds: float) -> int:
@@ -103,30 +103,30 @@ class Sandbox:
         if instant >= self.clock.now():
             return self._run_until(instant)
         self.clock.set(instant)
-        self.keep_clock()
+        self.save_clock()
         return 0
 
-    def keep_clock(self) -> None:
+    def save_clock(self) -> None:
         """Remember the clock for a restart, and wait for the next due instant by its new reading."""
-        self.world.database.remember("clock", f"{text_of(self.clock.now())} {self.clock.rate} {time.time()}")
+        self.shop.database.set_state("clock", f"{text_of(self.clock.now())} {self.clock.rate} {time.time()}")
         self._set_timer()
 
     def _run_until(self, target: datetime | None) -> int:
         try:
-            with self.world.database.transaction():
-                ran = self.agenda.run_until(target or self.clock.now())
+            with self.shop.database.transaction():
+                ran = self.scheduler.run_until(target or self.clock.now())
                 if target is not None:
                     self.clock.set(target)
-                    self.keep_clock()
+                    self.save_clock()
         finally:
             self._set_timer()  # whatever went wrong: what is due later still comes
         return ran
 
-    def _recall_clock(self) -> None:
+    def _restore_clock(self) -> None:
         """Go on as if the clock had run while the sandbox was down."""
-        kept = self.world.database.state("clock", "")
+        kept = self.shop.database.state("clock", "")
         if not kept:
-            self.keep_clock()
+            self.save_clock()
             return
         instant, rate, kept_at = kept.split(" ")
         passed = timedelta(seconds=(time.time() - float(kept_at)) * float(rate))
@@ -139,7 +139,7 @@ class Sandbox:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        due = self.agenda.next_instant()
+        due = self.scheduler.next_instant()
         seconds = None if due is None else self.clock.real_seconds_until(due)
         if seconds is not None:
             self._timer = self._loop.call_later(min(seconds, 3600.0), self._on_timer)
@@ -161,7 +161,7 @@ class Sandbox:
         for name in resource_types or ():
             if name not in listed:
                 raise ValueError(f"resources: {name!r} is not known; lists are {', '.join(sorted(listed))}")
-        self.world.database.lag_lists(seconds, frozenset(resource_types or listed), self.agenda)
+        self.shop.database.lag_lists(seconds, frozenset(resource_types or listed), self.scheduler)
 
     # Requests
 
@@ -177,14 +177,14 @@ class Sandbox:
         self.catch_up()
         if request.path.startswith("/_sandbox"):
             return self.controls.answer(request)
-        verdict = self.limits.admit(request)
-        if not verdict.passes:
-            return self._counted(request, throttled(verdict.headers))
-        fault = self.faults.strike(request)
+        admission = self.limits.admit(request)
+        if not admission.passes:
+            return self._counted(request, throttled(admission.headers))
+        fault = self.faults.next_for(request)
         if fault is not None:
-            return self._answer_with_fault(request, fault, verdict.headers)
+            return self._answer_with_fault(request, fault, admission.headers)
         response = self._answer(request)
-        response.headers |= verdict.headers
+        response.headers |= admission.headers
         return self._counted(request, response)
 
     def _answer(self, request: Request, *, authorized: bool = False) -> Response:
@@ -200,7 +200,7 @@ class Sandbox:
             return refused.response()
 
     def _carry_out_as_of(self, arrived_at: str, ids: list[str], request: Request) -> Response:
-        with self.world.as_of(arrived_at), self.world.database.with_ids(ids):
+        with self.shop.as_of(arrived_at), self.shop.database.with_ids(ids):
             return self._answer(request, authorized=True)
 
     async def _answer_late(self, request: Request, fault: Fault) -> Response:
@@ -208,15 +208,15 @@ class Sandbox:
         carry_out: Callable[[], Response] = partial(self._answer, request)
         expected = Response(0)
         if fault.stamp == "arrival":
-            arrived_at = self.world.stamp()
-            with self.world.database.rehearsal() as ids:
+            arrived_at = self.shop.now_text()
+            with self.shop.database.dry_run() as ids:
                 expected = self._answer(request)
             if expected.status >= 400:  # noqa: PLR2004  refused on arrival: there is nothing left to carry out
                 response = self._answer(request)
                 return Response(response.status, delivery=Delivery.RESET) if fault.answer == "lost" else response
             carry_out = partial(self._carry_out_as_of, arrived_at, ids, request)
         committed: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self.world.after(fault.seconds, lambda: committed.set_result(carry_out()))
+        self.shop.after(fault.seconds, lambda: committed.set_result(carry_out()))
         if fault.answer == "at_commit":
             return await committed
         return expected if fault.answer == "at_once" else Response(expected.status, delivery=Delivery.RESET)
@@ -238,7 +238,7 @@ class Sandbox:
         response.headers |= headers
         if fault.action == "delay" and fault.when == "after":
             await asyncio.sleep(fault.seconds)
-        return self._counted(request, faults_module.spoiled(fault, response))
+        return self._counted(request, faults_module.apply(fault, response))
 
     def _counted(self, request: Request, response: Response) -> Response:
         self.requests[(request.method, endpoint_of(request.path), response.status)] += 1

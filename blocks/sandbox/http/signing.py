@@ -63,7 +63,7 @@ class Signer:
         made = rsa.generate_private_key(_EXPONENT, _BITS)
         plain = serialization.NoEncryption()
         text = made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-        self._database.remember(_KEPT_AS, text.decode())
+        self._database.set_state(_KEPT_AS, text.decode())
         return made
 
     @cached_property

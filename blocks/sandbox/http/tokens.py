@@ -17,7 +17,7 @@ import orjson
 from blocks.sandbox.http.signing import Signer, encoded
 from blocks.sandbox.http.wire import Request, Response
 from blocks.sandbox.shop.problems import Problem, invalid_token
-from blocks.sandbox.shop.world import World
+from blocks.sandbox.shop.state import Shop
 
 RENEWAL_SECONDS = 900
 _MAX_PARAMETERS = 50
@@ -27,11 +27,11 @@ _JSON = "application/json; charset=utf-8"
 class Tokens:
     """Issues, checks and revokes access tokens."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._signer = Signer(world.database)
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._signer = Signer(shop.database)
         self._expiry_of: dict[str, float] = {}
-        revoked = world.database.execute("SELECT token FROM sandbox_revoked_tokens").fetchall()
+        revoked = shop.database.execute("SELECT token FROM sandbox_revoked_tokens").fetchall()
         self._revoked = {str(row[0]) for row in revoked}
 
     def answer(self, request: Request) -> Response:
@@ -61,17 +61,17 @@ class Tokens:
         expiry = self._expiry(token)
         if expiry is None or token in self._revoked:
             raise invalid_token()
-        if expiry <= self._world.now().timestamp():
+        if expiry <= self._shop.now().timestamp():
             raise invalid_token(expired=True)
 
     def revoke(self, token: str) -> None:
         """Make a token worthless now."""
         self._revoked.add(token)
-        self._world.database.execute("INSERT OR IGNORE INTO sandbox_revoked_tokens VALUES (?)", (token,))
+        self._shop.database.execute("INSERT OR IGNORE INTO sandbox_revoked_tokens VALUES (?)", (token,))
 
     def revoke_all(self) -> int:
         """Revoke the token in use; the next grant is a new one. Returns how many were revoked."""
-        current = self._world.database.state("token", "")
+        current = self._shop.database.state("token", "")
         if not current or current in self._revoked:
             return 0
         self.revoke(current)
@@ -105,32 +105,32 @@ class Tokens:
         answer = {
             "access_token": token,
             "token_type": "Bearer",
-            "expires_in": int(claims["exp"] - self._world.now().timestamp()),
+            "expires_in": int(claims["exp"] - self._shop.now().timestamp()),
             "scope": claims["scope"],
             "created_at": claims["iat"],
         }
         return Response(200, orjson.dumps(answer), _JSON, {"Cache-Control": "no-store"})
 
     def _knows(self, given: dict[str, str]) -> bool:
-        settings = self._world.settings
+        settings = self._shop.settings
         return (given.get("client_id"), given.get("client_secret")) == (settings.client_id, settings.client_secret)
 
     def _current(self) -> str | None:
-        token = self._world.database.state("token", "")
+        token = self._shop.database.state("token", "")
         expiry = self._expiry(token) if token else None
         if expiry is None or token in self._revoked:
             return None
-        now = self._world.now().timestamp()
+        now = self._shop.now().timestamp()
         claims = self._claims(token) or {}
         # A clock that was set back makes a token of the future, which nobody would have been given.
         too_new = claims.get("iat", 0) > now + 1
         return token if expiry - now > RENEWAL_SECONDS and not too_new else None
 
     def _issue(self, scope: str) -> str:
-        settings, now = self._world.settings, int(self._world.now().timestamp())
+        settings, now = self._shop.settings, int(self._shop.now().timestamp())
         claims = {
             "organization": {
-                "id": self._world.organization_id,
+                "id": self._shop.organization_id,
                 "slug": settings.organization,
                 "enterprise": False,
                 "region": "eu-west-1",
@@ -146,12 +146,12 @@ class Tokens:
             "exp": now + settings.token_seconds,
             "iat": now,
             "test": settings.mode == "test",
-            "rand": self._world.dice(f"token:{self._world.database.next_number('tokens')}").random(),
+            "rand": self._shop.random_for(f"token:{self._shop.database.next_number('tokens')}").random(),
             "iss": "https://auth.commercelayer.io",
         }
         signed = self._signer.header + b"." + encoded(orjson.dumps(claims))
         token = (signed + b"." + self._signer.sign(signed)).decode()
-        self._world.database.remember("token", token)
+        self._shop.database.set_state("token", token)
         return token
 
     def _revoke(self, request: Request) -> Response:
@@ -169,7 +169,7 @@ class Tokens:
             return refused.response()
         token = request.headers["authorization"].partition(" ")[2]
         claims = self._claims(token) or {}
-        now = self._world.now().timestamp()
+        now = self._shop.now().timestamp()
         answer = {"token": claims, "token_type": "Bearer", "expires_in": int(claims["exp"] - now)}
         return Response(200, orjson.dumps(answer), _JSON)
 

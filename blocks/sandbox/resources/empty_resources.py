@@ -7,7 +7,7 @@ for a shop that does not use them.
 
 from __future__ import annotations
 
-from blocks.sandbox.resources.catalogue import ResourceType, resource_type
+from blocks.sandbox.resources.definitions import ResourceType, resource_type
 
 
 def _empty(name: str) -> ResourceType:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blocks.sandbox.resources.catalogue import TAG_TRIGGERS, resource_type
+from blocks.sandbox.resources.definitions import TAG_TRIGGERS, resource_type
 
 _COPY_ATTRIBUTES = """
     type                   text     fs
@@ -166,5 +166,10 @@ ORDERS = resource_type(
         "_create_subscriptions": "boolean",
         **TAG_TRIGGERS,
     },
-    private=("_source_order_id TEXT", "_customer_payment_source_id TEXT", "_forgiven TEXT", "_placing_until TEXT"),
+    private=(
+        "_source_order_id TEXT",
+        "_customer_payment_source_id TEXT",
+        "_ignored_failure TEXT",
+        "_placing_until TEXT",
+    ),
 )

@@ -6,12 +6,12 @@ from typing import Any
 
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.problems import invalid
-from blocks.sandbox.shop.world import World
+from blocks.sandbox.shop.state import Shop
 
 _CANCELLABLE = {"requested", "cancelled"}
 
 
-def pull_trigger(world: World, customer: Row, name: str, value: Any) -> None:
+def apply_trigger(shop: Shop, customer: Row, name: str, value: Any) -> None:
     """
     Apply a write-only attribute; a requested anonymization stays requested, nobody carries it out here.
 
@@ -29,4 +29,4 @@ def pull_trigger(world: World, customer: Row, name: str, value: Any) -> None:
         if status not in _CANCELLABLE:
             raise invalid("anonymization_status", f"cannot transition from {status} to cancelled", "invalid_transition")
         changes = {"anonymization_status": "cancelled"}
-    world.database.update("customers", customer["id"], {**changes, "updated_at": world.stamp()})
+    shop.database.update("customers", customer["id"], {**changes, "updated_at": shop.now_text()})

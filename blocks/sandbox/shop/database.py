@@ -21,11 +21,11 @@ from typing import Any, Protocol
 
 import orjson
 
-from blocks.sandbox.resources.catalogue import ResourceType
+from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
-from blocks.sandbox.shop.agenda import Agenda
 from blocks.sandbox.shop.identifiers import id_number
 from blocks.sandbox.shop.replica import Replica
+from blocks.sandbox.shop.scheduler import Scheduler
 from blocks.sandbox.shop.schema import OWN_TABLES, TABLES, VIEW, column_definitions
 
 Row = dict[str, Any]
@@ -39,7 +39,7 @@ class Reader(Protocol):
         ...
 
 
-class _RehearsalOver(Exception):  # noqa: N818  it says what happened
+class _DryRunOver(Exception):  # noqa: N818  it says what happened
     """Undoes what was only rehearsed."""
 
 
@@ -133,23 +133,23 @@ class Database:
 
     def _reserve_ids(self) -> None:
         self._ids_reserved = self._ids_made + 1000
-        self.remember("ids", str(self._ids_reserved))
+        self.set_state("ids", str(self._ids_reserved))
 
     @contextmanager
-    def rehearsal(self) -> Iterator[list[str]]:
+    def dry_run(self) -> Iterator[list[str]]:
         """Undo in the end what is written in here; the list then has the ids that were made for it."""
         before, made = self._ids_made, list[str]()
         try:
             with self.transaction():
                 yield made
-                raise _RehearsalOver
-        except _RehearsalOver:
+                raise _DryRunOver
+        except _DryRunOver:
             made += [id_number(number + 1, self.seed) for number in range(before, self._ids_made)]
 
     @contextmanager
     def with_ids(self, ids: Iterable[str]) -> Iterator[None]:
-        """Give what is made in here the ids of its rehearsal."""
-        if self._ids_made > self._ids_reserved:  # the rehearsal's reservation was undone with it
+        """Give what is made in here the ids of its dry_run."""
+        if self._ids_made > self._ids_reserved:  # the dry_run's reservation was undone with it
             self._reserve_ids()
         self._given_ids = list(ids)
         try:
@@ -160,7 +160,7 @@ class Database:
     def next_number(self, name: str) -> int:
         """1, 2, 3, ... per name."""
         number = int(self.state(f"number:{name}", "0")) + 1
-        self.remember(f"number:{name}", str(number))
+        self.set_state(f"number:{name}", str(number))
         return number
 
     def state(self, name: str, default: str) -> str:
@@ -168,7 +168,7 @@ class Database:
         row = self.execute("SELECT value FROM sandbox_state WHERE name = ?", (name,)).fetchone()
         return default if row is None else str(row[0])
 
-    def remember(self, name: str, value: str) -> None:
+    def set_state(self, name: str, value: str) -> None:
         """Keep a text across restarts."""
         self.execute("INSERT OR REPLACE INTO sandbox_state VALUES (?, ?)", (name, value))
 
@@ -187,17 +187,17 @@ class Database:
         if self.replica is not None:
             self._replicate(sql, rows)
 
-    def lag_lists(self, seconds: float, resource_types: Collection[str], agenda: Agenda) -> None:
+    def lag_lists(self, seconds: float, resource_types: Collection[str], scheduler: Scheduler) -> None:
         """From the next commit on, let lists of these types show what was here so many seconds ago; 0 ends it."""
-        self.after_commit(partial(self._lag_lists, seconds, resource_types, agenda))
+        self.after_commit(partial(self._lag_lists, seconds, resource_types, scheduler))
 
-    def _lag_lists(self, seconds: float, resource_types: Collection[str], agenda: Agenda) -> None:
+    def _lag_lists(self, seconds: float, resource_types: Collection[str], scheduler: Scheduler) -> None:
         if seconds and self.replica is not None:
             self.replica.seconds, self.replica.resource_types = seconds, resource_types
         elif seconds:
             copy = _connected(":memory:")
             self.connection.backup(copy)
-            self.replica = Replica(copy, agenda, seconds, resource_types)
+            self.replica = Replica(copy, scheduler, seconds, resource_types)
         elif self.replica is not None:
             self.replica.close()
             self.replica = None

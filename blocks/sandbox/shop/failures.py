@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blocks.sandbox.shop.problems import Problem, problem
-from blocks.sandbox.shop.world import World
+from blocks.sandbox.shop.state import Shop
 
 _TRANSITION = "cannot transition from pending to placed"
 
@@ -93,11 +93,11 @@ FAILURES: Mapping[str, Failure] = {failure.name: failure for failure in _ALL}
 NEVER_PLACED = frozenset({"missing_address"})
 """Failures that `skip_errors` gets past while copying; the target order cannot be placed all the same."""
 
-HEALED = "none"
+NO_FAILURE = "none"
 """Set on a target order: it does not suffer from its source's failure any more."""
 
 
-def set_failure(world: World, order_id: str, kind: str | None, times: int | None = None) -> None:
+def set_failure(shop: Shop, order_id: str, kind: str | None, times: int | None = None) -> None:
     """
     Make copies and placements of an order fail in this way from now on, `times` times (None: until cleared).
 
@@ -105,21 +105,21 @@ def set_failure(world: World, order_id: str, kind: str | None, times: int | None
         ValueError: no such kind.
     """
     if kind is None:
-        world.database.execute("DELETE FROM sandbox_failures WHERE order_id = ?", (order_id,))
+        shop.database.execute("DELETE FROM sandbox_failures WHERE order_id = ?", (order_id,))
         return
-    if kind != HEALED and kind not in FAILURES:
+    if kind != NO_FAILURE and kind not in FAILURES:
         raise ValueError(f"unknown failure {kind!r}; known are: {', '.join(sorted(FAILURES))}")
-    world.database.execute("INSERT OR REPLACE INTO sandbox_failures VALUES (?, ?, ?)", (order_id, kind, times))
+    shop.database.execute("INSERT OR REPLACE INTO sandbox_failures VALUES (?, ?, ?)", (order_id, kind, times))
 
 
-def failure_of(world: World, *order_ids: str | None) -> tuple[Failure, str] | None:
+def failure_of(shop: Shop, *order_ids: str | None) -> tuple[Failure, str] | None:
     """The failure that the first of these orders with an entry suffers from, and that order's id."""
     for order_id in order_ids:
-        found = world.database.execute(
+        found = shop.database.execute(
             "SELECT kind FROM sandbox_failures WHERE order_id = ? AND (remaining IS NULL OR remaining > 0)", (order_id,)
         ).fetchone()
         if found is not None:
-            return None if found[0] == HEALED else (FAILURES[found[0]], str(order_id))
+            return None if found[0] == NO_FAILURE else (FAILURES[found[0]], str(order_id))
     return None
 
 
@@ -135,28 +135,28 @@ def is_ignored(failure: Failure, copy: Mapping[str, Any]) -> bool:
     return failure.name == "invalid_coupon" and bool(copy.get("ignore_invalid_coupon"))
 
 
-def spend(world: World, order_id: str) -> None:
+def use_once(shop: Shop, order_id: str) -> None:
     """Count one use of a bounded failure; the last one ends it."""
-    world.database.execute("UPDATE sandbox_failures SET remaining = remaining - 1 WHERE order_id = ?", (order_id,))
-    world.database.execute("DELETE FROM sandbox_failures WHERE order_id = ? AND remaining <= 0", (order_id,))
+    shop.database.execute("UPDATE sandbox_failures SET remaining = remaining - 1 WHERE order_id = ?", (order_id,))
+    shop.database.execute("DELETE FROM sandbox_failures WHERE order_id = ? AND remaining <= 0", (order_id,))
 
 
-def keep_on_open_orders(world: World, source_order_id: str, failure: Failure) -> None:
+def keep_on_open_orders(shop: Shop, source_order_id: str, failure: Failure) -> None:
     """Before a source order's failure ends: its copies that are not placed yet go on having it."""
-    open_orders = world.database.execute(
+    open_orders = shop.database.execute(
         "SELECT id FROM orders WHERE _source_order_id = ? AND status IN ('draft', 'pending') "
         "AND id NOT IN (SELECT order_id FROM sandbox_failures)",
         (source_order_id,),
     ).fetchall()
     for row in open_orders:
-        set_failure(world, row[0], failure.name)
+        set_failure(shop, row[0], failure.name)
 
 
-def heal_payment(world: World, order_id: str, source_order_id: str | None) -> None:
+def end_payment_failure(shop: Shop, order_id: str, source_order_id: str | None) -> None:
     """A new payment source on an order ends its payment failures, but not those of its source."""
-    found = failure_of(world, order_id)
+    found = failure_of(shop, order_id)
     if found is not None and found[0].is_payment:
-        set_failure(world, order_id, None)
-    inherited = failure_of(world, source_order_id)
+        set_failure(shop, order_id, None)
+    inherited = failure_of(shop, source_order_id)
     if inherited is not None and inherited[0].is_payment:
-        set_failure(world, order_id, HEALED)
+        set_failure(shop, order_id, NO_FAILURE)

@@ -18,7 +18,7 @@ class Problem(Exception):  # noqa: N818  RFC 9457 calls it so
     def __init__(self, status: int, errors: list[dict[str, Any]]) -> None:
         super().__init__(status, errors)
         self.status, self.errors = status, errors
-        self.aftermath: Callable[[], None] | None = None
+        self.after_rollback: Callable[[], None] | None = None
         """What remains although the request is refused and its own changes are undone."""
 
     def response(self) -> Response:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from blocks.sandbox.shop.agenda import Agenda
+from blocks.sandbox.shop.scheduler import Scheduler
 
 
 class Replica:
@@ -24,10 +24,10 @@ class Replica:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, agenda: Agenda, seconds: float, resource_types: Collection[str]
+        self, connection: sqlite3.Connection, scheduler: Scheduler, seconds: float, resource_types: Collection[str]
     ) -> None:
         self._connection = connection
-        self._agenda = agenda
+        self._scheduler = scheduler
         self._open: list[tuple[datetime | None, str, Sequence[Any]]] = []
         self._committed: deque[tuple[datetime, str, Sequence[Any]]] = deque()
         self.seconds = seconds
@@ -39,7 +39,7 @@ class Replica:
 
     def write(self, sql: str, values: Sequence[Any]) -> None:
         """Take down a write of a transaction that is still open."""
-        self._open.append((self._agenda.moment, sql, values))
+        self._open.append((self._scheduler.moment, sql, values))
 
     def position(self) -> int:
         """How many writes the open transaction has by now."""
@@ -55,14 +55,14 @@ class Replica:
 
         What happened at instants of its own while the clock moved counts from those, everything else from now.
         """
-        now = self._agenda.now()
+        now = self._scheduler.now()
         self._committed.extend((moment or now, sql, values) for moment, sql, values in self._open)
         self._open.clear()
         self.catch_up()
 
     def catch_up(self) -> None:
         """Carry out the writes that are old enough by now."""
-        now = self._agenda.now()
+        now = self._scheduler.now()
         visible = now - timedelta(seconds=self.seconds)
         while self._committed and not visible < self._committed[0][0] <= now:
             _, sql, values = self._committed.popleft()

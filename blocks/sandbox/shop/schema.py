@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blocks.sandbox.resources.catalogue import ResourceType
+from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.renewal_resources import ORDER_FACTORIES
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 

@@ -9,19 +9,19 @@ from datetime import datetime, timedelta
 from random import Random
 
 from blocks.sandbox.settings import Settings
-from blocks.sandbox.shop.agenda import Agenda
 from blocks.sandbox.shop.clock import Clock, text_of
 from blocks.sandbox.shop.database import Database, Row
+from blocks.sandbox.shop.scheduler import Scheduler
 
 
 @dataclass(slots=True)
-class World:
+class Shop:
     """One organization: its data, its clock and what is going to happen in it."""
 
     settings: Settings
     database: Database
     clock: Clock
-    agenda: Agenda
+    scheduler: Scheduler
     announce: Callable[[str, str, str], None] = field(default=lambda *_: None)
     """Called with topic, resource type and id whenever something happens that has a webhook topic."""
     fire: Callable[[Row], None] = field(default=lambda _: None)
@@ -33,11 +33,11 @@ class World:
 
     def now(self) -> datetime:
         """The present instant, UTC."""
-        return self.agenda.now()
+        return self.scheduler.now()
 
-    def stamp(self) -> str:
+    def now_text(self) -> str:
         """The present as the API writes it."""
-        return self.arrived_at or text_of(self.agenda.now())
+        return self.arrived_at or text_of(self.scheduler.now())
 
     @contextmanager
     def as_of(self, arrived_at: str) -> Iterator[None]:
@@ -51,10 +51,10 @@ class World:
     def after(self, seconds: float, action: Callable[[], None]) -> datetime:
         """Run `action` in so many seconds of the sandbox's clock."""
         instant = self.now() + timedelta(seconds=seconds)
-        self.agenda.at(instant, action)
+        self.scheduler.at(instant, action)
         return instant
 
-    def dice(self, name: str) -> Random:
+    def random_for(self, name: str) -> Random:
         """Chance that belongs to one name: the same in every run with the same seed, whatever else happens."""
         return Random(f"{self.settings.seed}:{name}")  # noqa: S311  reproducible, not secret
 
@@ -66,5 +66,5 @@ class World:
 
 def organization_id(slug: str) -> str:
     """Ten letters made of the slug."""
-    dice = Random(slug)  # noqa: S311  a name, not a secret
-    return "".join(dice.choices("abdeghjkmnpqrsvwxyzABDEGHJKLMNPQRSVWXYZ", k=10))
+    random = Random(slug)  # noqa: S311  a name, not a secret
+    return "".join(random.choices("abdeghjkmnpqrsvwxyzABDEGHJKLMNPQRSVWXYZ", k=10))

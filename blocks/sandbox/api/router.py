@@ -8,24 +8,24 @@ from blocks.sandbox.api import writes
 from blocks.sandbox.api.documents import Writer
 from blocks.sandbox.api.queries import Query, Record, find_record, list_records, read_query, records_by, related_records
 from blocks.sandbox.http.wire import Request, Response
-from blocks.sandbox.resources.catalogue import ResourceType
+from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import BY_PATH, RESOURCE_TYPES
 from blocks.sandbox.shop import problems
-from blocks.sandbox.shop.subscriptions import Engine
-from blocks.sandbox.shop.world import World
+from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.subscriptions import NativeEngine
 
 JSON_API = "application/vnd.api+json"
 _LISTED, _ONE, _RELATED, _LINKAGE = 1, 2, 3, 4  # segments of a path after /api
 
 
-class Api:
+class Router:
     """Answers requests whose token was found good."""
 
-    def __init__(self, world: World, engine: Engine) -> None:
-        self._world = world
+    def __init__(self, shop: Shop, engine: NativeEngine) -> None:
+        self._shop = shop
         self._engine = engine
-        self._writer = Writer(world.database, world.organization_id, world.settings.mode)
-        self._started_at = world.stamp()
+        self._writer = Writer(shop.database, shop.organization_id, shop.settings.mode)
+        self._started_at = shop.now_text()
 
     def answer(self, request: Request) -> Response:
         """
@@ -57,13 +57,13 @@ class Api:
             return self._list(kind, query, request)
         if request.method == "POST" and "c" in kind.actions:
             query = read_query(kind, request.query, is_list=False)
-            resource_id = writes.create(self._world, self._engine, kind, request.body)
-            record = find_record(self._world.database, kind, resource_id)
+            resource_id = writes.create(self._shop, self._engine, kind, request.body)
+            record = find_record(self._shop.database, kind, resource_id)
             return Response(201, self._writer.one(kind, record, query, _base(request)))
         raise problems.method_not_allowed(request.method)
 
     def _list(self, kind: ResourceType, query: Query, request: Request) -> Response:
-        reader = self._world.database.reader_of(kind.name)
+        reader = self._shop.database.reader_of(kind.name)
         records, total = list_records(reader, kind, query)
         writer = self._writer.reading(reader)
         return Response(200, writer.many(kind, records, total, query, _base(request), request.path))
@@ -73,19 +73,19 @@ class Api:
             query = read_query(kind, request.query, is_list=False)
         elif request.method == "PATCH" and "u" in kind.actions:
             query = read_query(kind, request.query, is_list=False)
-            writes.update(self._world, self._engine, kind, resource_id, request.body)
+            writes.update(self._shop, self._engine, kind, resource_id, request.body)
         elif request.method == "DELETE" and "d" in kind.actions:
-            writes.delete(self._world, self._engine, kind, resource_id)
+            writes.delete(self._shop, self._engine, kind, resource_id)
             return Response(204)
         else:
             raise problems.method_not_allowed(request.method)
-        record = find_record(self._world.database, kind, resource_id)
+        record = find_record(self._shop.database, kind, resource_id)
         return Response(200, self._writer.one(kind, record, query, _base(request)))
 
     def _related(self, kind: ResourceType, request: Request, resource_id: str, name: str) -> Response:
         """GET /api/order_copies/{id}/target_order and the like."""
         _only_get(request)
-        record = find_record(self._world.database, kind, resource_id)
+        record = find_record(self._shop.database, kind, resource_id)
         relationship = kind.relationships.get(name)
         if relationship is None:
             raise problems.not_found()
@@ -96,13 +96,13 @@ class Api:
             query.values.append(resource_id)
             return self._list(other, query, request)
         target_id = record[kind.index_of[relationship.column]]
-        found = records_by(self._world.database, other, "id", [target_id]) if target_id else []
+        found = records_by(self._shop.database, other, "id", [target_id]) if target_id else []
         return Response(200, self._writer.one(other, found[0] if found else None, query, _base(request)))
 
     def _linkage(self, kind: ResourceType, request: Request, resource_id: str, name: str) -> Response:
         """GET /api/order_copies/{id}/relationships/target_order: identifiers only."""
         _only_get(request)
-        record = find_record(self._world.database, kind, resource_id)
+        record = find_record(self._shop.database, kind, resource_id)
         relationship = kind.relationships.get(name)
         if relationship is None:
             raise problems.not_found()
@@ -110,7 +110,7 @@ class Api:
         own = f"{_base(request)}/api/{kind.name}/{resource_id}"
         links = {"self": f"{own}/relationships/{name}", "related": f"{own}/{name}"}
         if relationship.many:
-            found = related_records(self._world.database.reader_of(other.name), relationship, [resource_id])
+            found = related_records(self._shop.database.reader_of(other.name), relationship, [resource_id])
             data: object = [{"type": other.name, "id": row[0]} for _, row in found]
         else:
             target_id = record[kind.index_of[relationship.column]]
@@ -125,9 +125,9 @@ class Api:
         return Response(200, self._writer.one(kind, self._singleton_record(kind), query, _base(request)))
 
     def _singleton_record(self, kind: ResourceType) -> Record:
-        settings = self._world.settings
+        settings = self._shop.settings
         values = {
-            "id": "sandboxApp" if kind.path == "application" else self._world.organization_id,
+            "id": "sandboxApp" if kind.path == "application" else self._shop.organization_id,
             "name": "Sandbox integration" if kind.path == "application" else "Sandbox",
             "kind": "integration",
             "public_access": 0,

@@ -4,54 +4,54 @@ from __future__ import annotations
 
 from typing import Any
 
-from blocks.sandbox.resources.catalogue import TAG_TRIGGERS, ResourceType
+from blocks.sandbox.resources.definitions import TAG_TRIGGERS, ResourceType
 from blocks.sandbox.shop import customers, orders, problems, subscriptions, tags
 from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.frequencies import is_frequency
-from blocks.sandbox.shop.subscriptions import Engine
-from blocks.sandbox.shop.world import World
+from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.subscriptions import NativeEngine
 
 _MAX_ALERT_HOURS = 720
 
 
-def create(world: World, engine: Engine, kind: ResourceType, columns: Row) -> str:
+def create(shop: Shop, engine: NativeEngine, kind: ResourceType, columns: Row) -> str:
     """Store a new resource with its defaults; returns its id."""
     if kind.name == "order_copies":
         return engine.worker.create(
             "order_copies", {name: value for name, value in columns.items() if value is not None}
         )
-    stamp = world.stamp()
-    row = {**columns, "id": world.database.new_id(), "created_at": stamp, "updated_at": stamp}
+    now = shop.now_text()
+    row = {**columns, "id": shop.database.new_id(), "created_at": now, "updated_at": now}
     row["metadata"] = row.get("metadata") or "{}"
-    _check(world, kind, row["id"], columns)
+    _check(shop, kind, row["id"], columns)
     defaults = _DEFAULTS.get(kind.name)
     if defaults is not None:
-        row = {**row, **defaults(world, row)}
-    world.database.insert(kind.name, row)
-    world.announce(f"{kind.name}.create", kind.name, row["id"])
+        row = {**row, **defaults(shop, row)}
+    shop.database.insert(kind.name, row)
+    shop.announce(f"{kind.name}.create", kind.name, row["id"])
     if kind.name == "order_subscriptions":
         engine.schedule(row)
     return str(row["id"])
 
 
-def _new_subscription(world: World, row: Row) -> Row:
+def _new_subscription(shop: Shop, row: Row) -> Row:
     _check_frequency(row["frequency"])
-    source = world.database.find("orders", row["source_order_id"])
+    source = shop.database.find("orders", row["source_order_id"])
     assert source is not None
     by_source = row.get("activate_by_source_order") in {None, 1}
     if not by_source and row.get("starts_at") is None:
         raise problems.invalid("starts_at", "can't be blank", "blank")
-    starts_at = row.get("starts_at") or (source["placed_at"] if by_source else None) or world.stamp()
+    starts_at = row.get("starts_at") or (source["placed_at"] if by_source else None) or shop.now_text()
     _check_expiry(row.get("expires_at"), starts_at)
     active = by_source and source["placed_at"] is not None
     first_run = instant_of(starts_at)
     next_run = subscriptions.next_run(
-        {"next_run_at": starts_at, "_anchor_day": first_run.day, "frequency": row["frequency"]}, world.now()
+        {"next_run_at": starts_at, "_anchor_day": first_run.day, "frequency": row["frequency"]}, shop.now()
     )
     place = row.get("place_target_order")
     return {
-        "number": str(world.database.next_number("order_subscriptions")),
+        "number": str(shop.database.next_number("order_subscriptions")),
         "status": "active" if active else "draft",
         "activate_by_source_order": int(by_source),
         "place_target_order": 1 if place is None else place,
@@ -68,8 +68,8 @@ def _new_subscription(world: World, row: Row) -> Row:
     }
 
 
-def _new_order(world: World, row: Row) -> Row:
-    number = world.database.next_number("orders")
+def _new_order(shop: Shop, row: Row) -> Row:
+    number = shop.database.next_number("orders")
     amounts = dict.fromkeys(
         (
             "subtotal_amount_cents",
@@ -98,23 +98,23 @@ def _new_order(world: World, row: Row) -> Row:
     }
 
 
-def _new_customer(world: World, row: Row) -> Row:
-    del world, row
+def _new_customer(shop: Shop, row: Row) -> Row:
+    del shop, row
     return {"status": "prospect", "has_password": 0, "total_orders_count": 0}
 
 
-def _new_payment_source(world: World, row: Row) -> Row:
-    del world
+def _new_payment_source(shop: Shop, row: Row) -> Row:
+    del shop
     return {"name": row.get("name") or "Card ending in 4242"}
 
 
-def _new_webhook(world: World, row: Row) -> Row:
+def _new_webhook(shop: Shop, row: Row) -> Row:
     return {
         "name": row.get("name") or f"Webhook {row['id']}",
         "include_resources": row.get("include_resources") or "[]",
         "circuit_state": "closed",
         "circuit_failure_count": 0,
-        "shared_secret": f"{world.dice(row['id']).getrandbits(128):032x}",
+        "shared_secret": f"{shop.random_for(row['id']).getrandbits(128):032x}",
     }
 
 
@@ -127,35 +127,35 @@ _DEFAULTS = {
 }
 
 
-def update(world: World, engine: Engine, kind: ResourceType, resource_id: str, columns: Row) -> None:
+def update(shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: str, columns: Row) -> None:
     """Change attributes and relationships that may be changed."""
     if "metadata" in columns and columns["metadata"] is None:
         columns["metadata"] = "{}"
-    row = world.database.find(kind.name, resource_id)
+    row = shop.database.find(kind.name, resource_id)
     assert row is not None
-    _check(world, kind, resource_id, columns)
+    _check(shop, kind, resource_id, columns)
     if kind.name == "order_subscriptions":
-        _check_subscription(world, row, columns)
-    world.database.update(kind.name, resource_id, {**columns, "updated_at": world.stamp()})
+        _check_subscription(shop, row, columns)
+    shop.database.update(kind.name, resource_id, {**columns, "updated_at": shop.now_text()})
     if kind.name == "order_subscriptions":
-        _follow_subscription(world, engine, row, columns)
+        _follow_subscription(shop, engine, row, columns)
 
 
 _UNIQUE = {"customers": ("email",), "tags": ("name",)}
 
 
-def _check(world: World, kind: ResourceType, resource_id: str, columns: Row) -> None:
+def _check(shop: Shop, kind: ResourceType, resource_id: str, columns: Row) -> None:
     """What holds for a value whether it is given at create or later."""
     address = columns.get("callback_url")
     if address is not None and not str(address).startswith(("http://", "https://")):
         raise problems.invalid("callback_url", "is not a valid URL", "invalid")
     for name in _UNIQUE.get(kind.name, ()):
         sql = f"SELECT 1 FROM {kind.name} WHERE {name} = ? AND id <> ?"  # noqa: S608  names are ours
-        if name in columns and world.database.execute(sql, (columns[name], resource_id)).fetchone():
+        if name in columns and shop.database.execute(sql, (columns[name], resource_id)).fetchone():
             raise problems.invalid(name, "has already been taken", "taken")
 
 
-def _check_subscription(world: World, row: Row, columns: Row) -> None:
+def _check_subscription(shop: Shop, row: Row, columns: Row) -> None:
     if "frequency" in columns:
         _check_frequency(columns["frequency"])
     if "renewal_alert_period" in columns:
@@ -164,13 +164,13 @@ def _check_subscription(world: World, row: Row, columns: Row) -> None:
         _check_expiry(columns["expires_at"], row["starts_at"])
     if "next_run_at" in columns:
         next_run_at = columns["next_run_at"]
-        if next_run_at is None or next_run_at <= world.stamp():
+        if next_run_at is None or next_run_at <= shop.now_text():
             raise problems.invalid("next_run_at", "must be in the future", "greater_than")
 
 
-def _follow_subscription(world: World, engine: Engine, row: Row, columns: Row) -> None:
+def _follow_subscription(shop: Shop, engine: NativeEngine, row: Row, columns: Row) -> None:
     if columns.get("customer_payment_source_id") not in {None, row["customer_payment_source_id"]}:
-        subscriptions.new_payment_source(world, row)
+        subscriptions.new_payment_source(shop, row)
     if {"next_run_at", "renewal_alert_period", "expires_at"} & columns.keys():
         engine.schedule({**row, **columns})
 
@@ -191,44 +191,46 @@ def _check_expiry(expires_at: str | None, starts_at: str | None) -> None:
         raise problems.invalid("expires_at", "must be after starts_at", "greater_than")
 
 
-def pull_trigger(world: World, engine: Engine, kind: ResourceType, resource_id: str, name: str, value: Any) -> None:
+def apply_trigger(
+    shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: str, name: str, value: Any
+) -> None:
     """Apply one write-only attribute."""
-    row = world.database.find(kind.name, resource_id)
+    row = shop.database.find(kind.name, resource_id)
     assert row is not None
     if name in TAG_TRIGGERS:
-        tags.pull_trigger(world, kind.name, resource_id, name, str(value))
+        tags.apply_trigger(shop, kind.name, resource_id, name, str(value))
     elif kind.name == "customers":
-        customers.pull_trigger(world, row, name, value)
+        customers.apply_trigger(shop, row, name, value)
     elif kind.name == "orders":
-        orders.pull_trigger(world, row, name, value)
+        orders.apply_trigger(shop, row, name, value)
     elif kind.name == "order_subscriptions":
-        subscriptions.pull_trigger(world, engine, row, name)
+        subscriptions.apply_trigger(shop, engine, row, name)
     elif kind.name == "webhooks":
-        world.database.update("webhooks", resource_id, _webhook_trigger(world, name))
+        shop.database.update("webhooks", resource_id, _webhook_trigger(shop, name))
     elif kind.name == "events":
-        world.fire(row)
+        shop.fire(row)
 
 
-def _webhook_trigger(world: World, name: str) -> Row:
+def _webhook_trigger(shop: Shop, name: str) -> Row:
     if name == "_reset_circuit":
         return {"circuit_state": "closed", "circuit_failure_count": 0}
-    return {"disabled_at": world.stamp() if name == "_disable" else None}
+    return {"disabled_at": shop.now_text() if name == "_disable" else None}
 
 
-def delete(world: World, engine: Engine, kind: ResourceType, row: Row) -> None:
+def delete(shop: Shop, engine: NativeEngine, kind: ResourceType, row: Row) -> None:
     """Delete a resource unless others depend on it."""
     resource_id = row["id"]
     placed = kind.name == "orders" and row["status"] not in {"draft", "pending", "cancelled"}
     if placed or any(
-        world.database.execute(f"SELECT 1 FROM {table} WHERE {column} = ? LIMIT 1", (resource_id,)).fetchone()  # noqa: S608  ours
+        shop.database.execute(f"SELECT 1 FROM {table} WHERE {column} = ? LIMIT 1", (resource_id,)).fetchone()  # noqa: S608  ours
         for table, column in _DEPENDENTS.get(kind.name, ())
     ):
         raise problems.locked(kind.name, resource_id)
-    world.announce(f"{kind.name}.destroy", kind.name, resource_id)
-    world.database.delete(kind.name, resource_id)
-    tags.forget(world, resource_id)
+    shop.announce(f"{kind.name}.destroy", kind.name, resource_id)
+    shop.database.delete(kind.name, resource_id)
+    tags.forget(shop, resource_id)
     if kind.name == "order_copies" and row["order_subscription_id"] is not None:
-        engine.give_up_run(row["order_subscription_id"], resource_id)
+        engine.abandon_run(row["order_subscription_id"], resource_id)
 
 
 _DEPENDENTS: dict[str, tuple[tuple[str, str], ...]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blocks.sandbox.resources.catalogue import TAG_TRIGGERS, resource_type
+from blocks.sandbox.resources.definitions import TAG_TRIGGERS, resource_type
 
 CUSTOMERS = resource_type(
     "customers",

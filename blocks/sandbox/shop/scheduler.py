@@ -14,11 +14,11 @@ from blocks.sandbox.shop.clock import Clock
 _LOG = logging.getLogger(__name__)
 
 
-class Agenda:
+class Scheduler:
     """
     Actions at instants of the sandbox's clock.
 
-    An action looks at the world when its turn comes and does nothing when it is no longer wanted, so
+    An action looks at the shop when its turn comes and does nothing when it is no longer wanted, so
     nothing ever has to be taken off the list. Each runs within `attempt`, which undoes what a failing one did; it
     is logged, and the others go on.
     """
