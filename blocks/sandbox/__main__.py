@@ -15,11 +15,11 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from blocks.sandbox.clock import Clock, instant_of
-from blocks.sandbox.failures import FAILURES
-from blocks.sandbox.seeding import read_plan, seed
-from blocks.sandbox.server import Sandbox
+from blocks.sandbox.control.seeding import read_plan, seed
+from blocks.sandbox.http.server import LONGEST_LAG, Sandbox
 from blocks.sandbox.settings import Settings
+from blocks.sandbox.shop.clock import Clock, instant_of
+from blocks.sandbox.shop.failures import FAILURES
 
 _EPILOG = """\
 examples:
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         database = Path(folder) if options.database else Path(folder) / "commerce-layer.sqlite"
         sandbox = Sandbox(settings, database, clock)
         if plan.subscriptions + plan.active + plan.foreign:
-            seed(sandbox.world, sandbox.engine, plan)
+            seed(sandbox.shop, sandbox.engine, plan)
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_serve(sandbox, options.host, options.port, with_parent=options.with_parent))
     return 0
@@ -60,7 +60,7 @@ async def _serve(sandbox: Sandbox, host: str, port: int, *, with_parent: bool) -
     server = await sandbox.start(host, port)
     address = server.sockets[0].getsockname()
     url = f"http://{host}:{address[1]}"
-    settings = sandbox.world.settings
+    settings = sandbox.shop.settings
     ready = {
         "url": url,
         "api_url": f"{url}/api",
@@ -69,7 +69,7 @@ async def _serve(sandbox: Sandbox, host: str, port: int, *, with_parent: bool) -
         "mode": settings.mode,
         "client_id": settings.client_id,
         "client_secret": settings.client_secret,
-        "database": str(sandbox.world.database.path),
+        "database": str(sandbox.shop.database.path),
     }
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -171,7 +171,15 @@ def _add_behaviour(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         type=float,
         metavar="SECONDS",
         default=defaults.slow_seconds,
-        help="a slow copy takes (%(default)s)",
+        help="a slow copy or placing takes (%(default)s)",
+    )
+    group.add_argument(
+        "--list-lag",
+        dest="list_lag_seconds",
+        type=float,
+        metavar="SECONDS",
+        default=defaults.list_lag_seconds,
+        help="lists show what was there so long ago (%(default)s)",
     )
     group.add_argument(
         "--promotion-percent",
@@ -230,6 +238,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         raise ValueError(f"--limit-scale is {options.limit_scale}; it must be above 0")
     if not 0 <= options.copy_spread <= 1:
         raise ValueError(f"--copy-spread is {options.copy_spread}; it lies between 0 and 1")
+    if not 0 <= options.list_lag_seconds <= LONGEST_LAG:
+        raise ValueError(f"--list-lag is {options.list_lag_seconds}; it lies between 0 and {LONGEST_LAG}")
     names = Settings.__dataclass_fields__
     return Settings(**{name: getattr(options, name) for name in names})
 

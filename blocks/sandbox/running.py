@@ -145,24 +145,28 @@ class RunningSandbox:
         """Let a stuck copy go on."""
         self._control("POST", "release", {"order_copy_id": order_copy_id})
 
+    def release_order(self, order_id: str) -> None:
+        """Let the stuck placing of this order go on."""
+        self._control("POST", "release", {"order_id": order_id})
+
     # Trouble
 
     def fault(self, action: str, **members: Any) -> dict[str, Any]:
         """
-        Arm a fault; see `blocks.sandbox.faults.ACTIONS`.
+        Add a fault; see `blocks.sandbox.http.faults.ACTIONS`.
 
         Members: when (before, after), method, path (with `*`), match (pattern in query or body), times, nth,
-        share, status, body (html, json or a text), seconds.
+        share, status, body (html, json or a text), seconds, stamp (commit, arrival), answer (lost, at_commit, at_once).
         """
         return self._control("POST", "faults", {"action": action, **members})
 
     def faults(self) -> list[dict[str, Any]]:
-        """The faults that are armed, with how often each has seen and hit a request."""
+        """The faults that are set, with how often each has seen and hit a request."""
         listed: list[dict[str, Any]] = self._request("GET", "faults").json()
         return listed
 
     def clear_faults(self) -> None:
-        """Disarm all faults."""
+        """Remove all faults."""
         self._control("DELETE", "faults")
 
     def revoke_tokens(self) -> None:
@@ -172,6 +176,10 @@ class RunningSandbox:
     def deliver_webhooks(self, copies: int) -> None:
         """Deliver each webhook call so many times."""
         self._control("POST", "webhooks", {"copies_per_delivery": copies})
+
+    def lag_lists(self, seconds: float, resources: list[str] | None = None) -> None:
+        """Let lists, all or those of these types, show what was there so many sandbox seconds ago; 0 ends it."""
+        self._control("POST", "lag", {"list_lag_seconds": seconds, "resources": resources})
 
     # Measuring
 

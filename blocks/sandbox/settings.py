@@ -26,7 +26,9 @@ class Settings:
     copy_spread: float = 0.5
     """Copy durations lie between (1 - spread) and (1 + spread) times `copy_seconds`."""
     slow_seconds: float = 120.0
-    """Duration of a copy whose source order has the failure `slow`."""
+    """Duration of a copy whose source order has the failure `slow`, and of a placing with `slow_placing`."""
+    list_lag_seconds: float = 0.0
+    """Lists show the database as it was so long ago; 0 = as it is."""
     promotion_percent: float = 0.0
     """Discount that promotions give today; what `apply_promotions` recomputes instead of copying."""
     auto_capture: bool = False

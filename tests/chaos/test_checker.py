@@ -12,7 +12,7 @@ import pytest
 from chaos.checker import Auditor
 from chaos.contracts import Contract
 
-from blocks.sandbox.database import Database
+from blocks.sandbox.shop.database import Database
 
 DAY = timedelta(days=1)
 NOON = timedelta(hours=12)

@@ -7,11 +7,11 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-from blocks.sandbox.agenda import Agenda
-from blocks.sandbox.clock import Clock, instant_of, text_of
+from blocks.sandbox.http.server import Sandbox
 from blocks.sandbox.running import RunningSandbox
-from blocks.sandbox.server import Sandbox
 from blocks.sandbox.settings import Settings
+from blocks.sandbox.shop.clock import Clock, instant_of, text_of
+from blocks.sandbox.shop.scheduler import Scheduler
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
@@ -36,22 +36,22 @@ def test_a_clock_runs_at_the_rate_it_was_given(sandbox):
 
 def test_things_happen_in_order_also_those_that_others_add():
     clock = Clock(START, rate=0)
-    agenda, seen = Agenda(clock), []
+    scheduler, seen = Scheduler(clock), []
 
     def note(name):
-        seen.append((name, (agenda.now() - START).total_seconds()))
+        seen.append((name, (scheduler.now() - START).total_seconds()))
 
     def chain():
         note("first")
-        agenda.at(START + timedelta(seconds=2), lambda: note("added"))
+        scheduler.at(START + timedelta(seconds=2), lambda: note("added"))
 
-    agenda.at(START + timedelta(seconds=3), lambda: note("last"))
-    agenda.at(START + timedelta(seconds=1), chain)
-    agenda.at(START + timedelta(seconds=9), lambda: note("beyond"))
-    agenda.run_until(START + timedelta(seconds=5))
+    scheduler.at(START + timedelta(seconds=3), lambda: note("last"))
+    scheduler.at(START + timedelta(seconds=1), chain)
+    scheduler.at(START + timedelta(seconds=9), lambda: note("beyond"))
+    scheduler.run_until(START + timedelta(seconds=5))
 
     assert seen == [("first", 1), ("added", 2), ("last", 3)]
-    assert agenda.now() == START
+    assert scheduler.now() == START
 
 
 def test_copies_finish_at_their_own_instants_however_far_the_clock_jumps(caller, sandbox, source):
@@ -65,17 +65,17 @@ def test_copies_finish_at_their_own_instants_however_far_the_clock_jumps(caller,
     assert timedelta(seconds=1) < took < timedelta(seconds=3)
 
 
-def test_the_same_seed_gives_the_same_world_twice(make_caller):
-    worlds = []
+def test_the_same_seed_gives_the_same_data_twice(make_caller):
+    runs = []
     for _ in range(2):
         with RunningSandbox("--limits", "off", "--frozen", "--clock", "2026-03-01T06:00:00Z", "--seed", "7") as running:
             caller = make_caller(running)
             made = running.seed(5, failures={"declined": 2})
             copies = [caller.copy(order_id) for order_id in made["source_order_ids"]]
             running.advance(20)
-            worlds.append((made, [caller.attributes("order_copies", one) for one in copies]))
+            runs.append((made, [caller.attributes("order_copies", one) for one in copies]))
 
-    assert worlds[0] == worlds[1]
+    assert runs[0] == runs[1]
 
 
 def test_a_day_with_ten_thousand_events_passes_quickly(sandbox):
@@ -110,15 +110,15 @@ def test_copies_finish_without_anybody_asking(make_caller):
 def test_what_fails_is_undone_alone_and_the_rest_of_the_day_goes_on(tmp_path, caplog):
     clock = Clock(START, rate=0)
     sandbox = Sandbox(Settings(), tmp_path / "clock.sqlite", clock)
-    database = sandbox.world.database
+    database = sandbox.shop.database
 
     def stumble():
-        database.remember("stumbled", "yes")
+        database.set_state("stumbled", "yes")
         raise RuntimeError("a mistake")
 
-    sandbox.world.after(1, lambda: database.remember("before", "yes"))
-    sandbox.world.after(1, stumble)
-    sandbox.world.after(1, lambda: database.remember("after", "yes"))
+    sandbox.shop.after(1, lambda: database.set_state("before", "yes"))
+    sandbox.shop.after(1, stumble)
+    sandbox.shop.after(1, lambda: database.set_state("after", "yes"))
 
     assert sandbox.advance(2) == 3
     assert [database.state(name, "no") for name in ("before", "stumbled", "after")] == ["yes", "no", "yes"]

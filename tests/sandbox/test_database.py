@@ -7,7 +7,7 @@ from contextlib import closing, nullcontext, suppress
 
 import pytest
 
-from blocks.sandbox.database import Database
+from blocks.sandbox.shop.database import Database
 
 
 @pytest.fixture
@@ -65,6 +65,6 @@ def test_a_file_of_an_older_sandbox_gets_the_columns_that_it_lacks_and_keeps_the
 
     order = database.find("orders", "abcdefghij")
     assert order is not None
-    assert (order["number"], order["status"], order["_forgiven"]) == ("7", "placed", None)
+    assert (order["number"], order["status"], order["_ignored_failure"]) == ("7", "placed", None)
     assert database.first("SELECT COUNT(source_order_id) AS n FROM order_factories") == {"n": 0}
     database.close()

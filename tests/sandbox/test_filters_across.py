@@ -38,3 +38,46 @@ def copies(caller, sandbox, source):
     made = {caller.copy(order_id): "placed", caller.copy(order_id, place_target_order=False): "pending"}
     sandbox.advance(10)
     return {**made, caller.copy(order_id): "nowhere"}
+
+
+def test_copies_are_found_by_the_state_of_their_target_and_without_those_that_are_known(caller, copies):
+    by_state = {state: copy_id for copy_id, state in copies.items()}
+    among = ",".join(copies)
+
+    def found(**filters):
+        return {one["id"] for one in caller.filtered("/order_copies", id_in=among, **filters)}
+
+    assert found(target_order_status_in="draft,pending") == {by_state["pending"]}
+    assert found(target_order_status_in="draft,pending", id_not_in=by_state["pending"]) == set()
+    assert found(id_not_in=f"{by_state['pending']},{by_state['placed']}") == {by_state["nowhere"]}
+
+
+def test_subscriptions_that_share_a_source_order_are_found_by_what_they_are_not(caller, sandbox, source):
+    order_id, other = source["source_order_id"], sandbox.create_subscription()
+    rival = sandbox.create_subscription(source_order_id=order_id, status="active")["id"]
+    cancelled = sandbox.create_subscription(source_order_id=order_id, status="cancelled")["id"]
+
+    found = caller.filtered(
+        "/order_subscriptions",
+        source_order_id_in=f"{order_id},{other['source_order_id']}",
+        status_not_in="cancelled,inactive",
+    )
+    assert {one["id"] for one in found} == {rival}
+    everything = caller.filtered("/order_subscriptions", source_order_id_in=order_id)
+    assert {one["id"] for one in everything} == {source["id"], rival, cancelled}
+
+
+def test_copies_are_found_by_origin_from_an_instant_on_that_counts(caller, sandbox, source):
+    order_id = source["source_order_id"]
+    caller.copy(order_id, reference_origin="perennial", reference="before")
+    sandbox.advance(60)
+    since = f"{sandbox.clock():%Y-%m-%dT%H:%M:%SZ}"
+    caller.copy(order_id, reference_origin="perennial", reference="at")
+    caller.copy(order_id, reference_origin="somebody", reference="at")
+    sandbox.advance(60)
+    caller.copy(order_id, reference_origin="perennial", reference="after")
+
+    found = caller.filtered(
+        "/order_copies", source_order_id_eq=order_id, created_at_gteq=since, reference_origin_eq="perennial"
+    )
+    assert {one["attributes"]["reference"] for one in found} == {"at", "after"}

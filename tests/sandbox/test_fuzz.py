@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blocks.sandbox.filters import PREDICATES
-from blocks.sandbox.resource_types import RESOURCE_TYPES
+from blocks.sandbox.api.filters import PREDICATES
+from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 
 EXAMPLES = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -185,12 +185,12 @@ def test_a_control_with_json_of_any_depth_gets_an_orderly_answer(sandbox, caller
 
 CONTROLS = [
     "info", "seed", "subscriptions", "failures", "faults", "counters", "pay", "payment_sources", "release", "limits",
-    "webhooks", "openapi.json", "none",
+    "webhooks", "openapi.json", "lag", "none",
 ]  # fmt: skip
 MEMBERS = [
     "order_id", "kind", "times", "customer_id", "order_copy_id", "status", "frequency", "metadata", "nth",
     "next_run_at", "failures", "frequencies", "due", "total_cents", "source_order_id", "copies_per_delivery",
-    "instance", "policy", "action", "match", "starts_at", "automatic",
+    "instance", "policy", "action", "match", "starts_at", "automatic", "list_lag_seconds", "resources",
 ]  # fmt: skip
 
 
@@ -204,6 +204,7 @@ def test_any_control_gets_an_orderly_answer(sandbox, caller, method, control, bo
     content = json.dumps(body).encode("utf-8", "surrogatepass")
     sane(caller.http.request(method, f"{sandbox.url}/_sandbox/{control}", content=content))
     sandbox.clear_faults()
+    sandbox.lag_lists(0)
 
 
 @EXAMPLES

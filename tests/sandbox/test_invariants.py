@@ -13,19 +13,20 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from blocks.sandbox import failures, orders, seeding
-from blocks.sandbox.clock import Clock
-from blocks.sandbox.failures import FAILURES
-from blocks.sandbox.problems import Problem
-from blocks.sandbox.seeding import SeedPlan
-from blocks.sandbox.server import Sandbox
+from blocks.sandbox.control import seeding
+from blocks.sandbox.control.seeding import SeedPlan
+from blocks.sandbox.http.server import Sandbox
+from blocks.sandbox.http.wire import Request, Response
 from blocks.sandbox.settings import Settings
-from blocks.sandbox.wire import Request, Response
+from blocks.sandbox.shop import failures, orders
+from blocks.sandbox.shop.clock import Clock
+from blocks.sandbox.shop.failures import FAILURES
+from blocks.sandbox.shop.problems import Problem
 
 OPTIONS = ("place_target_order", "reuse_wallet", "skip_errors", "ignore_invalid_coupon", "apply_promotions")
 
 
-class Shop(RuleBasedStateMachine):
+class ShopInUse(RuleBasedStateMachine):
     """A shop in which customers, merchants, engines and clocks do as they like."""
 
     def __init__(self) -> None:
@@ -34,9 +35,9 @@ class Shop(RuleBasedStateMachine):
         clock = Clock(datetime(2026, 3, 1, 6, tzinfo=UTC), rate=0)
         database = Path(self.folder.name) / "shop.sqlite"
         self.sandbox = Sandbox(Settings(limits="off", token_seconds=10**9), database, clock)
-        self.world = self.sandbox.world
+        self.shop = self.sandbox.shop
         plan = SeedPlan(subscriptions=2, active=2, due="2026-03-01T06:00:10Z", spread_seconds=60)
-        made = seeding.seed(self.world, self.sandbox.engine, plan)
+        made = seeding.seed(self.shop, self.sandbox.engine, plan)
         self.sources, self.subscriptions = made["source_order_ids"], made["subscription_ids"]
         grant = {"grant_type": "client_credentials", "client_id": "sandbox-client-id"}
         body = json.dumps({**grant, "client_secret": "sandbox-client-secret"}).encode()
@@ -55,7 +56,7 @@ class Shop(RuleBasedStateMachine):
         return self._send(method, f"/api{path}", body, "application/vnd.api+json", self.token)
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
-        return self.world.database.execute(sql).fetchall()
+        return self.shop.database.execute(sql).fetchall()
 
     def _targets(self) -> list[str]:
         return [row[0] for row in self._rows("SELECT id FROM orders WHERE _source_order_id IS NOT NULL ORDER BY id")]
@@ -69,7 +70,7 @@ class Shop(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 3), kind=st.sampled_from([*FAILURES, None]), times=st.sampled_from([None, 1, 2]))
     def fail(self, number: int, kind: str | None, times: int | None) -> None:
-        failures.set_failure(self.world, self.sources[number], kind, times)
+        failures.set_failure(self.shop, self.sources[number], kind, times)
 
     @rule(seconds=st.sampled_from([0.3, 2.0, 60.0, 86_400.0, 2_700_000.0]))
     def advance(self, seconds: float) -> None:
@@ -91,20 +92,24 @@ class Shop(RuleBasedStateMachine):
     @precondition(lambda self: self._targets())
     @rule(data=st.data())
     def pay(self, data: st.DataObject) -> None:
-        order = self.world.database.find("orders", data.draw(st.sampled_from(self._targets())))
+        order = self.shop.database.find("orders", data.draw(st.sampled_from(self._targets())))
         assert order is not None
         if order["status"] == "cancelled":
             with pytest.raises(Problem):
-                orders.place(self.world, order, paid_by_customer=True)
+                orders.place(self.shop, order, paid_by_customer=True)
         else:
-            orders.place(self.world, order, paid_by_customer=True)
+            orders.place(self.shop, order, paid_by_customer=True)
+
+    @rule(seconds=st.sampled_from([0, 1, 60, 3600]))
+    def lag(self, seconds: int) -> None:
+        self.sandbox.lag_lists(seconds)
 
     @rule()
     def restart(self) -> None:
-        self.world.database.close()
+        self.shop.database.close()
         clock = Clock(datetime(2020, 1, 1, tzinfo=UTC), rate=0)
-        self.sandbox = Sandbox(self.world.settings, self.world.database.path, clock)
-        self.world = self.sandbox.world
+        self.sandbox = Sandbox(self.shop.settings, self.shop.database.path, clock)
+        self.shop = self.sandbox.shop
 
     @invariant()
     def every_target_belongs_to_one_copy(self) -> None:
@@ -135,17 +140,29 @@ class Shop(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_overdue(self) -> None:
-        now = self.world.stamp()
+        now = self.shop.now_text()
         sql = f"SELECT COUNT(*) FROM order_copies WHERE _due_at < '{now}'"
         self.sandbox.catch_up()
         assert self._rows(sql) == [(0,)]
         assert self._rows("SELECT COUNT(*) FROM order_subscriptions WHERE status = 'running' "
                           "AND _running_copy_id IS NULL") == [(0,)]  # fmt: skip
 
+    @invariant()
+    def a_replica_that_has_caught_up_equals_the_database(self) -> None:
+        replica = self.shop.database.replica
+        if replica is None:
+            return
+        seconds, replica.seconds = replica.seconds, 0
+        replica.catch_up()
+        replica.seconds = seconds
+        for table in ("orders", "order_copies", "order_subscriptions", "resource_errors", "events", "sandbox_failures"):
+            sql = f"SELECT * FROM {table} ORDER BY 1"
+            assert replica.execute(sql).fetchall() == self._rows(sql)
+
     def teardown(self) -> None:
-        self.world.database.close()
+        self.shop.database.close()
         self.folder.cleanup()
 
 
-Shop.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
-test_the_books_stay_straight = Shop.TestCase
+ShopInUse.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+test_the_books_stay_straight = ShopInUse.TestCase

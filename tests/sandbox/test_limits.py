@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from blocks.sandbox.limits import Limits
+from blocks.sandbox.http.limits import Limits
+from blocks.sandbox.http.wire import Request
 from blocks.sandbox.running import RunningSandbox
 from blocks.sandbox.settings import Settings
-from blocks.sandbox.wire import Request
 
 
 class Address:
@@ -98,9 +98,9 @@ def test_a_scaled_window_is_shorter_and_says_so():
     address.passed(25, "POST", "/api/order_copies")
     address.now += 1.1
 
-    verdict = address.ask("POST", "/api/order_copies")
-    assert verdict.passes
-    assert verdict.headers["X-Ratelimit-Interval"] == "6"
+    admission = address.ask("POST", "/api/order_copies")
+    assert admission.passes
+    assert admission.headers["X-Ratelimit-Interval"] == "6"
 
 
 def test_a_clock_that_was_set_back_forgets_what_comes_later_and_keeps_the_rest():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from blocks.sandbox.running import RunningSandbox
+
 
 @pytest.fixture
 def declined(caller, sandbox, source):
@@ -201,3 +203,109 @@ def test_asynchronous_placing_happens_a_moment_later_and_keeps_its_errors(caller
     caller.update("orders", declined, _place=True)
     sandbox.advance(2)
     assert caller.attributes("orders", declined)["status"] == "placed"
+
+
+@pytest.fixture
+def pending(caller, sandbox, source):
+    """A target order that waits to be placed."""
+    copy_id = caller.copy(source["source_order_id"], place_target_order=False)
+    sandbox.advance(10)
+    return caller.target(copy_id)["id"]
+
+
+def place(caller, order_id):
+    answer = caller.update("orders", order_id, _place=True)
+    return answer.status_code, answer.json()["data"]["attributes"]["status"]
+
+
+def states(caller, order_id):
+    order = caller.attributes("orders", order_id)
+    return order["status"], order["payment_status"]
+
+
+def test_a_slow_placing_takes_its_seconds_however_often_it_is_asked_for(caller, sandbox, source, pending):
+    sandbox.set_failure(source["source_order_id"], "slow_placing")
+    assert place(caller, pending) == (200, "placing")
+    sandbox.advance(100)
+    assert place(caller, pending) == (200, "placing")
+    sandbox.advance(19)
+    assert states(caller, pending) == ("placing", "unpaid")
+    sandbox.advance(1)
+
+    assert states(caller, pending) == ("placed", "authorized")
+    assert place(caller, pending) == (200, "placed")
+    events = caller.get(f"/orders/{pending}/events").json()["data"]
+    assert [event["attributes"]["name"] for event in events].count("orders.place") == 1
+
+
+def test_a_stuck_placing_stays_until_it_is_released(caller, sandbox, source, pending):
+    sandbox.set_failure(source["source_order_id"], "stuck_placing", times=1)
+    assert place(caller, pending) == (200, "placing")
+    sandbox.advance(6000)
+    assert place(caller, pending) == (200, "placing")
+    sandbox.release_order(pending)
+
+    assert states(caller, pending) == ("placed", "authorized")
+
+
+@pytest.mark.parametrize("of", ["the order", "its source"])
+@pytest.mark.parametrize("kind", [None, "none"])
+def test_a_stuck_placing_goes_on_when_its_failure_is_cleared(caller, sandbox, source, pending, of, kind):
+    order_id = pending if of == "the order" else source["source_order_id"]
+    sandbox.set_failure(order_id, "stuck_placing")
+    place(caller, pending)
+    sandbox.advance(60)
+    assert states(caller, pending) == ("placing", "unpaid")
+    sandbox.set_failure(order_id, kind)
+
+    assert states(caller, pending) == ("placed", "authorized")
+
+
+def test_a_stuck_placing_may_end_with_a_decline_and_then_be_tried_again(caller, sandbox, pending):
+    sandbox.set_failure(pending, "stuck_placing")
+    place(caller, pending)
+    sandbox.set_failure(pending, "declined", times=1)
+    sandbox.release_order(pending)
+
+    assert states(caller, pending) == ("placing", "unpaid")
+    assert len(caller.get(f"/orders/{pending}/resource_errors").json()["data"]) == 1
+    assert place(caller, pending) == (200, "placed")
+
+
+def test_a_customer_can_pay_what_is_stuck_while_it_is_placed(caller, sandbox, pending):
+    sandbox.set_failure(pending, "stuck_placing")
+    place(caller, pending)
+    sandbox.customer_pays(pending)
+    sandbox.release_order(pending)
+    sandbox.advance(10)
+
+    assert states(caller, pending) == ("placed", "paid")
+
+
+def test_a_copy_that_places_its_target_itself_is_not_slow_by_that(caller, sandbox, source):
+    sandbox.set_failure(source["source_order_id"], "stuck_placing")
+    copy_id = caller.copy(source["source_order_id"])
+    sandbox.advance(10)
+
+    assert states(caller, caller.target(copy_id)["id"]) == ("placed", "authorized")
+
+
+def test_placings_that_take_long_survive_a_restart(make_caller):
+    with RunningSandbox("--limits", "off", "--frozen", "--clock", "2026-03-01T06:00:00Z") as running:
+        caller, orders = make_caller(running), {}
+        for kind in ("slow_placing", "stuck_placing"):
+            order_id = running.create_subscription()["source_order_id"]
+            running.set_failure(order_id, kind)
+            copy_id = caller.copy(order_id, place_target_order=False)
+            running.advance(10)
+            orders[kind] = caller.target(copy_id)["id"]
+            place(caller, orders[kind])
+        running.restart()
+        running.advance(120)
+
+        assert {kind: caller.attributes("orders", one)["status"] for kind, one in orders.items()} == {
+            "slow_placing": "placed",
+            "stuck_placing": "placing",
+        }
+        running.release_order(orders["stuck_placing"])
+        assert states(caller, orders["stuck_placing"]) == ("placed", "authorized")

@@ -15,9 +15,9 @@ from contextlib import closing
 import httpx
 import pytest
 
-from blocks.sandbox.identifiers import id_number
+from blocks.sandbox.control.seeding import distribute
 from blocks.sandbox.running import RunningSandbox, SandboxFailed
-from blocks.sandbox.seeding import spread
+from blocks.sandbox.shop.identifiers import id_number
 
 
 def test_seeded_subscriptions_are_due_adopted_and_payable(caller, sandbox):
@@ -97,7 +97,7 @@ def test_a_hundred_thousand_subscriptions_are_seeded_and_listed(sandbox_of_its_o
     ],
 )
 def test_a_mix_is_counts_or_shares(mix, expected):
-    assert Counter(spread(mix, 100, None)) == expected
+    assert Counter(distribute(mix, 100, None)) == expected
 
 
 def test_the_mix_of_failures_is_what_was_asked_for(sandbox):

@@ -1,0 +1,182 @@
+"""JSON:API documents: records become resource objects, with linkage only for what was included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from blocks.sandbox.api.queries import IncludeTree, Query, Record, records_by, related_records
+from blocks.sandbox.resources.definitions import ResourceType
+from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
+from blocks.sandbox.shop.database import Reader
+
+Linkage = Mapping[tuple[str, str], Any]
+
+
+class Writer:
+    """Writes documents for one organization and mode."""
+
+    def __init__(self, reader: Reader, organization_id: str, mode: str) -> None:
+        self._reader = reader
+        self._organization_id = organization_id
+        self._mode = mode
+
+    def reading(self, reader: Reader) -> Writer:
+        """A writer that takes included resources from there."""
+        return self if reader is self._reader else Writer(reader, self._organization_id, self._mode)
+
+    def one(self, kind: ResourceType, record: Record | None, query: Query, base: str) -> bytes:
+        """A document with one resource, or with null."""
+        if record is None:
+            return b'{"data":null}'
+        objects, included = self._resources(kind, [record], query, base)
+        document: dict[str, Any] = {"data": objects[0]}
+        if query.include:
+            document["included"] = included
+        return orjson.dumps(document)
+
+    def many(
+        self, kind: ResourceType, records: Sequence[Record], total: int, query: Query, base: str, path: str
+    ) -> bytes:
+        """A document with a page of resources, `meta` counts and page links."""
+        objects, included = self._resources(kind, records, query, base)
+        pages = -(-total // query.page_size)
+        document: dict[str, Any] = {
+            "data": objects,
+            "meta": {"record_count": total, "page_count": pages},
+            "links": _page_links(query, pages, f"{base}{path}"),
+        }
+        if query.include:
+            document["included"] = included
+        return orjson.dumps(document)
+
+    def meta(self, resource_id: str) -> dict[str, str]:
+        """The resource-level `meta`; the trace id is derived from the id, so that runs can be compared."""
+        return {
+            "mode": self._mode,
+            "organization_id": self._organization_id,
+            "trace_id": (resource_id.encode().hex() * 4)[:64],
+        }
+
+    def _resources(
+        self, kind: ResourceType, records: Sequence[Record], query: Query, base: str
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        linkage: dict[tuple[str, str], Any] = {}
+        included: dict[tuple[str, str], tuple[ResourceType, Record]] = {}
+        if query.include:
+            self._collect(kind, records, query.include, linkage, included)
+        objects = [self._object(kind, record, query, base, linkage) for record in records]
+        extra = [self._object(other, record, query, base, linkage) for other, record in included.values()]
+        return objects, extra
+
+    def _object(self, kind: ResourceType, record: Record, query: Query, base: str, linkage: Linkage) -> dict[str, Any]:
+        resource_id = record[0]
+        fields = query.fields.get(kind.name)
+        own = f"{base}/api/{kind.path}" if kind.singleton else f"{base}/api/{kind.name}/{resource_id}"
+        shown: dict[str, Any] = {"id": resource_id, "type": kind.name, "links": {"self": own}}
+        attributes = {name: show(record[index]) for name, index, show in attribute_plan(kind, fields)}
+        relationships = {
+            name: _relationship(name, own, resource_id, linkage)
+            for name in (kind.relationships if fields is None else fields)
+            if name in kind.relationships
+        }
+        # As the Ruby gem behind the API: a member with nothing in it is not there.
+        if attributes:
+            shown["attributes"] = attributes
+        if relationships:
+            shown["relationships"] = relationships
+        shown["meta"] = self.meta(resource_id)
+        return shown
+
+    def _collect(
+        self,
+        kind: ResourceType,
+        records: Sequence[Record],
+        tree: IncludeTree,
+        linkage: dict[tuple[str, str], Any],
+        included: dict[tuple[str, str], tuple[ResourceType, Record]],
+    ) -> None:
+        """Fetch what `tree` names, level by level: one SELECT per relationship, however many records."""
+        for name, below in tree.items():
+            relationship = kind.relationships[name]
+            other = RESOURCE_TYPES[relationship.target]
+            if relationship.many:
+                owners = list(dict.fromkeys(record[0] for record in records))
+                pairs = related_records(self._reader, relationship, owners)
+                found = list({record[0]: record for _, record in pairs}.values())
+                linkage |= {(owner, name): [] for owner in owners}
+                for owner, record in pairs:
+                    linkage[(owner, name)].append({"type": other.name, "id": record[0]})
+            else:
+                at = kind.index_of[relationship.column]
+                wanted = list(dict.fromkeys(record[at] for record in records if record[at] is not None))
+                found = records_by(self._reader, other, "id", wanted)
+                known = {record[0] for record in found}
+                for record in records:
+                    here = {"type": other.name, "id": record[at]} if record[at] in known else None
+                    linkage[(record[0], name)] = here
+            for record in found:
+                included.setdefault((other.name, record[0]), (other, record))
+            if below:
+                self._collect(other, found, below, linkage, included)
+
+
+def _relationship(name: str, own: str, resource_id: str, linkage: Linkage) -> dict[str, Any]:
+    links = {"self": f"{own}/relationships/{name}", "related": f"{own}/{name}"}
+    if (resource_id, name) in linkage:
+        return {"links": links, "data": linkage[(resource_id, name)]}
+    return {"links": links}
+
+
+Show = Callable[[Any], Any]
+_MAX_PLANS = 1000  # a caller who asks for ever new fieldsets must not fill the memory
+_PLANS: dict[tuple[str, tuple[str, ...] | None], list[tuple[str, int, Show]]] = {}
+
+
+def attribute_plan(kind: ResourceType, fields: tuple[str, ...] | None) -> list[tuple[str, int, Show]]:
+    """For each attribute to show: name, position in the record, and how its value is shown."""
+    plan = _PLANS.get((kind.name, fields))
+    if plan is None:
+        plan = [
+            (attribute.name, kind.index_of[attribute.name], _SHOW.get(attribute.kind, _as_is))
+            for attribute in kind.attributes.values()
+            if fields is None or attribute.name in fields
+        ]
+        if len(_PLANS) < _MAX_PLANS:
+            _PLANS[(kind.name, fields)] = plan
+    return plan
+
+
+def _as_is(value: Any) -> Any:
+    return value
+
+
+def _boolean(value: int | None) -> bool | None:
+    return None if value is None else bool(value)
+
+
+def _json(value: str | None) -> orjson.Fragment | None:
+    return None if value is None else orjson.Fragment(value)
+
+
+_SHOW: dict[str, Show] = {"boolean": _boolean, "json": _json, "list": _json}
+
+
+def _page_links(query: Query, pages: int, url: str) -> dict[str, str]:
+    others = [(name, value) for name, value in query.raw if not name.startswith("page[")]
+    last = max(pages, 1)
+
+    def link(number: int) -> str:
+        page = [("page[number]", str(number)), ("page[size]", str(query.page_size))]
+        return f"{url}?{urlencode([*others, *page], quote_via=quote)}"
+
+    links = {"first": link(1)}
+    if query.page_number > 1:
+        links["prev"] = link(query.page_number - 1)
+    if query.page_number < pages:
+        links["next"] = link(query.page_number + 1)
+    links["last"] = link(last)
+    return links

@@ -1,0 +1,217 @@
+"""The query string of a request: filters, sort, page, include and sparse fieldsets, checked and compiled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from blocks.sandbox.api.filters import condition
+from blocks.sandbox.resources.definitions import Relationship, ResourceType
+from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
+from blocks.sandbox.shop import problems
+from blocks.sandbox.shop.database import Reader
+
+DEFAULT_PAGE_SIZE = 10
+MAX_PAGE_SIZE = 25
+_MAX_PARAMETERS = 200
+_MAX_DIGITS = 9
+_MAX_INCLUDE_DEPTH = 6
+_MAX_VALUES = 30_000
+
+IncludeTree = dict[str, "IncludeTree"]
+Record = tuple[Any, ...]
+
+_BRACKETED = re.compile(r"^(\w+)\[([^\[\]]*)\](?:\[([^\[\]]*)\])?$")
+
+
+@dataclass(slots=True)
+class Query:
+    """What a caller asks for; `where` are conditions on the table aliased `t`."""
+
+    fields: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    include: IncludeTree = field(default_factory=dict)
+    where: list[str] = field(default_factory=list)
+    values: list[object] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
+    page_number: int = 1
+    page_size: int = DEFAULT_PAGE_SIZE
+    raw: list[tuple[str, str]] = field(default_factory=list)
+
+
+def read_query(kind: ResourceType, text: str, *, is_list: bool) -> Query:
+    """
+    Check and compile a query string for `kind`; page, sort and filter only where a list is asked for.
+
+    Raises:
+        Problem: 400 with the code of the table in the error documentation.
+    """
+    query = Query()
+    if not text:
+        return query
+    query.raw = _parameters(text)
+    for name, value in query.raw:
+        if name == "include":
+            _read_include(kind, value, query)
+        elif name == "sort" and is_list:
+            _read_sort(kind, value, query)
+        else:
+            _read_bracketed(kind, name, value, query, is_list=is_list)
+    if len(query.values) > _MAX_VALUES:
+        raise problems.invalid_filters_syntax(f"more than {_MAX_VALUES} values")
+    return query
+
+
+def _parameters(text: str) -> list[tuple[str, str]]:
+    if text.count("&") >= _MAX_PARAMETERS:
+        raise problems.param_not_allowed(f"more than {_MAX_PARAMETERS} parameters")
+    return parse_qsl(text, keep_blank_values=True)
+
+
+def _read_bracketed(kind: ResourceType, name: str, value: str, query: Query, *, is_list: bool) -> None:
+    match = _BRACKETED.match(name)
+    family = match.group(1) if match else name.partition("[")[0]
+    if family == "filter" and is_list:
+        if match is None or match.group(2) != "q" or not match.group(3):
+            raise problems.invalid_filters_syntax(name)
+        sql, values = condition(kind, match.group(3), value)
+        query.where.append(sql)
+        query.values += values
+    elif match is not None and family == "page" and is_list and match.group(3) is None:
+        _read_page(match.group(2), value, query)
+    elif match is not None and family == "fields" and match.group(3) is None:
+        _read_fields(match.group(2), value, query)
+    elif name == "page" and is_list:
+        raise problems.invalid_page_object()
+    elif name == "fields":
+        raise problems.invalid_field_format()
+    else:
+        raise problems.param_not_allowed(name)
+
+
+def _read_page(name: str, value: str, query: Query) -> None:
+    if name not in {"number", "size"}:
+        raise problems.param_not_allowed(f"page[{name}]")
+    if not (value.isascii() and value.isdigit()) or len(value) > _MAX_DIGITS:
+        raise problems.invalid_page_value(name, value)
+    number = int(value)
+    if number < 1 or (name == "size" and number > MAX_PAGE_SIZE):
+        raise problems.invalid_page_value(name, value)
+    if name == "number":
+        query.page_number = number
+    else:
+        query.page_size = number
+
+
+def _read_fields(type_name: str, value: str, query: Query) -> None:
+    kind = RESOURCE_TYPES.get(type_name)
+    if kind is None:
+        raise problems.invalid_resource(type_name)
+    names = tuple(dict.fromkeys(filter(None, value.split(","))))
+    for name in names:
+        if name not in kind.attributes and name not in kind.relationships and name not in {"id", "type"}:
+            raise problems.invalid_field(name, type_name)
+    query.fields[type_name] = names
+
+
+def _read_include(kind: ResourceType, value: str, query: Query) -> None:
+    for path in filter(None, value.split(",")):
+        here, branch = kind, query.include
+        names = path.split(".")
+        if len(names) > _MAX_INCLUDE_DEPTH:
+            raise problems.invalid_include(path[:200], kind.name)
+        for name in names:
+            relationship = here.relationships.get(name)
+            if relationship is None or "x" in relationship.flags:
+                raise problems.invalid_include(name, here.name)
+            here = RESOURCE_TYPES[relationship.target]
+            branch = branch.setdefault(name, {})
+
+
+def _read_sort(kind: ResourceType, value: str, query: Query) -> None:
+    for criterion in filter(None, value.split(",")):
+        name = criterion.removeprefix("-")
+        attribute = kind.attributes.get(name)
+        relationship = kind.relationships.get(name)
+        if name == "id":
+            column = "id"
+        elif attribute is not None and "s" in attribute.flags:
+            column = name
+        elif relationship is not None and "s" in relationship.flags:
+            column = relationship.column
+        else:
+            raise problems.invalid_sort(name, kind.name)
+        if not any(term.split()[0] == f"t.{column}" for term in query.order):
+            query.order.append(f"t.{column}{' DESC' if criterion.startswith('-') else ''}")
+
+
+def list_records(reader: Reader, kind: ResourceType, query: Query) -> tuple[list[Record], int]:
+    """One page of records (values in the order of `kind.columns`), and how many match in all."""
+    where = f" WHERE {' AND '.join(query.where)}" if query.where else ""
+    # Without a sort the real API answers newest first; the id makes the order total, so that pages do not overlap.
+    order = [*(query.order or ["t.created_at DESC"]), "t.id"] if "t.id" not in query.order else query.order
+    columns = ", ".join(f"t.{column}" for column in kind.columns)
+    page = f" ORDER BY {', '.join(order)} LIMIT {query.page_size} OFFSET {(query.page_number - 1) * query.page_size}"
+    records = reader.execute(f"SELECT {columns} FROM {kind.name} AS t{where}{page}", query.values).fetchall()  # noqa: S608  names are ours
+    if query.page_number == 1 and len(records) < query.page_size:
+        return records, len(records)
+    count = reader.execute(f"SELECT COUNT(*) FROM {kind.name} AS t{where}", query.values).fetchone()[0]  # noqa: S608  names are ours
+    return records, int(count)
+
+
+def find_record(reader: Reader, kind: ResourceType, resource_id: str) -> Record:
+    """
+    One record by id.
+
+    Raises:
+        Problem: 404.
+    """
+    record: Record | None = reader.execute(_by_id(kind), (resource_id,)).fetchone()
+    if record is None:
+        raise problems.not_found()
+    return record
+
+
+def records_by(reader: Reader, kind: ResourceType, column: str, values: list[str]) -> list[Record]:
+    """All records whose column has one of these values, oldest first."""
+    found: list[Record] = []
+    for start in range(0, len(values), 500):
+        chunk = values[start : start + 500]
+        marks = ", ".join("?" * len(chunk))
+        sql = f"SELECT {', '.join(kind.columns)} FROM {kind.name} WHERE {column} IN ({marks}) ORDER BY created_at, id"  # noqa: S608  names are ours
+        found += reader.execute(sql, chunk).fetchall()
+    return found
+
+
+def related_records(reader: Reader, relationship: Relationship, owners: list[str]) -> list[tuple[str, Record]]:
+    """All records that belong to these owners, each with its owner's id, oldest first."""
+    kind = RESOURCE_TYPES[relationship.target]
+    columns = ", ".join(f"t.{column}" for column in kind.columns)
+    tables, owner = f"{kind.name} AS t", f"t.{relationship.column}"
+    if relationship.through:
+        tables += f" JOIN {relationship.through} AS l ON l.{relationship.column} = t.id"
+        owner = "l.resource_id"
+    found: list[tuple[str, Record]] = []
+    for start in range(0, len(owners), 500):
+        chunk = owners[start : start + 500]
+        condition = f"{owner} IN ({', '.join('?' * len(chunk))}) ORDER BY t.created_at, t.id"
+        rows = reader.execute(f"SELECT {owner}, {columns} FROM {tables} WHERE {condition}", chunk)  # noqa: S608  names are ours
+        found += [(row[0], row[1:]) for row in rows.fetchall()]
+    return found
+
+
+_BY_ID: dict[str, str] = {}
+
+
+def _by_id(kind: ResourceType) -> str:
+    sql = _BY_ID.get(kind.name)
+    if sql is None:
+        sql = _BY_ID[kind.name] = f"SELECT {', '.join(kind.columns)} FROM {kind.name} WHERE id = ?"  # noqa: S608  names are ours
+    return sql
+
+
+def named(kind: ResourceType, record: Record) -> Mapping[str, Any]:
+    """The record as a dict."""
+    return dict(zip(kind.columns, record, strict=True))

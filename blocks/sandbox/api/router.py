@@ -1,0 +1,162 @@
+"""The resources under /api: which request means what."""
+
+from __future__ import annotations
+
+import orjson
+
+from blocks.sandbox.api import writes
+from blocks.sandbox.api.documents import Writer
+from blocks.sandbox.api.queries import Query, Record, find_record, list_records, read_query, records_by, related_records
+from blocks.sandbox.http.wire import Request, Response
+from blocks.sandbox.resources.definitions import ResourceType
+from blocks.sandbox.resources.resource_types import BY_PATH, RESOURCE_TYPES
+from blocks.sandbox.shop import problems
+from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.subscriptions import NativeEngine
+
+JSON_API = "application/vnd.api+json"
+_LISTED, _ONE, _RELATED, _LINKAGE = 1, 2, 3, 4  # segments of a path after /api
+
+
+class Router:
+    """Answers requests whose token was found good."""
+
+    def __init__(self, shop: Shop, engine: NativeEngine) -> None:
+        self._shop = shop
+        self._engine = engine
+        self._writer = Writer(shop.database, shop.organization_id, shop.settings.mode)
+        self._started_at = shop.now_text()
+
+    def answer(self, request: Request) -> Response:
+        """
+        Answer one request.
+
+        Raises:
+            Problem: what the API refuses, with status and error objects.
+        """
+        _check_media_types(request)
+        segments = request.path.strip("/").split("/")[1:]
+        kind = BY_PATH.get(segments[0]) if segments else None
+        if kind is None:
+            raise problems.not_found()
+        if kind.singleton:
+            return self._singleton(kind, request, len(segments))
+        if len(segments) == _LISTED:
+            return self._collection(kind, request)
+        if len(segments) == _ONE:
+            return self._member(kind, request, segments[1])
+        if len(segments) == _RELATED:
+            return self._related(kind, request, segments[1], segments[2])
+        if len(segments) == _LINKAGE and segments[2] == "relationships":
+            return self._linkage(kind, request, segments[1], segments[3])
+        raise problems.not_found()
+
+    def _collection(self, kind: ResourceType, request: Request) -> Response:
+        if request.method in {"GET", "HEAD"} and "l" in kind.actions:
+            query = read_query(kind, request.query, is_list=True)
+            return self._list(kind, query, request)
+        if request.method == "POST" and "c" in kind.actions:
+            query = read_query(kind, request.query, is_list=False)
+            resource_id = writes.create(self._shop, self._engine, kind, request.body)
+            record = find_record(self._shop.database, kind, resource_id)
+            return Response(201, self._writer.one(kind, record, query, _base(request)))
+        raise problems.method_not_allowed(request.method)
+
+    def _list(self, kind: ResourceType, query: Query, request: Request) -> Response:
+        reader = self._shop.database.reader_of(kind.name)
+        records, total = list_records(reader, kind, query)
+        writer = self._writer.reading(reader)
+        return Response(200, writer.many(kind, records, total, query, _base(request), request.path))
+
+    def _member(self, kind: ResourceType, request: Request, resource_id: str) -> Response:
+        if request.method in {"GET", "HEAD"} and "r" in kind.actions:
+            query = read_query(kind, request.query, is_list=False)
+        elif request.method == "PATCH" and "u" in kind.actions:
+            query = read_query(kind, request.query, is_list=False)
+            writes.update(self._shop, self._engine, kind, resource_id, request.body)
+        elif request.method == "DELETE" and "d" in kind.actions:
+            writes.delete(self._shop, self._engine, kind, resource_id)
+            return Response(204)
+        else:
+            raise problems.method_not_allowed(request.method)
+        record = find_record(self._shop.database, kind, resource_id)
+        return Response(200, self._writer.one(kind, record, query, _base(request)))
+
+    def _related(self, kind: ResourceType, request: Request, resource_id: str, name: str) -> Response:
+        """GET /api/order_copies/{id}/target_order and the like."""
+        _only_get(request)
+        record = find_record(self._shop.database, kind, resource_id)
+        relationship = kind.relationships.get(name)
+        if relationship is None:
+            raise problems.not_found()
+        other = RESOURCE_TYPES[relationship.target]
+        query = read_query(other, request.query, is_list=relationship.many)
+        if relationship.many:
+            query.where.append(relationship.belongs("t", "?"))
+            query.values.append(resource_id)
+            return self._list(other, query, request)
+        target_id = record[kind.index_of[relationship.column]]
+        found = records_by(self._shop.database, other, "id", [target_id]) if target_id else []
+        return Response(200, self._writer.one(other, found[0] if found else None, query, _base(request)))
+
+    def _linkage(self, kind: ResourceType, request: Request, resource_id: str, name: str) -> Response:
+        """GET /api/order_copies/{id}/relationships/target_order: identifiers only."""
+        _only_get(request)
+        record = find_record(self._shop.database, kind, resource_id)
+        relationship = kind.relationships.get(name)
+        if relationship is None:
+            raise problems.not_found()
+        other = RESOURCE_TYPES[relationship.target]
+        own = f"{_base(request)}/api/{kind.name}/{resource_id}"
+        links = {"self": f"{own}/relationships/{name}", "related": f"{own}/{name}"}
+        if relationship.many:
+            found = related_records(self._shop.database.reader_of(other.name), relationship, [resource_id])
+            data: object = [{"type": other.name, "id": row[0]} for _, row in found]
+        else:
+            target_id = record[kind.index_of[relationship.column]]
+            data = {"type": other.name, "id": target_id} if target_id else None
+        return Response(200, orjson.dumps({"links": links, "data": data}))
+
+    def _singleton(self, kind: ResourceType, request: Request, segments: int) -> Response:
+        if segments != _LISTED:
+            raise problems.not_found()
+        _only_get(request)
+        query = read_query(kind, request.query, is_list=False)
+        return Response(200, self._writer.one(kind, self._singleton_record(kind), query, _base(request)))
+
+    def _singleton_record(self, kind: ResourceType) -> Record:
+        settings = self._shop.settings
+        values = {
+            "id": "sandboxApp" if kind.path == "application" else self._shop.organization_id,
+            "name": "Sandbox integration" if kind.path == "application" else "Sandbox",
+            "kind": "integration",
+            "public_access": 0,
+            "scopes": "market:all",
+            "slug": settings.organization,
+            "domain": f"{settings.organization}.commercelayer.io",
+            "region": "eu-west-1",
+            "can_switch_live": int(settings.mode == "live"),
+            "created_at": self._started_at,
+            "updated_at": self._started_at,
+            "metadata": "{}",
+        }
+        return tuple(values.get(column) for column in kind.columns)
+
+
+def _base(request: Request) -> str:
+    return f"http://{request.headers.get('host', '127.0.0.1')}"
+
+
+def _only_get(request: Request) -> None:
+    if request.method not in {"GET", "HEAD"}:
+        raise problems.method_not_allowed(request.method)
+
+
+def _check_media_types(request: Request) -> None:
+    accept = request.headers.get("accept", "*/*")
+    if not any(part.split(";")[0].strip() in {JSON_API, "*/*"} for part in accept.split(",")):
+        raise problems.not_acceptable(accept)
+    if request.method in {"POST", "PATCH", "PUT"}:
+        given = request.headers.get("content-type", "")
+        if given.split(";")[0].strip().lower() != JSON_API:
+            raise problems.unsupported_media_type(given)

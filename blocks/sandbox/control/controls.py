@@ -1,0 +1,260 @@
+"""
+The controls under /_sandbox: clock, seeding, failures, faults, counters. Not part of Commerce Layer.
+
+Bodies and answers are plain JSON. They are free: not limited, not counted, no token needed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from blocks.sandbox.api.openapi import describe
+from blocks.sandbox.control import seeding
+from blocks.sandbox.control.creation import create_subscription
+from blocks.sandbox.http.faults import ACTIONS
+from blocks.sandbox.http.wire import Request, Response
+from blocks.sandbox.shop import failures, orders
+from blocks.sandbox.shop.clock import instant_of, text_of
+from blocks.sandbox.shop.failures import FAILURES
+from blocks.sandbox.shop.problems import Problem
+
+if TYPE_CHECKING:  # the two know each other; at run time the server comes first
+    from blocks.sandbox.http.server import Sandbox
+
+Given = dict[str, Any]
+Route = tuple[Callable[[Given], Any], str]
+
+_CLOCK = "Any of: `rate` (0 = frozen), `set` to an instant, `advance` by seconds; what falls due happens in order."
+_SEED = (
+    "Seed `subscriptions` (due, adopted), `active` and `foreign` ones; also due, spread_seconds, frequencies, "
+    "failures, instance, policy."
+)
+_FAILURES = (
+    "Make order `order_id` fail as `kind`, `times` times (null: until cleared); kind null ends it. "
+    f"Kinds: {', '.join(FAILURES)}."
+)
+_FAULTS = (
+    "Add a fault: action, when (before, after), method, path, match, times, nth, share, status, body, seconds, "
+    "stamp, answer. " + " ".join(f"`{name}`: {sentence}." for name, sentence in ACTIONS.items())
+)
+
+_LAG = (
+    "Lists show what was there `list_lag_seconds` ago (0: what is there), all of them or those of `resources`; "
+    "reads by id and writes see the present."
+)
+
+
+class NotFoundError(Exception):
+    """What a control was asked to act on is not there."""
+
+
+class Controls:
+    """One method per control."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._shop = sandbox.shop
+        self._routes = self._table()
+
+    def _table(self) -> dict[tuple[str, str], Route]:
+        return {
+            ("GET", "info"): (self._info, "Settings, organization id and database file."),
+            ("GET", "openapi.json"): (self._openapi, "This description."),
+            ("GET", "clock"): (self._clock, "The present, the rate, and when something happens next."),
+            ("POST", "clock"): (self._change_clock, _CLOCK),
+            ("POST", "seed"): (self._seed, _SEED),
+            ("POST", "subscriptions"): (
+                self._subscription,
+                "Create one subscription with explicit fields; returns ids.",
+            ),
+            ("POST", "failures"): (self._set_failure, _FAILURES),
+            ("GET", "faults"): (self._faults, "The faults that are set."),
+            ("POST", "faults"): (self._add_fault, _FAULTS),
+            ("DELETE", "faults"): (self._clear_faults, "Remove all faults."),
+            ("GET", "counters"): (self._counters, "Requests by method, endpoint and status."),
+            ("DELETE", "counters"): (self._reset_counters, "Count from zero."),
+            ("POST", "pay"): (self._pay, "The customer pays order `order_id` through the checkout."),
+            ("POST", "payment_sources"): (self._new_card, "The customer `customer_id` adds a card to the wallet."),
+            ("POST", "release"): (
+                self._release,
+                "Let the stuck copy `order_copy_id`, or the stuck placing of the order `order_id`, go on.",
+            ),
+            ("POST", "tokens/revoke"): (self._revoke_tokens, "Make the token in use worthless."),
+            ("POST", "lag"): (self._lag, _LAG),
+            ("DELETE", "limits"): (self._forget_limits, "Empty the windows of the rate limits."),
+            ("POST", "webhooks"): (self._webhooks, "Deliver each call `copies_per_delivery` times."),
+        }
+
+    def answer(self, request: Request) -> Response:
+        """Carry out one control."""
+        name = request.path.removeprefix("/_sandbox").strip("/")
+        route = self._routes.get((request.method, name))
+        if route is None:
+            known = sorted(f"{method} /_sandbox/{path}" for method, path in self._routes)
+            return _json(404, {"error": f"no control {request.method} {request.path[:200]}", "controls": known})
+        try:
+            given = orjson.loads(request.body) if request.body else {}
+            if not isinstance(given, dict):
+                raise TypeError("the body must be a JSON object")
+            with self._shop.database.transaction():
+                return _json(200, route[0](given))
+        except NotFoundError as missing:
+            return _json(404, {"error": str(missing)})
+        except Problem as refused:
+            return _json(refused.status, {"error": refused.errors[0]["detail"]})
+        except RecursionError:
+            return _json(400, {"error": "the body is nested too deeply"})
+        except (ValueError, TypeError, KeyError, OverflowError, sqlite3.Error) as error:
+            return _json(400, {"error": f"{type(error).__name__}: {error}"})
+
+    def _info(self, given: Given) -> Given:
+        del given
+        settings, database = asdict(self._shop.settings), self._shop.database
+        lag = {"list_lag_seconds": database.replica.seconds if database.replica is not None else 0.0}
+        return {**settings, **lag, "organization_id": self._shop.organization_id, "database": str(database.path)}
+
+    def _openapi(self, given: Given) -> Given:
+        del given
+        return describe((method, name, sentence) for (method, name), (_, sentence) in self._routes.items())
+
+    def _clock(self, given: Given) -> Given:
+        del given
+        clock = self._sandbox.clock
+        due = self._sandbox.scheduler.next_instant()
+        return {"now": text_of(clock.now()), "rate": clock.rate, "next_event_at": text_of(due) if due else None}
+
+    def _change_clock(self, given: Given) -> Given:
+        events = 0
+        if "rate" in given:
+            rate = float(given["rate"])
+            if not 0 <= rate <= 1_000_000:  # noqa: PLR2004  faster than that is `advance`
+                raise ValueError(f"rate is {rate!r}; it lies between 0 and 1000000")
+            self._sandbox.clock.run_at(rate)
+            self._sandbox.save_clock()
+        if "set" in given:
+            events += self._sandbox.move_to(instant_of(given["set"]))
+        if "advance" in given:
+            seconds = float(given["advance"])
+            if not 0 <= seconds <= 10_000_000_000:  # noqa: PLR2004  some 300 years
+                raise ValueError(f"advance is {seconds!r}; it is a number of seconds from 0 on")
+            events += self._sandbox.advance(seconds)
+        return {**self._clock({}), "events": events}
+
+    def _seed(self, given: Given) -> Given:
+        return seeding.seed(self._shop, self._sandbox.engine, seeding.read_plan(given))
+
+    def _subscription(self, given: Given) -> Given:
+        return create_subscription(self._shop, self._sandbox.engine, given)
+
+    def _set_failure(self, given: Given) -> Given:
+        order_id = self._order(given["order_id"])["id"]
+        failures.set_failure(self._shop, order_id, given.get("kind"), given.get("times"))
+        if given.get("kind") in {None, failures.NO_FAILURE}:
+            orders.release_placing(self._shop, order_id)
+        return {"order_id": order_id, "kind": given.get("kind"), "times": given.get("times")}
+
+    def _faults(self, given: Given) -> list[Given]:
+        del given
+        return [asdict(fault) for fault in self._sandbox.faults.listed()]
+
+    def _add_fault(self, given: Given) -> Given:
+        return asdict(self._sandbox.faults.add(given))
+
+    def _revoke_tokens(self, given: Given) -> Given:
+        del given
+        return {"revoked": self._sandbox.tokens.revoke_all()}
+
+    def _clear_faults(self, given: Given) -> Given:
+        del given
+        self._sandbox.faults.clear()
+        return {}
+
+    def _lag(self, given: Given) -> Given:
+        seconds, resources = float(given["list_lag_seconds"]), given.get("resources")
+        if resources is not None and not isinstance(resources, list):
+            raise TypeError(f"resources is {resources!r}; it lists resource types")
+        self._sandbox.lag_lists(seconds, resources)
+        return {"list_lag_seconds": seconds, "resources": resources}
+
+    def _forget_limits(self, given: Given) -> Given:
+        del given
+        self._sandbox.limits.forget()
+        return {}
+
+    def _counters(self, given: Given) -> Given:
+        del given
+        requests: dict[str, int] = {}
+        statuses: dict[str, int] = {}
+        detail: dict[str, dict[str, int]] = {}
+        for (method, endpoint, status), count in self._sandbox.requests.items():
+            key = f"{method} {endpoint}"
+            requests[key] = requests.get(key, 0) + count
+            statuses[str(status)] = statuses.get(str(status), 0) + count
+            detail.setdefault(key, {})[str(status)] = count
+        return {
+            "total": sum(requests.values()),
+            "requests": requests,
+            "statuses": statuses,
+            "detail": detail,
+            "throttled": statuses.get("429", 0),
+            "faults": self._sandbox.faults.hits,
+        }
+
+    def _reset_counters(self, given: Given) -> Given:
+        del given
+        self._sandbox.requests.clear()
+        self._sandbox.faults.hits = 0
+        return {}
+
+    def _pay(self, given: Given) -> Given:
+        """The customer pays an order through the checkout, whatever stood against it."""
+        order = self._order(given["order_id"])
+        orders.place(self._shop, order, paid_by_customer=True)
+        return {"order_id": order["id"], "status": "placed"}
+
+    def _new_card(self, given: Given) -> Given:
+        """A customer adds a card to the wallet."""
+        customer_id = str(given["customer_id"])
+        if not self._shop.database.exists("customers", customer_id):
+            raise NotFoundError(f"no customer {customer_id!r}")
+        row = {"id": self._shop.database.new_id(), "name": "Visa ending in 1111", "customer_id": customer_id}
+        times = {"created_at": self._shop.now_text(), "updated_at": self._shop.now_text(), "metadata": "{}"}
+        self._shop.database.insert("customer_payment_sources", {**row, **times})
+        return {"customer_payment_source_id": row["id"]}
+
+    def _release(self, given: Given) -> Given:
+        """Let a stuck copy, or the stuck placing of an order, go on."""
+        if "order_id" in given:
+            order_id = self._order(given["order_id"])["id"]
+            orders.release_placing(self._shop, order_id)
+            return {"order_id": order_id}
+        copy_id = str(given["order_copy_id"])
+        copy = self._shop.database.find("order_copies", copy_id)
+        if copy is None:
+            raise NotFoundError(f"no order copy {copy_id!r}")
+        if copy["status"] in {"pending", "in_progress"}:
+            self._sandbox.engine.worker.release("order_copies", copy_id)
+        return {"order_copy_id": copy_id}
+
+    def _webhooks(self, given: Given) -> Given:
+        """How many times each call is delivered."""
+        copies = given["copies_per_delivery"]
+        if not isinstance(copies, int) or not 1 <= copies <= 10:  # noqa: PLR2004  enough for any test
+            raise ValueError(f"copies_per_delivery is {copies!r}; it lies between 1 and 10")
+        self._sandbox.webhooks.copies_per_delivery = copies
+        return {"copies_per_delivery": copies}
+
+    def _order(self, order_id: Any) -> Given:
+        row = self._shop.database.find("orders", str(order_id))
+        if row is None:
+            raise NotFoundError(f"no order {str(order_id)[:100]!r}")
+        return row
+
+
+def _json(status: int, content: Any) -> Response:
+    return Response(status, orjson.dumps(content), "application/json")

@@ -1,0 +1,25 @@
+"""
+All resource types of the sandbox, and with them its database schema.
+
+Every type is a table of the same name. Columns: `id`, one column per attribute (times as ISO 8601 text with
+milliseconds and Z, booleans as 0/1, `metadata` and other objects as JSON text), one per to-one relationship
+(`source_order_id`, `target_order_id`, `order_subscription_id`, ...), and private ones whose name begins with
+an underscore. `order_factories` is a view of `order_copies` and `recurring_order_copies`.
+
+Source of attributes, flags and triggers: the API reference pages of the resources and the public resource
+metadata (schema 7.9 to 7.10).
+"""
+
+from __future__ import annotations
+
+from blocks.sandbox.resources import empty_resources, related_resources, renewal_resources
+from blocks.sandbox.resources.definitions import ResourceType
+
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    known.name: known
+    for module in (renewal_resources, related_resources, empty_resources)
+    for known in vars(module).values()
+    if isinstance(known, ResourceType)
+}
+
+BY_PATH: dict[str, ResourceType] = {known.path: known for known in RESOURCE_TYPES.values()}

@@ -1,0 +1,184 @@
+"""
+Order copies: the asynchronous job, from `pending` over `in_progress` to its end.
+
+A copy's next step is in its private column `_due_at`, so that a restarted sandbox goes on where it was.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import Any, Protocol
+
+import orjson
+
+from blocks.sandbox.shop import failures, orders, target_orders
+from blocks.sandbox.shop.clock import instant_of, text_of
+from blocks.sandbox.shop.database import Row
+from blocks.sandbox.shop.failures import Failure
+from blocks.sandbox.shop.problems import Problem
+from blocks.sandbox.shop.state import Shop
+
+TABLES = ("order_copies", "recurring_order_copies")
+_TOPICS = {"completed": "complete", "failed": "fail"}  # an aborted copy has neither a time nor a topic
+
+
+class OnEnd(Protocol):
+    """Told about the end of a copy that a subscription's own run made."""
+
+    def __call__(self, shop: Shop, subscription_id: str, copy_id: str, *, succeeded: bool) -> None:
+        """Follow up."""
+        ...
+
+
+class CopyWorker:
+    """Runs copies; `on_end` is told about the end of those that belong to a subscription's own run."""
+
+    def __init__(self, shop: Shop, on_end: OnEnd) -> None:
+        self._shop = shop
+        self._on_end = on_end
+
+    def resume(self) -> None:
+        """Put the unfinished copies of an existing database on the scheduler."""
+        for table in TABLES:
+            sql = f"SELECT id, _due_at FROM {table} WHERE _due_at IS NOT NULL ORDER BY _due_at"  # noqa: S608  ours
+            for copy_id, due in self._shop.database.execute(sql).fetchall():
+                self._shop.scheduler.at(instant_of(due), partial(self._step, table, copy_id, due))
+
+    def create(self, table: str, values: Row) -> str:
+        """Store a new copy and put it on the scheduler; returns its id."""
+        shop = self._shop
+        copy_id = shop.database.new_id()
+        now = shop.now_text()
+        pace = self._pace(values["source_order_id"], "stuck_pending")
+        due = None if pace else text_of(shop.now() + timedelta(seconds=shop.settings.queue_seconds))
+        defaults: Row = {
+            "type": table,
+            "status": "pending",
+            "errors_count": 0,
+            "place_target_order": 0,
+            "reuse_wallet": 1,
+            "metadata": "{}",
+            "order_subscription_id": None,
+        }
+        if table == "order_copies":
+            defaults |= dict.fromkeys(("cancel_source_order", "apply_promotions", "skip_errors"), 0)
+            defaults["ignore_invalid_coupon"] = 0
+        row = {**defaults, **values, "id": copy_id, "created_at": now, "updated_at": now, "_due_at": due}
+        shop.database.insert(table, row)
+        shop.announce(f"{table}.create", table, copy_id)
+        if due is not None:
+            shop.scheduler.at(instant_of(due), partial(self._step, table, copy_id, due))
+        return copy_id
+
+    def release(self, table: str, copy_id: str) -> None:
+        """Let a stuck copy go on now."""
+        due = self._shop.now_text()
+        self._shop.database.update(table, copy_id, {"_due_at": due})
+        self._shop.scheduler.at(self._shop.now(), partial(self._step, table, copy_id, due))
+
+    def _step(self, table: str, copy_id: str, due: str) -> None:
+        copy = self._shop.database.find(table, copy_id)
+        if copy is None or copy["_due_at"] != due:
+            return  # deleted, or rescheduled since
+        if copy["status"] == "pending":
+            self._start(table, copy)
+        else:
+            self._finish(table, copy)
+
+    def _start(self, table: str, copy: Row) -> None:
+        shop = self._shop
+        now = shop.now_text()
+        due = self._end_of(copy)
+        changes = {"status": "in_progress", "started_at": now, "updated_at": now, "_due_at": due}
+        shop.database.update(table, copy["id"], changes)
+        shop.announce(f"{table}.start", table, copy["id"])
+        if due is not None:
+            shop.scheduler.at(instant_of(due), partial(self._step, table, copy["id"], due))
+
+    def _end_of(self, copy: Row) -> str | None:
+        if self._pace(copy["source_order_id"], "stuck"):
+            return None
+        settings = self._shop.settings
+        spread = settings.copy_spread * (2 * self._shop.random_for(copy["id"]).random() - 1)
+        seconds = settings.copy_seconds * (1 + spread)
+        if self._pace(copy["source_order_id"], "slow"):
+            seconds = settings.slow_seconds
+        return text_of(self._shop.now() + timedelta(seconds=seconds))
+
+    def _pace(self, source_order_id: str, name: str) -> bool:
+        found = failures.failure_of(self._shop, source_order_id)
+        if found is None or found[0].name != name:
+            return False
+        failures.use_once(self._shop, found[1])
+        return True
+
+    def _finish(self, table: str, copy: Row) -> None:
+        status, log, target_id = self._outcome(copy)
+        now = self._shop.now_text()
+        changes: dict[str, Any] = {
+            "status": status,
+            "errors_log": orjson.dumps(log).decode() if log else None,
+            "errors_count": sum(map(len, log.values())),
+            "target_order_id": target_id,
+            "updated_at": now,
+            "_due_at": None,
+        }
+        if status in _TOPICS:
+            changes[f"{status}_at"] = now
+        self._shop.database.update(table, copy["id"], changes)
+        if status in _TOPICS:
+            self._shop.announce(f"{table}.{_TOPICS[status]}", table, copy["id"])
+        if copy["order_subscription_id"] is not None:
+            self._on_end(self._shop, copy["order_subscription_id"], copy["id"], succeeded=status == "completed")
+
+    def _outcome(self, copy: Row) -> tuple[str, dict[str, list[str]], str | None]:
+        """Status, errors and target order that this copy ends with; makes and places the target."""
+        shop = self._shop
+        source = shop.database.find("orders", copy["source_order_id"])
+        if source is None:
+            return "failed", failures.FAILURES["source_deleted"].log, None
+        found = failures.failure_of(shop, source["id"])
+        log: dict[str, list[str]] = {}
+        if found is not None and self._ends(found[0], copy):
+            failures.use_once(shop, source["id"])
+            return ("aborted", {}, None) if found[0].stage == "end" else ("failed", found[0].log, None)
+        if found is not None and found[0].stage == "collect":
+            log = {} if failures.is_ignored(found[0], copy) else found[0].log
+        target_id = target_orders.create(shop, source, copy)
+        if copy["place_target_order"]:
+            refusal = self._place(target_id)
+            log = refusal or log
+            if refusal and not copy.get("skip_errors"):
+                return "failed", log, target_id
+        if copy.get("cancel_source_order"):
+            refusal = self._cancel(source)
+            log = {**log, **refusal}
+            if refusal and not copy.get("skip_errors"):
+                return "failed", log, target_id
+        return "completed", log, target_id
+
+    def _ends(self, failure: Failure, copy: Row) -> bool:
+        if failure.stage == "collect":
+            return not failures.is_skipped(failure, copy)
+        return failure.stage in {"copy", "end"}
+
+    def _cancel(self, source: Row) -> dict[str, list[str]]:
+        """Cancel the source order; returns the errors, none when it is cancelled."""
+        try:
+            orders.apply_trigger(self._shop, source, "_cancel", value=True)
+        except Problem as refused:
+            return {"status": [error["title"] for error in refused.errors]}
+        return {}
+
+    def _place(self, target_id: str) -> dict[str, list[str]]:
+        """Place the target; returns the errors, none when it is placed."""
+        shop = self._shop
+        target = shop.database.find("orders", target_id)
+        assert target is not None
+        reason = orders.reason_not_to_place(shop, target)
+        if reason is None:
+            orders.mark_placed(shop, target, paid=shop.settings.auto_capture)
+            return {}
+        orders.record_refusal(shop, target, *reason)
+        return reason[0].log

@@ -1,0 +1,162 @@
+"""
+Ways in which a copy or a placement fails, by name.
+
+A failure is set on an order (usually the source order) and lasts until it is cleared, healed by a new
+payment source, or used up (`times`). What the texts of `errors_log` look like is documented by a single
+sample, `{"status": ["cannot transition from draft to placed"]}` with a count of 2; the others are modelled
+on it and on the error codes that official front ends know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from blocks.sandbox.shop.problems import Problem, problem
+from blocks.sandbox.shop.state import Shop
+
+_TRANSITION = "cannot transition from pending to placed"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """
+    One way to fail.
+
+    `stage` says where: `pace` (how long the copy or the placing takes), `end` (the copy ends otherwise), `copy`
+    (before there is a target order), `collect` (an error that `skip_errors` ignores; no target order either), `place`
+    (the target order exists, pending and unpaid; `_place` fails too while the failure lasts).
+    """
+
+    name: str
+    stage: str
+    field: str
+    message: str
+    error: str
+    code: str = "VALIDATION_ERROR"
+    is_payment: bool = False
+
+    @property
+    def log(self) -> dict[str, list[str]]:
+        """`errors_log` of a copy that failed so."""
+        own = {self.field: [self.message]}
+        return {"status": [_TRANSITION], **own} if self.stage == "place" else own
+
+    def refusal(self) -> Problem:
+        """The 422 that `_place` answers."""
+        return problem(
+            422,
+            self.code,
+            self.message,
+            f"{self.field} - {self.message}",
+            pointer=f"/data/attributes/{self.field}",
+            meta={"error": self.error},
+        )
+
+
+def _payment(name: str, message: str, error: str, code: str = "PAYMENT_NOT_APPROVED_FOR_EXECUTION") -> Failure:
+    return Failure(name, "place", "payment_source", message, error, code, is_payment=True)
+
+
+_ALL = (
+    Failure("no_wallet", "place", "payment_method", "can't be blank", "blank", is_payment=True),
+    _payment("declined", "Your card was declined.", "card_declined"),
+    _payment("insufficient_funds", "Your card has insufficient funds.", "insufficient_funds"),
+    _payment("hard_declined", "Your card was declined. Do not retry: lost or stolen card.", "do_not_retry"),
+    _payment("expired_card", "Your card has expired.", "expired_card"),
+    _payment(
+        "authentication_required",
+        "The payment requires authentication by the customer.",
+        "authentication_required",
+        "PAYMENT_INTENT_AUTHENTICATION_FAILURE",
+    ),
+    Failure("gateway_timeout", "place", "payment_source", "The payment gateway did not answer in time.", "timeout"),
+    Failure("placing", "place", "status", _TRANSITION, "invalid_transition"),
+    Failure("out_of_stock_at_placing", "place", "line_items", "is out of stock", "out_of_stock", "OUT_OF_STOCK"),
+    Failure("no_shipping_method", "place", "shipments", "no shipping methods", "blank", "NO_SHIPPING_METHODS"),
+    Failure("out_of_stock", "collect", "line_items", "is out of stock", "out_of_stock", "OUT_OF_STOCK"),
+    Failure("invalid_coupon", "collect", "coupon_code", "is not a valid coupon", "noent_coupon"),
+    Failure("missing_address", "collect", "billing_address", "can't be blank", "blank"),
+    Failure("sku_gone", "copy", "line_items", "sku_code not found", "not_found"),
+    Failure("source_deleted", "copy", "source_order", "must exist", "blank"),
+    Failure("aborted", "end", "base", "aborted", "aborted"),
+    Failure("stuck", "pace", "base", "never finishes", "stuck"),
+    Failure("stuck_pending", "pace", "base", "never starts", "stuck"),
+    Failure("slow", "pace", "base", "takes long", "slow"),
+    Failure("slow_placing", "pace", "base", "takes long to be placed", "slow"),
+    Failure("stuck_placing", "pace", "base", "is never placed", "stuck"),
+)
+
+FAILURES: Mapping[str, Failure] = {failure.name: failure for failure in _ALL}
+
+NEVER_PLACED = frozenset({"missing_address"})
+"""Failures that `skip_errors` gets past while copying; the target order cannot be placed all the same."""
+
+NO_FAILURE = "none"
+"""Set on a target order: it does not suffer from its source's failure any more."""
+
+
+def set_failure(shop: Shop, order_id: str, kind: str | None, times: int | None = None) -> None:
+    """
+    Make copies and placements of an order fail in this way from now on, `times` times (None: until cleared).
+
+    Raises:
+        ValueError: no such kind.
+    """
+    if kind is None:
+        shop.database.execute("DELETE FROM sandbox_failures WHERE order_id = ?", (order_id,))
+        return
+    if kind != NO_FAILURE and kind not in FAILURES:
+        raise ValueError(f"unknown failure {kind!r}; known are: {', '.join(sorted(FAILURES))}")
+    shop.database.execute("INSERT OR REPLACE INTO sandbox_failures VALUES (?, ?, ?)", (order_id, kind, times))
+
+
+def failure_of(shop: Shop, *order_ids: str | None) -> tuple[Failure, str] | None:
+    """The failure that the first of these orders with an entry suffers from, and that order's id."""
+    for order_id in order_ids:
+        found = shop.database.execute(
+            "SELECT kind FROM sandbox_failures WHERE order_id = ? AND (remaining IS NULL OR remaining > 0)", (order_id,)
+        ).fetchone()
+        if found is not None:
+            return None if found[0] == NO_FAILURE else (FAILURES[found[0]], str(order_id))
+    return None
+
+
+def is_skipped(failure: Failure, copy: Mapping[str, Any]) -> bool:
+    """Whether the options of this copy get it past a failure while collecting."""
+    if failure.stage != "collect":
+        return False
+    return bool(copy.get("skip_errors")) or is_ignored(failure, copy)
+
+
+def is_ignored(failure: Failure, copy: Mapping[str, Any]) -> bool:
+    """Whether this copy drops the coupon that it would fail by."""
+    return failure.name == "invalid_coupon" and bool(copy.get("ignore_invalid_coupon"))
+
+
+def use_once(shop: Shop, order_id: str) -> None:
+    """Count one use of a bounded failure; the last one ends it."""
+    shop.database.execute("UPDATE sandbox_failures SET remaining = remaining - 1 WHERE order_id = ?", (order_id,))
+    shop.database.execute("DELETE FROM sandbox_failures WHERE order_id = ? AND remaining <= 0", (order_id,))
+
+
+def keep_on_open_orders(shop: Shop, source_order_id: str, failure: Failure) -> None:
+    """Before a source order's failure ends: its copies that are not placed yet go on having it."""
+    open_orders = shop.database.execute(
+        "SELECT id FROM orders WHERE _source_order_id = ? AND status IN ('draft', 'pending') "
+        "AND id NOT IN (SELECT order_id FROM sandbox_failures)",
+        (source_order_id,),
+    ).fetchall()
+    for row in open_orders:
+        set_failure(shop, row[0], failure.name)
+
+
+def end_payment_failure(shop: Shop, order_id: str, source_order_id: str | None) -> None:
+    """A new payment source on an order ends its payment failures, but not those of its source."""
+    found = failure_of(shop, order_id)
+    if found is not None and found[0].is_payment:
+        set_failure(shop, order_id, None)
+    inherited = failure_of(shop, source_order_id)
+    if inherited is not None and inherited[0].is_payment:
+        set_failure(shop, order_id, NO_FAILURE)

@@ -1,0 +1,265 @@
+"""Orders: placing, paying, cancelling."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import orjson
+
+from blocks.sandbox.shop import failures
+from blocks.sandbox.shop.clock import instant_of, text_of
+from blocks.sandbox.shop.database import Row
+from blocks.sandbox.shop.failures import FAILURES, Failure
+from blocks.sandbox.shop.problems import Problem, invalid
+from blocks.sandbox.shop.state import Shop
+
+_PLACEABLE = {"draft", "pending", "placing"}
+_PLACING_SECONDS = 1.0
+_NEVER = "never"  # in `_placing_until`, beside instants
+# No external validation is set up, payment sources are cards of a wallet already, and none is ever out of step.
+_WITHOUT_EFFECT = {"_validate", "_save_payment_source_to_customer_wallet", "_fix_payment_source"}
+
+
+def reason_not_to_place(shop: Shop, order: Row) -> tuple[Failure, str | None] | None:
+    """What stands against placing this order now, and which order's failure it is (None: its own state)."""
+    paid = order["payment_status"] == "authorized"  # by `_authorize`, before it is placed: nothing is charged again
+    found = failures.failure_of(shop, order["id"], order["_source_order_id"])
+    if found is not None and _hinders_placing(found[0], order) and not (paid and _is_of_payment(found[0])):
+        return found
+    if paid:
+        return None
+    if order["total_amount_with_taxes_cents"] and not _is_card_of(shop, order, order["_customer_payment_source_id"]):
+        return FAILURES["no_wallet"], None
+    return None
+
+
+def _hinders_placing(failure: Failure, order: Row) -> bool:
+    return failure.stage in {"place", "collect", "copy"} and failure.name != order["_ignored_failure"]
+
+
+def _is_of_payment(failure: Failure) -> bool:
+    return failure.field in {"payment_source", "payment_method"}
+
+
+def _authorize(shop: Shop, order: Row) -> None:
+    """Authorize the payment of an order that is not placed yet; placing it does not charge it again."""
+    if order["payment_status"] != "unpaid" or not order["total_amount_with_taxes_cents"]:
+        return
+    if order["status"] not in _PLACEABLE:
+        raise invalid("payment_status", f"cannot authorize when {order['status']}", "invalid_transition")
+    reason = reason_not_to_place(shop, order)
+    if reason is not None and _is_of_payment(reason[0]):
+        refusal = reason[0].refusal()
+        refusal.after_rollback = partial(record_refusal, shop, order, *reason)
+        raise refusal
+    now = shop.now_text()
+    changes = {"payment_status": "authorized", "payment_updated_at": now, "updated_at": now}
+    shop.database.update("orders", order["id"], changes)
+
+
+def _is_card_of(shop: Shop, order: Row, payment_source_id: str | None) -> bool:
+    """Whether this card is still in the wallet of the order's customer."""
+    card = shop.database.find("customer_payment_sources", payment_source_id)
+    return card is not None and card["customer_id"] == order["customer_id"]
+
+
+def place(shop: Shop, order: Row, *, paid_by_customer: bool = False) -> None:
+    """
+    Place an order; placing one that is placed, or is being placed, changes nothing.
+
+    With `place_async` it happens a moment later, and the failures `slow_placing` and `stuck_placing` make it take long.
+
+    Raises:
+        Problem: 422 with what stands against it; the order then stays as it was, with a `resource_errors` entry.
+    """
+    if order["status"] in {"placed", "approved"}:
+        return
+    if order["status"] not in _PLACEABLE:
+        raise invalid("status", f"cannot transition from {order['status']} to placed", "invalid_transition")
+    if not paid_by_customer and (order["_placing_until"] is not None or _starts_placing(shop, order)):
+        return
+    reason = None if paid_by_customer else reason_not_to_place(shop, order)
+    if reason is not None:
+        refusal = reason[0].refusal()
+        refusal.after_rollback = partial(record_refusal, shop, order, *reason)
+        raise refusal
+    mark_placed(shop, order, paid=paid_by_customer or shop.settings.auto_capture)
+
+
+def _starts_placing(shop: Shop, order: Row) -> bool:
+    """Let an order be `placing` for a while, if it is one of those that take time; says whether it is."""
+    found = failures.failure_of(shop, order["id"], order["_source_order_id"])
+    pace = found[0].name if found is not None else ""
+    seconds = {"slow_placing": shop.settings.slow_seconds, "stuck_placing": math.inf}.get(pace)
+    if found is not None and seconds is not None:
+        failures.use_once(shop, found[1])
+    elif order["place_async"]:
+        seconds = _PLACING_SECONDS
+    else:
+        return False
+    until = _NEVER if seconds == math.inf else text_of(shop.now() + timedelta(seconds=seconds))
+    changes = {"status": "placing", "_placing_until": until, "updated_at": shop.now_text()}
+    shop.database.update("orders", order["id"], changes)
+    resume_placing(shop, order["id"], until)
+    return True
+
+
+def resume_placing(shop: Shop, order_id: str, until: str) -> None:
+    """Finish the placing of an order when its time comes."""
+    if until != _NEVER:
+        shop.scheduler.at(instant_of(until), partial(_end_placing, shop, order_id, until))
+
+
+def release_placing(shop: Shop, order_id: str) -> None:
+    """Let the stuck placing of an order, and of those that were copied from it, go on now."""
+    sql = "SELECT id FROM orders WHERE _placing_until = ? AND (id = ? OR _source_order_id = ?)"
+    for (stuck_id,) in shop.database.execute(sql, (_NEVER, order_id, order_id)).fetchall():
+        now = shop.now_text()
+        shop.database.update("orders", stuck_id, {"_placing_until": now})
+        resume_placing(shop, stuck_id, now)
+
+
+def _end_placing(shop: Shop, order_id: str, until: str) -> None:
+    """Nobody waits for the refusal of an asynchronous placing: it stays `placing`, with a `resource_errors` entry."""
+    order = shop.database.find("orders", order_id)
+    if order is None or order["_placing_until"] != until:
+        return  # deleted, or paid by the customer since
+    shop.database.update("orders", order_id, {"_placing_until": None})
+    reason = reason_not_to_place(shop, order)
+    if reason is None:
+        mark_placed(shop, order, paid=shop.settings.auto_capture)
+    else:
+        record_refusal(shop, order, *reason)
+
+
+def mark_placed(shop: Shop, order: Row, *, paid: bool) -> None:
+    """Write down that an order is placed."""
+    now = shop.now_text()
+    free = not order["total_amount_with_taxes_cents"]
+    changes = {
+        "status": "placed",
+        "payment_status": "free" if free else "paid" if paid else "authorized",
+        "placed_at": now,
+        "payment_updated_at": now,
+        "updated_at": now,
+        "_placing_until": None,
+    }
+    shop.database.update("orders", order["id"], changes)
+    shop.announce("orders.place", "orders", order["id"])
+    shop.order_placed(order["id"])
+
+
+def record_refusal(shop: Shop, order: Row, failure: Failure, owner: str | None) -> None:
+    """An order could not be placed: it gets a `resource_errors` entry, and a bounded failure is used once."""
+    if owner is not None:
+        failures.use_once(shop, owner)
+    now = shop.now_text()
+    shop.database.insert(
+        "resource_errors",
+        {
+            "id": shop.database.new_id(),
+            "name": failure.field,
+            "code": failure.code,
+            "message": failure.message,
+            "resource_id": order["id"],
+            "metadata": "{}",
+            "created_at": now,
+            "updated_at": now,
+        },
+    )
+    shop.database.update("orders", order["id"], {"errors_count": int(order["errors_count"] or 0) + 1})
+
+
+def apply_trigger(shop: Shop, order: Row, name: str, value: Any) -> None:
+    """
+    Apply one write-only attribute such as `_place`.
+
+    Raises:
+        Problem: 422 when the order's state does not allow it.
+    """
+    if name == "_place":
+        place(shop, order)
+    elif name == "_customer_payment_source_id":
+        _attach_payment_source(shop, order, value)
+    elif name == "_nullify_payment_source":
+        shop.database.update("orders", order["id"], {"_customer_payment_source_id": None})
+    elif name in {"_archive", "_unarchive"}:
+        shop.database.update("orders", order["id"], {"archived_at": shop.now_text() if name == "_archive" else None})
+    elif name == "_authorize":
+        _authorize(shop, order)
+    elif name == "_refresh":
+        shop.database.update("orders", order["id"], {"refreshed_at": shop.now_text()})
+    elif name == "_create_subscriptions":
+        shop.announce("orders.create_subscriptions", "orders", order["id"])  # of line items, which are not simulated
+    elif name in _WITHOUT_EFFECT:
+        pass
+    elif name == "_reset_circuit":
+        shop.database.update("orders", order["id"], {"circuit_state": "closed", "circuit_failure_count": 0})
+    else:
+        _transition(shop, order, name)
+
+
+def _attach_payment_source(shop: Shop, order: Row, payment_source_id: str) -> None:
+    if not _is_card_of(shop, order, payment_source_id):
+        raise invalid("customer_payment_source", "must exist", "blank")
+    if payment_source_id != order["_customer_payment_source_id"]:
+        failures.end_payment_failure(shop, order["id"], order["_source_order_id"])
+    details = orjson.dumps({"type": "customer_payment_sources", "id": payment_source_id}).decode()
+    changes = {"_customer_payment_source_id": payment_source_id, "payment_source_details": details}
+    shop.database.update("orders", order["id"], changes)
+
+
+# name: (states it starts from, column -> new value, webhook topic); "now" is replaced by the present.
+_TRANSITIONS: dict[str, tuple[set[str], dict[str, str], str]] = {
+    "_cancel": (
+        {"draft", "pending", "placed", "approved"},
+        {"status": "cancelled", "cancelled_at": "now"},
+        "orders.cancel",
+    ),
+    "_approve": ({"placed"}, {"status": "approved", "approved_at": "now"}, "orders.approve"),
+    "_capture": ({"placed", "approved"}, {"payment_status": "paid", "payment_updated_at": "now"}, "orders.pay"),
+    "_approve_and_capture": (
+        {"placed"},
+        {"status": "approved", "approved_at": "now", "payment_status": "paid", "payment_updated_at": "now"},
+        "orders.approve",
+    ),
+    "_refund": (
+        {"placed", "approved", "cancelled"},
+        {"payment_status": "refunded", "payment_updated_at": "now"},
+        "orders.refund",
+    ),
+}
+
+
+def _transition(shop: Shop, order: Row, name: str) -> None:
+    before, changes, topic = _TRANSITIONS[name]
+    new_status = changes.get("status", order["status"])
+    if name in {"_cancel", "_approve"} and order["status"] == new_status:
+        return  # status changes are idempotent
+    if order["status"] not in before:
+        raise invalid("status", f"cannot transition from {order['status']} to {new_status}", "invalid_transition")
+    if name in {"_capture", "_refund"} and order["payment_status"] == changes["payment_status"]:
+        return
+    _require_payment(name, order)
+    now = shop.now_text()
+    values = {column: now if value == "now" else value for column, value in changes.items()}
+    if name == "_approve_and_capture" and order["payment_status"] == "free":
+        del values["payment_status"], values["payment_updated_at"]  # there is nothing to capture
+    if name == "_cancel":
+        values["payment_status"] = "voided" if order["payment_status"] == "authorized" else order["payment_status"]
+    shop.database.update("orders", order["id"], {**values, "updated_at": now})
+    shop.announce(topic, "orders", order["id"])
+
+
+def _require_payment(name: str, order: Row) -> None:
+    needed = {"_capture": {"authorized"}, "_approve_and_capture": {"authorized", "paid", "free"}, "_refund": {"paid"}}
+    if name in needed and order["payment_status"] not in needed[name]:
+        raise _payment_problem(name, order)
+
+
+def _payment_problem(name: str, order: Row) -> Problem:
+    verb = name.removeprefix("_").replace("_", " ")
+    return invalid("payment_status", f"cannot {verb} when {order['payment_status']}", "invalid_transition")

@@ -1,0 +1,73 @@
+"""
+A read replica that lags: a second database which every committed write reaches some seconds later, in commit order.
+
+Commerce Layer may answer lists from such a replica; nobody outside knows. With it, a test can let a list miss what
+was written a moment ago.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from blocks.sandbox.shop.scheduler import Scheduler
+
+
+class Replica:
+    """
+    Answers lists of `resource_types` as the database was `seconds` of the sandbox's clock ago.
+
+    The clock may be set back: a write that then lies in the future happened long ago and is shown at once.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, scheduler: Scheduler, seconds: float, resource_types: Collection[str]
+    ) -> None:
+        self._connection = connection
+        self._scheduler = scheduler
+        self._open: list[tuple[datetime | None, str, Sequence[Any]]] = []
+        self._committed: deque[tuple[datetime, str, Sequence[Any]]] = deque()
+        self.seconds = seconds
+        self.resource_types = resource_types
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run one SELECT."""
+        return self._connection.execute(sql, values)
+
+    def write(self, sql: str, values: Sequence[Any]) -> None:
+        """Take down a write of a transaction that is still open."""
+        self._open.append((self._scheduler.moment, sql, values))
+
+    def position(self) -> int:
+        """How many writes the open transaction has by now."""
+        return len(self._open)
+
+    def undo(self, position: int) -> None:
+        """Forget what the open transaction wrote after `position`."""
+        del self._open[position:]
+
+    def commit(self) -> None:
+        """
+        The open transaction is committed.
+
+        What happened at instants of its own while the clock moved counts from those, everything else from now.
+        """
+        now = self._scheduler.now()
+        self._committed.extend((moment or now, sql, values) for moment, sql, values in self._open)
+        self._open.clear()
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Carry out the writes that are old enough by now."""
+        now = self._scheduler.now()
+        visible = now - timedelta(seconds=self.seconds)
+        while self._committed and not visible < self._committed[0][0] <= now:
+            _, sql, values = self._committed.popleft()
+            self._connection.execute(sql, values)
+
+    def close(self) -> None:
+        """Let go of the data."""
+        self._connection.close()

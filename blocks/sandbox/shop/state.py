@@ -1,0 +1,70 @@
+"""The state that all parts of the sandbox share, and the few words they all use about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+
+from blocks.sandbox.settings import Settings
+from blocks.sandbox.shop.clock import Clock, text_of
+from blocks.sandbox.shop.database import Database, Row
+from blocks.sandbox.shop.scheduler import Scheduler
+
+
+@dataclass(slots=True)
+class Shop:
+    """One organization: its data, its clock and what is going to happen in it."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    scheduler: Scheduler
+    announce: Callable[[str, str, str], None] = field(default=lambda *_: None)
+    """Called with topic, resource type and id whenever something happens that has a webhook topic."""
+    fire: Callable[[Row], None] = field(default=lambda _: None)
+    """Called with an event that its webhooks shall hear again."""
+    arrived_at: str | None = None
+    """While a request that was held up is carried out with the times of its arrival: when that was."""
+    order_placed: Callable[[str], None] = field(default=lambda _: None)
+    """Called with the id of every order that was just placed."""
+
+    def now(self) -> datetime:
+        """The present instant, UTC."""
+        return self.scheduler.now()
+
+    def now_text(self) -> str:
+        """The present as the API writes it."""
+        return self.arrived_at or text_of(self.scheduler.now())
+
+    @contextmanager
+    def as_of(self, arrived_at: str) -> Iterator[None]:
+        """Stamp what is written in here with an earlier instant."""
+        self.arrived_at = arrived_at
+        try:
+            yield
+        finally:
+            self.arrived_at = None
+
+    def after(self, seconds: float, action: Callable[[], None]) -> datetime:
+        """Run `action` in so many seconds of the sandbox's clock."""
+        instant = self.now() + timedelta(seconds=seconds)
+        self.scheduler.at(instant, action)
+        return instant
+
+    def random_for(self, name: str) -> Random:
+        """Chance that belongs to one name: the same in every run with the same seed, whatever else happens."""
+        return Random(f"{self.settings.seed}:{name}")  # noqa: S311  reproducible, not secret
+
+    @property
+    def organization_id(self) -> str:
+        """The organization's id, the same for the same slug."""
+        return organization_id(self.settings.organization)
+
+
+def organization_id(slug: str) -> str:
+    """Ten letters made of the slug."""
+    random = Random(slug)  # noqa: S311  a name, not a secret
+    return "".join(random.choices("abdeghjkmnpqrsvwxyzABDEGHJKLMNPQRSVWXYZ", k=10))

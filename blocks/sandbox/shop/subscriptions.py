@@ -1,0 +1,187 @@
+"""
+Order subscriptions and the native engine that runs the active ones.
+
+The engine is as plain as the real one: when `next_run_at` comes, it creates one copy, is `running` until the
+copy ends, counts a failure in `errors_count`, and never retries. Inactive subscriptions are not touched.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from blocks.sandbox.shop import failures, orders
+from blocks.sandbox.shop.clock import instant_of, text_of
+from blocks.sandbox.shop.copies import CopyWorker
+from blocks.sandbox.shop.database import Row
+from blocks.sandbox.shop.frequencies import first_after
+from blocks.sandbox.shop.problems import invalid
+from blocks.sandbox.shop.state import Shop
+
+
+class NativeEngine:
+    """The native engine."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self.worker = CopyWorker(shop, self._run_ended)
+        shop.order_placed = self._activate_by_source
+
+    def resume(self) -> None:
+        """Put copies, placings and active subscriptions of an existing database on the scheduler."""
+        self.worker.resume()
+        placing = "SELECT id, _placing_until FROM orders WHERE _placing_until IS NOT NULL ORDER BY 2"
+        for order_id, until in self._shop.database.execute(placing).fetchall():
+            orders.resume_placing(self._shop, order_id, until)
+        sql = "SELECT * FROM order_subscriptions WHERE status = 'active' AND next_run_at IS NOT NULL"
+        cursor = self._shop.database.execute(sql)
+        names = [column[0] for column in cursor.description]
+        for row in cursor.fetchall():
+            self.schedule(dict(zip(names, row, strict=True)))
+
+    def schedule(self, subscription: Row) -> None:
+        """Put the next run, and the alert before it, of an active subscription on the scheduler."""
+        if subscription["status"] != "active" or subscription["next_run_at"] is None:
+            return
+        due = subscription["next_run_at"]
+        self._shop.scheduler.at(_alert_at(subscription), partial(self._alert, subscription["id"], due))
+        self._shop.scheduler.at(instant_of(due), partial(self._run, subscription["id"], due))
+
+    def _activate_by_source(self, order_id: str) -> None:
+        """A placed source order counts as the first run of the subscriptions that wait for it."""
+        waiting = self._shop.database.execute(
+            "SELECT id FROM order_subscriptions "
+            "WHERE source_order_id = ? AND status = 'draft' AND activate_by_source_order = 1",
+            (order_id,),
+        ).fetchall()
+        for (subscription_id,) in waiting:
+            subscription = self._shop.database.find("order_subscriptions", subscription_id)
+            assert subscription is not None
+            apply_trigger(self._shop, self, subscription, "_activate")
+
+    def _still_due(self, subscription_id: str, due: str) -> Row | None:
+        subscription = self._shop.database.find("order_subscriptions", subscription_id)
+        if subscription is None or subscription["status"] != "active" or subscription["next_run_at"] != due:
+            return None  # deactivated, moved or cancelled since
+        expires_at = subscription["expires_at"]
+        return None if expires_at is not None and expires_at <= due else subscription
+
+    def _alert(self, subscription_id: str, due: str) -> None:
+        subscription = self._still_due(subscription_id, due)
+        if subscription is None or self._shop.now() < _alert_at(subscription):
+            return  # its period was shortened since, and another alert waits
+        if subscription["_alerted_for"] != due:
+            self._shop.database.update("order_subscriptions", subscription_id, {"_alerted_for": due})
+            self._shop.announce("order_subscriptions.renewal", "order_subscriptions", subscription_id)
+
+    def _run(self, subscription_id: str, due: str) -> None:
+        subscription = self._still_due(subscription_id, due)
+        if subscription is None:
+            return
+        shop = self._shop
+        automatic = subscription["subscription_model_id"] is not None
+        values: Row = {
+            "source_order_id": subscription["source_order_id"],
+            "order_subscription_id": subscription_id,
+            "place_target_order": subscription["place_target_order"],
+        }
+        copy_id = self.worker.create("recurring_order_copies" if automatic else "order_copies", values)
+        changes = {
+            "status": "running",
+            "last_run_at": shop.now_text(),
+            "next_run_at": _text(next_run(subscription, shop.now())),
+            "updated_at": shop.now_text(),
+            "_running_copy_id": copy_id,
+        }
+        shop.database.update("order_subscriptions", subscription_id, changes)
+
+    def _run_ended(self, shop: Shop, subscription_id: str, copy_id: str, *, succeeded: bool) -> None:
+        subscription = shop.database.find("order_subscriptions", subscription_id)
+        if subscription is None or subscription["_running_copy_id"] != copy_id:
+            return
+        changes: dict[str, Any] = {
+            "succeeded_on_last_run": int(succeeded),
+            "updated_at": shop.now_text(),
+            "_running_copy_id": None,
+        }
+        # Deactivated or cancelled while it ran: that decision stays.
+        if subscription["status"] == "running":
+            changes["status"] = "active"
+        counter = "occurrencies" if succeeded else "errors_count"
+        changes[counter] = int(subscription[counter] or 0) + 1
+        shop.database.update("order_subscriptions", subscription["id"], changes)
+        topic = f"order_subscriptions.last_run_{'succeeded' if succeeded else 'failed'}"
+        shop.announce(topic, "order_subscriptions", subscription["id"])
+        self.schedule({**subscription, **changes})
+
+    def abandon_run(self, subscription_id: str, copy_id: str) -> None:
+        """The copy of a run was deleted before its end: the run is neither a success nor a failure."""
+        subscription = self._shop.database.find("order_subscriptions", subscription_id)
+        if subscription is None or subscription["_running_copy_id"] != copy_id:
+            return
+        changes: dict[str, Any] = {"_running_copy_id": None, "updated_at": self._shop.now_text()}
+        if subscription["status"] == "running":
+            changes["status"] = "active"
+        self._shop.database.update("order_subscriptions", subscription_id, changes)
+        self.schedule({**subscription, **changes})
+
+
+def _text(instant: datetime | None) -> str | None:
+    return None if instant is None else text_of(instant)
+
+
+def _alert_at(subscription: Row) -> datetime:
+    return instant_of(subscription["next_run_at"]) - timedelta(hours=subscription["renewal_alert_period"] or 1)
+
+
+def next_run(subscription: Row, now: datetime) -> datetime | None:
+    """The first run of the subscription's own rhythm that lies in the future of `now`; None when there is none."""
+    run = instant_of(subscription["next_run_at"])
+    if run > now:
+        return run
+    return first_after(now, subscription["frequency"], run, subscription["_anchor_day"] or run.day)
+
+
+def apply_trigger(shop: Shop, engine: NativeEngine, subscription: Row, name: str) -> None:
+    """
+    Apply `_activate`, `_deactivate`, `_cancel` or `_convert`; repeating one changes nothing.
+
+    Raises:
+        Problem: 422 when the subscription's status does not allow it.
+    """
+    if name == "_convert":
+        raise invalid("subscription_model", "must exist", "blank")
+    new_status, before, topic = _TRANSITIONS[name]
+    status = subscription["status"]
+    if status == new_status:
+        return
+    if status not in before:
+        raise invalid("status", f"cannot transition from {status} to {new_status}", "invalid_transition")
+    changes: dict[str, Any] = {"status": new_status, "updated_at": shop.now_text()}
+    if name == "_activate" and subscription["next_run_at"] is not None:
+        # Undocumented: what happens to a run that was missed meanwhile. Here it is missed for good.
+        changes["next_run_at"] = _text(next_run(subscription, shop.now()))
+    shop.database.update("order_subscriptions", subscription["id"], changes)
+    shop.announce(topic, "order_subscriptions", subscription["id"])
+    engine.schedule({**subscription, **changes})
+
+
+_TRANSITIONS = {
+    "_activate": ("active", {"draft", "inactive", "pending"}, "order_subscriptions.activate"),
+    "_deactivate": ("inactive", {"active", "running"}, "order_subscriptions.deactivate"),
+    "_cancel": ("cancelled", {"draft", "inactive", "active", "running", "pending"}, "order_subscriptions.cancel"),
+}
+
+
+def new_payment_source(shop: Shop, subscription: Row) -> None:
+    """
+    A subscription got another payment source: payment failures of its next copies are over.
+
+    Orders that were copied before keep the source that they have, and fail with it until they get another.
+    """
+    source_order_id = subscription["source_order_id"]
+    found = failures.failure_of(shop, source_order_id)
+    if found is not None and found[0].is_payment:
+        failures.keep_on_open_orders(shop, source_order_id, found[0])
+        failures.set_failure(shop, source_order_id, None)

@@ -1,0 +1,99 @@
+"""The target order of a copy: what it takes over from its source."""
+
+from __future__ import annotations
+
+from blocks.sandbox.shop import failures
+from blocks.sandbox.shop.database import Row
+from blocks.sandbox.shop.state import Shop
+
+
+def create(shop: Shop, source: Row, copy: Row) -> str:
+    """
+    Clone the source order into a pending target order; returns its id.
+
+    Reference and metadata are not carried over: whether the real API does so is undocumented.
+    """
+    target_id = shop.database.new_id()
+    number = shop.database.next_number("orders")
+    now = shop.now_text()
+    amounts = _amounts(shop, source, recompute=bool(copy.get("apply_promotions")))
+    subscription_id = copy["order_subscription_id"]
+    shop.database.insert(
+        "orders",
+        {
+            **{column: source[column] for column in _CLONED},
+            **amounts,
+            "id": target_id,
+            "number": str(number),
+            "status": "pending",
+            "payment_status": "unpaid",
+            "fulfillment_status": "unfulfilled",
+            "coupon_code": None if _drops_coupon(shop, source, copy) else source["coupon_code"],
+            "metadata": "{}",
+            "order_subscription_id": subscription_id,
+            "subscription_created_at": now if subscription_id else None,
+            "circuit_state": "closed",
+            "circuit_failure_count": 0,
+            "errors_count": 0,
+            "created_at": now,
+            "updated_at": now,
+            "_source_order_id": source["id"],
+            "_customer_payment_source_id": _wallet(shop, source) if copy["reuse_wallet"] else None,
+            "_ignored_failure": _ignored_failure(shop, source, copy),
+        },
+    )
+    shop.announce("orders.create", "orders", target_id)
+    return target_id
+
+
+_CLONED = (
+    "market_id",
+    "customer_id",
+    "customer_email",
+    "guest",
+    "language_code",
+    "currency_code",
+    "skus_count",
+    "gift_card_code",
+    "payment_source_details",
+)
+
+
+def _amounts(shop: Shop, source: Row, *, recompute: bool) -> dict[str, int]:
+    subtotal, shipping, tax = (
+        int(source[name] or 0) for name in ("subtotal_amount_cents", "shipping_amount_cents", "total_tax_amount_cents")
+    )
+    discount = int(source["discount_amount_cents"] or 0)
+    if recompute:
+        discount = -round(subtotal * shop.settings.promotion_percent / 100)
+    total = subtotal + discount + shipping + tax
+    return {
+        "subtotal_amount_cents": subtotal,
+        "shipping_amount_cents": shipping,
+        "total_tax_amount_cents": tax,
+        "discount_amount_cents": discount,
+        "total_amount_cents": total,
+        "total_amount_with_taxes_cents": total,
+        "place_total_amount_cents": total,
+    }
+
+
+def _drops_coupon(shop: Shop, source: Row, copy: Row) -> bool:
+    found = failures.failure_of(shop, source["id"])
+    return found is not None and failures.is_ignored(found[0], copy)
+
+
+def _ignored_failure(shop: Shop, source: Row, copy: Row) -> str | None:
+    """The failure that this copy was told to get past: it does not stand against placing what it made either."""
+    found = failures.failure_of(shop, source["id"])
+    if found is None or not failures.is_skipped(found[0], copy) or found[0].name in failures.NEVER_PLACED:
+        return None
+    return found[0].name
+
+
+def _wallet(shop: Shop, order: Row) -> str | None:
+    found = shop.database.execute(
+        "SELECT id FROM customer_payment_sources WHERE customer_id = ? ORDER BY created_at DESC, id LIMIT 1",
+        (order["customer_id"],),
+    ).fetchone()
+    return None if found is None else str(found[0])
