@@ -35,14 +35,14 @@ def _run(given: argparse.Namespace) -> int:
     if given.command in {"demo", "up"}:
         return _perform(given)
     if given.command == "adopt":
-        from flows.adopt_command import adopt
+        from flows.cli.adopt_command import adopt
 
         return adopt(given)
     if given.command == "explain":
-        from flows.explain_command import explain_subscription
+        from flows.cli.explain import explain_subscription
 
         return explain_subscription(given)
-    from flows.setup_command import setup
+    from flows.cli.setup import setup
 
     return setup(given)
 
@@ -50,9 +50,9 @@ def _run(given: argparse.Namespace) -> int:
 def _perform(given: argparse.Namespace) -> int:
     """The commands that bring their own sandbox and server along."""
     from blocks.sandbox.running import SandboxFailed
-    from flows.demo import demo
-    from flows.services import PortTaken, ServiceDidNotStart
-    from flows.up import PartDied, up
+    from flows.cli.demo import demo
+    from flows.cli.prefect_server import PortTaken, ServiceDidNotStart
+    from flows.cli.up import PartDied, up
 
     try:
         return demo(given.subscriptions) if given.command == "demo" else up(given.port)

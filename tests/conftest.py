@@ -15,7 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from flows.services import PrefectServer, drain, forget_other_prefect, free_port, prefect_server, private_settings
+from flows.cli.prefect_server import (
+    PrefectServer,
+    drain,
+    forget_other_prefect,
+    free_port,
+    prefect_server,
+    private_settings,
+)
 
 HOME = Path(tempfile.mkdtemp(prefix="perennial-tests-"))
 PORT = free_port()

@@ -12,7 +12,7 @@ from prefect import Flow
 from prefect.artifacts import Artifact, acreate_markdown_artifact
 
 from flows.__main__ import SUMMARIES
-from flows.services import PrefectServer
+from flows.cli.prefect_server import PrefectServer
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

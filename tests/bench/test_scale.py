@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 from merchant import Merchant, open_merchant
 
+from flows.cli.prefect_server import PrefectServer
 from flows.rules.renewal import Renewal
-from flows.services import PrefectServer
 from flows.tasks import sweeping
 from flows.tasks.reports import Report, watched_by
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from flows.services import free_port, private_settings, process, wait_until_it_answers
+from flows.cli.prefect_server import free_port, private_settings, wait_until_it_answers
+from flows.cli.processes import process
 
 
 class OwnPrefect:

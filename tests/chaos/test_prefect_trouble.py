@@ -17,8 +17,8 @@ from merchant import Merchant, open_merchant
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.installation import move_here
-from flows.services import free_port
+from flows.cli.installation import move_here
+from flows.cli.prefect_server import free_port
 from flows.tasks.prompt_client import prompt_client, promptly
 from flows.tasks.writer_limits import read_limits
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.stage import TROUBLED, troubles
+from flows.cli.trial_environment import TROUBLED, troubles
 
 ROOT = Path(__file__).resolve().parents[2]
 

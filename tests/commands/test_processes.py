@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.processes import process
-from flows.up import PartDied, watch
+from flows.cli.processes import process
+from flows.cli.up import PartDied, watch
 
 A_FAMILY = """
 import os, subprocess, sys, time

@@ -12,7 +12,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 
 from blocks.commerce_layer.clock import use_clock
 from blocks.sandbox.running import RunningSandbox
-from flows.services import PrefectServer
+from flows.cli.prefect_server import PrefectServer
 from flows.tasks.prompt_client import prompt_client, promptly
 from flows.tasks.writer_limits import limit_name, make_limits_ready
 

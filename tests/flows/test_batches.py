@@ -19,7 +19,8 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterNam
 from prefect.client.schemas.objects import FlowRun
 
 from blocks.sandbox.running import RunningSandbox
-from flows.services import PrefectServer, process
+from flows.cli.prefect_server import PrefectServer
+from flows.cli.processes import process
 from flows.tasks import batching
 from flows.tasks.batching import BATCHES_AT_ONCE, Batches
 from flows.tasks.reports import open_report

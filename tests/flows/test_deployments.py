@@ -22,9 +22,10 @@ from prefect.states import Pending, Running
 
 from blocks.commerce_layer.rate_limit import RateLimits
 from blocks.sandbox.running import RunningSandbox
-from flows.installation import credentials_for, install
-from flows.services import PrefectServer, process
-from flows.up import end_what_an_earlier_one_left
+from flows.cli.installation import credentials_for, install
+from flows.cli.prefect_server import PrefectServer
+from flows.cli.processes import process
+from flows.cli.up import end_what_an_earlier_one_left
 
 pytestmark = pytest.mark.slow
 

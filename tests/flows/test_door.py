@@ -13,8 +13,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from blocks.commerce_layer.credentials import CommerceLayerCredentials
 from blocks.commerce_layer.errors import Fenced
 from blocks.commerce_layer.resources import OrderCopyDraft
+from flows.cli.prefect_server import free_port
 from flows.rules.acts import Place
-from flows.services import free_port
 from flows.tasks.door import open_door
 from flows.tasks.shop import Shop, open_shop
 
@@ -142,18 +142,18 @@ ALLOWED = {
     ("blocks/commerce_layer/rate_limit/stores.py", "dump", "getattr"),
     ("blocks/policy_terms.py", "retry_delays", "getattr"),
     ("blocks/renewal_policy.py", "terms", "getattr"),
-    *((f"flows/{at}.py", do, "getattr") for at, do in (("setup_command", "_connect"), ("__main__", "_heed_signals"))),
+    *((f"flows/{at}.py", do, "getattr") for at, do in (("cli/setup", "_connect"), ("__main__", "_heed_signals"))),
     ("flows/tasks/prompt_client.py", "passed", "getattr"),
     # Words: a class of requests in the budget, the names of tasks, what is printed or read from the sandbox's file.
     ("flows/tasks/states.py", "", "'create_order_copy'"),
     ("blocks/commerce_layer/rate_limit/budget.py", "", "'POST'"),
-    *(("flows/demo.py", *says) for says in (("_copies_in", "'order_copies'"), ("_print_summary", "'POST'"))),
-    ("flows/up.py", "_say_where", "'POST'"),
+    *(("flows/cli/demo.py", *says) for says in (("_copies_in", "'order_copies'"), ("_print_summary", "'POST'"))),
+    ("flows/cli/up.py", "_say_where", "'POST'"),
     # Prefect's API, free ports and host names.
     *(("flows/tasks/published_leases.py", "read_board", what) for what in (".request", "'POST'")),
-    *(("flows/services.py", "", what) for what in ("socket", "urllib.request")),
-    *(("flows/services.py", "wait_until_it_answers", what) for what in (".request", ".urlopen")),
-    ("flows/setup_command.py", "_keeps_leases_in_memory", ".request"),
+    *(("flows/cli/prefect_server.py", "", what) for what in ("socket", "urllib.request")),
+    *(("flows/cli/prefect_server.py", "wait_until_it_answers", what) for what in (".request", ".urlopen")),
+    ("flows/cli/setup.py", "_keeps_leases_in_memory", ".request"),
     ("flows/tasks/fuse.py", "", "socket"),
 }  # fmt: skip
 """Every place in production code that says a word of sending, as `(file, function, what)`."""

@@ -12,8 +12,8 @@ from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.policy_terms import PolicyTerms
-from flows.installation import credentials_for, install, move_here
-from flows.services import PrefectServer
+from flows.cli.installation import credentials_for, install, move_here
+from flows.cli.prefect_server import PrefectServer
 from flows.tasks.fuse import (
     VARIABLE,
     Installation,

@@ -28,7 +28,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalC
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.commerce_layer.errors import Fenced
-from flows.services import PrefectServer, free_port
+from flows.cli.prefect_server import PrefectServer, free_port
 from flows.tasks.leases import LeaseTimes, NoLease, WriterLeases
 from flows.tasks.prompt_client import prompt_client, promptly
 from flows.tasks.writer_limits import limit_name, make_limits_ready

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 
-from flows.services import PrefectServer
+from flows.cli.prefect_server import PrefectServer
 from flows.tasks import states
 from flows.tasks.states import green, run
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.processes import process as process  # noqa: PLC0414 - whoever starts a server may start a worker
+from flows.cli.processes import process
 
 STARTS_WITHIN = 120.0
 """Seconds until a service must answer: a first start creates the database, which takes ten on two cores."""

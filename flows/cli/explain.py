@@ -15,7 +15,7 @@ from rich.table import Table
 
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
-from flows.prefect_calls import NoPrefect, calling_prefect
+from flows.cli.prefect_errors import NoPrefect, calling_prefect
 from flows.rules.acts import Act, next_act
 from flows.rules.explanations import Explanation, explain
 from flows.rules.renewal import Renewal, Skipped

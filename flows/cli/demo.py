@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from flows.services import drain
-from flows.stage import Stage, furnish, stage, troubles
+from flows.cli.prefect_server import drain
+from flows.cli.trial_environment import Stage, furnish, stage, troubles
 
 if TYPE_CHECKING:
     from flows.tasks.reports import Report

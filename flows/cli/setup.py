@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from blocks.commerce_layer.credentials import AUTH_URL
 from blocks.commerce_layer.errors import CommerceLayerError, NotConnected
-from flows.installation import POLICY, credentials_for, install, move_here
-from flows.prefect_calls import calling_prefect
+from flows.cli.installation import POLICY, credentials_for, install, move_here
+from flows.cli.prefect_errors import calling_prefect
 from flows.tasks.fuse import NotSetUp
 
 SECRET_VARIABLE = "COMMERCE_LAYER_CLIENT_SECRET"  # noqa: S105 - the name of a variable

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blocks.sandbox.running import RunningSandbox
-from flows.services import PrefectServer, forget_other_prefect, prefect_server
+from flows.cli.prefect_server import PrefectServer, forget_other_prefect, prefect_server
 
 if TYPE_CHECKING:
     from blocks.policy_terms import PolicyTerms
@@ -84,7 +84,7 @@ async def furnish(on: Stage, policy: PolicyTerms | None = None) -> None:
     """Put the sandbox's credentials and a policy into the Prefect server, as `setup` does for a real shop."""
     # Prefect reads its settings when it is first imported, which must be after `stage` has set them.
     from blocks.commerce_layer.rate_limit import RateLimits
-    from flows.installation import credentials_for, install
+    from flows.cli.installation import credentials_for, install
 
     sandbox = on.sandbox
     await install(

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from blocks.commerce_layer.errors import CommerceLayerError
 from flows.adopt import adopt_subscriptions
-from flows.prefect_calls import NoPrefect, calling_prefect
+from flows.cli.prefect_errors import NoPrefect, calling_prefect
 from flows.tasks.fuse import NotSetUp, SetUpElsewhere
 from flows.tasks.shop import Unreachable
 

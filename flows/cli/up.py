@@ -13,11 +13,11 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from flows.processes import process
-from flows.services import SETTINGS, PrefectServer, drain, how_it_ended
-from flows.stage import Stage, furnish, stage
+from flows.cli.prefect_server import SETTINGS, PrefectServer, drain, how_it_ended
+from flows.cli.processes import process
+from flows.cli.trial_environment import Stage, furnish, stage
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".perennial"
 """Where database and logs are kept from one `make up` to the next; `make clean` removes it."""
 
