@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import os
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
@@ -19,6 +18,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from flows.cli.processes import process
 
@@ -43,7 +44,7 @@ class PrefectServer:
 
     url: str
     environment: Mapping[str, str]
-    process: subprocess.Popen[bytes]
+    process: psutil.Popen
     log: Path
 
     @property
@@ -152,7 +153,7 @@ async def drain() -> None:
         await drained
 
 
-def wait_until_it_answers(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_it_answers(url: str, child: psutil.Popen, log: Path) -> None:
     """
     Return once `url` answers 200.
 
@@ -172,7 +173,7 @@ def wait_until_it_answers(url: str, child: subprocess.Popen[bytes], log: Path) -
     )
 
 
-def how_it_ended(child: subprocess.Popen[bytes]) -> str:
+def how_it_ended(child: psutil.Popen) -> str:
     """How an ended process came to its end, in words."""
     code = child.returncode
     return f"it ended with exit code {code}" if code >= 0 else f"it was ended by signal {-code}"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psutil
 from rich.console import Console
 
 from flows.cli.prefect_server import SETTINGS, PrefectServer, drain, how_it_ended
@@ -50,7 +51,7 @@ def up(port: int) -> NoReturn:
             watch({"server": (on.server.process, on.server.log), "worker": (worker, log)})
 
 
-def watch(parts: Mapping[str, tuple[subprocess.Popen[bytes], Path]]) -> NoReturn:
+def watch(parts: Mapping[str, tuple[psutil.Popen, Path]]) -> NoReturn:
     """Look after what runs. Raises PartDied: one of them, by name, has ended; says how, and where its log is."""
     while True:
         for name, (part, log) in parts.items():

@@ -107,12 +107,13 @@ def test_a_small_demo_renews_everybody_and_leaves_the_persons_own_prefect_alone(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
-def test_a_demo_that_is_interrupted_leaves_nothing_and_no_noise(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda each: each.name)
+def test_a_demo_that_is_interrupted_leaves_nothing_and_no_noise(tmp_path: Path, number: signal.Signals) -> None:
     with running("demo", "--subscriptions", "60", TMPDIR=str(tmp_path)) as command:
         assert command.stdout is not None
         assert any("1. The sweep" in line for line in iter(command.stdout.readline, ""))
         assert len(started_below(tmp_path)) >= 3  # itself, the sandbox, the server
-        command.send_signal(signal.SIGINT)
+        command.send_signal(number)
         after, _ = command.communicate(timeout=60)
 
     assert command.returncode == 130
