@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
-from typing import Any
+from collections.abc import Awaitable
+from typing import Annotated, Any
 
+from cyclopts import Parameter
+from prefect.client.schemas.objects import State
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from blocks.commerce_layer.errors import CommerceLayerError
 from flows.adopt import adopt_subscriptions
+from flows.cli.installation import CREDENTIALS, POLICY
 from flows.cli.prefect_errors import NoPrefect, calling_prefect
 from flows.tasks.fuse import NotSetUp, SetUpElsewhere
 from flows.tasks.shop import Unreachable
@@ -21,14 +24,51 @@ COLOURS = {"change": "green", "as_wished": "dim", "refused": "yellow", "failed":
 WORDS = {"change": "yes", "as_wished": "nothing to do", "refused": "no", "failed": "FAILED"}
 
 
-def adopt(given: argparse.Namespace) -> int:
-    """Show or do it. Returns the exit code: 1 when something was refused or failed, 2 when nothing could be tried."""
-    if bool(given.ids) == bool(given.all_active or given.all_inactive):
-        print("say whom it concerns: either ids, or --all-active and --all-inactive", file=sys.stderr)
+def adopt(
+    *ids: Annotated[str, Parameter(name="ID")],
+    all_active: bool = False,
+    all_inactive: bool = False,
+    release: bool = False,
+    give_back: bool = False,
+    take_over: bool = False,
+    apply: bool = False,
+    credentials: str = CREDENTIALS,
+    policy: str = POLICY,
+) -> int:
+    """
+    Show or do it. Returns the exit code: 1 when something was refused or failed, 2 when nothing could be tried.
+
+    Args:
+        ids: The ten letters in the address of each subscription.
+        all_active: All that Commerce Layer renews now.
+        all_inactive: All inactive ones, except overdue ones.
+        release: Let those go on that are held for a person.
+        give_back: Hand them to Commerce Layer's own engine.
+        take_over: Also those of another installation that is switched off.
+        apply: Do it; without this, it is only shown.
+        credentials: Name of the credentials block.
+        policy: Name of the policy block.
+    """
+    if bool(ids) == (all_active or all_inactive):
+        print("name the subscriptions: either by id, or with --all-active and --all-inactive", file=sys.stderr)
+        return 2
+    if release and give_back:
+        print("give either --release or --give-back, not both", file=sys.stderr)
         return 2
     try:
         with calling_prefect():
-            facts = asyncio.run(_run(given))
+            run = adopt_subscriptions(
+                subscriptions=list(ids),
+                all_active=all_active,
+                all_inactive=all_inactive,
+                handover="release" if release else "give_back" if give_back else "adopt",
+                dry_run=not apply,
+                take_over=take_over,
+                credentials=credentials,
+                policy=policy,
+                return_state=True,
+            )
+            facts = asyncio.run(_facts_of(run))
     except (CommerceLayerError, NoPrefect, NotSetUp, SetUpElsewhere, Unreachable) as error:
         print(error, file=sys.stderr)
         return 2
@@ -36,19 +76,9 @@ def adopt(given: argparse.Namespace) -> int:
     return int(any(row["verdict"] in {"refused", "failed"} for row in facts["rows"]))
 
 
-async def _run(given: argparse.Namespace) -> dict[str, Any]:
-    state = await adopt_subscriptions(
-        subscriptions=given.ids,
-        all_active=given.all_active,
-        all_inactive=given.all_inactive,
-        handover="release" if given.release else "give_back" if given.give_back else "adopt",
-        dry_run=not given.apply,
-        take_over=given.take_over,
-        credentials=given.credentials,
-        policy=given.policy,
-        return_state=True,
-    )
-    facts = await state.aresult(raise_on_failure=False)
+async def _facts_of(run: Awaitable[State[Any]]) -> dict[str, Any]:
+    """What a run of the flow has found and done."""
+    facts = await (await run).aresult(raise_on_failure=False)
     if isinstance(facts, BaseException):
         raise facts
     return dict(facts)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sqlite3
+import sys
 import tempfile
 import time
 from contextlib import closing
@@ -16,7 +17,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from flows.cli.prefect_server import drain
+from blocks.sandbox.running import SandboxFailed
+from flows.cli.options import Count
+from flows.cli.prefect_server import ServiceDidNotStart, drain
 from flows.cli.trial_environment import Stage, furnish, stage, troubles
 
 if TYPE_CHECKING:
@@ -35,8 +38,21 @@ RETRY_DAYS = 4
 console = Console(highlight=False)
 
 
-def demo(subscriptions: int = SUBSCRIPTIONS) -> int:
-    """Tell the whole story. Returns the exit code: 0 when nothing failed but what was seeded to fail."""
+def demo(*, subscriptions: Count = SUBSCRIPTIONS) -> int:
+    """
+    Tell the whole story. Returns the exit code: 0 when nothing failed but what was seeded to fail.
+
+    Args:
+        subscriptions: How many are due.
+    """
+    try:
+        return _demo(subscriptions)
+    except (ServiceDidNotStart, SandboxFailed) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _demo(subscriptions: int) -> int:
     began_at = time.monotonic()
     console.print("[bold]Perennial[/] renews subscriptions on Commerce Layer, each exactly once.")
     console.print("[dim]starting a sandbox and a private Prefect server (10 to 20 s) ...[/]")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
+from flows.cli.installation import CREDENTIALS, POLICY
+from flows.cli.options import DayOrInstant
 from flows.cli.prefect_errors import NoPrefect, calling_prefect
 from flows.rules.acts import Act, next_act
 from flows.rules.explanations import Explanation, explain
@@ -43,11 +46,26 @@ class Findings:
     target_order: Order | None
 
 
-def explain_subscription(given: argparse.Namespace) -> int:
-    """Print it. Returns the exit code: 2 when it could not be found out."""
+def explain_subscription(
+    subscription: Annotated[str, Parameter(name="ID")],
+    /,
+    *,
+    on: DayOrInstant | None = None,
+    credentials: str = CREDENTIALS,
+    policy: str = POLICY,
+) -> int:
+    """
+    Print it. Returns the exit code: 2 when it could not be found out.
+
+    Args:
+        subscription: The ten letters in the subscription's address.
+        on: As of this time (UTC), or the end of this day where the merchant is; now if left out.
+        credentials: Name of the credentials block.
+        policy: Name of the policy block.
+    """
     try:
         with calling_prefect():
-            findings = asyncio.run(_look_up(given))
+            findings = asyncio.run(_look_up(subscription, on, credentials, policy))
     except (CommerceLayerError, NoPrefect, NotSetUp, SetUpElsewhere, Unreachable, NoSuchSubscription) as error:
         print(error, file=sys.stderr)
         return 2
@@ -55,21 +73,21 @@ def explain_subscription(given: argparse.Namespace) -> int:
     return 0
 
 
-async def _look_up(given: argparse.Namespace) -> Findings:
-    async with open_shop(given.credentials, given.policy, as_of=None) as shop:
-        subscription = (await shop.client.get_subscriptions([given.subscription])).get(given.subscription)
+async def _look_up(subscription_id: str, on: date | datetime | None, credentials: str, policy: str) -> Findings:
+    async with open_shop(credentials, policy, as_of=None) as shop:
+        subscription = (await shop.client.get_subscriptions([subscription_id])).get(subscription_id)
         if subscription is None:
             claims = await shop.client.claims()
             raise NoSuchSubscription(
-                f"There is no subscription {given.subscription!r} in organization {claims.organization_slug} "
+                f"There is no subscription {subscription_id!r} in organization {claims.organization_slug} "
                 f"({claims.mode} mode). The id is the ten letters in its address in the dashboard, not its number."
             )
-        then = replace(shop, as_of=_instant_meant(given.on, ZoneInfo(shop.terms.time_zone)) or shop.as_of)
+        then = replace(shop, as_of=_instant_meant(on, ZoneInfo(shop.terms.time_zone)) or shop.as_of)
         explanation = explain(subscription, shop.terms, then.as_of, *await _what_a_sweep_would_do(then, subscription))
         return Findings(subscription, explanation, *await _last_renewal(shop, subscription))
 
 
-def _instant_meant(on: date | None, zone: ZoneInfo) -> datetime | None:
+def _instant_meant(on: date | datetime | None, zone: ZoneInfo) -> datetime | None:
     """A bare date means the end of that day in the merchant's zone: what is due on it is due then."""
     if on is None or isinstance(on, datetime):
         return on

@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 import psutil
 from rich.console import Console
 
-from flows.cli.prefect_server import SETTINGS, PrefectServer, drain, how_it_ended
+from blocks.sandbox.running import SandboxFailed
+from flows.cli.options import Port
+from flows.cli.prefect_server import SETTINGS, PortTaken, PrefectServer, ServiceDidNotStart, drain, how_it_ended
 from flows.cli.processes import process
 from flows.cli.trial_environment import Stage, furnish, stage
 
@@ -33,13 +35,32 @@ class PartDied(RuntimeError):  # noqa: N818 - says what happened
     """The server or the worker ended while it should run."""
 
 
-def up(port: int) -> NoReturn:
+def up(*, port: Port = 4200) -> int:
     """
-    Start sandbox, server, worker and deployments, run one sweep, and wait for Ctrl-C.
+    Run it all until Ctrl-C. Returns the exit code if it could not start, or ended by itself: 2 for a port in use.
 
-    Raises:
-        PartDied: the server or the worker has ended by itself.
+    Args:
+        port: Port of the Prefect UI.
     """
+    try:
+        _run_until_ctrl_c(port)
+    except PortTaken as error:
+        print(f"{error}; choose another with: {_this_command()} up --port {port % 65_535 + 1}", file=sys.stderr)
+        return 2
+    except (ServiceDidNotStart, SandboxFailed, PartDied) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _this_command() -> str:
+    """How to call us again from this folder, also where the virtual environment is not active."""
+    python = Path(sys.executable)
+    here = Path.cwd()
+    return f"{python.relative_to(here) if python.is_relative_to(here) else python} -m flows"
+
+
+def _run_until_ctrl_c(port: int) -> NoReturn:
+    """Start sandbox, server, worker and deployments, run one sweep, and wait."""
     console.print("[dim]starting a sandbox and a private Prefect server (10 to 20 s) ...[/]")
     with stage(HOME, SUBSCRIPTIONS, port) as on:
         asyncio.run(_furnish(on))

@@ -142,7 +142,7 @@ ALLOWED = {
     ("blocks/commerce_layer/rate_limit/stores.py", "dump", "getattr"),
     ("blocks/policy_terms.py", "retry_delays", "getattr"),
     ("blocks/renewal_policy.py", "terms", "getattr"),
-    *((f"flows/{at}.py", do, "getattr") for at, do in (("cli/setup", "_connect"), ("__main__", "_heed_signals"))),
+    ("flows/__main__.py", "_heed_signals", "getattr"),
     ("flows/tasks/prompt_client.py", "passed", "getattr"),
     # Words: a class of requests in the budget, the names of tasks, what is printed or read from the sandbox's file.
     ("flows/tasks/states.py", "", "'create_order_copy'"),
