@@ -12,7 +12,7 @@ from flows.cli.app import run
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code; 130 after Ctrl-C."""
-    _heed_signals()
+    _end_on_signals()
     try:
         return run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
@@ -20,8 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _heed_signals() -> None:
-    """Being told to end, and the closing of the terminal, are as Ctrl-C: nothing may be left running."""
+def _end_on_signals() -> None:
+    """SIGTERM and a closed terminal end a command as Ctrl-C does: nothing may be left running."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP

@@ -18,7 +18,7 @@ import pytest
 from flows.cli.prefect_server import (
     PrefectServer,
     drain,
-    forget_other_prefect,
+    forget_inherited_settings,
     free_port,
     prefect_server,
     private_settings,
@@ -27,7 +27,7 @@ from flows.cli.prefect_server import (
 HOME = Path(tempfile.mkdtemp(prefix="perennial-tests-"))
 PORT = free_port()
 
-forget_other_prefect()
+forget_inherited_settings()
 os.environ.update(private_settings(HOME, f"http://127.0.0.1:{PORT}"))
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
 os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"

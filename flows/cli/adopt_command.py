@@ -16,7 +16,7 @@ from rich.table import Table
 from blocks.commerce_layer.errors import CommerceLayerError
 from flows.adopt import adopt_subscriptions
 from flows.cli.installation import CREDENTIALS, POLICY
-from flows.cli.prefect_errors import NoPrefect, calling_prefect
+from flows.cli.prefect_errors import PrefectUnavailable, calling_prefect
 from flows.tasks.fuse import NotSetUp, SetUpElsewhere
 from flows.tasks.shop import Unreachable
 
@@ -36,13 +36,15 @@ def adopt(
     policy: str = POLICY,
 ) -> int:
     """
-    Show or do it. Returns the exit code: 1 when something was refused or failed, 2 when nothing could be tried.
+    Show what would be done, or do it.
+
+    Returns the exit code: 1 when something was refused or failed, 2 when nothing could be tried.
 
     Args:
         ids: The ten letters in the address of each subscription.
         all_active: All that Commerce Layer renews now.
         all_inactive: All inactive ones, except overdue ones.
-        release: Let those go on that are held for a person.
+        release: Release those that are held for a person.
         give_back: Hand them to Commerce Layer's own engine.
         take_over: Also those of another installation that is switched off.
         apply: Do it; without this, it is only shown.
@@ -69,7 +71,7 @@ def adopt(
                 return_state=True,
             )
             facts = asyncio.run(_facts_of(run))
-    except (CommerceLayerError, NoPrefect, NotSetUp, SetUpElsewhere, Unreachable) as error:
+    except (CommerceLayerError, PrefectUnavailable, NotSetUp, SetUpElsewhere, Unreachable) as error:
         print(error, file=sys.stderr)
         return 2
     _show(facts)

@@ -18,7 +18,7 @@ from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
 from flows.cli.installation import CREDENTIALS, POLICY
 from flows.cli.options import DayOrInstant
-from flows.cli.prefect_errors import NoPrefect, calling_prefect
+from flows.cli.prefect_errors import PrefectUnavailable, calling_prefect
 from flows.rules.acts import Act, next_act
 from flows.rules.explanations import Explanation, explain
 from flows.rules.renewal import Renewal, Skipped
@@ -55,7 +55,7 @@ def explain_subscription(
     policy: str = POLICY,
 ) -> int:
     """
-    Print it. Returns the exit code: 2 when it could not be found out.
+    Print what is found. Returns the exit code: 2 when nothing could be found out.
 
     Args:
         subscription: The ten letters in the subscription's address.
@@ -66,7 +66,7 @@ def explain_subscription(
     try:
         with calling_prefect():
             findings = asyncio.run(_look_up(subscription, on, credentials, policy))
-    except (CommerceLayerError, NoPrefect, NotSetUp, SetUpElsewhere, Unreachable, NoSuchSubscription) as error:
+    except (CommerceLayerError, PrefectUnavailable, NotSetUp, SetUpElsewhere, Unreachable, NoSuchSubscription) as error:
         print(error, file=sys.stderr)
         return 2
     _show(Console(), findings)

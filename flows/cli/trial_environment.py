@@ -1,4 +1,4 @@
-"""Sets the stage for a person who tries Perennial: the sandbox, a private Prefect server, and the blocks in it."""
+"""What a person needs to try Perennial: a sandbox with due subscriptions, and a private Prefect server."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from blocks.sandbox.running import RunningSandbox
-from flows.cli.prefect_server import PrefectServer, forget_other_prefect, prefect_server
+from flows.cli.prefect_server import PrefectServer, forget_inherited_settings, prefect_server
 
-if TYPE_CHECKING:
-    from blocks.policy_terms import PolicyTerms
+SUBSCRIPTIONS_PER_FAILURE = 12
+"""One in so many is set to fail: with many more, the sweep's brake would rightly stop it."""
 
-SHARE_TROUBLED = 12
-"""Of so many subscriptions one is in trouble: many more, and the sweep's brake would rightly stop it."""
-
-FASTER = 0.1
+WINDOW_SCALE = 0.1
 """The sandbox counts requests in windows ten times shorter than the real ones, so that nobody waits for minutes."""
 
-TROUBLED: tuple[tuple[str, int | None], ...] = (
+FAILURES: tuple[tuple[str, int | None], ...] = (
     ("declined", 1),
     ("out_of_stock", 1),
     ("invalid_coupon", None),
@@ -31,11 +27,11 @@ TROUBLED: tuple[tuple[str, int | None], ...] = (
     ("out_of_stock", 2),
     ("declined", 1),
 )
-"""What goes wrong, and how often before it heals (`None`: until a person acts), so that a newcomer sees failures."""
+"""What fails, and how many times before it succeeds (`None`: until a person acts), so that a newcomer sees failures."""
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrialEnvironment:
     """The sandbox and the Prefect server, both running; this process talks to them."""
 
     sandbox: RunningSandbox
@@ -45,9 +41,9 @@ class Stage:
 
 
 @contextmanager
-def stage(home: Path, subscriptions: int, server_port: int | None = None) -> Iterator[Stage]:
+def trial_environment(home: Path, subscriptions: int, server_port: int | None = None) -> Iterator[TrialEnvironment]:
     """
-    Start both, seed due subscriptions, and put the blocks into the server.
+    Start both, and seed due subscriptions.
 
     From here on this process uses the private server, and no setting of the person's own Prefect: import Prefect only
     inside.
@@ -57,36 +53,36 @@ def stage(home: Path, subscriptions: int, server_port: int | None = None) -> Ite
         subscriptions: how many are due.
         server_port: port of the Prefect server; a free one if left out.
     """
-    options = ("--limits", "documented", "--limit-scale", str(FASTER))
-    forget_other_prefect()
+    options = ("--limits", "documented", "--limit-scale", str(WINDOW_SCALE))
+    forget_inherited_settings()
     with RunningSandbox(*options) as sandbox, prefect_server(home, server_port) as server:
-        order = seed(sandbox, subscriptions)
+        order = _seed(sandbox, subscriptions)
         os.environ.update(server.environment)
-        yield Stage(sandbox, server, order)
+        yield TrialEnvironment(sandbox, server, order)
 
 
-def troubles(subscriptions: int) -> tuple[tuple[str, int | None], ...]:
-    """Those of `TROUBLED` that are seeded among so many subscriptions."""
-    return TROUBLED[: subscriptions // SHARE_TROUBLED]
+def failures_among(subscriptions: int) -> tuple[tuple[str, int | None], ...]:
+    """Those of `FAILURES` that are seeded among so many subscriptions."""
+    return FAILURES[: subscriptions // SUBSCRIPTIONS_PER_FAILURE]
 
 
-def seed(sandbox: RunningSandbox, subscriptions: int) -> str:
-    """Due subscriptions, some in trouble if there are enough of them; returns the source order of a healthy one."""
-    troubled = troubles(subscriptions)
-    healthy = sandbox.create_subscription()
-    sandbox.seed(subscriptions - 1 - len(troubled))
-    for failure, times in troubled:
+def _seed(sandbox: RunningSandbox, subscriptions: int) -> str:
+    """Create due subscriptions, some set to fail if there are enough; returns the source order of one that is not."""
+    failures = failures_among(subscriptions)
+    one = sandbox.create_subscription()
+    sandbox.seed(subscriptions - 1 - len(failures))
+    for failure, times in failures:
         sandbox.create_subscription(failure=failure, times=times)
-    return str(healthy["source_order_id"])
+    return str(one["source_order_id"])
 
 
-async def furnish(on: Stage, policy: PolicyTerms | None = None) -> None:
+async def save_blocks(trial: TrialEnvironment) -> None:
     """Put the sandbox's credentials and a policy into the Prefect server, as `setup` does for a real shop."""
-    # Prefect reads its settings when it is first imported, which must be after `stage` has set them.
+    # Prefect reads its settings when it is first imported, which must be after `trial_environment` has set them.
     from blocks.commerce_layer.rate_limit import RateLimits
     from flows.cli.installation import credentials_for, install
 
-    sandbox = on.sandbox
+    sandbox = trial.sandbox
     await install(
         credentials_for(
             sandbox.organization,
@@ -95,8 +91,7 @@ async def furnish(on: Stage, policy: PolicyTerms | None = None) -> None:
             "test",
             sandbox.api_url,
             sandbox.auth_url,
-            RateLimits(window_scale=FASTER),
+            RateLimits(window_scale=WINDOW_SCALE),
         ),
-        policy,
         here=True,  # a private server may be given another port each time
     )

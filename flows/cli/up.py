@@ -1,4 +1,4 @@
-"""`make up`: everything a person needs to look around, running until Ctrl-C."""
+"""`make up`: sandbox, Prefect server, worker and deployments, running until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from blocks.sandbox.running import SandboxFailed
 from flows.cli.options import Port
 from flows.cli.prefect_server import SETTINGS, PortTaken, PrefectServer, ServiceDidNotStart, drain, how_it_ended
 from flows.cli.processes import process
-from flows.cli.trial_environment import Stage, furnish, stage
+from flows.cli.trial_environment import TrialEnvironment, save_blocks, trial_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".perennial"
@@ -31,7 +31,7 @@ PREFECT = (sys.executable, "-m", "prefect")
 console = Console(highlight=False, soft_wrap=True)
 
 
-class PartDied(RuntimeError):  # noqa: N818 - says what happened
+class ProcessEnded(RuntimeError):  # noqa: N818 - says what happened
     """The server or the worker ended while it should run."""
 
 
@@ -47,7 +47,7 @@ def up(*, port: Port = 4200) -> int:
     except PortTaken as error:
         print(f"{error}; choose another with: {_this_command()} up --port {port % 65_535 + 1}", file=sys.stderr)
         return 2
-    except (ServiceDidNotStart, SandboxFailed, PartDied) as error:
+    except (ServiceDidNotStart, SandboxFailed, ProcessEnded) as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -62,34 +62,34 @@ def _this_command() -> str:
 def _run_until_ctrl_c(port: int) -> NoReturn:
     """Start sandbox, server, worker and deployments, run one sweep, and wait."""
     console.print("[dim]starting a sandbox and a private Prefect server (10 to 20 s) ...[/]")
-    with stage(HOME, SUBSCRIPTIONS, port) as on:
-        asyncio.run(_furnish(on))
-        _deploy(on.server)
+    with trial_environment(HOME, SUBSCRIPTIONS, port) as trial:
+        asyncio.run(_prepare(trial))
+        _deploy(trial.server)
         command, log = [*PREFECT, "worker", "start", "--pool", POOL, "--name", "perennial"], HOME / "worker.log"
-        with process(command, on.server.environment, log, without=SETTINGS) as worker:
-            _run_the_first_sweep(on.server)
-            _say_where(on)
-            watch({"server": (on.server.process, on.server.log), "worker": (worker, log)})
+        with process(command, trial.server.environment, log, without=SETTINGS) as worker:
+            _run_the_first_sweep(trial.server)
+            _print_addresses(trial)
+            raise_when_one_ends({"server": (trial.server.process, trial.server.log), "worker": (worker, log)})
 
 
-def watch(parts: Mapping[str, tuple[psutil.Popen, Path]]) -> NoReturn:
-    """Look after what runs. Raises PartDied: one of them, by name, has ended; says how, and where its log is."""
+def raise_when_one_ends(running: Mapping[str, tuple[psutil.Popen, Path]]) -> NoReturn:
+    """Wait, and raise ProcessEnded when one of these has ended; it says how, and where its log is."""
     while True:
-        for name, (part, log) in parts.items():
-            if part.poll() is not None:
-                raise PartDied(f"the Prefect {name} is gone: {how_it_ended(part)}. Its log is {log}")
+        for name, (one, log) in running.items():
+            if one.poll() is not None:
+                raise ProcessEnded(f"the Prefect {name} is gone: {how_it_ended(one)}. Its log is {log}")
         time.sleep(1)
 
 
-async def _furnish(on: Stage) -> None:
-    await end_what_an_earlier_one_left()
-    await furnish(on)
+async def _prepare(trial: TrialEnvironment) -> None:
+    await mark_abandoned_runs_crashed()
+    await save_blocks(trial)
     await drain()
 
 
-async def end_what_an_earlier_one_left() -> None:
+async def mark_abandoned_runs_crashed() -> None:
     """
-    Call runs crashed that an earlier `make up` did not live to end: their worker is gone.
+    Set runs to Crashed that an earlier `make up` left unfinished when it was killed: their worker is gone.
 
     Until then such a sweep holds the one slot of its deployment, and every new one is cancelled.
     """
@@ -99,12 +99,12 @@ async def end_what_an_earlier_one_left() -> None:
     from prefect.states import Crashed
 
     alive = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-    left = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=alive)))
+    unfinished = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=alive)))
     async with get_client() as prefect:
-        while runs := await prefect.read_flow_runs(flow_run_filter=left):
+        while runs := await prefect.read_flow_runs(flow_run_filter=unfinished):
             for run in runs:
-                gone: State[Any] = Crashed(message="the Perennial that ran this was stopped")
-                await prefect.set_flow_run_state(run.id, gone, force=True)
+                crashed: State[Any] = Crashed(message="the Perennial that ran this was stopped")
+                await prefect.set_flow_run_state(run.id, crashed, force=True)
 
 
 def _deploy(server: PrefectServer) -> None:
@@ -123,17 +123,17 @@ def _prefect(server: PrefectServer, *arguments: str) -> None:
         raise SystemExit(f"`prefect {' '.join(arguments)}` failed:\n{done.stdout}{done.stderr}")
 
 
-def _say_where(on: Stage) -> None:
+def _print_addresses(trial: TrialEnvironment) -> None:
     console.print(f"""
-[bold]Perennial is running.[/] A first sweep of {SUBSCRIPTIONS} subscriptions is on its way.
+[bold]Perennial is running.[/] A first sweep of {SUBSCRIPTIONS} subscriptions has started.
 
-  Prefect UI        {on.server.url}/runs
-  sweep, by hand    {on.server.url}/deployments   (renew-subscriptions: "Quick run")
-  one order copy    {on.server.url}/deployments   (reorder: "Custom run", e.g. of {on.source_order_id})
-  sandbox           {on.sandbox.url}/_sandbox/info
+  Prefect UI        {trial.server.url}/runs
+  sweep, by hand    {trial.server.url}/deployments   (renew-subscriptions: "Quick run")
+  one order copy    {trial.server.url}/deployments   (reorder: "Custom run", e.g. of {trial.source_order_id})
+  sandbox           {trial.sandbox.url}/_sandbox/info
   logs              {HOME}
 
-More that is due:   curl -X POST {on.sandbox.url}/_sandbox/seed -d '{{"subscriptions": 50}}'
-A day later:        curl -X POST {on.sandbox.url}/_sandbox/clock -d '{{"advance": 86400}}'
+More that is due:   curl -X POST {trial.sandbox.url}/_sandbox/seed -d '{{"subscriptions": 50}}'
+A day later:        curl -X POST {trial.sandbox.url}/_sandbox/clock -d '{{"advance": 86400}}'
 
 Ctrl-C stops everything.""")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.trial_environment import TROUBLED, troubles
+from flows.cli.trial_environment import FAILURES, failures_among
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,10 +76,10 @@ def test_a_port_that_cannot_be_one_is_quoted(port: str) -> None:
     assert f"{port!r} is not a port: a number from 1 to 65535" in text
 
 
-def test_trouble_is_seeded_only_where_the_brake_lets_it_pass() -> None:
-    assert troubles(100) == TROUBLED
-    assert troubles(11) == ()
-    assert [len(troubles(count)) for count in (12, 20, 24, 60)] == [1, 1, 2, 5]
+def test_failures_are_seeded_only_where_the_brake_lets_them_pass() -> None:
+    assert failures_among(100) == FAILURES
+    assert failures_among(11) == ()
+    assert [len(failures_among(count)) for count in (12, 20, 24, 60)] == [1, 1, 2, 5]
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 
 from flows.cli import processes
 from flows.cli.processes import process
-from flows.cli.up import PartDied, watch
+from flows.cli.up import ProcessEnded, raise_when_one_ends
 
 A_FAMILY = """
 import os, subprocess, sys, time
@@ -112,6 +112,6 @@ def test_a_worker_that_dies_is_noticed_and_its_log_is_named(tmp_path: Path) -> N
     with (
         process([sys.executable, "-c", "import time; time.sleep(60)"], {}, slow) as server,
         process([sys.executable, "-c", "raise SystemExit(3)"], {}, quick) as worker,
-        pytest.raises(PartDied, match=f"the Prefect worker is gone: it ended with exit code 3. Its log is {quick}"),
+        pytest.raises(ProcessEnded, match=f"the Prefect worker is gone: it ended with exit code 3. Its log is {quick}"),
     ):
-        watch({"server": (server, slow), "worker": (worker, quick)})
+        raise_when_one_ends({"server": (server, slow), "worker": (worker, quick)})

@@ -142,13 +142,13 @@ ALLOWED = {
     ("blocks/commerce_layer/rate_limit/stores.py", "dump", "getattr"),
     ("blocks/policy_terms.py", "retry_delays", "getattr"),
     ("blocks/renewal_policy.py", "terms", "getattr"),
-    ("flows/__main__.py", "_heed_signals", "getattr"),
+    ("flows/__main__.py", "_end_on_signals", "getattr"),
     ("flows/tasks/prompt_client.py", "passed", "getattr"),
     # Words: a class of requests in the budget, the names of tasks, what is printed or read from the sandbox's file.
     ("flows/tasks/states.py", "", "'create_order_copy'"),
     ("blocks/commerce_layer/rate_limit/budget.py", "", "'POST'"),
     *(("flows/cli/demo.py", *says) for says in (("_copies_in", "'order_copies'"), ("_print_summary", "'POST'"))),
-    ("flows/cli/up.py", "_say_where", "'POST'"),
+    ("flows/cli/up.py", "_print_addresses", "'POST'"),
     # Prefect's API, free ports and host names.
     *(("flows/tasks/published_leases.py", "read_board", what) for what in (".request", "'POST'")),
     *(("flows/cli/prefect_server.py", "", what) for what in ("socket", "urllib.request")),
