@@ -15,12 +15,19 @@ from pathlib import Path
 
 import pytest
 
-from flows.services import PrefectServer, drain, forget_other_prefect, free_port, prefect_server, private_settings
+from flows.cli.prefect_server import (
+    PrefectServer,
+    drain,
+    forget_inherited_settings,
+    free_port,
+    prefect_server,
+    private_settings,
+)
 
 HOME = Path(tempfile.mkdtemp(prefix="perennial-tests-"))
 PORT = free_port()
 
-forget_other_prefect()
+forget_inherited_settings()
 os.environ.update(private_settings(HOME, f"http://127.0.0.1:{PORT}"))
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
 os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flows.services import PrefectServer
+from flows.cli.prefect_server import PrefectServer
 
 ROOT = Path(__file__).resolve().parents[1]
 

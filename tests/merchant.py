@@ -18,7 +18,7 @@ from blocks.commerce_layer.rate_limit import RateLimits
 from blocks.commerce_layer.resources import OrderSubscription
 from blocks.policy_terms import PolicyTerms
 from blocks.sandbox.running import RunningSandbox
-from flows.installation import credentials_for, install
+from flows.cli.installation import credentials_for, install
 
 UNLIMITED = RateLimits(unlimited=True)
 

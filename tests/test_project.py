@@ -11,8 +11,8 @@ import yaml
 from prefect import Flow
 from prefect.artifacts import Artifact, acreate_markdown_artifact
 
-from flows.__main__ import SUMMARIES
-from flows.services import PrefectServer
+from flows.cli.app import COMMANDS
+from flows.cli.prefect_server import PrefectServer
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -50,7 +50,7 @@ def test_every_make_target_in_the_readme_exists(target: str) -> None:
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"\bperennial ([a-z]+)(?= )", README))))
 def test_every_command_in_the_readme_exists(command: str) -> None:
-    assert command in SUMMARIES
+    assert command in COMMANDS
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))

@@ -178,7 +178,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     os.environ.update(LIGHT)
-    from flows.services import prefect_server
+    from flows.cli.prefect_server import prefect_server
 
     with tempfile.TemporaryDirectory(prefix="perennial-year-") as folder, prefect_server(Path(folder)) as server:
         # Prefect reads its settings when it is first imported.
@@ -191,7 +191,7 @@ def main() -> int:
 async def _live_alone(given: argparse.Namespace) -> Year:
     from merchant import open_merchant
 
-    from flows.services import drain
+    from flows.cli.prefect_server import drain
 
     async with open_merchant("--clock", START.isoformat(), "--seed", str(given.seed), **TERMS) as merchant:
         year = await live(merchant, given.days, given.subscriptions, given.seed, talk=True)

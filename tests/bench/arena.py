@@ -20,7 +20,7 @@ from bench.contestants.ticket import Ticket
 from bench.figures import TEN_TIMES_AS_MANY, Figures, Round, share_of_limit
 
 from blocks.sandbox.running import RunningSandbox
-from flows.services import PrefectServer, prefect_server
+from flows.cli.prefect_server import PrefectServer, prefect_server
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pytest
 from merchant import Merchant, open_merchant
 
+from flows.cli.prefect_server import PrefectServer
 from flows.rules.renewal import Renewal
 from flows.run.report import Report, watched_by
-from flows.services import PrefectServer
 from flows.tasks import sweeping
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]

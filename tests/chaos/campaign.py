@@ -31,7 +31,7 @@ from typing import Any
 if __name__ == "__main__":  # as a script, it brings its own Prefect server, whose settings must be known first
     ROOT = Path(__file__).resolve().parents[2]
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-    from flows.services import free_port, private_settings
+    from flows.cli.prefect_server import free_port, private_settings
 
     HOME, PORT = Path(tempfile.mkdtemp(prefix="perennial-campaign-")), free_port()
     os.environ.update(private_settings(HOME, f"http://127.0.0.1:{PORT}"))

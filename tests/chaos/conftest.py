@@ -7,7 +7,7 @@ import pytest_asyncio
 from chaos.crew import Crew, let_leases_expire
 from merchant import Merchant, open_merchant
 
-from flows.services import PrefectServer
+from flows.cli.prefect_server import PrefectServer
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from flows.services import free_port, private_settings, process, wait_until_it_answers
+import psutil
+
+from flows.cli.prefect_server import free_port, private_settings, wait_until_it_answers
+from flows.cli.processes import process
 
 
 class OwnPrefect:
@@ -25,7 +27,7 @@ class OwnPrefect:
         self._home, self.storage = home, storage
         self.url = f"http://127.0.0.1:{port or free_port()}"
         self._stack = ExitStack()
-        self._child: subprocess.Popen[bytes]
+        self._child: psutil.Popen
 
     @property
     def api_url(self) -> str:

@@ -19,8 +19,8 @@ from merchant import Merchant, open_merchant
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.installation import move_here
-from flows.services import free_port
+from flows.cli.installation import move_here
+from flows.cli.prefect_server import free_port
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 

@@ -12,7 +12,7 @@ from chaos.crew import Crew, let_leases_expire
 from chaos.proxy import CableProxy
 from merchant import UNLIMITED, Merchant
 
-from flows.installation import credentials_for, install
+from flows.cli.installation import credentials_for, install
 
 
 async def renewed_once(merchant: Merchant, auditor: Auditor, sweeps: int = 1) -> None:

@@ -18,7 +18,7 @@ from chaos.proxy import CableProxy
 from chaos.worker_process import PLACES
 from merchant import UNLIMITED, Merchant
 
-from flows.installation import credentials_for, install
+from flows.cli.installation import credentials_for, install
 
 QUICK_TO_FALL = {"fence_after": 1.0, "confirm_every": 0.3}
 """A fence that falls after a second instead of 25, so that nobody waits for that long."""

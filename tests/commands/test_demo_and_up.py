@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.stage import TROUBLED, troubles
+from flows.cli.trial_environment import FAILURES, failures_among
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,10 +76,10 @@ def test_a_port_that_cannot_be_one_is_quoted(port: str) -> None:
     assert f"{port!r} is not a port: a number from 1 to 65535" in text
 
 
-def test_trouble_is_seeded_only_where_the_brake_lets_it_pass() -> None:
-    assert troubles(100) == TROUBLED
-    assert troubles(11) == ()
-    assert [len(troubles(count)) for count in (12, 20, 24, 60)] == [1, 1, 2, 5]
+def test_failures_are_seeded_only_where_the_brake_lets_them_pass() -> None:
+    assert failures_among(100) == FAILURES
+    assert failures_among(11) == ()
+    assert [len(failures_among(count)) for count in (12, 20, 24, 60)] == [1, 1, 2, 5]
 
 
 @pytest.mark.slow
@@ -107,12 +107,13 @@ def test_a_small_demo_renews_everybody_and_leaves_the_persons_own_prefect_alone(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
-def test_a_demo_that_is_interrupted_leaves_nothing_and_no_noise(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda each: each.name)
+def test_a_demo_that_is_interrupted_leaves_nothing_and_no_noise(tmp_path: Path, number: signal.Signals) -> None:
     with running("demo", "--subscriptions", "60", TMPDIR=str(tmp_path)) as command:
         assert command.stdout is not None
         assert any("1. The sweep" in line for line in iter(command.stdout.readline, ""))
         assert len(started_below(tmp_path)) >= 3  # itself, the sandbox, the server
-        command.send_signal(signal.SIGINT)
+        command.send_signal(number)
         after, _ = command.communicate(timeout=60)
 
     assert command.returncode == 130

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from flows.processes import process
-from flows.up import PartDied, watch
+from flows.cli import processes
+from flows.cli.processes import process
+from flows.cli.up import ProcessEnded, raise_when_one_ends
 
 A_FAMILY = """
 import os, subprocess, sys, time
@@ -49,6 +52,51 @@ def test_a_child_that_made_itself_a_session_of_its_own_is_ended_too(tmp_path: Pa
     assert not is_alive(grandchild)
 
 
+AN_ORPHAN = """
+import subprocess, sys
+print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid, flush=True)
+"""
+
+
+def test_what_a_child_left_behind_when_it_ended_by_itself_is_ended_too(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with process([sys.executable, "-c", AN_ORPHAN], {}, log) as parent:
+        assert parent.wait(20) == 0
+        orphan = int(log.read_text())
+        assert is_alive(orphan)
+
+    assert not is_alive(orphan)
+
+
+IGNORES_SIGTERM = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_child_that_does_not_end_when_asked_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "ENDS_WITHIN", 0.5)
+    log = tmp_path / "log"
+    with process([sys.executable, "-c", IGNORES_SIGTERM], {}, log) as child:
+        assert within_seconds(log.read_text)
+
+    assert child.returncode == -signal.SIGKILL
+
+
+def test_a_second_ctrl_c_kills_at_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with process([sys.executable, "-c", IGNORES_SIGTERM], {}, log) as child:
+        assert within_seconds(log.read_text)
+        ctrl_c = threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,))
+        ctrl_c.start()
+        began_at = time.monotonic()
+
+    assert child.returncode == -signal.SIGKILL
+    assert time.monotonic() - began_at < processes.ENDS_WITHIN
+
+
 def test_variables_with_a_prefix_are_not_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_KEY", "the person's own")
     log = tmp_path / "log"
@@ -64,6 +112,6 @@ def test_a_worker_that_dies_is_noticed_and_its_log_is_named(tmp_path: Path) -> N
     with (
         process([sys.executable, "-c", "import time; time.sleep(60)"], {}, slow) as server,
         process([sys.executable, "-c", "raise SystemExit(3)"], {}, quick) as worker,
-        pytest.raises(PartDied, match=f"the Prefect worker is gone: it ended with exit code 3. Its log is {quick}"),
+        pytest.raises(ProcessEnded, match=f"the Prefect worker is gone: it ended with exit code 3. Its log is {quick}"),
     ):
-        watch({"server": (server, slow), "worker": (worker, quick)})
+        raise_when_one_ends({"server": (server, slow), "worker": (worker, quick)})

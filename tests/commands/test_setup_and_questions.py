@@ -15,9 +15,9 @@ from deploying import prefect
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.sandbox.running import RunningSandbox
-from flows import setup_command
 from flows.__main__ import main
-from flows.services import PrefectServer, free_port
+from flows.cli import setup
+from flows.cli.prefect_server import PrefectServer, free_port
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def server_that_says(status: int, of_itself: dict[str, object]) -> Iterator[str]
 async def test_a_server_is_asked_whether_it_forgets_its_leases(status: int, storage: str, forgets: object) -> None:
     settings = {"server": {"concurrency": {"lease_storage": storage}}}
     with server_that_says(status, settings) as address, temporary_settings({PREFECT_API_URL: address}):
-        assert await setup_command._keeps_leases_in_memory() is forgets
+        assert await setup._keeps_leases_in_memory() is forgets
 
 
 async def test_a_real_server_says_it_in_the_same_place(server: PrefectServer) -> None:

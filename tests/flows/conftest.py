@@ -9,7 +9,7 @@ from merchant import Merchant, SandboxClock, open_merchant
 
 from blocks.commerce_layer.clock import use_clock
 from blocks.sandbox.running import RunningSandbox
-from flows.services import PrefectServer
+from flows.cli.prefect_server import PrefectServer
 
 
 @pytest_asyncio.fixture

@@ -12,8 +12,8 @@ from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
 from blocks.renewal_policy import RenewalPolicy
-from flows.installation import credentials_for
-from flows.services import drain
+from flows.cli.installation import credentials_for
+from flows.cli.prefect_server import drain
 
 
 async def _with_block(merchant: Merchant, **changed: Any) -> None:

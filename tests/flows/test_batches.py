@@ -19,9 +19,10 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterNam
 from prefect.client.schemas.objects import FlowRun
 
 from blocks.sandbox.running import RunningSandbox
+from flows.cli.prefect_server import PrefectServer
+from flows.cli.processes import process
 from flows.run.context import open_shop
 from flows.run.report import open_report
-from flows.services import PrefectServer, process
 from flows.sweep.batching import BATCHES_AT_ONCE, Batches
 from flows.tasks import batching
 

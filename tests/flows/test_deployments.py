@@ -22,9 +22,10 @@ from prefect.states import Pending, Running
 
 from blocks.commerce_layer.rate_limit import RateLimits
 from blocks.sandbox.running import RunningSandbox
-from flows.installation import credentials_for, install
-from flows.services import PrefectServer, process
-from flows.up import end_what_an_earlier_one_left
+from flows.cli.installation import credentials_for, install
+from flows.cli.prefect_server import PrefectServer
+from flows.cli.processes import process
+from flows.cli.up import mark_abandoned_runs_crashed
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +66,7 @@ async def test_a_sweep_that_an_earlier_up_left_behind_gives_its_slot_back(deploy
         for state in (Pending(), Running()):
             await prefect.set_flow_run_state(left.id, state)
 
-        await end_what_an_earlier_one_left()
+        await mark_abandoned_runs_crashed()
 
         found = await prefect.read_flow_run(left.id)
         new = await prefect.create_flow_run_from_deployment(sweep.id)

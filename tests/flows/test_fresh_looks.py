@@ -8,7 +8,7 @@ from merchant import Merchant, SandboxClock
 from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.rate_limit import RateLimits
 from blocks.sandbox.running import RunningSandbox
-from flows.services import PrefectServer
+from flows.cli.prefect_server import PrefectServer
 
 JSON_API = {"Accept": "application/vnd.api+json", "Content-Type": "application/vnd.api+json"}
 

@@ -10,8 +10,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 
+from flows.cli.prefect_server import PrefectServer
 from flows.run.states import green, run
-from flows.services import PrefectServer
 from flows.tasks import states
 
 

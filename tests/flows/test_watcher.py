@@ -12,7 +12,7 @@ from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.resources import OrderCopy, OrderCopyDraft
 from blocks.sandbox.running import RunningSandbox
-from flows.installation import credentials_for
+from flows.cli.installation import credentials_for
 from flows.run.poller import CopyWatcher
 
 COPY_SECONDS = 10.0

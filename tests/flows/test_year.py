@@ -11,7 +11,7 @@ from merchant import Merchant, open_merchant
 from year import START, TERMS, ZONE, Year, live, tell
 from year_checker import Report, check
 
-from flows.services import PrefectServer
+from flows.cli.prefect_server import PrefectServer
 
 PLACED = "SELECT c.id FROM order_copies c JOIN orders o ON o.id = c.target_order_id WHERE o.status = 'placed'"
 

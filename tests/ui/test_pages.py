@@ -14,7 +14,7 @@ from merchant import Merchant, open_merchant
 from prefect.client.orchestration import get_client
 from ui.browser import CHROMIUM, Browser, open_browser
 
-from flows.services import PrefectServer
+from flows.cli.prefect_server import PrefectServer
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,7 +10,7 @@ from bench.contestants.plain_shop import PlainShop, Resource
 from bench.contestants.ticket import Stopwatch, Ticket
 from prefect import flow, task
 
-from flows.services import drain
+from flows.cli.prefect_server import drain
 
 TICKET = Ticket.given()
 RETRIES = 10

@@ -15,9 +15,9 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from blocks.commerce_layer.rate_limit import RateLimits
 from blocks.policy_terms import PolicyTerms
-from flows.installation import credentials_for, install
+from flows.cli.installation import credentials_for, install
+from flows.cli.prefect_server import drain
 from flows.renew import renew_subscriptions
-from flows.services import drain
 
 SEEN_WITHIN = 120.0
 """Seconds after the sweep within which the server must show all its task runs."""

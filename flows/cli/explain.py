@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
-from flows.prefect_calls import NoPrefect, calling_prefect
+from flows.cli.installation import CREDENTIALS, POLICY
+from flows.cli.options import DayOrInstant
+from flows.cli.prefect_errors import PrefectUnavailable, calling_prefect
 from flows.rules.explanations import Explanation, explain
 from flows.rules.next_action import NextAction, next_action
 from flows.rules.renewal import Renewal, Skipped
@@ -42,33 +45,48 @@ class Findings:
     target_order: Order | None
 
 
-def explain_subscription(given: argparse.Namespace) -> int:
-    """Print it. Returns the exit code: 2 when it could not be found out."""
+def explain_subscription(
+    subscription: Annotated[str, Parameter(name="ID")],
+    /,
+    *,
+    on: DayOrInstant | None = None,
+    credentials: str = CREDENTIALS,
+    policy: str = POLICY,
+) -> int:
+    """
+    Print what is found. Returns the exit code: 2 when nothing could be found out.
+
+    Args:
+        subscription: The ten letters in the subscription's address.
+        on: As of this time (UTC), or the end of this day where the merchant is; now if left out.
+        credentials: Name of the credentials block.
+        policy: Name of the policy block.
+    """
     try:
         with calling_prefect():
-            findings = asyncio.run(_look_up(given))
-    except (CommerceLayerError, NoPrefect, NotSetUp, Unreachable, NoSuchSubscription) as error:
+            findings = asyncio.run(_look_up(subscription, on, credentials, policy))
+    except (CommerceLayerError, PrefectUnavailable, NotSetUp, Unreachable, NoSuchSubscription) as error:
         print(error, file=sys.stderr)
         return 2
     _show(Console(), findings)
     return 0
 
 
-async def _look_up(given: argparse.Namespace) -> Findings:
-    async with open_run(given.credentials, given.policy, as_of=None) as run:
-        subscription = (await run.client.get_subscriptions([given.subscription])).get(given.subscription)
+async def _look_up(subscription_id: str, on: date | datetime | None, credentials: str, policy: str) -> Findings:
+    async with open_run(credentials, policy, as_of=None) as run:
+        subscription = (await run.client.get_subscriptions([subscription_id])).get(subscription_id)
         if subscription is None:
             claims = await run.client.claims()
             raise NoSuchSubscription(
-                f"There is no subscription {given.subscription!r} in organization {claims.organization_slug} "
+                f"There is no subscription {subscription_id!r} in organization {claims.organization_slug} "
                 f"({claims.mode} mode). The id is the ten letters in its address in the dashboard, not its number."
             )
-        then = replace(run, as_of=_instant_meant(given.on, ZoneInfo(run.terms.time_zone)) or run.as_of)
+        then = replace(run, as_of=_instant_meant(on, ZoneInfo(run.terms.time_zone)) or run.as_of)
         explanation = explain(subscription, run.terms, then.as_of, *await _what_a_sweep_would_do(then, subscription))
         return Findings(subscription, explanation, *await _last_renewal(run, subscription))
 
 
-def _instant_meant(on: date | None, zone: ZoneInfo) -> datetime | None:
+def _instant_meant(on: date | datetime | None, zone: ZoneInfo) -> datetime | None:
     """A bare date means the end of that day in the merchant's zone: what is due on it is due then."""
     if on is None or isinstance(on, datetime):
         return on

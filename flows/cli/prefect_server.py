@@ -1,8 +1,8 @@
 """
-Starts what a person needs to try Perennial: a private Prefect server in a process of its own.
+A private Prefect server in a process of its own, for whoever tries Perennial.
 
-Nothing of the person's own Prefect set-up is read or changed: home folder, database, profile and ports are private,
-and no setting is taken from the environment.
+Nothing of a person's own Prefect is read or changed: home folder, database, profile and ports are private, and no
+setting is taken from the environment.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import os
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
@@ -20,7 +19,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.processes import process as process  # noqa: PLC0414 - whoever starts a server may start a worker
+import psutil
+
+from flows.cli.processes import process
 
 STARTS_WITHIN = 120.0
 """Seconds until a service must answer: a first start creates the database, which takes ten on two cores."""
@@ -34,16 +35,16 @@ class ServiceDidNotStart(RuntimeError):  # noqa: N818 - says what happened
 
 
 class PortTaken(ServiceDidNotStart):
-    """Something else listens where the server shall."""
+    """Something else listens on the port of the server."""
 
 
 @dataclass(frozen=True)
 class PrefectServer:
-    """A running Prefect server: its address for people, and the settings for everything that shall use it."""
+    """A running Prefect server: its address for people, and the settings for whatever uses it."""
 
     url: str
     environment: Mapping[str, str]
-    process: subprocess.Popen[bytes]
+    process: psutil.Popen
     log: Path
 
     @property
@@ -53,21 +54,21 @@ class PrefectServer:
 
 
 def free_port() -> int:
-    """A TCP port on the loopback interface that nobody uses now."""
+    """A TCP port on the loopback interface that nothing uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def must_be_free(port: int) -> None:
+def require_free_port(port: int) -> None:
     """
-    Make sure that nobody listens on a port of the loopback interface.
+    Make sure that nothing listens on a port of the loopback interface.
 
     Otherwise our server would end, and the other one, which may be the person's own, would be taken for it.
 
     Raises:
-        PortTaken: somebody does, or we may not.
+        PortTaken: something does, or we are not allowed to.
     """
     with socket.socket() as caller:
         caller.settimeout(2)
@@ -82,7 +83,7 @@ def must_be_free(port: int) -> None:
             raise PortTaken(f"port {port} cannot be used ({error.strerror})") from error
 
 
-def forget_other_prefect() -> None:
+def forget_inherited_settings() -> None:
     """
     Drop every setting of Prefect from this process's environment, before Prefect is imported.
 
@@ -125,7 +126,7 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServe
     """
     home.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
-    must_be_free(port)
+    require_free_port(port)
     url, log = f"http://127.0.0.1:{port}", home / "server.log"
     environment = private_settings(home, url)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
@@ -150,7 +151,7 @@ async def drain() -> None:
         await drained
 
 
-def wait_until_it_answers(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_it_answers(url: str, child: psutil.Popen, log: Path) -> None:
     """
     Return once `url` answers 200.
 
@@ -170,7 +171,7 @@ def wait_until_it_answers(url: str, child: subprocess.Popen[bytes], log: Path) -
     )
 
 
-def how_it_ended(child: subprocess.Popen[bytes]) -> str:
+def how_it_ended(child: psutil.Popen) -> str:
     """How an ended process came to its end, in words."""
     code = child.returncode
     return f"it ended with exit code {code}" if code >= 0 else f"it was ended by signal {-code}"

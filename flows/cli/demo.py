@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sqlite3
+import sys
 import tempfile
 import time
 from contextlib import closing
@@ -16,14 +17,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from flows.services import drain
-from flows.stage import Stage, furnish, stage, troubles
+from blocks.sandbox.running import SandboxFailed
+from flows.cli.options import Count
+from flows.cli.prefect_server import ServiceDidNotStart, drain
+from flows.cli.trial_environment import TrialEnvironment, failures_among, save_blocks, trial_environment
 
 if TYPE_CHECKING:
     from flows.run.report import Report
 
 QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL", "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore"}
-"""The demo's own lines tell the story; the logs are in the UI, where a red renewal is no error of the program."""
+"""The demo prints lines of its own; the logs are in the UI, where a red renewal is no error of the program."""
 
 SUBSCRIPTIONS = 100
 A_DAY = 86_400 + 600
@@ -35,52 +38,68 @@ RETRY_DAYS = 4
 console = Console(highlight=False)
 
 
-def demo(subscriptions: int = SUBSCRIPTIONS) -> int:
-    """Tell the whole story. Returns the exit code: 0 when nothing failed but what was seeded to fail."""
+def demo(*, subscriptions: Count = SUBSCRIPTIONS) -> int:
+    """
+    Show it all. Returns the exit code: 0 when nothing failed but what was set to fail.
+
+    Args:
+        subscriptions: How many are due.
+    """
+    try:
+        return _demo(subscriptions)
+    except (ServiceDidNotStart, SandboxFailed) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _demo(subscriptions: int) -> int:
     began_at = time.monotonic()
     console.print("[bold]Perennial[/] renews subscriptions on Commerce Layer, each exactly once.")
     console.print("[dim]starting a sandbox and a private Prefect server (10 to 20 s) ...[/]")
-    with tempfile.TemporaryDirectory(prefix="perennial-demo-") as folder, stage(Path(folder), subscriptions) as on:
+    with (
+        tempfile.TemporaryDirectory(prefix="perennial-demo-") as folder,
+        trial_environment(Path(folder), subscriptions) as trial,
+    ):
         os.environ.update(QUIET)
-        seeded = troubles(subscriptions)
+        seeded = failures_among(subscriptions)
         due = f"{subscriptions} subscriptions are due; set to fail: {len(seeded)}"
-        console.print(f"sandbox  {on.sandbox.url}  {due}", soft_wrap=True)
-        console.print(f"prefect  {on.server.url}")
-        exit_code = asyncio.run(_tell(on, subscriptions - sum(times is None for _, times in seeded)))
+        console.print(f"sandbox  {trial.sandbox.url}  {due}", soft_wrap=True)
+        console.print(f"prefect  {trial.server.url}")
+        exit_code = asyncio.run(_sweep_and_check(trial, subscriptions - sum(times is None for _, times in seeded)))
     console.print(f"\n[dim]{time.monotonic() - began_at:.0f} s in all; nothing is left running.[/]")
     console.print("Next: [bold]make up[/] keeps it running, so that you can look around in the Prefect UI.")
     return exit_code
 
 
-async def _tell(on: Stage, curable: int) -> int:
+async def _sweep_and_check(trial: TrialEnvironment, curable: int) -> int:
     try:
-        return _verdict(on, await _renew_for_days(on), curable)
+        return _check(trial, await _sweep_for_days(trial), curable)
     finally:  # also after Ctrl-C: what Prefect still has to send must go before its server does
         await drain()
 
 
-async def _renew_for_days(on: Stage) -> int:
-    """All sweeps of the story; returns how many renewals they have made."""
-    await furnish(on)
+async def _sweep_for_days(trial: TrialEnvironment) -> int:
+    """All sweeps of the demo; returns how many renewals they have made."""
+    await save_blocks(trial)
     console.print("\n[bold]1. The sweep[/]")
-    renewed = await _sweep(on, show_failures=True)
-    console.print("\n[bold]2. The same sweep again[/]: whoever is renewed is not renewed twice")
-    renewed += await _sweep(on)
+    renewed = await _sweep(trial, show_failures=True)
+    console.print("\n[bold]2. The same sweep again[/]: what is renewed is not renewed twice")
+    renewed += await _sweep(trial)
     console.print(f"\n[bold]3. The next {RETRY_DAYS} days[/] on the sandbox's clock: failed renewals are tried again")
     for _ in range(RETRY_DAYS):
-        on.sandbox.advance(A_DAY)
-        renewed += await _sweep(on)
+        trial.sandbox.advance(A_DAY)
+        renewed += await _sweep(trial)
     return renewed
 
 
-async def _sweep(on: Stage, *, show_failures: bool = False) -> int:
+async def _sweep(trial: TrialEnvironment, *, show_failures: bool = False) -> int:
     """Run one sweep and show it; returns how many it has renewed."""
     from flows.renew import renew_subscriptions
     from flows.run.report import watched_by
 
-    on.sandbox.reset_counters()
+    trial.sandbox.reset_counters()
     with _bar() as bar:
-        task = bar.add_task(f"{on.sandbox.clock():%a %d %b %H:%M}", total=None)
+        task = bar.add_task(f"{trial.sandbox.clock():%a %d %b %H:%M}", total=None)
 
         def draw(report: Report) -> None:
             bar.update(task, completed=report.done, total=report.due)
@@ -91,7 +110,7 @@ async def _sweep(on: Stage, *, show_failures: bool = False) -> int:
     facts: Any = await state.aresult(raise_on_failure=False)
     if not isinstance(facts, dict):
         raise TypeError(f"the sweep ended as {state.name}: {state.message}")
-    _print_summary(on, facts, state.name or "", state.message or "")
+    _print_summary(trial, facts, state.name or "", state.message or "")
     if show_failures:
         await _print_failures()
     return int(facts["outcomes"].get("renewed", 0))
@@ -108,10 +127,10 @@ def _bar() -> Progress:
     )
 
 
-def _print_summary(on: Stage, facts: dict[str, Any], name: str, sentence: str) -> None:
+def _print_summary(trial: TrialEnvironment, facts: dict[str, Any], name: str, sentence: str) -> None:
     colour = "red" if name == "NeedsAttention" else "green"
-    console.print(f"   {on.sandbox.clock():%a %d %b}  [{colour}]{name}[/]  {sentence}", soft_wrap=True)
-    counters = on.sandbox.counters()
+    console.print(f"   {trial.sandbox.clock():%a %d %b}  [{colour}]{name}[/]  {sentence}", soft_wrap=True)
+    counters = trial.sandbox.counters()
     requests = facts["requests"]
     made = ", ".join(f"{requests[method]} {method}" for method in ("POST", "PATCH", "GET") if requests.get(method))
     refused = counters["throttled"]
@@ -135,16 +154,16 @@ async def _print_failures() -> None:
     console.print(table)
 
 
-def _verdict(on: Stage, renewed: int, curable: int) -> int:
-    """The exit code: 0 when all were renewed but those who wait for a person, each once."""
-    copies, references = _copies_in(on.sandbox.database)
+def _check(trial: TrialEnvironment, renewed: int, curable: int) -> int:
+    """The exit code: 0 when all were renewed but those that wait for a person, each once."""
+    copies, references = _copies_in(trial.sandbox.database)
     console.print("\n[bold]What the shop's own records say[/]")
     console.print(f"   {copies} order copies, {references} references: {copies - references} duplicates")
     if renewed != curable:
         console.print(f"   [red]{renewed} were renewed, and {curable} should have been[/]")
     if renewed != curable or copies != references:
         return 1
-    console.print(f"   {renewed} were renewed in the end: all but those who were set to wait for a person")
+    console.print(f"   {renewed} were renewed in the end: all but those that were set to wait for a person")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a command says when the Prefect server that it needs does not answer, or says no."""
+"""What a command says when the Prefect server that it needs does not answer, or refuses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import httpx
 from prefect.settings import get_current_settings
 
 
-class NoPrefect(RuntimeError):  # noqa: N818 - says what is the matter
+class PrefectUnavailable(RuntimeError):  # noqa: N818 - says what is the matter
     """Prefect's API cannot be reached, or refused; the message names its address and the way out."""
 
 
@@ -19,19 +19,19 @@ def calling_prefect() -> Iterator[None]:
     Around whatever calls Prefect's API. The shop's client lets no error of HTTP out, so each one here is Prefect's.
 
     Raises:
-        NoPrefect: instead of any of the errors that Prefect's client raises when its server cannot be used.
+        PrefectUnavailable: instead of any of the errors that Prefect's client raises when its server cannot be used.
     """
     try:
         yield
     except httpx.HTTPStatusError as error:
-        raise NoPrefect(
+        raise PrefectUnavailable(
             f"The Prefect server at {_address()} answered {error.response.status_code}. Check PREFECT_API_URL, and "
             "PREFECT_API_KEY or PREFECT_API_AUTH_STRING if it asks who you are."
         ) from error
     except (httpx.HTTPError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not str(error).startswith("Failed to reach API"):
             raise
-        raise NoPrefect(
+        raise PrefectUnavailable(
             f"The Prefect server at {_address()} cannot be reached ({_cause(error)}). Start it, or set "
             "PREFECT_API_URL to the address of yours."
         ) from error

@@ -1,0 +1,96 @@
+"""What a person needs to try Perennial: a sandbox with due subscriptions, and a private Prefect server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from blocks.sandbox.running import RunningSandbox
+from flows.cli.prefect_server import PrefectServer, forget_inherited_settings, prefect_server
+
+SUBSCRIPTIONS_PER_FAILURE = 12
+"""One in so many is set to fail: with many more, the sweep's brake would rightly stop it."""
+
+WINDOW_SCALE = 0.1
+"""The sandbox counts requests in windows ten times shorter than the real ones, so that nobody waits for minutes."""
+
+FAILURES: tuple[tuple[str, int | None], ...] = (
+    ("declined", 1),
+    ("out_of_stock", 1),
+    ("invalid_coupon", None),
+    ("gateway_timeout", 1),
+    ("declined", 2),
+    ("hard_declined", None),
+    ("out_of_stock", 2),
+    ("declined", 1),
+)
+"""What fails, and how many times before it succeeds (`None`: until a person acts), so that a newcomer sees failures."""
+
+
+@dataclass(frozen=True)
+class TrialEnvironment:
+    """The sandbox and the Prefect server, both running; this process talks to them."""
+
+    sandbox: RunningSandbox
+    server: PrefectServer
+    source_order_id: str
+    """An order that somebody may copy by hand."""
+
+
+@contextmanager
+def trial_environment(home: Path, subscriptions: int, server_port: int | None = None) -> Iterator[TrialEnvironment]:
+    """
+    Start both, and seed due subscriptions.
+
+    From here on this process uses the private server, and no setting of the person's own Prefect: import Prefect only
+    inside.
+
+    Args:
+        home: folder for the server's database and the logs.
+        subscriptions: how many are due.
+        server_port: port of the Prefect server; a free one if left out.
+    """
+    options = ("--limits", "documented", "--limit-scale", str(WINDOW_SCALE))
+    forget_inherited_settings()
+    with RunningSandbox(*options) as sandbox, prefect_server(home, server_port) as server:
+        order = _seed(sandbox, subscriptions)
+        os.environ.update(server.environment)
+        yield TrialEnvironment(sandbox, server, order)
+
+
+def failures_among(subscriptions: int) -> tuple[tuple[str, int | None], ...]:
+    """Those of `FAILURES` that are seeded among so many subscriptions."""
+    return FAILURES[: subscriptions // SUBSCRIPTIONS_PER_FAILURE]
+
+
+def _seed(sandbox: RunningSandbox, subscriptions: int) -> str:
+    """Create due subscriptions, some set to fail if there are enough; returns the source order of one that is not."""
+    failures = failures_among(subscriptions)
+    one = sandbox.create_subscription()
+    sandbox.seed(subscriptions - 1 - len(failures))
+    for failure, times in failures:
+        sandbox.create_subscription(failure=failure, times=times)
+    return str(one["source_order_id"])
+
+
+async def save_blocks(trial: TrialEnvironment) -> None:
+    """Put the sandbox's credentials and a policy into the Prefect server, as `setup` does for a real shop."""
+    # Prefect reads its settings when it is first imported, which must be after `trial_environment` has set them.
+    from blocks.commerce_layer.rate_limit import RateLimits
+    from flows.cli.installation import credentials_for, install
+
+    sandbox = trial.sandbox
+    await install(
+        credentials_for(
+            sandbox.organization,
+            sandbox.client_id,
+            sandbox.client_secret,
+            "test",
+            sandbox.api_url,
+            sandbox.auth_url,
+            RateLimits(window_scale=WINDOW_SCALE),
+        ),
+    )
