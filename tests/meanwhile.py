@@ -1,4 +1,4 @@
-"""Somebody who acts while a run waits: a clock that lets them, once, when what they wait for has happened."""
+"""Somebody who acts while a run waits: a clock that lets them, as soon as what they wait for has happened."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ JSON_API = {"Accept": "application/vnd.api+json", "Content-Type": "application/v
 
 
 class Meanwhile(SandboxClock):
-    """The sandbox's clock. As soon as `happened` is true, `act` is done, once."""
+    """The sandbox's clock. As soon as `happened` is true, `act` is done: once, or each time it is true again."""
 
-    def __init__(self, merchant: Merchant, happened: Callable[[], bool], act: Callable[[], None]) -> None:
+    def __init__(
+        self, merchant: Merchant, happened: Callable[[], bool], act: Callable[[], None], *, once: bool = True
+    ) -> None:
         super().__init__(merchant.sandbox)
-        self._happened, self._act = happened, act
+        self._happened, self._act, self._once = happened, act, once
         self.has_acted = False
 
     async def sleep(self, seconds: float) -> None:
-        if not self.has_acted and self._happened():
+        if not (self.has_acted and self._once) and self._happened():
             self.has_acted = True
             self._act()
         await super().sleep(seconds)
