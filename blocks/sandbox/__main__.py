@@ -15,11 +15,12 @@ import threading
 from functools import partial
 from pathlib import Path
 
+from blocks.sandbox.control.sandbox import Sandbox
 from blocks.sandbox.control.seeding import read_plan, seed
-from blocks.sandbox.http.server import LONGEST_LAG, Sandbox
 from blocks.sandbox.settings import Settings
 from blocks.sandbox.shop.clock import Clock, instant_of
 from blocks.sandbox.shop.failures import FAILURES
+from blocks.sandbox.shop.list_lag import LONGEST_LAG_SECONDS
 
 _EPILOG = """\
 examples:
@@ -238,8 +239,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         raise ValueError(f"--limit-scale is {options.limit_scale}; it must be above 0")
     if not 0 <= options.copy_spread <= 1:
         raise ValueError(f"--copy-spread is {options.copy_spread}; it lies between 0 and 1")
-    if not 0 <= options.list_lag_seconds <= LONGEST_LAG:
-        raise ValueError(f"--list-lag is {options.list_lag_seconds}; it lies between 0 and {LONGEST_LAG}")
+    if not 0 <= options.list_lag_seconds <= LONGEST_LAG_SECONDS:
+        raise ValueError(f"--list-lag is {options.list_lag_seconds}; it lies between 0 and {LONGEST_LAG_SECONDS}")
     names = Settings.__dataclass_fields__
     return Settings(**{name: getattr(options, name) for name in names})
 

@@ -29,7 +29,7 @@ def create(shop: Shop, engine: NativeEngine, kind: ResourceType, columns: Row) -
     if defaults is not None:
         row = {**row, **defaults(shop, row)}
     shop.database.insert(kind.name, row)
-    shop.announce(f"{kind.name}.create", kind.name, row["id"])
+    shop.publish(f"{kind.name}.create", kind.name, row["id"])
     if kind.name == "order_subscriptions":
         engine.schedule(row)
     return str(row["id"])
@@ -208,7 +208,7 @@ def apply_trigger(
     elif kind.name == "webhooks":
         shop.database.update("webhooks", resource_id, _webhook_trigger(shop, name))
     elif kind.name == "events":
-        shop.fire(row)
+        shop.publish_again(row)
 
 
 def _webhook_trigger(shop: Shop, name: str) -> Row:
@@ -226,7 +226,7 @@ def delete(shop: Shop, engine: NativeEngine, kind: ResourceType, row: Row) -> No
         for table, column in _DEPENDENTS.get(kind.name, ())
     ):
         raise problems.locked(kind.name, resource_id)
-    shop.announce(f"{kind.name}.destroy", kind.name, resource_id)
+    shop.publish(f"{kind.name}.destroy", kind.name, resource_id)
     shop.database.delete(kind.name, resource_id)
     tags.forget(shop, resource_id)
     if kind.name == "order_copies" and row["order_subscription_id"] is not None:

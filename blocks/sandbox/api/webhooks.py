@@ -51,7 +51,7 @@ class Webhooks:
         self.copies_per_delivery = 1
         """More than 1 delivers every call so many times, as at-least-once senders do now and then."""
 
-    def announce(self, topic: str, resource_type: str, resource_id: str) -> None:
+    def publish(self, topic: str, resource_type: str, resource_id: str) -> None:
         """Record an event and start its deliveries."""
         now = self._shop.now_text()
         event: Row = {
@@ -64,9 +64,9 @@ class Webhooks:
             "updated_at": now,
         }
         self._shop.database.insert("events", event)
-        self.fire(event)
+        self.publish_again(event)
 
-    def fire(self, event: Row) -> None:
+    def publish_again(self, event: Row) -> None:
         """
         Call every webhook that listens to this event; its resource is told as it is now.
 

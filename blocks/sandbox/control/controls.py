@@ -9,22 +9,25 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from blocks.sandbox.api.openapi import describe
+from blocks.sandbox.api.webhooks import Webhooks
 from blocks.sandbox.control import seeding
 from blocks.sandbox.control.creation import create_subscription
 from blocks.sandbox.http.faults import ACTIONS
+from blocks.sandbox.http.server import Server
 from blocks.sandbox.http.wire import Request, Response
 from blocks.sandbox.shop import failures, orders
 from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.failures import FAILURES
+from blocks.sandbox.shop.list_lag import lag_lists
 from blocks.sandbox.shop.problems import Problem
-
-if TYPE_CHECKING:  # the two know each other; at run time the server comes first
-    from blocks.sandbox.http.server import Sandbox
+from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.subscriptions import NativeEngine
+from blocks.sandbox.shop.timekeeping import Timekeeper
 
 Given = dict[str, Any]
 Route = tuple[Callable[[Given], Any], str]
@@ -56,9 +59,14 @@ class NotFoundError(Exception):
 class Controls:
     """One method per control."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
-        self._shop = sandbox.shop
+    def __init__(
+        self, shop: Shop, timekeeper: Timekeeper, engine: NativeEngine, webhooks: Webhooks, server: Server
+    ) -> None:
+        self._shop = shop
+        self._timekeeper = timekeeper
+        self._engine = engine
+        self._webhooks = webhooks
+        self._server = server
         self._routes = self._table()
 
     def _table(self) -> dict[tuple[str, str], Route]:
@@ -87,7 +95,7 @@ class Controls:
             ("POST", "tokens/revoke"): (self._revoke_tokens, "Make the token in use worthless."),
             ("POST", "lag"): (self._lag, _LAG),
             ("DELETE", "limits"): (self._forget_limits, "Empty the windows of the rate limits."),
-            ("POST", "webhooks"): (self._webhooks, "Deliver each call `copies_per_delivery` times."),
+            ("POST", "webhooks"): (self._deliver_webhooks, "Deliver each call `copies_per_delivery` times."),
         }
 
     def answer(self, request: Request) -> Response:
@@ -124,8 +132,8 @@ class Controls:
 
     def _clock(self, given: Given) -> Given:
         del given
-        clock = self._sandbox.clock
-        due = self._sandbox.scheduler.next_instant()
+        clock = self._shop.clock
+        due = self._shop.scheduler.next_instant()
         return {"now": text_of(clock.now()), "rate": clock.rate, "next_event_at": text_of(due) if due else None}
 
     def _change_clock(self, given: Given) -> Given:
@@ -134,22 +142,21 @@ class Controls:
             rate = float(given["rate"])
             if not 0 <= rate <= 1_000_000:  # noqa: PLR2004  faster than that is `advance`
                 raise ValueError(f"rate is {rate!r}; it lies between 0 and 1000000")
-            self._sandbox.clock.run_at(rate)
-            self._sandbox.save_clock()
+            self._timekeeper.run_at(rate)
         if "set" in given:
-            events += self._sandbox.move_to(instant_of(given["set"]))
+            events += self._timekeeper.move_to(instant_of(given["set"]))
         if "advance" in given:
             seconds = float(given["advance"])
             if not 0 <= seconds <= 10_000_000_000:  # noqa: PLR2004  some 300 years
                 raise ValueError(f"advance is {seconds!r}; it is a number of seconds from 0 on")
-            events += self._sandbox.advance(seconds)
+            events += self._timekeeper.advance(seconds)
         return {**self._clock({}), "events": events}
 
     def _seed(self, given: Given) -> Given:
-        return seeding.seed(self._shop, self._sandbox.engine, seeding.read_plan(given))
+        return seeding.seed(self._shop, self._engine, seeding.read_plan(given))
 
     def _subscription(self, given: Given) -> Given:
-        return create_subscription(self._shop, self._sandbox.engine, given)
+        return create_subscription(self._shop, self._engine, given)
 
     def _set_failure(self, given: Given) -> Given:
         order_id = self._order(given["order_id"])["id"]
@@ -160,30 +167,30 @@ class Controls:
 
     def _faults(self, given: Given) -> list[Given]:
         del given
-        return [asdict(fault) for fault in self._sandbox.faults.listed()]
+        return [asdict(fault) for fault in self._server.faults.listed()]
 
     def _add_fault(self, given: Given) -> Given:
-        return asdict(self._sandbox.faults.add(given))
+        return asdict(self._server.faults.add(given))
 
     def _revoke_tokens(self, given: Given) -> Given:
         del given
-        return {"revoked": self._sandbox.tokens.revoke_all()}
+        return {"revoked": self._server.tokens.revoke_all()}
 
     def _clear_faults(self, given: Given) -> Given:
         del given
-        self._sandbox.faults.clear()
+        self._server.faults.clear()
         return {}
 
     def _lag(self, given: Given) -> Given:
         seconds, resources = float(given["list_lag_seconds"]), given.get("resources")
         if resources is not None and not isinstance(resources, list):
             raise TypeError(f"resources is {resources!r}; it lists resource types")
-        self._sandbox.lag_lists(seconds, resources)
+        lag_lists(self._shop, seconds, resources)
         return {"list_lag_seconds": seconds, "resources": resources}
 
     def _forget_limits(self, given: Given) -> Given:
         del given
-        self._sandbox.limits.forget()
+        self._server.limits.forget()
         return {}
 
     def _counters(self, given: Given) -> Given:
@@ -191,7 +198,7 @@ class Controls:
         requests: dict[str, int] = {}
         statuses: dict[str, int] = {}
         detail: dict[str, dict[str, int]] = {}
-        for (method, endpoint, status), count in self._sandbox.requests.items():
+        for (method, endpoint, status), count in self._server.requests.items():
             key = f"{method} {endpoint}"
             requests[key] = requests.get(key, 0) + count
             statuses[str(status)] = statuses.get(str(status), 0) + count
@@ -202,13 +209,13 @@ class Controls:
             "statuses": statuses,
             "detail": detail,
             "throttled": statuses.get("429", 0),
-            "faults": self._sandbox.faults.hits,
+            "faults": self._server.faults.hits,
         }
 
     def _reset_counters(self, given: Given) -> Given:
         del given
-        self._sandbox.requests.clear()
-        self._sandbox.faults.hits = 0
+        self._server.requests.clear()
+        self._server.faults.hits = 0
         return {}
 
     def _pay(self, given: Given) -> Given:
@@ -238,15 +245,15 @@ class Controls:
         if copy is None:
             raise NotFoundError(f"no order copy {copy_id!r}")
         if copy["status"] in {"pending", "in_progress"}:
-            self._sandbox.engine.worker.release("order_copies", copy_id)
+            self._engine.worker.release("order_copies", copy_id)
         return {"order_copy_id": copy_id}
 
-    def _webhooks(self, given: Given) -> Given:
+    def _deliver_webhooks(self, given: Given) -> Given:
         """How many times each call is delivered."""
         copies = given["copies_per_delivery"]
         if not isinstance(copies, int) or not 1 <= copies <= 10:  # noqa: PLR2004  enough for any test
             raise ValueError(f"copies_per_delivery is {copies!r}; it lies between 1 and 10")
-        self._sandbox.webhooks.copies_per_delivery = copies
+        self._webhooks.copies_per_delivery = copies
         return {"copies_per_delivery": copies}
 
     def _order(self, order_id: Any) -> Given:

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from random import Random
 from typing import Any
 
+from blocks.sandbox.http.error_documents import error_response
 from blocks.sandbox.http.limits import throttled
 from blocks.sandbox.http.wire import BODYLESS, Delivery, Request, Response
 from blocks.sandbox.shop import problems
@@ -274,6 +275,6 @@ def _status_answer(fault: Fault, headers: dict[str, str]) -> Response:
         return (
             throttled(headers)
             if fault.status == HTTPStatus.TOO_MANY_REQUESTS
-            else _json_problem(fault.status).response()
+            else error_response(_json_problem(fault.status))
         )
     return Response(fault.status, fault.body.encode(), "text/plain")

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from blocks.sandbox.http.error_documents import error_response
 from blocks.sandbox.http.signing import Signer, encoded
 from blocks.sandbox.http.wire import Request, Response
 from blocks.sandbox.shop.problems import Problem, invalid_token
@@ -166,7 +167,7 @@ class Tokens:
         try:
             self.check(request)
         except Problem as refused:
-            return refused.response()
+            return error_response(refused)
         token = request.headers["authorization"].partition(" ")[2]
         claims = self._claims(token) or {}
         now = self._shop.now().timestamp()

@@ -66,7 +66,7 @@ class CopyWorker:
             defaults["ignore_invalid_coupon"] = 0
         row = {**defaults, **values, "id": copy_id, "created_at": now, "updated_at": now, "_due_at": due}
         shop.database.insert(table, row)
-        shop.announce(f"{table}.create", table, copy_id)
+        shop.publish(f"{table}.create", table, copy_id)
         if due is not None:
             shop.scheduler.at(instant_of(due), partial(self._step, table, copy_id, due))
         return copy_id
@@ -92,7 +92,7 @@ class CopyWorker:
         due = self._end_of(copy)
         changes = {"status": "in_progress", "started_at": now, "updated_at": now, "_due_at": due}
         shop.database.update(table, copy["id"], changes)
-        shop.announce(f"{table}.start", table, copy["id"])
+        shop.publish(f"{table}.start", table, copy["id"])
         if due is not None:
             shop.scheduler.at(instant_of(due), partial(self._step, table, copy["id"], due))
 
@@ -128,7 +128,7 @@ class CopyWorker:
             changes[f"{status}_at"] = now
         self._shop.database.update(table, copy["id"], changes)
         if status in _TOPICS:
-            self._shop.announce(f"{table}.{_TOPICS[status]}", table, copy["id"])
+            self._shop.publish(f"{table}.{_TOPICS[status]}", table, copy["id"])
         if copy["order_subscription_id"] is not None:
             self._on_end(self._shop, copy["order_subscription_id"], copy["id"], succeeded=status == "completed")
 

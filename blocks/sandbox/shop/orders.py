@@ -148,7 +148,7 @@ def mark_placed(shop: Shop, order: Row, *, paid: bool) -> None:
         "_placing_until": None,
     }
     shop.database.update("orders", order["id"], changes)
-    shop.announce("orders.place", "orders", order["id"])
+    shop.publish("orders.place", "orders", order["id"])
     shop.order_placed(order["id"])
 
 
@@ -193,7 +193,7 @@ def apply_trigger(shop: Shop, order: Row, name: str, value: Any) -> None:
     elif name == "_refresh":
         shop.database.update("orders", order["id"], {"refreshed_at": shop.now_text()})
     elif name == "_create_subscriptions":
-        shop.announce("orders.create_subscriptions", "orders", order["id"])  # of line items, which are not simulated
+        shop.publish("orders.create_subscriptions", "orders", order["id"])  # of line items, which are not simulated
     elif name in _WITHOUT_EFFECT:
         pass
     elif name == "_reset_circuit":
@@ -251,7 +251,7 @@ def _transition(shop: Shop, order: Row, name: str) -> None:
     if name == "_cancel":
         values["payment_status"] = "voided" if order["payment_status"] == "authorized" else order["payment_status"]
     shop.database.update("orders", order["id"], {**values, "updated_at": now})
-    shop.announce(topic, "orders", order["id"])
+    shop.publish(topic, "orders", order["id"])
 
 
 def _require_payment(name: str, order: Row) -> None:

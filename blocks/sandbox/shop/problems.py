@@ -5,12 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
-
-from blocks.sandbox.http.wire import Response
-
-JSON_API_ERROR = "application/vnd.api+json; charset=utf-8"
-
 
 class Problem(Exception):  # noqa: N818  RFC 9457 calls it so
     """A request that is refused: HTTP `status`, and the error objects of the body."""
@@ -20,10 +14,6 @@ class Problem(Exception):  # noqa: N818  RFC 9457 calls it so
         self.status, self.errors = status, errors
         self.after_rollback: Callable[[], None] | None = None
         """What remains although the request is refused and its own changes are undone."""
-
-    def response(self) -> Response:
-        """The refusal as it goes over the wire."""
-        return Response(self.status, orjson.dumps({"errors": self.errors}), JSON_API_ERROR)
 
 
 def problem(

@@ -22,9 +22,9 @@ class Shop:
     database: Database
     clock: Clock
     scheduler: Scheduler
-    announce: Callable[[str, str, str], None] = field(default=lambda *_: None)
+    publish: Callable[[str, str, str], None] = field(default=lambda *_: None)
     """Called with topic, resource type and id whenever something happens that has a webhook topic."""
-    fire: Callable[[Row], None] = field(default=lambda _: None)
+    publish_again: Callable[[Row], None] = field(default=lambda _: None)
     """Called with an event that its webhooks shall hear again."""
     arrived_at: str | None = None
     """While a request that was held up is carried out with the times of its arrival: when that was."""

@@ -73,7 +73,7 @@ class NativeEngine:
             return  # its period was shortened since, and another alert waits
         if subscription["_alerted_for"] != due:
             self._shop.database.update("order_subscriptions", subscription_id, {"_alerted_for": due})
-            self._shop.announce("order_subscriptions.renewal", "order_subscriptions", subscription_id)
+            self._shop.publish("order_subscriptions.renewal", "order_subscriptions", subscription_id)
 
     def _run(self, subscription_id: str, due: str) -> None:
         subscription = self._still_due(subscription_id, due)
@@ -112,7 +112,7 @@ class NativeEngine:
         changes[counter] = int(subscription[counter] or 0) + 1
         shop.database.update("order_subscriptions", subscription["id"], changes)
         topic = f"order_subscriptions.last_run_{'succeeded' if succeeded else 'failed'}"
-        shop.announce(topic, "order_subscriptions", subscription["id"])
+        shop.publish(topic, "order_subscriptions", subscription["id"])
         self.schedule({**subscription, **changes})
 
     def abandon_run(self, subscription_id: str, copy_id: str) -> None:
@@ -163,7 +163,7 @@ def apply_trigger(shop: Shop, engine: NativeEngine, subscription: Row, name: str
         # Undocumented: what happens to a run that was missed meanwhile. Here it is missed for good.
         changes["next_run_at"] = _text(next_run(subscription, shop.now()))
     shop.database.update("order_subscriptions", subscription["id"], changes)
-    shop.announce(topic, "order_subscriptions", subscription["id"])
+    shop.publish(topic, "order_subscriptions", subscription["id"])
     engine.schedule({**subscription, **changes})
 
 

@@ -24,7 +24,7 @@ def apply_trigger(shop: Shop, resource_type: str, resource_id: str, name: str, n
             shop.database.execute(
                 "DELETE FROM taggings WHERE resource_id = ? AND tag_id = ?", (resource_id, found["id"])
             )
-    shop.announce(f"{resource_type}.tagged", resource_type, resource_id)
+    shop.publish(f"{resource_type}.tagged", resource_type, resource_id)
 
 
 def forget(shop: Shop, deleted_id: str) -> None:

@@ -42,7 +42,7 @@ def create(shop: Shop, source: Row, copy: Row) -> str:
             "_ignored_failure": _ignored_failure(shop, source, copy),
         },
     )
-    shop.announce("orders.create", "orders", target_id)
+    shop.publish("orders.create", "orders", target_id)
     return target_id
 
 
