@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from blocks.sandbox.control import seeding
 from blocks.sandbox.control.sandbox import Sandbox
 from blocks.sandbox.control.seeding import SeedPlan
-from blocks.sandbox.http.wire import Request, Response
+from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.settings import Settings
 from blocks.sandbox.shop import failures, orders
 from blocks.sandbox.shop.clock import Clock

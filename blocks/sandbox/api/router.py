@@ -7,7 +7,7 @@ import orjson
 from blocks.sandbox.api import writes
 from blocks.sandbox.api.documents import Writer
 from blocks.sandbox.api.queries import Query, Record, find_record, list_records, read_query, records_by, related_records
-from blocks.sandbox.http.wire import Request, Response
+from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import BY_PATH, RESOURCE_TYPES
 from blocks.sandbox.shop import problems

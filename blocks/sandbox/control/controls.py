@@ -18,8 +18,8 @@ from blocks.sandbox.api.webhooks import Webhooks
 from blocks.sandbox.control import seeding
 from blocks.sandbox.control.creation import create_subscription
 from blocks.sandbox.http.faults import ACTIONS
+from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.http.server import Server
-from blocks.sandbox.http.wire import Request, Response
 from blocks.sandbox.shop import failures, orders
 from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.failures import FAILURES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from blocks.sandbox.http.wire import Response
+from blocks.sandbox.http.messages import Response
 from blocks.sandbox.shop.problems import Problem
 
 JSON_API_ERROR = "application/vnd.api+json; charset=utf-8"

@@ -9,17 +9,11 @@ does not get to know.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from random import Random
 from typing import Any
 
-from blocks.sandbox.http.error_documents import error_response
-from blocks.sandbox.http.limits import throttled
-from blocks.sandbox.http.wire import BODYLESS, Delivery, Request, Response
-from blocks.sandbox.shop import problems
-from blocks.sandbox.shop.problems import Problem
+from blocks.sandbox.http.messages import Request
 
 ACTIONS = {
     "status": "answer with `status` (and `body`: html, json or a text) instead of the true answer",
@@ -42,11 +36,6 @@ _STAMPS = ("commit", "arrival")
 _ANSWERS = ("lost", "at_commit", "at_once")
 _AFTER_ONLY = {"truncate", "slow", "malformed"}
 _BEFORE_ONLY = {"late", "throttle", "revoke"}
-
-_HTML = (
-    "<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n<center><h1>{status}</h1></center>\r\n"
-    "<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n"
-)
 
 
 @dataclass(slots=True)
@@ -217,64 +206,3 @@ def _check_late(given: dict[str, Any]) -> None:
             raise ValueError(f"{name} is {given[name]!r}; possible are {', '.join(possible)}")
     if given.get("answer") == "at_once" and given.get("stamp") != "arrival":
         raise ValueError("answer at_once tells times and ids, so that stamp has to be arrival")
-
-
-def apply(fault: Fault, answer: Response) -> Response:
-    """The true answer as the fault lets it through."""
-    match fault.action:
-        case "status":
-            return _status_answer(fault, answer.headers)
-        case "reset":
-            return Response(answer.status, delivery=Delivery.RESET)
-        case "close":
-            return Response(answer.status, delivery=Delivery.CLOSE)
-        case "hang":
-            return Response(answer.status, delivery=Delivery.NEVER)
-        case "truncate":
-            answer.delivery = Delivery.TRUNCATED
-        case "slow":
-            answer.delivery, answer.seconds = Delivery.SLOW, float(fault.seconds)
-        case "malformed":
-            answer.body = answer.body[: max(1, len(answer.body) // 2)] or b"{"
-    return answer
-
-
-# What the API says with each status, where documentation or recorded traffic tells; the rest is ours.
-_PROBLEMS: dict[int, Callable[[], Problem]] = {
-    401: problems.unauthorized,
-    403: lambda: _injected(403, "FORBIDDEN", "Forbidden"),
-    404: problems.not_found,
-    405: lambda: problems.method_not_allowed("This method"),
-    406: lambda: problems.not_acceptable("*/*"),
-    409: lambda: _injected(409, "RECORD_NOT_UNIQUE", "Record not unique"),
-    415: lambda: problems.unsupported_media_type("application/json"),
-    422: lambda: problems.invalid("base", "is invalid", "invalid", base=True),
-    423: lambda: problems.locked("resource", "unknown"),
-}
-
-
-def _json_problem(status: int) -> Problem:
-    known = _PROBLEMS.get(status)
-    if known is not None:
-        return known()
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return _injected(status, "INTERNAL_SERVER_ERROR", "Internal server error")
-    return _injected(status, "BAD_REQUEST", "Bad request")
-
-
-def _injected(status: int, code: str, title: str) -> Problem:
-    return problems.problem(status, code, title, "Injected by the sandbox.")
-
-
-def _status_answer(fault: Fault, headers: dict[str, str]) -> Response:
-    if fault.status in BODYLESS:
-        return Response(fault.status)
-    if fault.body == "html":
-        return Response(fault.status, _HTML.format(status=fault.status).encode(), "text/html")
-    if fault.body == "json":
-        return (
-            throttled(headers)
-            if fault.status == HTTPStatus.TOO_MANY_REQUESTS
-            else error_response(_json_problem(fault.status))
-        )
-    return Response(fault.status, fault.body.encode(), "text/plain")

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from blocks.sandbox.http.faults import Fault
-from blocks.sandbox.http.wire import Delivery, Request, Response
+from blocks.sandbox.http.messages import Delivery, Request, Response
 from blocks.sandbox.shop.state import Shop
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from blocks.sandbox.http.wire import Request, Response
+from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.settings import Settings
 
 AVERAGE_SECONDS = 60.0

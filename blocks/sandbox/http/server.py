@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from email.utils import format_datetime
 
+from blocks.sandbox.http.connection import HttpConnection
 from blocks.sandbox.http.error_documents import error_response
-from blocks.sandbox.http.faults import Fault, Faults, apply
+from blocks.sandbox.http.fault_responses import faulty
+from blocks.sandbox.http.faults import Fault, Faults
 from blocks.sandbox.http.late_requests import LateRequests
 from blocks.sandbox.http.limits import Limits, throttled
+from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.http.tokens import Tokens
-from blocks.sandbox.http.wire import HttpConnection, Request, Response
 from blocks.sandbox.shop.problems import Problem, not_found, problem
 from blocks.sandbox.shop.state import Shop
 from blocks.sandbox.shop.timekeeping import Timekeeper
@@ -102,7 +104,7 @@ class Server:
         response.headers |= headers
         if fault.action == "delay" and fault.when == "after":
             await asyncio.sleep(fault.seconds)
-        return apply(fault, response)
+        return faulty(fault, response)
 
     def _answer(self, request: Request, *, authorized: bool = False) -> Response:
         """The true answer; `authorized` says that the token was checked before."""

@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl
 import orjson
 
 from blocks.sandbox.http.error_documents import error_response
+from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.http.signing import Signer, encoded
-from blocks.sandbox.http.wire import Request, Response
 from blocks.sandbox.shop.problems import Problem, invalid_token
 from blocks.sandbox.shop.state import Shop
 

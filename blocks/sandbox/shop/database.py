@@ -19,11 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import orjson
-
 from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 from blocks.sandbox.shop.identifiers import id_number
+from blocks.sandbox.shop.json_containment import contains_json
 from blocks.sandbox.shop.replica import Replica
 from blocks.sandbox.shop.scheduler import Scheduler
 from blocks.sandbox.shop.schema import OWN_TABLES, TABLES, VIEW, column_definitions
@@ -258,23 +257,3 @@ def insertion(table: str, columns: Iterable[str]) -> str:
     names = list(columns)
     marks = ", ".join("?" * len(names))
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608  names are ours
-
-
-def contains_json(stored: str | None, wanted: str) -> bool:
-    """JSON containment as PostgreSQL's `@>`: every member of `wanted` is in `stored`, at any depth."""
-    if stored is None:
-        return False
-    try:
-        return _contains(orjson.loads(stored), orjson.loads(wanted))
-    except RecursionError:  # nested deeper than anyone means
-        return False
-
-
-def _contains(stored: Any, wanted: Any) -> bool:
-    if isinstance(wanted, dict):
-        return isinstance(stored, dict) and all(
-            key in stored and _contains(stored[key], value) for key, value in wanted.items()
-        )
-    if isinstance(wanted, list):
-        return isinstance(stored, list) and all(any(_contains(item, value) for item in stored) for value in wanted)
-    return type(stored) is type(wanted) and bool(stored == wanted)
