@@ -1,4 +1,4 @@
-"""The resources under /api: which request means what."""
+"""Routes requests under /api to lists, single resources, related resources and writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LISTED, _ONE, _RELATED, _LINKAGE = 1, 2, 3, 4  # segments of a path after /api
 
 
 class Router:
-    """Answers requests whose token was found good."""
+    """Answers requests whose token is valid."""
 
     def __init__(self, shop: Shop, engine: NativeEngine) -> None:
         self._shop = shop
@@ -83,7 +83,7 @@ class Router:
         return Response(200, self._writer.one(kind, record, query, _base(request)))
 
     def _related(self, kind: ResourceType, request: Request, resource_id: str, name: str) -> Response:
-        """GET /api/order_copies/{id}/target_order and the like."""
+        """GET /api/order_copies/{id}/target_order and other relationships."""
         _only_get(request)
         record = find_record(self._shop.database, kind, resource_id)
         relationship = kind.relationships.get(name)

@@ -153,7 +153,7 @@ def clock_of(options: argparse.Namespace) -> Clock:
     The clock to start with.
 
     Raises:
-        ValueError: as above.
+        ValueError: names the option, its value and what is possible.
     """
     if options.rate < 0:
         raise ValueError(f"--rate is {options.rate}; it cannot be negative")
@@ -165,7 +165,7 @@ def seed_plan_of(options: argparse.Namespace) -> SeedPlan:
     What to seed before the start.
 
     Raises:
-        ValueError, TypeError: as above.
+        ValueError, TypeError: names what is wrong.
     """
     given: dict[str, Any] = {
         "subscriptions": options.seed_subscriptions,

@@ -1,7 +1,7 @@
 """
-The controls under /_sandbox: clock, seeding, failures, faults, counters. Not part of Commerce Layer.
+The controls under /_sandbox: clock, seeding, failures, faults, counters. They are not part of Commerce Layer.
 
-Bodies and answers are plain JSON. They are free: not limited, not counted, no token needed.
+Requests and responses are plain JSON. They need no token, and are neither limited nor counted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from blocks.sandbox.shop.timekeeping import Timekeeper
 Given = dict[str, Any]
 Route = tuple[Callable[[Given], Any], str]
 
-_CLOCK = "Any of: `rate` (0 = frozen), `set` to an instant, `advance` by seconds; what falls due happens in order."
+_CLOCK = "Any of: `rate` (0 = frozen), `set` to an instant, `advance` by seconds. What falls due runs in order."
 _SEED = (
     "Seed `subscriptions` (due, adopted), `active` and `foreign` ones; also due, spread_seconds, frequencies, "
     "failures, instance, policy."
@@ -42,7 +42,7 @@ _FAILURES = (
     f"Kinds: {', '.join(FAILURES)}."
 )
 _FAULTS = (
-    "Add a fault: action, when (before, after), method, path, match, times, nth, share, status, body, seconds, "
+    "Add a fault with action, when (before, after), method, path, match, times, nth, share, status, body, seconds, "
     "stamp, answer. " + " ".join(f"`{name}`: {sentence}." for name, sentence in ACTIONS.items())
 )
 
@@ -53,7 +53,7 @@ _LAG = (
 
 
 class NotFoundError(Exception):
-    """What a control was asked to act on is not there."""
+    """The resource that a control was asked for does not exist."""
 
 
 class Controls:
@@ -73,7 +73,7 @@ class Controls:
         return {
             ("GET", "info"): (self._info, "Settings, organization id and database file."),
             ("GET", "openapi.json"): (self._openapi, "This description."),
-            ("GET", "clock"): (self._clock, "The present, the rate, and when something happens next."),
+            ("GET", "clock"): (self._clock, "The present, the rate, and when the next action is due."),
             ("POST", "clock"): (self._change_clock, _CLOCK),
             ("POST", "seed"): (self._seed, _SEED),
             ("POST", "subscriptions"): (
@@ -90,9 +90,9 @@ class Controls:
             ("POST", "payment_sources"): (self._new_card, "The customer `customer_id` adds a card to the wallet."),
             ("POST", "release"): (
                 self._release,
-                "Let the stuck copy `order_copy_id`, or the stuck placing of the order `order_id`, go on.",
+                "Release the stuck copy `order_copy_id`, or the stuck placing of the order `order_id`.",
             ),
-            ("POST", "tokens/revoke"): (self._revoke_tokens, "Make the token in use worthless."),
+            ("POST", "tokens/revoke"): (self._revoke_tokens, "Revoke the token in use."),
             ("POST", "lag"): (self._lag, _LAG),
             ("DELETE", "limits"): (self._forget_limits, "Empty the windows of the rate limits."),
             ("POST", "webhooks"): (self._deliver_webhooks, "Deliver each call `copies_per_delivery` times."),
@@ -190,7 +190,7 @@ class Controls:
 
     def _forget_limits(self, given: Given) -> Given:
         del given
-        self._server.limits.forget()
+        self._server.limits.reset()
         return {}
 
     def _counters(self, given: Given) -> Given:
@@ -219,7 +219,7 @@ class Controls:
         return {}
 
     def _pay(self, given: Given) -> Given:
-        """The customer pays an order through the checkout, whatever stood against it."""
+        """The customer pays an order through the checkout, whatever failure it has."""
         order = self._order(given["order_id"])
         orders.place(self._shop, order, paid_by_customer=True)
         return {"order_id": order["id"], "status": "placed"}
@@ -235,7 +235,7 @@ class Controls:
         return {"customer_payment_source_id": row["id"]}
 
     def _release(self, given: Given) -> Given:
-        """Let a stuck copy, or the stuck placing of an order, go on."""
+        """Release a stuck copy, or the stuck placing of an order."""
         if "order_id" in given:
             order_id = self._order(given["order_id"])["id"]
             orders.release_placing(self._shop, order_id)
@@ -249,7 +249,7 @@ class Controls:
         return {"order_copy_id": copy_id}
 
     def _deliver_webhooks(self, given: Given) -> Given:
-        """How many times each call is delivered."""
+        """Set how many times each call is delivered."""
         copies = given["copies_per_delivery"]
         if not isinstance(copies, int) or not 1 <= copies <= 10:  # noqa: PLR2004  enough for any test
             raise ValueError(f"copies_per_delivery is {copies!r}; it lies between 1 and 10")

@@ -35,7 +35,7 @@ class Sandbox:
         self.server.mount("/_sandbox", controls.answer)
 
     async def start(self, host: str, port: int) -> asyncio.Server:
-        """Listen, and run what is due also when no request comes. Lists lag from now on, if they do."""
+        """Listen, run what is due also when no request comes, and let lists lag if the settings say so."""
         listening = await self.server.listen(host, port)
         self.timekeeper.start()
         lag_lists(self.shop, self.shop.settings.list_lag_seconds)

@@ -1,9 +1,9 @@
 """
 HTTP/1.1 on a bare asyncio transport.
 
-The sandbox has to do things that a web server is built to prevent: reset a connection instead of
-answering, stop in the middle of a body, promise more bytes than it sends. So it speaks HTTP itself.
-The price is this file; the gain is also speed, since a request costs tens of microseconds here.
+The sandbox does what a web server is built to prevent: it resets a connection instead of answering, stops in the middle
+of a body, and announces more bytes than it sends. So it implements HTTP itself. That is also fast: a request costs
+tens of microseconds here.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from blocks.sandbox.http.request_parsing import MalformedRequestError, parse_req
 _LINGER_ZERO = struct.pack("ii", 1, 0)  # close() then sends RST instead of FIN
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
-
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
 
 
 class HttpConnection(asyncio.Protocol):
-    """One connection: requests are answered in order, pipelined ones wait."""
+    """One connection. Requests are answered in order; pipelined ones wait."""
 
     def __init__(self, handler: Handler, connections: set[HttpConnection]) -> None:
         self._handler = handler
@@ -38,7 +37,7 @@ class HttpConnection(asyncio.Protocol):
         self._peer = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember the transport and who is at the other end."""
+        """Keep the transport and the address of the peer."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         peer = transport.get_extra_info("peername")
@@ -49,7 +48,7 @@ class HttpConnection(asyncio.Protocol):
         """
         Forget the connection.
 
-        A request that is being handled goes on: a real server also finishes what its client gave up on.
+        A request that is being handled goes on: a real server also finishes what its client has given up.
         """
         del exc
         self._connections.discard(self)
@@ -131,7 +130,7 @@ class HttpConnection(asyncio.Protocol):
     async def _send_half(self, response: Response) -> None:
         head = _head(response.status, response.content_type, len(response.body), response.headers)
         self._transport.write(head + response.body[: len(response.body) // 2])
-        await asyncio.sleep(0.02)  # a reset discards what the peer's kernel has not handed over yet
+        await asyncio.sleep(0.02)  # a reset discards what the peer's kernel has not delivered yet
         self._reset()
 
     async def _send_slowly(self, request: Request, response: Response) -> None:

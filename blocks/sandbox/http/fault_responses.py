@@ -1,4 +1,4 @@
-"""What becomes of the true answer when a fault hits its request."""
+"""The response that a fault makes of the true one."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _HTML = (
 )
 
 
-def faulty(fault: Fault, answer: Response) -> Response:
-    """The true answer as the fault lets it through."""
+def faulty(fault: Fault, response: Response) -> Response:
+    """The response as the fault changes it."""
     match fault.action:
         case "status":
-            return _status_answer(fault, answer.headers)
+            return _status_answer(fault, response.headers)
         case "reset":
-            return Response(answer.status, delivery=Delivery.RESET)
+            return Response(response.status, delivery=Delivery.RESET)
         case "close":
-            return Response(answer.status, delivery=Delivery.CLOSE)
+            return Response(response.status, delivery=Delivery.CLOSE)
         case "hang":
-            return Response(answer.status, delivery=Delivery.NEVER)
+            return Response(response.status, delivery=Delivery.NEVER)
         case "truncate":
-            answer.delivery = Delivery.TRUNCATED
+            response.delivery = Delivery.TRUNCATED
         case "slow":
-            answer.delivery, answer.seconds = Delivery.SLOW, float(fault.seconds)
+            response.delivery, response.seconds = Delivery.SLOW, float(fault.seconds)
         case "malformed":
-            answer.body = answer.body[: max(1, len(answer.body) // 2)] or b"{"
-    return answer
+            response.body = response.body[: max(1, len(response.body) // 2)] or b"{"
+    return response
 
 
-# What the API says with each status, where documentation or recorded traffic tells; the rest is ours.
+# The API's own words for each status, where they are documented or recorded. The others are made up.
 _PROBLEMS: dict[int, Callable[[], Problem]] = {
     401: problems.unauthorized,
     403: lambda: _injected(403, "FORBIDDEN", "Forbidden"),
@@ -71,9 +71,7 @@ def _status_answer(fault: Fault, headers: dict[str, str]) -> Response:
     if fault.body == "html":
         return Response(fault.status, _HTML.format(status=fault.status).encode(), "text/html")
     if fault.body == "json":
-        return (
-            throttled(headers)
-            if fault.status == HTTPStatus.TOO_MANY_REQUESTS
-            else error_response(_json_problem(fault.status))
-        )
+        if fault.status == HTTPStatus.TOO_MANY_REQUESTS:
+            return throttled(headers)
+        return error_response(_json_problem(fault.status))
     return Response(fault.status, fault.body.encode(), "text/plain")

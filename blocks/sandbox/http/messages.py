@@ -1,4 +1,4 @@
-"""Requests and responses, as every part of the sandbox passes them on."""
+"""HTTP requests and responses as the rest of the sandbox sees them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 BODYLESS = frozenset({204, 304})
-"""Statuses whose answers have no body, whatever anybody wants."""
+"""Statuses whose responses never have a body."""
 
 
 class Delivery(Enum):
-    """How an answer reaches the caller."""
+    """How a response reaches the caller."""
 
     WHOLE = "whole"
     RESET = "reset"
@@ -18,7 +18,7 @@ class Delivery(Enum):
     CLOSE = "close"
     """No byte is sent; the connection is closed in the ordinary way."""
     TRUNCATED = "truncated"
-    """Half of the promised body is sent, then the connection is reset."""
+    """Half of the announced body is sent, then the connection is reset."""
     NEVER = "never"
     """No byte is sent, and the connection stays open until the caller ends it."""
     SLOW = "slow"
@@ -40,7 +40,7 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """One answer; `headers` come after Content-Type and Content-Length."""
+    """One response; `headers` come after Content-Type and Content-Length."""
 
     status: int
     body: bytes = b""

@@ -1,4 +1,4 @@
-"""HTTP/1.1 requests out of the bytes of a connection."""
+"""Parses HTTP/1.1 requests from the bytes of a connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 
 
 class MalformedRequestError(Exception):
-    """The bytes are not HTTP that we accept; `status` says how to refuse them."""
+    """The bytes are not an HTTP request that is accepted here; `status` is the answer to them."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(status, message)
@@ -55,7 +55,7 @@ def _parse_head(head: bytes) -> tuple[str, str, str, dict[str, str]]:
     except ValueError:
         raise MalformedRequestError(400, "malformed request line") from None
     if not version.startswith("HTTP/1."):
-        raise MalformedRequestError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+        raise MalformedRequestError(505, "only HTTP/1.0 and HTTP/1.1 are supported")
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")

@@ -25,9 +25,9 @@ _LOG = logging.getLogger(__name__)
 
 class Server:
     """
-    Answers requests: rate limits first, then faults, then tokens, and then `api`.
+    Answers requests. Each meets the rate limits, then the faults, then the check of its token, and then `api`.
 
-    What is below a mounted path meets none of them.
+    Requests to a mounted path meet none of these.
     """
 
     def __init__(self, shop: Shop, timekeeper: Timekeeper, api: Callable[[Request], Response]) -> None:
@@ -44,7 +44,7 @@ class Server:
         """How many requests were answered, by method, endpoint and status."""
 
     def mount(self, path: str, answer: Callable[[Request], Response]) -> None:
-        """Let `answer` answer what is below this path."""
+        """Let `answer` answer the requests to this path and below."""
         self._mounted.append((path, answer))
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
@@ -59,11 +59,11 @@ class Server:
             connection.close()
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
-        """Answer one request; only a fault makes anyone wait."""
+        """Answer one request; only after a fault the answer has to be awaited."""
         try:
             return self._handle(request)
-        except Exception:  # noqa: BLE001  a bug of ours is an answer, too, and is in the log
-            return _bug(request)
+        except Exception:  # noqa: BLE001  the caller gets an answer to our bugs, too
+            return _internal_error(request)
 
     def _handle(self, request: Request) -> Response | Awaitable[Response]:
         self._timekeeper.catch_up()
@@ -84,7 +84,7 @@ class Server:
         try:
             response = await self._answer_with_fault(request, fault, headers)
         except Exception:  # noqa: BLE001  as above
-            return _bug(request)
+            return _internal_error(request)
         return self._counted(request, response)
 
     async def _answer_with_fault(self, request: Request, fault: Fault, headers: dict[str, str]) -> Response:
@@ -107,7 +107,7 @@ class Server:
         return faulty(fault, response)
 
     def _answer(self, request: Request, *, authorized: bool = False) -> Response:
-        """The true answer; `authorized` says that the token was checked before."""
+        """The response without faults and limits; `authorized` means that the token was checked before."""
         try:
             if request.path.startswith(("/oauth/", "/.well-known/")):
                 return self.tokens.answer(request)
@@ -125,7 +125,7 @@ class Server:
         return response
 
 
-def _bug(request: Request) -> Response:
+def _internal_error(request: Request) -> Response:
     _LOG.exception("%s %s", request.method, request.path)
     return error_response(problem(500, "INTERNAL_SERVER_ERROR", "Internal server error", "A bug in the sandbox."))
 

@@ -1,4 +1,4 @@
-"""JSON containment, which the predicate `jcont` asks for."""
+"""JSON containment, for the predicate `jcont`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def contains_json(stored: str | None, wanted: str) -> bool:
         return False
     try:
         return _contains(orjson.loads(stored), orjson.loads(wanted))
-    except RecursionError:  # nested deeper than anyone means
+    except RecursionError:  # nested too deeply to compare
         return False
 
 
