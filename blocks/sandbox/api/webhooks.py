@@ -68,9 +68,9 @@ class Webhooks:
 
     def publish_again(self, event: Row) -> None:
         """
-        Call every webhook that listens to this event; its resource is told as it is now.
+        Call every webhook that listens to this event, with its resource as it is now.
 
-        Nobody is called about what is undone in the end.
+        The calls are made after the commit, never about what is rolled back.
         """
         shop, topic = self._shop, str(event["name"])
         for webhook_id, include in shop.database.execute(_LISTENING, (topic,)).fetchall():

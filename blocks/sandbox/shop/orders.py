@@ -74,7 +74,7 @@ def place(shop: Shop, order: Row, *, paid_by_customer: bool = False) -> None:
     `stuck_placing` when it is released. It is `placing` until then.
 
     Raises:
-        Problem: 422 with what stands against it; the order then stays as it was, with a `resource_errors` entry.
+        Problem: 422 with the reason; the order then stays as it was, with a `resource_errors` entry.
     """
     if order["status"] in {"placed", "approved"}:
         return
