@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -156,3 +156,20 @@ def _error_item(item: Fields) -> ErrorItem:
     return ErrorItem(
         **texts, pointer=str(_object(item.get("source")).get("pointer") or ""), meta=_object(item.get("meta"))
     )
+
+
+def pages_of(values: Iterable[str]) -> Iterator[Sequence[str]]:
+    """Distinct values, 25 at a time: what one page of answers can hold."""
+    distinct = list(dict.fromkeys(values))
+    for start in range(0, len(distinct), PAGE_SIZE):
+        yield distinct[start : start + PAGE_SIZE]
+
+
+def reference_filters(references: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Filters that find copies with these references, 25 at a time where that is possible."""
+    # Lists are separated by commas and trimmed: a reference that a caller made up may not survive that.
+    plain = [reference for reference in references if reference and not set(reference) & set(", \t\n")]
+    for some in pages_of(plain):
+        yield {"reference_in": ",".join(some)}
+    for reference in set(references) - set(plain):
+        yield {"reference_eq": reference}

@@ -133,7 +133,7 @@ class Pacing:
             for skipped in look.skipped:
                 self._report.add((await record_skip(self._run, skipped)).line)
             for copy in look.stale:
-                await self._run.withdrawals.withdraw(copy.target_order_id or "", "its period was moved or has passed")
+                await self._run.withdrawals.withdraw(copy.target_order_id or "", "its renewal is no longer wanted")
         except CommerceLayerError as error:
             self._note_trouble(page, error)
         except Exception as error:  # noqa: BLE001 - one page's error never stops the others
