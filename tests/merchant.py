@@ -120,6 +120,18 @@ class Merchant:
         """All order copies."""
         return self.rows("SELECT * FROM order_copies ORDER BY created_at, id")
 
+    def target_orders(self) -> list[dict[str, Any]]:
+        """The orders that copies have made, oldest copy first, with the copy's id and reference; metadata parsed."""
+        query = (
+            "SELECT o.*, c.reference AS copy_reference, c.id AS copy_id FROM order_copies c "
+            "JOIN orders o ON o.id = c.target_order_id ORDER BY c.created_at, c.id"
+        )
+        return [{**row, "metadata": orjson.loads(row["metadata"] or "{}")} for row in self.rows(query)]
+
+    def placed(self) -> list[str]:
+        """References of the copies whose orders are placed, in order; one that is there twice is charged twice."""
+        return sorted(order["copy_reference"] for order in self.target_orders() if order["status"] == "placed")
+
     def subscription(self, subscription_id: str) -> dict[str, Any]:
         """One subscription, its metadata parsed."""
         (row,) = self.rows("SELECT * FROM order_subscriptions WHERE id = ?", subscription_id)

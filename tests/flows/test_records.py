@@ -19,18 +19,12 @@ from flows.renew_batch import renew_batch
 DAY = 86_400
 
 
-def placed(merchant: Merchant) -> list[str]:
-    """References of the order copies whose orders are placed."""
-    query = "SELECT c.reference FROM order_copies c JOIN orders o ON o.id = c.target_order_id WHERE o.status = 'placed'"
-    return sorted(row["reference"] for row in merchant.rows(query))
-
-
 def in_days(merchant: Merchant, days: float) -> str:
     return (merchant.sandbox.clock() + timedelta(days=days)).isoformat()
 
 
 def orders_are_placed(merchant: Merchant, count: int = 1) -> bool:
-    return len(placed(merchant)) == count
+    return len(merchant.placed()) == count
 
 
 async def test_what_staff_and_customers_write_while_records_wait_for_the_rate_budget_survives(
@@ -41,7 +35,7 @@ async def test_what_staff_and_customers_write_while_records_wait_for_the_rate_bu
     touched: list[str] = []
 
     def wait_for_their_records() -> list[str]:
-        charged = {reference.partition("@")[0] for reference in placed(merchant)}
+        charged = {reference.partition("@")[0] for reference in merchant.placed()}
         recorded = {each for each in made if merchant.subscription(each)["metadata"]["perennial"].get("outcome")}
         return sorted(charged - recorded - set(touched))
 
@@ -81,10 +75,10 @@ async def test_a_customer_who_postpones_by_a_day_while_being_renewed_is_not_rene
     again = await merchant.sweep()
 
     assert again.message.startswith("0 renewals")
-    assert len(placed(merchant)) == 1
+    assert len(merchant.placed()) == 1
     merchant.sandbox.advance(31 * DAY)
     await merchant.sweep()
-    assert len(placed(merchant)) == 2
+    assert len(merchant.placed()) == 2
 
 
 async def test_a_date_that_is_moved_after_a_run_died_before_its_record_is_no_second_renewal(merchant: Merchant) -> None:
@@ -98,7 +92,7 @@ async def test_a_date_that_is_moved_after_a_run_died_before_its_record_is_no_sec
     ended = await merchant.sweep()
 
     assert ended.outcomes == {"already_renewed": 1}
-    assert len(placed(merchant)) == 1
+    assert len(merchant.placed()) == 1
     following = datetime.fromisoformat(merchant.subscription(made)["next_run_at"])
     assert following - merchant.sandbox.clock() > timedelta(days=20)
 
@@ -116,7 +110,7 @@ async def test_metadata_that_somebody_writes_back_from_an_old_read_loses_no_peri
         await merchant.sweep()
         merchant.sandbox.advance(900)
 
-    assert len(placed(merchant)) == 2
+    assert len(merchant.placed()) == 2
     assert merchant.subscription(made)["metadata"]["perennial"]["outcome"] == "renewed"
 
 
