@@ -132,6 +132,10 @@ class Merchant:
         """References of the copies whose orders are placed, in order; one that is there twice is charged twice."""
         return sorted(order["copy_reference"] for order in self.target_orders() if order["status"] == "placed")
 
+    def requests(self, name: str) -> int:
+        """Requests so far, by method and path: `PATCH /api/orders/{id}`."""
+        return int(self.sandbox.counters()["requests"].get(name, 0))
+
     def subscription(self, subscription_id: str) -> dict[str, Any]:
         """One subscription, its metadata parsed."""
         (row,) = self.rows("SELECT * FROM order_subscriptions WHERE id = ?", subscription_id)
