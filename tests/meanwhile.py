@@ -30,11 +30,22 @@ class Meanwhile(SandboxClock):
 
 def patch(merchant: Merchant, resource: str, key: str, **attributes: Any) -> None:
     """What staff or a customer change, by a client that is not ours."""
+    relationships = attributes.pop("relationships", {})
+    _send(merchant, "PATCH", f"{resource}/{key}", type=resource, id=key, attributes=attributes, relationships=relationships)
+
+
+def copy_order(merchant: Merchant, source_order_id: str, **attributes: Any) -> str:
+    """An order copy that somebody else makes, by a client that is not ours; returns its id."""
+    link = {"source_order": {"data": {"type": "orders", "id": source_order_id}}}
+    made = _send(merchant, "POST", "order_copies", type="order_copies", attributes=attributes, relationships=link)
+    return str(made["id"])
+
+
+def _send(merchant: Merchant, method: str, path: str, **data: Any) -> dict[str, Any]:
     box = merchant.sandbox
     grant = {"grant_type": "client_credentials", "client_id": box.client_id, "client_secret": box.client_secret}
     token = httpx.post(box.auth_url, json=grant, trust_env=False).json()["access_token"]
-    relationships = attributes.pop("relationships", {})
-    data = {"type": resource, "id": key, "attributes": attributes, "relationships": relationships}
     headers = {**JSON_API, "Authorization": f"Bearer {token}"}
-    url = f"{box.api_url}/{resource}/{key}"
-    httpx.patch(url, json={"data": data}, headers=headers, trust_env=False).raise_for_status()
+    answer = httpx.request(method, f"{box.api_url}/{path}", json={"data": data}, headers=headers, trust_env=False)
+    sent: dict[str, Any] = answer.raise_for_status().json()["data"]
+    return sent
