@@ -16,13 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = {
     "demo": ["--subscriptions"],
     "up": ["--port"],
-    "setup": ["--organization", "--client-id", "--live", "--name", "--api-url", "--auth-url", "--here"],
-    "adopt": [
-        "--all-active", "--all-inactive", "--release", "--give-back", "--take-over", "--apply", "--credentials",
-        "--policy",
-    ],
+    "setup": ["--organization", "--client-id", "--live", "--name", "--api-url", "--auth-url"],
+    "adopt": ["--all-active", "--all-inactive", "--release", "--give-back", "--apply", "--credentials", "--policy"],
     "explain": ["--on", "--credentials", "--policy"],
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)
