@@ -7,7 +7,7 @@ from typing import Any, Literal
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.rules.adoption import Handover, Wish
+from flows.rules.adoption import Handover, HandoverRequest
 from flows.run.context import open_run
 from flows.run.states import green, red, run_task
 from flows.tasks.adopting import find_subscriptions, hand_over
@@ -45,11 +45,11 @@ async def adopt_subscriptions(
     statuses = [name for name, wanted in (("active", all_active), ("inactive", all_inactive)) if wanted]
     if bool(subscriptions) == bool(statuses):
         raise ValueError("Say whom it concerns: either subscriptions by id, or all_active and all_inactive.")
-    wish = Wish(Handover(handover), named=not statuses)
+    request = HandoverRequest(Handover(handover), named=not statuses)
     async with open_run(credentials, policy, as_of=None) as run:
-        found = await run_task(find_subscriptions, run, wish, subscriptions or [], statuses)
-        handed = await run_task(hand_over, run, wish, found, dry_run=dry_run)
-    facts = {"sentence": handed.sentence, "rows": handed.rows, "dry_run": dry_run}
-    if handed.needs_person and not dry_run:
-        return red("NeedsAttention", handed.sentence, facts)
-    return green("DryRun" if dry_run else "Completed", handed.sentence, facts)
+        found = await run_task(find_subscriptions, run, request, subscriptions or [], statuses)
+        result = await run_task(hand_over, run, request, found, dry_run=dry_run)
+    facts = {"sentence": result.sentence, "rows": result.rows, "dry_run": dry_run}
+    if result.needs_person and not dry_run:
+        return red("NeedsAttention", result.sentence, facts)
+    return green("DryRun" if dry_run else "Completed", result.sentence, facts)

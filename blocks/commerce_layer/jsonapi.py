@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from blocks.commerce_layer.errors import ErrorItem
 
 MEDIA_TYPE = "application/vnd.api+json"
+T = TypeVar("T")
+
 PAGE_SIZE = 25
 """The API's maximum number of resources in a page. Source: API reference, "Pagination"."""
 
@@ -158,7 +160,7 @@ def _error_item(item: Fields) -> ErrorItem:
     )
 
 
-def pages_of(values: Iterable[str]) -> Iterator[Sequence[str]]:
+def pages_of(values: Iterable[T]) -> Iterator[list[T]]:
     """Distinct values, 25 at a time: what one page of answers can hold."""
     distinct = list(dict.fromkeys(values))
     for start in range(0, len(distinct), PAGE_SIZE):

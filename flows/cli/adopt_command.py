@@ -19,8 +19,8 @@ from flows.cli.installation import CREDENTIALS, POLICY
 from flows.cli.prefect_errors import PrefectUnavailable, calling_prefect
 from flows.run.context import NotSetUp, Unreachable
 
-COLOURS = {"change": "green", "as_wished": "dim", "refused": "yellow", "failed": "red"}
-WORDS = {"change": "yes", "as_wished": "nothing to do", "refused": "no", "failed": "FAILED"}
+COLOURS = {"change": "green", "as_requested": "dim", "refused": "yellow", "failed": "red"}
+WORDS = {"change": "yes", "as_requested": "nothing to do", "refused": "no", "failed": "FAILED"}
 
 
 def adopt(
@@ -71,7 +71,7 @@ def adopt(
         print(error, file=sys.stderr)
         return 2
     _show(facts)
-    return int(any(row["verdict"] in {"refused", "failed"} for row in facts["rows"]))
+    return int(any(row["handling"] in {"refused", "failed"} for row in facts["rows"]))
 
 
 async def _facts_of(run: Awaitable[State[Any]]) -> dict[str, Any]:
@@ -89,8 +89,8 @@ def _show(facts: dict[str, Any]) -> None:
         for heading in ("subscription", "", "what"):
             table.add_column(heading, overflow="fold")
         for row in facts["rows"]:
-            colour = COLOURS[row["verdict"]]
-            table.add_row(row["subscription"], f"[{colour}]{WORDS[row['verdict']]}[/]", escape(row["what"]))
+            colour = COLOURS[row["handling"]]
+            table.add_row(row["subscription"], f"[{colour}]{WORDS[row['handling']]}[/]", escape(row["what"]))
         console.print(table)
     console.print(f"\n[bold]{escape(facts['sentence'])}[/]")
     if facts["dry_run"]:

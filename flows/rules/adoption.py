@@ -47,11 +47,11 @@ class Handover(StrEnum):
     GIVE_BACK = "give_back"  # Commerce Layer's own engine renews them again
 
 
-class Verdict(StrEnum):
+class Handling(StrEnum):
     """Whether something is to be done about one subscription."""
 
     CHANGE = "change"
-    AS_WISHED = "as_wished"  # nothing to do
+    AS_REQUESTED = "as_requested"  # nothing to do
     REFUSED = "refused"  # a person must do something else first
 
 
@@ -69,13 +69,13 @@ class Decision:
     """What is to be done about one subscription, and why, in words. `change` is there exactly when something is."""
 
     subscription_id: str
-    verdict: Verdict
+    handling: Handling
     sentence: str
     change: Change | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class HandoverRequest:
     """
     What a person asks for.
 
@@ -86,16 +86,18 @@ class Wish:
     named: bool = True
 
 
-def decide(subscription: OrderSubscription, wish: Wish, terms: PolicyTerms, as_of: datetime) -> Decision:
-    """What follows from a wish for one subscription, as it was read a moment ago."""
-    return _Desk(subscription, wish, terms, as_of).decide()
+def decide(subscription: OrderSubscription, request: HandoverRequest, terms: PolicyTerms, as_of: datetime) -> Decision:
+    """What follows from a request for one subscription, as it was read a moment ago."""
+    return _Deciding(subscription, request, terms, as_of).decide()
 
 
-class _Desk:
+class _Deciding:
     """Everything the decisions on one subscription have in common."""
 
-    def __init__(self, subscription: OrderSubscription, wish: Wish, terms: PolicyTerms, as_of: datetime) -> None:
-        self._one, self._wish, self._terms, self._as_of = subscription, wish, terms, as_of
+    def __init__(
+        self, subscription: OrderSubscription, request: HandoverRequest, terms: PolicyTerms, as_of: datetime
+    ) -> None:
+        self._one, self._request, self._terms, self._as_of = subscription, request, terms, as_of
         self._state = RenewalState.read(subscription.metadata)
 
     def decide(self) -> Decision:
@@ -104,20 +106,20 @@ class _Desk:
         }  # fmt: skip
         if self._state is not None and self._state.damaged is not None:
             return self._refused(damage_in_words(self._one, self._state))
-        return by_handover[self._wish.handover]()
+        return by_handover[self._request.handover]()
 
     # --- adopt ---------------------------------------------------------------------------------
 
     def _adopt(self) -> Decision:
         if self._is_ours():
-            return self._as_wished(f"adopted already; {self._when_due()}")
+            return self._as_requested(f"adopted already; {self._when_due()}")
         problem = self._cannot_be_driven() or self._native_run_is_near() or self._would_surprise()
         if problem:
             return self._refused(problem)
         trigger: Literal["deactivate"] | None = "deactivate" if self._is_active else None
         change = Change(self._fresh_state().written_into(self._one.metadata), trigger)
         done = "deactivated and adopted" if self._is_active else "adopted"
-        return Decision(self._one.id, Verdict.CHANGE, f"{done}; {self._when_due()}", change)
+        return Decision(self._one.id, Handling.CHANGE, f"{done}; {self._when_due()}", change)
 
     def _is_ours(self) -> bool:
         return self._state is not None and self._one.status is SubscriptionStatus.INACTIVE
@@ -150,7 +152,7 @@ class _Desk:
 
     def _would_surprise(self) -> str | None:
         """An inactive subscription may be one that the customer paused: who wakes it must mean it."""
-        if self._wish.named or self._is_active or self._due > self._as_of or self._state is not None:
+        if self._request.named or self._is_active or self._due > self._as_of or self._state is not None:
             return None
         return (
             f"inactive and overdue since {self._say(self._due)}, perhaps paused by the customer: adopted, it would be "
@@ -188,16 +190,16 @@ class _Desk:
         if self._state is None:
             return self._refused("it is not adopted, so nothing holds it")
         if not self._state.held:
-            return self._as_wished("it is not held")
+            return self._as_requested("it is not held")
         change = Change(self._state.model_copy(update={"held": False}).written_into(self._one.metadata))
         why = f" (it was held after: {self._state.error})" if self._state.error else ""
-        return Decision(self._one.id, Verdict.CHANGE, f"released, the next sweep goes on with it{why}", change)
+        return Decision(self._one.id, Handling.CHANGE, f"released, the next sweep goes on with it{why}", change)
 
     # --- give back -----------------------------------------------------------------------------
 
     def _give_back(self) -> Decision:
         if self._state is None:
-            return self._as_wished("it is not adopted")
+            return self._as_requested("it is not adopted")
         if self._one.status is SubscriptionStatus.CANCELLED:
             return self._refused("it is cancelled; no engine renews it")
         if self._one.status not in {SubscriptionStatus.INACTIVE, SubscriptionStatus.ACTIVE}:
@@ -211,7 +213,10 @@ class _Desk:
         if following is not None:
             lost = f"; the period of {self._say(self._open_period)} is given up, the next is {self._say(following)}"
         return Decision(
-            self._one.id, Verdict.CHANGE, f"active again, Perennial lets go{lost}", Change(metadata, trigger, following)
+            self._one.id,
+            Handling.CHANGE,
+            f"active again, Perennial lets go{lost}",
+            Change(metadata, trigger, following),
         )
 
     def _still_renewing(self) -> str | None:
@@ -269,7 +274,7 @@ class _Desk:
         return f"{in_words(instant, zone)} {wall_of(instant, zone).year}"
 
     def _refused(self, sentence: str) -> Decision:
-        return Decision(self._one.id, Verdict.REFUSED, sentence)
+        return Decision(self._one.id, Handling.REFUSED, sentence)
 
-    def _as_wished(self, sentence: str) -> Decision:
-        return Decision(self._one.id, Verdict.AS_WISHED, sentence)
+    def _as_requested(self, sentence: str) -> Decision:
+        return Decision(self._one.id, Handling.AS_REQUESTED, sentence)

@@ -7,14 +7,14 @@ from zoneinfo import ZoneInfo
 
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.policy_terms import FailureClass, PolicyOverrideInvalid, PolicyTerms
+from flows.rules.calendar_warnings import calendar_warnings
 from flows.rules.next_action import Conclude, Create, Hold, HoldReason, NextAction, Place, Wait
 from flows.rules.periods import Schedule, UnknownFrequency
-from flows.rules.prospects import Prospect, prospects
 from flows.rules.references import whole_minute
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.retries import calendar_of_retries, earliest_allowed
 from flows.rules.state import RenewalState
-from flows.rules.traps import traps
+from flows.rules.upcoming import UpcomingRenewal, upcoming_renewals
 from flows.rules.zones import in_words, wall_of
 
 DATES_SHOWN = 24
@@ -58,10 +58,14 @@ def explain(
     """
     own = _own_terms(subscription, terms)
     schedule = _schedule(subscription, own)
-    coming = tuple(islice(prospects(subscription, terms, as_of), DATES_SHOWN))
+    coming = tuple(islice(upcoming_renewals(subscription, terms, as_of), DATES_SHOWN))
     warnings = answer.warnings if isinstance(answer, Renewal) else ()
     if schedule is not None:
-        warnings = (*warnings, *traps(schedule, as_of, subscription.expires_at), *_overlong(schedule, own, as_of))
+        warnings = (
+            *warnings,
+            *calendar_warnings(schedule, as_of, subscription.expires_at),
+            *_overlong(schedule, own, as_of),
+        )
     first = coming[0] if coming else None
     left = {} if first is None or _is_paid(action) else _attempts_left(own, first)
     return Explanation(
@@ -92,7 +96,9 @@ def _schedule(subscription: OrderSubscription, terms: PolicyTerms) -> Schedule |
 # --- the sentence ------------------------------------------------------------------------------
 
 
-def _sentence(answer: Renewal | Skipped, action: NextAction | None, first: Prospect | None, terms: PolicyTerms) -> str:
+def _sentence(
+    answer: Renewal | Skipped, action: NextAction | None, first: UpcomingRenewal | None, terms: PolicyTerms
+) -> str:
     if isinstance(answer, Skipped):
         return _why_not(answer, first, terms)
     but = ""
@@ -106,7 +112,7 @@ def _sentence(answer: Renewal | Skipped, action: NextAction | None, first: Prosp
     return f"due{but}: the period of {_dated(answer.due, terms)}{attempt}; {_next_step(answer, action)}"
 
 
-def _why_not(answer: Skipped, first: Prospect | None, terms: PolicyTerms) -> str:
+def _why_not(answer: Skipped, first: UpcomingRenewal | None, terms: PolicyTerms) -> str:
     sentence = answer.sentence
     match answer.reason:
         case SkipReason.NOT_DUE:
@@ -155,7 +161,7 @@ def _is_paid(action: NextAction | None) -> bool:
     return order is not None and order.is_placed
 
 
-def _attempts_left(terms: PolicyTerms, first: Prospect) -> dict[FailureClass, tuple[datetime, ...]]:
+def _attempts_left(terms: PolicyTerms, first: UpcomingRenewal) -> dict[FailureClass, tuple[datetime, ...]]:
     made, charges = first.state.attempt, first.state.attempts_until(first.at)
     start = whole_minute(earliest_allowed(terms, charges, first.at))
     return {cls: tuple(calendar_of_retries(terms, cls, start, made, charges)) for cls in FailureClass}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
 from blocks.commerce_layer.errors import CommerceLayerError
+from blocks.commerce_layer.jsonapi import pages_of
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
-from flows.rules.adoption import Change, Decision, Handover, Verdict, Wish, decide
+from flows.rules.adoption import Change, Decision, Handling, Handover, HandoverRequest, decide
 from flows.rules.state import RenewalState
 from flows.run.context import Run
 from flows.run.states import green, red
-
-CHUNK = 25
-"""Subscriptions that are read and changed together: as many as one list call can ask for."""
 
 ROWS_SHOWN = 500
 """Lines of the table; the counts cover all."""
@@ -34,10 +32,10 @@ _DONE = {
 
 
 @dataclass(frozen=True)
-class Handed:
+class HandoverResult:
     """What was, or would be, done about each subscription; `failed` are those whose change did not get through."""
 
-    wish: Wish
+    request: HandoverRequest
     decisions: Sequence[Decision]
     failed: Sequence[Decision] = ()
     dry_run: bool = True
@@ -45,20 +43,20 @@ class Handed:
     @property
     def sentence(self) -> str:
         """The counts in plain words."""
-        counts = Counter(decision.verdict for decision in self.decisions)
-        parts = [f"{counts[Verdict.CHANGE]} {_DONE[self.wish.handover][self.dry_run]}"]
-        parts += [f"{counts[Verdict.AS_WISHED]} need nothing"] if counts[Verdict.AS_WISHED] else []
-        parts += [f"{counts[Verdict.REFUSED]} refused"] if counts[Verdict.REFUSED] else []
+        counts = Counter(decision.handling for decision in self.decisions)
+        parts = [f"{counts[Handling.CHANGE]} {_DONE[self.request.handover][self.dry_run]}"]
+        parts += [f"{counts[Handling.AS_REQUESTED]} need nothing"] if counts[Handling.AS_REQUESTED] else []
+        parts += [f"{counts[Handling.REFUSED]} refused"] if counts[Handling.REFUSED] else []
         parts += [f"{len(self.failed)} failed: run it again"] if self.failed else []
         return ", ".join(parts)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         """One line for each subscription, those that need a person first."""
-        refused = [each for each in self.decisions if each.verdict is Verdict.REFUSED]
-        others = [each for each in self.decisions if each.verdict is not Verdict.REFUSED]
+        refused = [each for each in self.decisions if each.handling is Handling.REFUSED]
+        others = [each for each in self.decisions if each.handling is not Handling.REFUSED]
         return [
-            {"subscription": each.subscription_id, "verdict": name or each.verdict.value, "what": each.sentence}
+            {"subscription": each.subscription_id, "handling": name or each.handling.value, "what": each.sentence}
             for name, group in (("failed", self.failed), ("", refused), ("", others))
             for each in group
         ]
@@ -66,11 +64,13 @@ class Handed:
     @property
     def needs_person(self) -> bool:
         """Whether something that was asked for did not happen."""
-        return bool(self.failed) or any(each.verdict is Verdict.REFUSED for each in self.decisions)
+        return bool(self.failed) or any(each.handling is Handling.REFUSED for each in self.decisions)
 
 
 @task(task_run_name="find subscriptions", cache_policy=NO_CACHE)
-async def find_subscriptions(run: Run, wish: Wish, named: Sequence[str], statuses: Sequence[str]) -> State[list[str]]:
+async def find_subscriptions(
+    run: Run, request: HandoverRequest, named: Sequence[str], statuses: Sequence[str]
+) -> State[list[str]]:
     """
     The ids of all subscriptions concerned: those named, and those in `statuses`.
 
@@ -79,55 +79,57 @@ async def find_subscriptions(run: Run, wish: Wish, named: Sequence[str], statuse
     found = {each.strip(): None for each in named if each.strip()}
     for status in statuses:
         async for page in run.client.iter_subscriptions(SubscriptionStatus(status)):
-            found |= {each.id: None for each in page if _is_concerned(each, wish)}
+            found |= {each.id: None for each in page if _is_concerned(each, request)}
     return green("Found", f"{len(found)} subscriptions", list(found))
 
 
-def _is_concerned(subscription: OrderSubscription, wish: Wish) -> bool:
+def _is_concerned(subscription: OrderSubscription, request: HandoverRequest) -> bool:
     state = RenewalState.read(subscription.metadata)
-    if wish.handover is Handover.ADOPT:
+    if request.handover is Handover.ADOPT:
         return True
-    return state is not None and (wish.handover is Handover.GIVE_BACK or state.held)
+    return state is not None and (request.handover is Handover.GIVE_BACK or state.held)
 
 
 @task(task_run_name="hand over", cache_policy=NO_CACHE)
-async def hand_over(run: Run, wish: Wish, subscription_ids: Sequence[str], *, dry_run: bool) -> State[Handed]:
+async def hand_over(
+    run: Run, request: HandoverRequest, subscription_ids: Sequence[str], *, dry_run: bool
+) -> State[HandoverResult]:
     """Decide for each subscription as it is now and, unless it is a dry run, change it. Nothing is changed twice."""
     decisions: list[Decision] = []
     failed: list[Decision] = []
-    for chunk in _chunks(subscription_ids):
+    for page in pages_of(subscription_ids):
         if dry_run:
-            decisions += await _decide(run, wish, chunk)
+            decisions += await _decide(run, request, page)
             continue
-        for decision, problem in await _decide_and_change(run, wish, chunk):
+        for decision, problem in await _decide_and_change(run, request, page):
             if problem is None:
                 decisions.append(decision)
             else:
-                failed.append(Decision(decision.subscription_id, decision.verdict, problem, decision.change))
-    handed = Handed(wish, decisions, failed, dry_run)
-    await acreate_table_artifact(handed.rows[:ROWS_SHOWN], key="subscriptions", description=handed.sentence)
-    return (red if failed else green)("HandedOver", handed.sentence, handed)
+                failed.append(Decision(decision.subscription_id, decision.handling, problem, decision.change))
+    result = HandoverResult(request, decisions, failed, dry_run)
+    await acreate_table_artifact(result.rows[:ROWS_SHOWN], key="subscriptions", description=result.sentence)
+    return (red if failed else green)("HandedOver", result.sentence, result)
 
 
-async def _decide(run: Run, wish: Wish, subscription_ids: Sequence[str]) -> list[Decision]:
+async def _decide(run: Run, request: HandoverRequest, subscription_ids: Sequence[str]) -> list[Decision]:
     fresh = await run.client.get_subscriptions(subscription_ids)
     return [
-        decide(fresh[each], wish, run.terms, run.as_of)
+        decide(fresh[each], request, run.terms, run.as_of)
         if each in fresh
-        else Decision(each, Verdict.REFUSED, "there is no such subscription in this organization and mode")
+        else Decision(each, Handling.REFUSED, "there is no such subscription in this organization and mode")
         for each in subscription_ids
     ]
 
 
 async def _decide_and_change(
-    run: Run, wish: Wish, subscription_ids: Sequence[str]
+    run: Run, request: HandoverRequest, subscription_ids: Sequence[str]
 ) -> list[tuple[Decision, str | None]]:
     # A sweep that is just renewing one of them looks again before it charges, and finds that it was given back.
     try:
-        decisions = await _decide(run, wish, subscription_ids)
+        decisions = await _decide(run, request, subscription_ids)
     except CommerceLayerError as error:
         undone = f"nothing was changed: {error}"
-        return [(Decision(each, Verdict.CHANGE, undone), undone) for each in subscription_ids]
+        return [(Decision(each, Handling.CHANGE, undone), undone) for each in subscription_ids]
     problems = await asyncio.gather(*(_change(run, each) for each in decisions))
     return list(zip(decisions, problems, strict=True))
 
@@ -173,8 +175,3 @@ def _differs(seen: OrderSubscription, change: Change) -> str | None:
     if seen.metadata != change.metadata:
         return "its metadata are not what was sent; somebody else may have changed them just now"
     return None
-
-
-def _chunks(subscription_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(subscription_ids), CHUNK):
-        yield subscription_ids[start : start + CHUNK]

@@ -15,6 +15,7 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from blocks.commerce_layer.errors import CommerceLayerError
+from blocks.commerce_layer.jsonapi import pages_of
 from blocks.commerce_layer.resources import OrderCopy
 from flows.rules.next_action import duplicate
 from flows.rules.order_copies import CopiesOfPeriod, is_open
@@ -27,9 +28,6 @@ from flows.run.states import green, run_task
 
 REVIEWED = timedelta(hours=1)
 """How far back a sweep looks at its beginning. The sweeps before it have looked at what is older."""
-
-LIST_SIZE = 25
-"""References per list call: Commerce Layer's largest page."""
 
 
 @asynccontextmanager
@@ -58,7 +56,7 @@ async def clean_up_surplus_copies(run: Run, report: Report, since: datetime) -> 
     """
     before = run.withdrawals.surplus
     try:
-        for references in _pages(await _suspects(run, since)):
+        for references in pages_of(await _suspects(run, since)):
             for copies in (await run.client.find_order_copies(references)).values():
                 await _review(run, report, copies)
     except CommerceLayerError as error:
@@ -103,7 +101,3 @@ def _sound_the_alarm(run: Run, report: Report, placed: Sequence[OrderCopy]) -> N
         },
         payload={"reference": reference, "sentence": sentence, "flow_run_id": run.identity.flow_run_id},
     )
-
-
-def _pages(references: Sequence[str]) -> list[Sequence[str]]:
-    return [references[start : start + LIST_SIZE] for start in range(0, len(references), LIST_SIZE)]

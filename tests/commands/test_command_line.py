@@ -17,11 +17,9 @@ OPTIONS = {
     "demo": ["--subscriptions"],
     "up": ["--port"],
     "setup": ["--organization", "--client-id", "--live", "--name", "--api-url", "--auth-url"],
-    "adopt": [
-        "--all-active", "--all-inactive", "--release", "--give-back", "--apply", "--credentials", "--policy",
-    ],
+    "adopt": ["--all-active", "--all-inactive", "--release", "--give-back", "--apply", "--credentials", "--policy"],
     "explain": ["--on", "--credentials", "--policy"],
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ _SHORTEST_MONTH = 28
 _DAY = timedelta(days=1)
 
 
-def traps(schedule: Schedule, as_of: datetime, end: datetime | None = None) -> list[str]:
+def calendar_warnings(schedule: Schedule, as_of: datetime, end: datetime | None = None) -> list[str]:
     """What will surprise somebody after `as_of`, and before the subscription's `end`."""
     until = as_of + LOOKED_AHEAD if end is None else min(as_of + LOOKED_AHEAD, end - timedelta(minutes=1))
     return [*_month_ends(schedule, as_of, end), *_crontab_traps(schedule), *_clock_changes(schedule, as_of, until)]

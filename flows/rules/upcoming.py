@@ -21,7 +21,7 @@ _IDLE_ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Prospect:
+class UpcomingRenewal:
     """A period that will be renewed: its due instant, when its next attempt is made, and its state before that."""
 
     due: datetime
@@ -29,7 +29,9 @@ class Prospect:
     state: RenewalState
 
 
-def prospects(subscription: OrderSubscription, terms: PolicyTerms, as_of: datetime) -> Iterator[Prospect]:
+def upcoming_renewals(
+    subscription: OrderSubscription, terms: PolicyTerms, as_of: datetime
+) -> Iterator[UpcomingRenewal]:
     """
     The periods that sweeps from `as_of` on will renew, in order, if each succeeds.
 
@@ -40,7 +42,7 @@ def prospects(subscription: OrderSubscription, terms: PolicyTerms, as_of: dateti
     while idle < _IDLE_ROUNDS:
         answer = plan(paper, terms, as_of)
         if isinstance(answer, Renewal):
-            yield Prospect(answer.due, as_of, answer.state)
+            yield UpcomingRenewal(answer.due, as_of, answer.state)
             paper, idle = _settled(paper, answer.settlement(answer.state, as_of)), 0
             continue
         idle += 1
