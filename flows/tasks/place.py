@@ -20,7 +20,7 @@ from flows.rules.next_action import Hold, Place, duplicate, is_of_period
 from flows.rules.order_copies import MOVING_STATUSES, CopiesOfPeriod
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
-from flows.rules.state import RenewalState
+from flows.rules.state import PLACING, RenewalState
 from flows.rules.still_wanted import still_wanted
 from flows.rules.work import Work, references_of
 from flows.run.context import Run
@@ -156,8 +156,10 @@ class _Renewing:
         client, subscription_id = self._run.client, self._renewal.subscription_id
         with suppress(CommerceLayerError):
             fresh = (await client.get_subscriptions([subscription_id])).get(subscription_id)
-            if fresh is not None and RenewalState.read(fresh.metadata) == self._announced:
-                metadata = self._renewal.state.written_into(fresh.metadata)
+            stored = RenewalState.read(fresh.metadata) if fresh is not None else None
+            ours = (PLACING, self._run.identity.flow_run_id)
+            if fresh is not None and stored is not None and (stored.outcome, stored.flow_run_id) == ours:
+                metadata = stored.without_announcement(self._renewal.state).written_into(fresh.metadata)
                 await client.update_subscription(subscription_id, metadata=metadata)
 
 
