@@ -30,8 +30,8 @@ class Meanwhile(SandboxClock):
 
 def patch(merchant: Merchant, resource: str, key: str, **attributes: Any) -> None:
     """What staff or a customer change, by a client that is not ours."""
-    relationships = attributes.pop("relationships", {})
-    _send(merchant, "PATCH", f"{resource}/{key}", type=resource, id=key, attributes=attributes, relationships=relationships)
+    links = attributes.pop("relationships", {})
+    _send(merchant, "PATCH", f"{resource}/{key}", type=resource, id=key, attributes=attributes, relationships=links)
 
 
 def copy_order(merchant: Merchant, source_order_id: str, **attributes: Any) -> str:

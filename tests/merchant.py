@@ -86,6 +86,12 @@ class Merchant:
             await renew_subscriptions(credentials=self.name, policy=self.name, return_state=True, **parameters)
         )
 
+    async def sweep_that_dies_before_placing(self) -> None:
+        """A sweep that leaves what a process leaves that dies between creating and placing: unplaced orders."""
+        self.sandbox.fault("status", method="PATCH", path="/api/*", status=503)
+        await self.sweep()
+        self.sandbox.clear_faults()
+
     async def reorder(self, source_order_id: str, **parameters: Any) -> Ended:
         """One run of the manual reorder, in this process."""
         from flows.reorder import reorder
