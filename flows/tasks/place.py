@@ -12,10 +12,18 @@ from prefect.client.schemas.objects import State
 from blocks.commerce_layer.charging import Placement, place_order
 from blocks.commerce_layer.client import SubscriptionChange
 from blocks.commerce_layer.clock import current_clock
-from blocks.commerce_layer.errors import CommerceLayerError, Refused, WriteFateUnknown
+from blocks.commerce_layer.errors import CommerceLayerError, NotFound, Refused, WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus, OrderSubscription
 from flows.rules.by_hand import ManualCopy
-from flows.rules.evidence import CopyEnded, HeldBack, LeftAlone, NotPlaced, OrderAnswered, PlacementRefused
+from flows.rules.evidence import (
+    CopyEnded,
+    HeldBack,
+    LeftAlone,
+    NotPlaced,
+    OrderAnswered,
+    PlacementRefused,
+    StillRunning,
+)
 from flows.rules.next_action import Hold, Place, duplicate, is_of_period
 from flows.rules.order_copies import MOVING_STATUSES, CopiesOfPeriod
 from flows.rules.references import REFERENCE_ORIGIN
@@ -33,14 +41,17 @@ PLACE_TRIES = 3
 PAUSE = 2.0
 """Seconds after a lost answer before the order is read."""
 
-Placed = OrderAnswered | PlacementRefused | NotPlaced | CopyEnded | HeldBack | LeftAlone
+Stopped = CopyEnded | StillRunning | HeldBack | LeftAlone | NotPlaced
+"""What the last look can end it with, so that nothing is sent."""
+
+Placed = OrderAnswered | PlacementRefused | Stopped
 """What placing can end with."""
 
 
 class _Stop(Exception):  # noqa: N818 - says what it does
     """The last look says that nothing is to be sent, and how the renewal ends instead."""
 
-    def __init__(self, end: CopyEnded | HeldBack | LeftAlone | NotPlaced) -> None:
+    def __init__(self, end: Stopped) -> None:
         super().__init__(end)
         self.end = end
 
@@ -72,6 +83,7 @@ class _Renewing:
     def __init__(self, run: Run, renewal: Renewal, attempt: Place) -> None:
         self._run, self._renewal, self._attempt = run, renewal, attempt
         self._announced: RenewalState | None = None
+        self._was_sent = False
 
     async def carry_out(self, *, announce: bool) -> Placed:
         try:
@@ -115,6 +127,7 @@ class _Renewing:
 
     async def _compose(self) -> Placement:
         _, order = await self._look()
+        self._was_sent = True
         return _placement(self._run, self._renewal, order)
 
     async def _look(self) -> tuple[OrderSubscription, Order]:
@@ -142,12 +155,13 @@ class _Renewing:
         return LeftAlone(Skipped(self._renewal.subscription_id, self._renewal.due, SkipReason.CHANGED, sentence))
 
     async def _end(self, end: Placed) -> Placed:
+        was_made = self._was_sent
         if isinstance(end, PlacementRefused) and end.order is not None and end.order.status is OrderStatus.CANCELLED:
-            end = self._changed("was cancelled a moment ago")
+            end, was_made = self._changed("was cancelled a moment ago"), False
         if isinstance(end, LeftAlone):
             if end.skipped.reason.ends_the_renewal:
                 await self._run.withdrawals.withdraw(self._attempt.order.id, end.skipped.sentence)
-            if self._announced is not None:
+            if self._announced is not None and not was_made:
                 await self._take_back_the_announcement()
         return end
 
@@ -165,13 +179,15 @@ class _Renewing:
 
 def _order_to_place(attempt: Place, copies: list[OrderCopy]) -> Order:
     """The order as the last look shows it. Raises _Stop when it, or another one of the period, is placed already."""
-    placed = CopiesOfPeriod.of(copies).placed
-    if len(placed) > 1:
-        raise _Stop(HeldBack(duplicate(placed)))
-    if placed and placed[0].target_order is not None and placed[0].target_order.is_placed:
-        raise _Stop(CopyEnded(placed[0]))
-    seen = next((copy.target_order for copy in copies if copy.id == attempt.copy.id), None)
-    return seen or attempt.order
+    of_period = CopiesOfPeriod.of([attempt.copy, *copies])
+    if len(of_period.placed) > 1:
+        raise _Stop(HeldBack(duplicate(of_period.placed)))
+    first = of_period.canonical
+    if first is not None and first.target_order is not None and first.target_order.is_placed:
+        raise _Stop(CopyEnded(first))
+    if first is not None and first.id != attempt.copy.id:
+        raise _Stop(StillRunning(first))  # its order is being placed, or it was created earlier and is seen only now
+    return _order_in(copies, attempt) or attempt.order
 
 
 async def _compose_by_hand(run: Run, work: ManualCopy, attempt: Place) -> Placement:
@@ -187,25 +203,45 @@ def _placement(run: Run, work: Work, order: Order) -> Placement:
 
 
 async def _send(run: Run, attempt: Place, compose: Callable[[], Awaitable[Placement]]) -> Placed:
-    """Send the placement. After a lost answer the order tells what came of it; if it tells nothing, send it again."""
-    lost: CommerceLayerError | None = None
+    """
+    Send the placement. After a lost answer the order tells what came of it; if it tells nothing, it is sent again.
+
+    What cannot be found out stays lost, whatever prevents the next try: the placement may have been carried out.
+    """
+    lost: WriteFateUnknown | None = None
     order: Order | None = None
     for _ in range(PLACE_TRIES):
         try:
             answer = await place_order(run.client, attempt.order.id, compose)
         except _Stop as stop:
-            return stop.end
+            return stop.end if lost is None else _stopped_after(lost, attempt, order, stop.end)
         except WriteFateUnknown as error:
             lost = error
             await current_clock().sleep(PAUSE)
             order = await _order_as_it_is(run, attempt)
-            if order is not None and _tells_what_came_of_it(attempt, order):
+            if order is None:
+                break
+            if _tells_what_came_of_it(attempt, order):
                 return OrderAnswered(attempt, order)
         except CommerceLayerError as error:
+            if lost is not None and not isinstance(error, (Refused, NotFound)):
+                break
             return PlacementRefused(attempt, error, await _order_as_it_is(run, attempt))
         else:
             return OrderAnswered(attempt, answer)
     assert lost is not None
+    return PlacementRefused(attempt, lost, order)
+
+
+def _stopped_after(lost: WriteFateUnknown, attempt: Place, order: Order | None, end: Stopped) -> Placed:
+    """How it ends when the last look stops a second try: only what says what came of the first one stands."""
+    match end:
+        case CopyEnded(copy) if copy.id == attempt.copy.id and copy.target_order is not None:
+            return OrderAnswered(attempt, copy.target_order)
+        case CopyEnded() | HeldBack() | StillRunning():
+            return end
+        case LeftAlone(skipped) if skipped.reason.ends_the_renewal:
+            return end
     return PlacementRefused(attempt, lost, order)
 
 
@@ -250,6 +286,8 @@ def _told(placed: Placed) -> State[Placed]:
             return green("Refused", str(error), placed)
         case CopyEnded(copy):
             return green("PlacedAlready", f"the order of order copy {copy.id} is placed already", placed)
+        case StillRunning(copy):
+            return green("AnotherCopyCounts", f"order copy {copy.id} counts; the next sweep goes on with it", placed)
         case HeldBack(Hold() as hold):
             return green("Held", hold.sentence, placed)
         case LeftAlone(skipped):
