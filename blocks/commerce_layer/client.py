@@ -85,7 +85,7 @@ class CommerceLayer:
         mode: Literal["test", "live"],
         budget: RateBudget | None = None,
         timeouts: Timeouts | None = None,
-        connections: int = 20,
+        connections: int = 24,
     ) -> None:
         self._budget = budget or RateBudget(api_url, mode, RateLimits())
         self.wire = Wire(
