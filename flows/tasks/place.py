@@ -56,11 +56,14 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
     """
     created_here = isinstance(creation, Created) and creation.copy.id == attempt.copy.id
     placed: Placed
-    async with run.placing:
-        if isinstance(work, ManualCopy):
+    if isinstance(work, ManualCopy):
+        async with run.placing:
             placed = await _send(run, attempt, lambda: _compose_by_hand(run, work, attempt))
-        else:
-            placed = await _Renewing(run, work, attempt).carry_out(announce=not created_here)
+    else:
+        # From here on, and not only once it is its turn: a last look is shared by those that are next.
+        with run.last_looks.waiting_to_place(work):
+            async with run.placing:
+                placed = await _Renewing(run, work, attempt).carry_out(announce=not created_here)
     if isinstance(placed, OrderAnswered):
         placed = await _once_it_ended(run, work, placed)
     return _told(placed)
@@ -84,8 +87,7 @@ class _Renewing:
             return PlacementRefused(self._attempt, refused)
         except CommerceLayerError as error:
             return NotPlaced(self._attempt, error)
-        async with self._run.last_looks.waiting(self._renewal):
-            return await self._end(await _send(self._run, self._attempt, self._compose))
+        return await self._end(await _send(self._run, self._attempt, self._compose))
 
     async def _announce(self) -> None:
         """Write the attempt down before it is made: whatever happens to us then, it counts as made."""
@@ -121,7 +123,7 @@ class _Renewing:
         """The subscription and the order as they are now. Raises _Stop when the order must not be placed."""
         renewal = self._renewal
         try:
-            look = await self._run.last_looks.of(renewal)
+            look = await self._run.last_looks.before_placing(renewal)
         except CommerceLayerError as error:
             raise _Stop(NotPlaced(self._attempt, error)) from error
         copies = [copy for copy in look.copies if is_of_period(renewal, copy)]
