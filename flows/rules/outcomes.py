@@ -24,7 +24,7 @@ from flows.rules.evidence import (
 )  # fmt: skip
 from flows.rules.failures import Failure, classify_copy, classify_error, classify_order
 from flows.rules.next_action import Hold, HoldReason, Place
-from flows.rules.order_copies import FAILED_STATUSES, MOVING_STATUSES
+from flows.rules.order_copies import FAILED_STATUSES, is_moving
 from flows.rules.renewal import Renewal, Settlement
 from flows.rules.retries import ON_THE_CARD, next_attempt
 from flows.rules.state import ERROR_LENGTH, PLACING
@@ -126,7 +126,7 @@ class _Bench:
         self._note_placement(attempt)
         if order.is_placed:
             return self._renewed(order, Outcome.RENEWED)
-        if order.status in MOVING_STATUSES:
+        if is_moving(order):
             return self._in_progress(f"order {_name(order)} is {order.raw_status or order.status}")
         return self._failed(classify_order(order, self.renewal.terms))
 
@@ -139,7 +139,7 @@ class _Bench:
             self._note_copy(attempt.copy)
             return self._not_attempted(error, failure)
         self._note_placement(attempt)
-        if order is not None and order.status in MOVING_STATUSES:
+        if order is not None and is_moving(order):
             return self._in_progress(f"order {_name(order)} is {order.raw_status or order.status}")
         if isinstance(error, WriteFateUnknown):
             return self._unconfirmed(f"the answer to placing order {attempt.order.id} was lost", failure)

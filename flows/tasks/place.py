@@ -17,7 +17,7 @@ from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus, Order
 from flows.rules.by_hand import ManualCopy
 from flows.rules.evidence import CopyEnded, HeldBack, LeftAlone, NotPlaced, OrderAnswered, PlacementRefused
 from flows.rules.next_action import Hold, Place, duplicate, is_of_period
-from flows.rules.order_copies import MOVING_STATUSES, CopiesOfPeriod
+from flows.rules.order_copies import CopiesOfPeriod, is_moving
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.state import RenewalState
@@ -209,18 +209,18 @@ async def _send(run: Run, attempt: Place, compose: Callable[[], Awaitable[Placem
 
 def _tells_what_came_of_it(attempt: Place, order: Order) -> bool:
     has_new_errors = (order.errors_count or 0) > (attempt.order.errors_count or 0)
-    return order.is_placed or has_new_errors or order.status in MOVING_STATUSES | {OrderStatus.CANCELLED}
+    return order.is_placed or is_moving(order) or order.status is OrderStatus.CANCELLED or has_new_errors
 
 
 async def _once_it_ended(run: Run, work: Work, answered: OrderAnswered) -> OrderAnswered:
     """The answer once the order is no longer `placing`, which is how a market answers that places in the background."""
-    if answered.order.status not in MOVING_STATUSES:
+    if not is_moving(answered.order):
         return answered
     attempt = answered.attempt
 
     def is_done(copies: Sequence[OrderCopy]) -> bool:
         order = _order_in(copies, attempt)
-        return order is not None and order.status not in MOVING_STATUSES and _tells_what_came_of_it(attempt, order)
+        return order is not None and not is_moving(order) and _tells_what_came_of_it(attempt, order)
 
     polled = await run.poller.wait_for(references_of(work), attempt.copy, is_done)
     return OrderAnswered(attempt, _order_in(polled.copies, attempt) or answered.order) if polled.is_done else answered
