@@ -89,8 +89,10 @@ class _Renewing:
 
     async def _announce(self) -> None:
         """Write the attempt down before it is made: whatever happens to us then, it counts as made."""
-        run, subscription_id = self._run, self._renewal.subscription_id
-        state = self._renewal.state.announcing(self._attempt.attempt, run.now(), run.identity.flow_run_id)
+        run, subscription_id, attempt = self._run, self._renewal.subscription_id, self._attempt
+        state = self._renewal.state.announcing(
+            attempt.attempt, attempt.copy.id, attempt.order.id, run.now(), run.identity.flow_run_id
+        )
 
         async def change() -> SubscriptionChange:
             subscription, _ = await self._look()
