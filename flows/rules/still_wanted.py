@@ -49,15 +49,23 @@ def _changed_since(
     state = RenewalState.read(fresh.metadata)
     if state is not None and state.done_through is not None and state.done_through >= renewal.due:
         return SkipReason.CHANGED, "another run has settled this period a moment ago"
-    if refusal := status_refusal(fresh):
+    if refusal := status_refusal(fresh) or _no_longer_due(renewal, fresh, state, as_of):
         return refusal
+    ours = announced if announced is not None and state == announced else RenewalState.read(renewal.metadata)
+    changes = ", ".join(_changes(renewal, fresh, state, ours))
+    return (SkipReason.CHANGED, f"changed a moment ago ({changes}); the next sweep decides anew") if changes else None
+
+
+def _no_longer_due(
+    renewal: Renewal, fresh: OrderSubscription, state: RenewalState | None, as_of: datetime
+) -> Refusal | None:
+    if state is None:
+        return SkipReason.NOT_ADOPTED, "metadata.perennial was removed a moment ago: Perennial drives it no more"
     if fresh.next_run_at is not None and whole_minute(fresh.next_run_at) > as_of:
         return SkipReason.NOT_DUE, f"it was postponed to {in_words(fresh.next_run_at, renewal.zone)} a moment ago"
     if fresh.expires_at is not None and fresh.expires_at <= renewal.due:
         return SkipReason.EXPIRED, f"it expired on {in_words(fresh.expires_at, renewal.zone)}"
-    ours = RenewalState.read(renewal.metadata) if state != announced else announced
-    changes = ", ".join(_changes(renewal, fresh, state, ours))
-    return (SkipReason.CHANGED, f"changed a moment ago ({changes}); the next sweep decides anew") if changes else None
+    return None
 
 
 def _changes(
