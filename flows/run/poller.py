@@ -162,9 +162,9 @@ class CopyPoller:
 
     def has_settled(self, copy: OrderCopy) -> bool:
         """Whether the look that is being judged must have shown every copy that was created before this one."""
-        return self._looked_at is not None and (
-            copy.created_at is None or self._looked_at - copy.created_at >= self._settle
-        )
+        if self._looked_at is None or copy.created_at is None:
+            return False
+        return self._looked_at - copy.created_at >= self._settle
 
     def _hand_on_the_end(self, loop: asyncio.Task[None]) -> None:
         # Nothing may wait for a poller that is no more.

@@ -15,14 +15,22 @@ from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, Refused, WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus, OrderSubscription
 from flows.rules.by_hand import ManualCopy
-from flows.rules.evidence import CopyEnded, HeldBack, LeftAlone, NotPlaced, OrderAnswered, PlacementRefused
-from flows.rules.next_action import Hold, Place, duplicate, is_of_period
-from flows.rules.order_copies import MOVING_STATUSES, CopiesOfPeriod
+from flows.rules.evidence import (
+    CopyEnded,
+    HeldBack,
+    LeftAlone,
+    NotPlaced,
+    OrderAnswered,
+    PlacementRefused,
+    StillRunning,
+)
+from flows.rules.next_action import Conclude, Hold, HoldReason, Place, Wait
+from flows.rules.order_copies import is_moving
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.state import PLACING, RenewalState
 from flows.rules.still_wanted import still_wanted
-from flows.rules.work import Work, references_of
+from flows.rules.work import Work, next_action_for, references_of
 from flows.run.context import Run
 from flows.run.states import green
 from flows.tasks.create import Created, Creation
@@ -33,14 +41,14 @@ PLACE_TRIES = 3
 PAUSE = 2.0
 """Seconds after a lost answer before the order is read."""
 
-Placed = OrderAnswered | PlacementRefused | NotPlaced | CopyEnded | HeldBack | LeftAlone
+Placed = OrderAnswered | PlacementRefused | NotPlaced | CopyEnded | StillRunning | HeldBack | LeftAlone
 """What placing can end with."""
 
 
 class _Stop(Exception):  # noqa: N818 - says what it does
     """The last look says that nothing is to be sent, and how the renewal ends instead."""
 
-    def __init__(self, end: CopyEnded | HeldBack | LeftAlone | NotPlaced) -> None:
+    def __init__(self, end: CopyEnded | StillRunning | HeldBack | LeftAlone | NotPlaced) -> None:
         super().__init__(end)
         self.end = end
 
@@ -91,8 +99,10 @@ class _Renewing:
 
     async def _announce(self) -> None:
         """Write the attempt down before it is made: whatever happens to us then, it counts as made."""
-        run, subscription_id = self._run, self._renewal.subscription_id
-        state = self._renewal.state.announcing(self._attempt.attempt, run.now(), run.identity.flow_run_id)
+        run, subscription_id, attempt = self._run, self._renewal.subscription_id, self._attempt
+        state = self._renewal.state.announcing(
+            attempt.attempt, attempt.copy.id, attempt.order.id, run.now(), run.identity.flow_run_id
+        )
 
         async def change() -> SubscriptionChange:
             subscription, _ = await self._look()
@@ -126,14 +136,12 @@ class _Renewing:
             look = await self._run.last_looks.before_placing(renewal)
         except CommerceLayerError as error:
             raise _Stop(NotPlaced(self._attempt, error)) from error
-        copies = [copy for copy in look.copies if is_of_period(renewal, copy)]
-        order = _order_to_place(self._attempt, copies)
-        as_of = self._run.as_of
+        order, as_of = _order_to_place(self._run, renewal, self._attempt, look.copies), self._run.as_of
         skipped = still_wanted(renewal, look.subscription, look.rivals, look.copies, as_of, announced=self._announced)
         if skipped is not None:
             raise _Stop(LeftAlone(skipped))
-        if order.status is OrderStatus.CANCELLED:
-            raise _Stop(self._changed("was cancelled a moment ago"))
+        if order is None:
+            raise _Stop(self._changed("was cancelled, or another one counts, since a moment ago"))
         if (order.errors_count or 0) > (self._attempt.order.errors_count or 0):
             raise _Stop(self._changed("was tried by another run a moment ago"))
         assert look.subscription is not None, "one that is gone is not wanted any more"
@@ -144,7 +152,8 @@ class _Renewing:
         return LeftAlone(Skipped(self._renewal.subscription_id, self._renewal.due, SkipReason.CHANGED, sentence))
 
     async def _end(self, end: Placed) -> Placed:
-        if isinstance(end, PlacementRefused) and end.order is not None and end.order.status is OrderStatus.CANCELLED:
+        order = end.order if isinstance(end, PlacementRefused | OrderAnswered) else None
+        if order is not None and order.status is OrderStatus.CANCELLED:
             end = self._changed("was cancelled a moment ago")
         if isinstance(end, LeftAlone):
             if end.skipped.reason.ends_the_renewal:
@@ -165,15 +174,24 @@ class _Renewing:
                 await client.update_subscription(subscription_id, metadata=metadata)
 
 
-def _order_to_place(attempt: Place, copies: list[OrderCopy]) -> Order:
-    """The order as the last look shows it. Raises _Stop when it, or another one of the period, is placed already."""
-    placed = CopiesOfPeriod.of(copies).placed
-    if len(placed) > 1:
-        raise _Stop(HeldBack(duplicate(placed)))
-    if placed and placed[0].target_order is not None and placed[0].target_order.is_placed:
-        raise _Stop(CopyEnded(placed[0]))
-    seen = next((copy.target_order for copy in copies if copy.id == attempt.copy.id), None)
-    return seen or attempt.order
+def _order_to_place(run: Run, work: Work, attempt: Place, shown: Sequence[OrderCopy]) -> Order | None:
+    """
+    The order as the last look shows it; None when it does not count any more.
+
+    Raises _Stop when it, or another one of the period, is placed or being placed already.
+    """
+    copies = {copy.id: copy for copy in (*work.found, attempt.copy, *shown)}
+    action = next_action_for(work, copies.values(), run.as_of)
+    match action:
+        case Place(copy, order) if copy.id == attempt.copy.id:
+            return order
+        case Conclude(copy):
+            raise _Stop(CopyEnded(copy))
+        case Wait(copy):
+            raise _Stop(StillRunning(copy))
+        case Hold(HoldReason.DUPLICATE):
+            raise _Stop(HeldBack(action))
+    return None
 
 
 async def _compose_by_hand(run: Run, work: ManualCopy, attempt: Place) -> Placement:
@@ -181,7 +199,10 @@ async def _compose_by_hand(run: Run, work: ManualCopy, attempt: Place) -> Placem
         found = await run.client.find_order_copies([work.reference])
     except CommerceLayerError as error:
         raise _Stop(NotPlaced(attempt, error)) from error
-    return _placement(run, work, _order_to_place(attempt, found[work.reference]))
+    order = _order_to_place(run, work, attempt, found[work.reference])
+    if order is None:
+        raise _Stop(StillRunning(attempt.copy))
+    return _placement(run, work, order)
 
 
 def _placement(run: Run, work: Work, order: Order) -> Placement:
@@ -196,7 +217,7 @@ async def _send(run: Run, attempt: Place, compose: Callable[[], Awaitable[Placem
         try:
             answer = await place_order(run.client, attempt.order.id, compose)
         except _Stop as stop:
-            return stop.end
+            return stop.end if lost is None else await _after_a_lost_answer(run, attempt, stop.end)
         except WriteFateUnknown as error:
             lost = error
             await current_clock().sleep(PAUSE)
@@ -211,20 +232,28 @@ async def _send(run: Run, attempt: Place, compose: Callable[[], Awaitable[Placem
     return PlacementRefused(attempt, lost, order)
 
 
+async def _after_a_lost_answer(run: Run, attempt: Place, end: Placed) -> Placed:
+    """What the look tells before the placement is sent again may come of the request whose answer was lost."""
+    order = await _order_as_it_is(run, attempt)
+    if order is None or order.status is OrderStatus.CANCELLED or not _tells_what_came_of_it(attempt, order):
+        return end
+    return OrderAnswered(attempt, order)
+
+
 def _tells_what_came_of_it(attempt: Place, order: Order) -> bool:
     has_new_errors = (order.errors_count or 0) > (attempt.order.errors_count or 0)
-    return order.is_placed or has_new_errors or order.status in MOVING_STATUSES | {OrderStatus.CANCELLED}
+    return order.is_placed or is_moving(order) or order.status is OrderStatus.CANCELLED or has_new_errors
 
 
 async def _once_it_ended(run: Run, work: Work, answered: OrderAnswered) -> OrderAnswered:
     """The answer once the order is no longer `placing`, which is how a market answers that places in the background."""
-    if answered.order.status not in MOVING_STATUSES:
+    if not is_moving(answered.order):
         return answered
     attempt = answered.attempt
 
     def is_done(copies: Sequence[OrderCopy]) -> bool:
         order = _order_in(copies, attempt)
-        return order is not None and order.status not in MOVING_STATUSES and _tells_what_came_of_it(attempt, order)
+        return order is not None and not is_moving(order) and _tells_what_came_of_it(attempt, order)
 
     polled = await run.poller.wait_for(references_of(work), attempt.copy, is_done)
     return OrderAnswered(attempt, _order_in(polled.copies, attempt) or answered.order) if polled.is_done else answered
@@ -252,6 +281,8 @@ def _told(placed: Placed) -> State[Placed]:
             return green("Refused", str(error), placed)
         case CopyEnded(copy):
             return green("PlacedAlready", f"the order of order copy {copy.id} is placed already", placed)
+        case StillRunning(copy):
+            return green("StillRunning", f"another request may place the order of order copy {copy.id}", placed)
         case HeldBack(Hold() as hold):
             return green("Held", hold.sentence, placed)
         case LeftAlone(skipped):
