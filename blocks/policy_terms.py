@@ -91,6 +91,9 @@ FLEET_FIELDS = frozenset(
 )
 """Fields that speak of a whole sweep: one subscription cannot override them."""
 
+RETIRED_FIELDS = frozenset({"tag_target_orders"})
+"""Fields of earlier versions, which may be stored in blocks and on subscriptions. Every target order is tagged now."""
+
 
 class PolicyTerms(BaseModel):
     """
@@ -237,6 +240,8 @@ class PolicyTerms(BaseModel):
         """
         These terms with a subscription's own (`metadata.perennial.policy`) laid over them.
 
+        Fields that are retired are passed over: a subscription must not wait for a person because of an upgrade.
+
         Raises PolicyOverrideInvalid naming every field that is unknown, out of bounds or about whole sweeps.
         """
         if not policy:
@@ -248,7 +253,8 @@ class PolicyTerms(BaseModel):
         if problems:
             raise PolicyOverrideInvalid(problems)
         try:
-            return PolicyTerms.model_validate({**self.model_dump(), **policy})
+            own = {name: value for name, value in policy.items() if name not in RETIRED_FIELDS}
+            return PolicyTerms.model_validate({**self.model_dump(), **own})
         except ValidationError as error:
             raise PolicyOverrideInvalid(tuple(_sentence(item) for item in error.errors())) from None
 

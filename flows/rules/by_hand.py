@@ -21,8 +21,8 @@ from flows.rules.evidence import (
     StillRunning,
 )
 from flows.rules.failures import Failure, classify_copy, classify_error, classify_order
-from flows.rules.next_action import Conclude, Create, Hold, Place, Wait, duplicate
-from flows.rules.order_copies import FAILED_STATUSES, MOVING_STATUSES, CopiesOfPeriod
+from flows.rules.next_action import Conclude, Create, Hold, Place, Wait, decided_already
+from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod, is_moving
 from flows.rules.references import parse_reference
 
 
@@ -65,15 +65,17 @@ class ManualCopy:
     def next_action(self, found: Sequence[OrderCopy]) -> Create | Wait | Place | Conclude | Hold:
         """What to do next, given the copies of this reference that one look showed."""
         copies = CopiesOfPeriod.of(found)
-        if len(copies.placed) > 1:
-            return duplicate(copies.placed)
-        first = copies.canonical
-        if first is None:
+        if (decided := decided_already(copies)) is not None:
+            return decided
+        if not copies.live:
             return self._after(copies.ended)
-        order = first.target_order
-        if not first.is_final or order is None or order.status in MOVING_STATUSES:
-            return Wait(first)
-        return Conclude(first) if order.is_placed or not self.place else Place(first, order, 1)
+        return Conclude(copies.refused[-1]) if copies.refused else self._go_on_with(copies.live[0])
+
+    def _go_on_with(self, copy: OrderCopy) -> Wait | Place | Conclude:
+        order = copy.target_order
+        if not copy.is_final or order is None or is_moving(order):
+            return Wait(copy)
+        return Place(copy, order, 1) if self.place else Conclude(copy)
 
     def _after(self, ended: Sequence[OrderCopy]) -> Create | Conclude:
         """A copy that failed before is made anew when a person asks again. An order that was cancelled stays so."""
@@ -165,7 +167,7 @@ def _copy_ended(work: ManualCopy, copy: OrderCopy, terms: PolicyTerms) -> Manual
 def _placed_or_not(work: ManualCopy, copy: OrderCopy, order: Order, failure: Failure) -> ManualResult:
     if order.is_placed:
         return _result(work, ManualOutcome.COMPLETED, f"order {_number(order)} was copied and placed", copy)
-    if order.status in MOVING_STATUSES:
+    if is_moving(order):
         sentence = f"order {_number(order)} is {order.raw_status or order.status}; {_run_again(work)}"
         return _result(work, ManualOutcome.IN_PROGRESS, sentence, copy)
     sentence = f"order {_number(order)} was copied but could not be placed: {failure.in_short}"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus
-from flows.rules.order_copies import FAILED_STATUSES, MOVING_STATUSES, CopiesOfPeriod, is_withdrawn
+from blocks.commerce_layer.resources import Order, OrderCopy
+from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod, is_moving, is_withdrawn
 from flows.rules.references import REFERENCE_ORIGIN, numbered_reference, parse_reference
 from flows.rules.renewal import Renewal
 from flows.rules.retries import earliest_allowed
@@ -23,7 +23,7 @@ class HoldReason(StrEnum):
     """Why nothing is written about a renewal, although it is due."""
 
     DUPLICATE = "duplicate"  # two orders of one period are placed
-    TARGET_CANCELLED = "target_cancelled"  # somebody cancelled the order that the copy made
+    TARGET_CANCELLED = "target_cancelled"  # somebody else cancelled an order of the period
     COPY_MISSING = "copy_missing"  # a copy that was recorded is not found any more
     ATTEMPT_LIMIT = "attempt_limit"  # one more charge would break a card network's limit
 
@@ -72,6 +72,9 @@ NextAction = Create | Wait | Place | Conclude | Hold
 _NOT_CONCLUDED = frozenset({None, "in_progress", "unconfirmed", PLACING})
 """Recorded outcomes that do not tell how the recorded copy ended."""
 
+_RELEASED = frozenset({"needs_attention", "exhausted"})
+"""Recorded outcomes of a subscription that was held. It is planned again only after a person has released it."""
+
 
 def references_to_look_up(renewal: Renewal) -> list[str]:
     """The references under which copies of this period can exist: its own, and those that version 0.1 numbered."""
@@ -100,16 +103,23 @@ def next_action(renewal: Renewal, found: Iterable[OrderCopy], as_of: datetime) -
     When there is no live copy, one is created, unless the newest one failed and nobody has recorded that yet.
     """
     copies = copies_of(renewal, found)
+    if (decided := decided_already(copies)) is not None:
+        return decided
+    if (hold := _missing(renewal, copies) or _refused(renewal, copies)) is not None:
+        return hold
+    if copies.live:
+        return _go_on_with(renewal, copies.live[0], as_of)
+    return _without_a_live_copy(renewal, copies, as_of)
+
+
+def decided_already(copies: CopiesOfPeriod) -> Hold | Conclude | Wait | None:
+    """What follows where an order is placed, or may be without a request of ours; None where none is."""
     if len(copies.placed) > 1:
         return duplicate(copies.placed)
     if copies.placed:
         placed = copies.placed[0]
         return Conclude(placed) if placed.target_order and placed.target_order.is_placed else Wait(placed)
-    if copies.places_itself is not None:
-        return Wait(copies.places_itself)
-    if copies.live:
-        return _go_on_with(renewal, copies.live[0], as_of)
-    return _without_a_live_copy(renewal, copies, as_of)
+    return None if copies.awaited is None else Wait(copies.awaited)
 
 
 def duplicate(copies: Iterable[OrderCopy]) -> Hold:
@@ -121,50 +131,59 @@ def duplicate(copies: Iterable[OrderCopy]) -> Hold:
     )
 
 
+def _missing(renewal: Renewal, copies: CopiesOfPeriod) -> Hold | None:
+    """A recorded copy that the look does not show may have a placed order."""
+    recorded = renewal.state.order_copy_id
+    if recorded is None or any(copy.id == recorded for copy in copies.live + copies.ended):
+        return None
+    return Hold(
+        HoldReason.COPY_MISSING,
+        f"order copy {recorded} was made for this period but is not found: nothing is created until it is, "
+        "or until metadata.perennial.order_copy_id is set to null",
+    )
+
+
+def _refused(renewal: Renewal, copies: CopiesOfPeriod) -> Hold | None:
+    """Somebody else cancelled an order of the period, and no person has said since that it is to be renewed."""
+    recorded = renewal.state.order_copy_id
+    if renewal.state.outcome in _RELEASED or any(copy.id == recorded for copy in copies.live):
+        return None
+    ended = [copy.id for copy in copies.ended]
+    # What lies before the copy that was recorded last was dealt with before that.
+    since = ended.index(recorded) if recorded in ended else 0
+    refused = next((copy for copy in copies.refused if copy.id in ended[since:]), None)
+    if refused is None or refused.target_order is None:
+        return None
+    return Hold(
+        HoldReason.TARGET_CANCELLED,
+        f"order {refused.target_order.id} of this period was cancelled: release the subscription to have it copied "
+        "again",
+    )
+
+
 def _go_on_with(renewal: Renewal, copy: OrderCopy, as_of: datetime) -> NextAction:
-    order = copy.target_order
-    if not copy.is_final or order is None or order.status in MOVING_STATUSES:
+    order, state = copy.target_order, renewal.state
+    if not copy.is_final or order is None or is_moving(order):
         return Wait(copy)
-    if renewal.state.outcome == PLACING:
-        # Announced by a run that has not recorded how it went. The order is not placed, so the attempt failed.
+    if state.outcome == PLACING and state.order_copy_id in {None, copy.id}:
+        # A run has begun to place it and has not recorded how that went. The order is not placed, so it failed.
         return Conclude(copy)
-    if copy.status in FAILED_STATUSES and not _is_concluded(renewal, copy):
-        return Conclude(copy)  # of version 0.1: its attempt to place its order failed, and nobody has recorded that
-    return _if_allowed(renewal, Place(copy, order, renewal.state.attempt + 1), as_of)
+    if copy.place_target_order and not _is_concluded(renewal, copy):
+        return Conclude(copy)  # of version 0.1: it could not place its order, and nobody has recorded that
+    return _if_allowed(renewal, Place(copy, order, state.attempt + 1), as_of)
 
 
 def _without_a_live_copy(renewal: Renewal, copies: CopiesOfPeriod, as_of: datetime) -> NextAction:
-    state = renewal.state
-    known = {copy.id for copy in copies.ended}
-    if state.order_copy_id is not None and state.order_copy_id not in known:
-        return _missing(state.order_copy_id)
-    if not copies.ended:
+    newest = copies.ended[-1] if copies.ended else None
+    if newest is None or newest in copies.refused or _was_withdrawn(newest) or _is_concluded(renewal, newest):
         return _if_allowed(renewal, Create(renewal.reference), as_of)
-    newest = copies.ended[-1]
-    order = newest.target_order
-    if order is not None and order.status is OrderStatus.CANCELLED and newest.status not in FAILED_STATUSES:
-        return _after_a_cancelled_order(renewal, order, as_of)
-    if not _is_concluded(renewal, newest):
-        return Conclude(newest)
-    return _if_allowed(renewal, Create(renewal.reference), as_of)
+    return Conclude(newest)
 
 
-def _after_a_cancelled_order(renewal: Renewal, order: Order, as_of: datetime) -> NextAction:
-    released = renewal.state.outcome in {"needs_attention", "exhausted"}
-    if is_withdrawn(order) or released:
-        return _if_allowed(renewal, Create(renewal.reference), as_of)
-    return Hold(
-        HoldReason.TARGET_CANCELLED,
-        f"order {order.id} of this period was cancelled: release the subscription to have it copied again",
-    )
-
-
-def _missing(order_copy_id: str) -> Hold:
-    return Hold(
-        HoldReason.COPY_MISSING,
-        f"order copy {order_copy_id} was made for this period but is not found: nothing is created until it is, "
-        "or until metadata.perennial.order_copy_id is set to null",
-    )
+def _was_withdrawn(copy: OrderCopy) -> bool:
+    """Whether nothing failed: its order was complete, and we cancelled it."""
+    order = copy.target_order
+    return order is not None and is_withdrawn(order) and copy.status not in FAILED_STATUSES
 
 
 def _is_concluded(renewal: Renewal, copy: OrderCopy) -> bool:

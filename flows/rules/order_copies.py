@@ -13,8 +13,6 @@ from typing import Self
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyStatus, OrderStatus
 
 FAILED_STATUSES = frozenset({OrderCopyStatus.FAILED, OrderCopyStatus.ABORTED})
-MOVING_STATUSES = frozenset({OrderStatus.PLACING, OrderStatus.UNKNOWN})
-"""Orders that may be placed in a moment, without another request."""
 
 WITHDRAWN = "withdrawn"
 """Key under `metadata.perennial` of an order that we cancelled before it was placed; its value says why."""
@@ -28,10 +26,27 @@ def is_placed(copy: OrderCopy) -> bool:
     return order is not None and (order.is_placed or order.status is OrderStatus.PLACING)
 
 
+def is_moving(order: Order) -> bool:
+    """
+    Whether an order may be placed in a moment, or is already, without a request of ours.
+
+    It is being placed, its status is one that we do not know, or staff are editing it.
+    """
+    return not order.is_placed and order.status in {OrderStatus.PLACING, OrderStatus.UNKNOWN, OrderStatus.EDITING}
+
+
+def is_undecided(copy: OrderCopy) -> bool:
+    """Whether the copy's order may be placed without a request of ours: `is_moving`, or a copy of version 0.1."""
+    places_itself = copy.place_target_order and not copy.is_final
+    return places_itself or (copy.target_order is not None and is_moving(copy.target_order))
+
+
 def is_withdrawn(order: Order) -> bool:
     """Whether we cancelled this order ourselves before it was placed, so that another copy may take its place."""
     ours = order.metadata.get("perennial")
-    return order.status is OrderStatus.CANCELLED and isinstance(ours, dict) and WITHDRAWN in ours
+    is_marked = isinstance(ours, dict) and WITHDRAWN in ours
+    # Placed by another run in the moment in which we cancelled it: the customer was charged.
+    return order.status is OrderStatus.CANCELLED and order.placed_at is None and is_marked
 
 
 def is_open(copy: OrderCopy) -> bool:
@@ -39,7 +54,7 @@ def is_open(copy: OrderCopy) -> bool:
     order = copy.target_order
     if order is None:
         return copy.target_order_id is not None
-    return not order.is_placed and order.status not in MOVING_STATUSES | {OrderStatus.CANCELLED}
+    return not order.is_placed and not is_moving(order) and order.status is not OrderStatus.CANCELLED
 
 
 def _may_become_a_renewal(copy: OrderCopy) -> bool:
@@ -49,8 +64,16 @@ def _may_become_a_renewal(copy: OrderCopy) -> bool:
     if copy.status in FAILED_STATUSES:
         # A copy that was to place its order itself has a complete one, which only could not be placed. Any other
         # failed copy may have left an order that lacks a line.
-        return copy.place_target_order and is_open(copy)
+        return is_undecided(copy) or (copy.place_target_order and is_open(copy))
     return True
+
+
+def is_refused(copy: OrderCopy) -> bool:
+    """Whether somebody else cancelled the copy's order, which was complete."""
+    order = copy.target_order
+    if order is None or order.status is not OrderStatus.CANCELLED or is_withdrawn(order):
+        return False
+    return copy.status not in FAILED_STATUSES or copy.place_target_order
 
 
 def _by_age(copy: OrderCopy) -> tuple[datetime, str]:
@@ -85,19 +108,36 @@ class CopiesOfPeriod:
         return next(iter(self.placed + self.live), None)
 
     @property
-    def places_itself(self) -> OrderCopy | None:
-        """A copy that is under way and will place its order without us: one of version 0.1."""
-        return next((copy for copy in self.live if copy.place_target_order and not copy.is_final), None)
+    def awaited(self) -> OrderCopy | None:
+        """A copy that must end before any order is placed: nobody can tell yet whether its own is, or will be."""
+        return next((copy for copy in self.live if is_undecided(copy) or _is_order_unseen(copy)), None)
+
+    @property
+    def refused(self) -> tuple[OrderCopy, ...]:
+        """
+        Copies from before the live ones whose orders somebody else cancelled.
+
+        The customer or staff did not want this renewal, so that none of the later copies may simply take over.
+        """
+        return tuple(copy for copy in self.ended if is_refused(copy) and self._is_before_the_live(copy))
 
     @property
     def surplus(self) -> tuple[OrderCopy, ...]:
         """
         Copies whose unplaced orders are to be cancelled, because another one counts or they are incomplete.
 
-        Empty as long as the canonical copy has no order yet: should it fail, the next one takes its place.
+        Only the latter as long as the canonical copy has not ended with an order: should it fail, the next one takes
+        its place.
         """
         incomplete = tuple(copy for copy in self.ended if is_open(copy))
         first = self.canonical
-        if first is None or first.target_order is None:
+        if first is None or not (is_placed(first) or (first.is_final and first.target_order is not None)):
             return incomplete
         return incomplete + tuple(copy for copy in self.live if copy is not first and is_open(copy))
+
+    def _is_before_the_live(self, copy: OrderCopy) -> bool:
+        return not self.live or _by_age(copy) < _by_age(self.live[0])
+
+
+def _is_order_unseen(copy: OrderCopy) -> bool:
+    return copy.is_final and copy.target_order is None and copy.target_order_id is not None

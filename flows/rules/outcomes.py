@@ -24,7 +24,7 @@ from flows.rules.evidence import (
 )  # fmt: skip
 from flows.rules.failures import Failure, classify_copy, classify_error, classify_order
 from flows.rules.next_action import Hold, HoldReason, Place
-from flows.rules.order_copies import FAILED_STATUSES, MOVING_STATUSES
+from flows.rules.order_copies import FAILED_STATUSES, is_moving, is_refused
 from flows.rules.renewal import Renewal, Settlement
 from flows.rules.retries import ON_THE_CARD, next_attempt
 from flows.rules.state import ERROR_LENGTH, PLACING
@@ -86,17 +86,29 @@ class _Bench:
         if order is not None and order.is_placed:
             self._set(attempt=max(1, self.state.attempt))
             return self._renewed(order, *self._who_placed(copy))
-        # An announced attempt has been counted when it was announced.
-        if not self._was_announced:
+        if not self._has_ended(copy):
+            return self._running(copy)
+        if not self._is_counted(copy):
             self._set(attempt=self.state.attempt + 1)
-        if order is not None and copy.status not in FAILED_STATUSES:
+        if order is not None and (copy.status not in FAILED_STATUSES or is_refused(copy)):
             return self._failed(classify_order(order, self.renewal.terms))
         return self._failed(classify_copy(copy, self.renewal.terms))
 
-    @property
-    def _was_announced(self) -> bool:
-        """Whether a run announced an attempt and has not recorded how it went."""
-        return self.renewal.state.outcome == PLACING
+    @staticmethod
+    def _has_ended(copy: OrderCopy) -> bool:
+        """Whether the copy, and its order if it has one, stay as they are."""
+        if copy.target_order is None:
+            return copy.status in FAILED_STATUSES
+        return copy.is_final and not is_moving(copy.target_order)
+
+    def _is_counted(self, copy: OrderCopy) -> bool:
+        """Whether the attempt to place the copy's order was counted when it was made, because its end was not known."""
+        before = self.renewal.state
+        if before.outcome == PLACING:
+            return before.order_copy_id in {None, copy.id}
+        # Version 0.1 counted the attempt with the creation.
+        is_known = before.order_copy_id == copy.id and before.outcome in {Outcome.IN_PROGRESS, Outcome.UNCONFIRMED}
+        return copy.place_target_order and is_known
 
     def _note_copy(self, copy: OrderCopy) -> None:
         target = copy.target_order_id or (copy.target_order.id if copy.target_order else None)
@@ -114,11 +126,12 @@ class _Bench:
     def _running(self, copy: OrderCopy) -> Judgement:
         self._note_copy(copy)
         order, status = copy.target_order, copy.raw_status or copy.status
+        is_tried = self.renewal.state.outcome == PLACING and self._is_counted(copy)
         if not copy.is_final:
-            return self._in_progress(f"order copy {copy.id} is still {status}")
+            return self._in_progress(f"order copy {copy.id} is still {status}", is_tried=is_tried)
         if order is None:
             return self._unconfirmed(f"order copy {copy.id} is {status}, but its order was not found")
-        return self._in_progress(f"order {_name(order)} is {order.raw_status or order.status}")
+        return self._in_progress(f"order {_name(order)} is {order.raw_status or order.status}", is_tried=is_tried)
 
     # --- what happened to the order ------------------------------------------------------------
 
@@ -126,8 +139,8 @@ class _Bench:
         self._note_placement(attempt)
         if order.is_placed:
             return self._renewed(order, Outcome.RENEWED)
-        if order.status in MOVING_STATUSES:
-            return self._in_progress(f"order {_name(order)} is {order.raw_status or order.status}")
+        if is_moving(order):
+            return self._under_way(order)
         return self._failed(classify_order(order, self.renewal.terms))
 
     def _placement_refused(self, attempt: Place, error: CommerceLayerError, order: Order | None) -> Judgement:
@@ -139,13 +152,19 @@ class _Bench:
             self._note_copy(attempt.copy)
             return self._not_attempted(error, failure)
         self._note_placement(attempt)
-        if order is not None and order.status in MOVING_STATUSES:
-            return self._in_progress(f"order {_name(order)} is {order.raw_status or order.status}")
+        if order is not None and is_moving(order):
+            return self._under_way(order)
         if isinstance(error, WriteFateUnknown):
+            self._note_charge()
             return self._unconfirmed(f"the answer to placing order {attempt.order.id} was lost", failure)
         if order is not None and order.status is OrderStatus.CANCELLED:
             return self._failed(classify_order(order, self.renewal.terms))
         return self._failed(failure)
+
+    def _under_way(self, order: Order) -> Judgement:
+        """The attempt was made, and nobody knows how it ends. Should it fail, it must not be repeated at once."""
+        self._note_charge()
+        return self._in_progress(f"order {_name(order)} is {order.raw_status or order.status}", is_tried=True)
 
     def _not_placed(self, attempt: Place, error: CommerceLayerError) -> Judgement:
         self._note_copy(attempt.copy)
@@ -155,12 +174,17 @@ class _Bench:
         self._note_copy(attempt.copy)
         self._set(attempt=attempt.attempt, target_order_id=attempt.order.id)
 
+    def _note_charge(self) -> None:
+        """One more charge that failed, or may fail, for the card networks' limits."""
+        self._set(attempts=[*self.state.attempts, self.as_of])
+
     # --- what happened to the request ----------------------------------------------------------
 
     def _not_created(self, error: CommerceLayerError) -> Judgement:
         failure = classify_error(error, self.renewal.terms)
         if not failure.attempted or isinstance(error, WriteFateUnknown):
-            return self._not_attempted(error, failure)
+            # A copy charges nobody, whether it was created or not.
+            return self._not_attempted(error, replace(failure, attempted=False))
         self._set(attempt=self.state.attempt + 1)
         return self._failed(failure)
 
@@ -199,10 +223,13 @@ class _Bench:
         by_whom = " by an earlier run" if outcome is Outcome.ALREADY_RENEWED else ""
         return self._settled(outcome, f"renewed{by_whom} as order {_name(order)}{how}", placed_at=order.placed_at)
 
-    def _in_progress(self, sentence: str) -> Judgement:
+    def _in_progress(self, sentence: str, *, is_tried: bool) -> Judgement:
+        """Copying or placing takes its time. `is_tried`: an attempt to place the order was made already."""
         since = self.renewal.state.under_way_since or self.as_of
         self._set(next_attempt_at=None, under_way_since=since)
         verdict = self._verdict(Outcome.IN_PROGRESS, f"{sentence}; the next sweep picks it up")
+        if is_tried:
+            verdict = replace(verdict, state=verdict.state.model_copy(update={"outcome": PLACING}))
         if self.as_of - since < self.renewal.terms.stuck_after_delay:
             return verdict
         # Recorded as it is: once it ends, it goes on without anybody's help.
@@ -240,13 +267,13 @@ class _Bench:
             payment_source_id=self.renewal.payment_source_id,
         )
         if failure.cls in ON_THE_CARD and self._may_have_reached_the_card():
-            self._set(attempts=[*self.state.attempts, self.as_of])
+            self._note_charge()
 
     def _may_have_reached_the_card(self) -> bool:
         match self.evidence:
             case CopyEnded(copy):
                 # Only a copy of version 0.1 places its order itself.
-                return copy.place_target_order and not self._was_announced
+                return copy.place_target_order and self.renewal.state.outcome != PLACING
             case OrderAnswered() | PlacementRefused():
                 return True
         return False

@@ -24,7 +24,7 @@ from flows.rules.references import whole_minute
 
 VERSION = 1
 PLACING = "placing"
-"""The outcome while an attempt is announced and not judged yet: whoever finds it must not make the same one again."""
+"""The outcome while nobody knows how an attempt ended: whoever finds it must not make the same one again."""
 KEY = "perennial"
 ERROR_LENGTH = 500
 ATTEMPTS_KEPT_FOR = timedelta(days=30)
@@ -146,7 +146,9 @@ class RenewalState(BaseModel):
         }  # fmt: skip
         return self.model_copy(update=fresh)
 
-    def announcing(self, attempt: int, moment: datetime, flow_run_id: str | None) -> Self:
+    def announcing(
+        self, attempt: int, order_copy_id: str, target_order_id: str, moment: datetime, flow_run_id: str | None
+    ) -> Self:
         """
         What is recorded before a run places an order whose copy it did not create.
 
@@ -154,7 +156,7 @@ class RenewalState(BaseModel):
         """
         news = {
             "outcome": PLACING, "attempt": attempt, "attempts": [*self.attempts_until(moment), moment],
-            "flow_run_id": flow_run_id,
+            "order_copy_id": order_copy_id, "target_order_id": target_order_id, "flow_run_id": flow_run_id,
         }  # fmt: skip
         return self.model_copy(update=news)
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from blocks.commerce_layer.resources import OrderCopy
-from flows.rules.order_copies import is_open, is_placed
+from flows.rules.next_action import is_of_period
+from flows.rules.order_copies import is_open, is_placed, is_undecided
 from flows.rules.references import REFERENCE_ORIGIN, parse_reference
 from flows.rules.renewal import Renewal
 from flows.rules.state import RenewalState
@@ -30,20 +31,24 @@ def recorded_copy(renewal: Renewal) -> str | None:
 
 
 def unrecorded_period(renewal: Renewal, copies: Iterable[OrderCopy]) -> datetime | None:
-    """The oldest other unsettled period that has a placed order; None when there is none. It must be settled first."""
+    """
+    The oldest other unsettled period that has a placed order, or one that may be; None when there is none.
+
+    It must be settled first.
+    """
     through = renewal.state.done_through
-    placed = (_period(renewal, copy) for copy in copies if is_placed(copy) or _places_itself(copy))
+    placed = (_period(renewal, copy) for copy in copies if is_placed(copy) or is_undecided(copy))
     return min((period for period in placed if period and (through is None or period > through)), default=None)
 
 
 def stale_copies(renewal: Renewal, copies: Iterable[OrderCopy]) -> list[OrderCopy]:
     """Copies of other periods whose orders are not placed. Their period is past or was moved: they are withdrawn."""
-    return [copy for copy in copies if is_open(copy) and _period(renewal, copy) is not None]
-
-
-def _places_itself(copy: OrderCopy) -> bool:
-    """Whether the copy, one of version 0.1, may still place its order without us."""
-    return copy.place_target_order and not copy.is_final
+    copies = list(copies)
+    # Then another run may have recorded that since, and be at work on the next period.
+    is_charged = any(is_placed(copy) and is_of_period(renewal, copy) for copy in copies)
+    periods = {copy.id: _period(renewal, copy) for copy in copies if is_open(copy)}
+    stale = {copy_id for copy_id, period in periods.items() if period and not (is_charged and period > renewal.due)}
+    return [copy for copy in copies if copy.id in stale]
 
 
 def _period(renewal: Renewal, copy: OrderCopy) -> datetime | None:

@@ -10,7 +10,7 @@ from prefect.logging import get_logger
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus
-from flows.rules.order_copies import MOVING_STATUSES, WITHDRAWN, CopiesOfPeriod
+from flows.rules.order_copies import WITHDRAWN, CopiesOfPeriod, is_moving
 
 
 class Withdrawals:
@@ -55,7 +55,7 @@ class Withdrawals:
         """
         try:
             order = await self._client.get_order(order_id)
-            if order.is_placed or order.status in MOVING_STATUSES | {OrderStatus.CANCELLED}:
+            if order.is_placed or is_moving(order) or order.status is OrderStatus.CANCELLED:
                 return False
             answer = await self._client.cancel_order(order_id, metadata=_marked(order, why))
         except CommerceLayerError as error:

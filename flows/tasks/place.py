@@ -24,13 +24,13 @@ from flows.rules.evidence import (
     PlacementRefused,
     StillRunning,
 )
-from flows.rules.next_action import Hold, Place, duplicate, is_of_period
-from flows.rules.order_copies import MOVING_STATUSES, CopiesOfPeriod
+from flows.rules.next_action import Conclude, Hold, HoldReason, Place, Wait
+from flows.rules.order_copies import is_moving
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.state import PLACING, RenewalState
 from flows.rules.still_wanted import still_wanted
-from flows.rules.work import Work, references_of
+from flows.rules.work import Work, next_action_for, references_of
 from flows.run.context import Run
 from flows.run.states import green
 from flows.tasks.create import Created, Creation
@@ -41,17 +41,14 @@ PLACE_TRIES = 3
 PAUSE = 2.0
 """Seconds after a lost answer before the order is read."""
 
-Stopped = CopyEnded | StillRunning | HeldBack | LeftAlone | NotPlaced
-"""What the last look can end it with, so that nothing is sent."""
-
-Placed = OrderAnswered | PlacementRefused | Stopped
+Placed = OrderAnswered | PlacementRefused | NotPlaced | CopyEnded | StillRunning | HeldBack | LeftAlone
 """What placing can end with."""
 
 
 class _Stop(Exception):  # noqa: N818 - says what it does
     """The last look says that nothing is to be sent, and how the renewal ends instead."""
 
-    def __init__(self, end: Stopped) -> None:
+    def __init__(self, end: CopyEnded | StillRunning | HeldBack | LeftAlone | NotPlaced) -> None:
         super().__init__(end)
         self.end = end
 
@@ -67,11 +64,14 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
     """
     created_here = isinstance(creation, Created) and creation.copy.id == attempt.copy.id
     placed: Placed
-    async with run.placing:
-        if isinstance(work, ManualCopy):
+    if isinstance(work, ManualCopy):
+        async with run.placing:
             placed = await _send(run, attempt, lambda: _compose_by_hand(run, work, attempt))
-        else:
-            placed = await _Renewing(run, work, attempt).carry_out(announce=not created_here)
+    else:
+        # From here on, and not only once it is its turn: a last look is shared by those that are next.
+        with run.last_looks.waiting_to_place(work):
+            async with run.placing:
+                placed = await _Renewing(run, work, attempt).carry_out(announce=not created_here)
     if isinstance(placed, OrderAnswered):
         placed = await _once_it_ended(run, work, placed)
     return _told(placed)
@@ -96,13 +96,14 @@ class _Renewing:
             return PlacementRefused(self._attempt, refused)
         except CommerceLayerError as error:
             return NotPlaced(self._attempt, error)
-        async with self._run.last_looks.waiting(self._renewal):
-            return await self._end(await _send(self._run, self._attempt, self._compose))
+        return await self._end(await _send(self._run, self._attempt, self._compose))
 
     async def _announce(self) -> None:
         """Write the attempt down before it is made: whatever happens to us then, it counts as made."""
-        run, subscription_id = self._run, self._renewal.subscription_id
-        state = self._renewal.state.announcing(self._attempt.attempt, run.now(), run.identity.flow_run_id)
+        run, subscription_id, attempt = self._run, self._renewal.subscription_id, self._attempt
+        state = self._renewal.state.announcing(
+            attempt.attempt, attempt.copy.id, attempt.order.id, run.now(), run.identity.flow_run_id
+        )
 
         async def change() -> SubscriptionChange:
             subscription, _ = await self._look()
@@ -134,17 +135,15 @@ class _Renewing:
         """The subscription and the order as they are now. Raises _Stop when the order must not be placed."""
         renewal = self._renewal
         try:
-            look = await self._run.last_looks.of(renewal)
+            look = await self._run.last_looks.before_placing(renewal)
         except CommerceLayerError as error:
             raise _Stop(NotPlaced(self._attempt, error)) from error
-        copies = [copy for copy in look.copies if is_of_period(renewal, copy)]
-        order = _order_to_place(self._attempt, copies)
-        as_of = self._run.as_of
+        order, as_of = _order_to_place(self._run, renewal, self._attempt, look.copies), self._run.as_of
         skipped = still_wanted(renewal, look.subscription, look.rivals, look.copies, as_of, announced=self._announced)
         if skipped is not None:
             raise _Stop(LeftAlone(skipped))
-        if order.status is OrderStatus.CANCELLED:
-            raise _Stop(self._changed("was cancelled a moment ago"))
+        if order is None:
+            raise _Stop(self._changed("was cancelled, or another one counts, since a moment ago"))
         if (order.errors_count or 0) > (self._attempt.order.errors_count or 0):
             raise _Stop(self._changed("was tried by another run a moment ago"))
         assert look.subscription is not None, "one that is gone is not wanted any more"
@@ -155,13 +154,13 @@ class _Renewing:
         return LeftAlone(Skipped(self._renewal.subscription_id, self._renewal.due, SkipReason.CHANGED, sentence))
 
     async def _end(self, end: Placed) -> Placed:
-        was_made = self._was_sent
-        if isinstance(end, PlacementRefused) and end.order is not None and end.order.status is OrderStatus.CANCELLED:
-            end, was_made = self._changed("was cancelled a moment ago"), False
+        order, may_be_made = (end.order if isinstance(end, PlacementRefused | OrderAnswered) else None), self._was_sent
+        if order is not None and order.status is OrderStatus.CANCELLED:
+            end, may_be_made = self._changed("was cancelled a moment ago"), False
         if isinstance(end, LeftAlone):
             if end.skipped.reason.ends_the_renewal:
                 await self._run.withdrawals.withdraw(self._attempt.order.id, end.skipped.sentence)
-            if self._announced is not None and not was_made:
+            if self._announced is not None and not may_be_made:
                 await self._take_back_the_announcement()
         return end
 
@@ -177,17 +176,24 @@ class _Renewing:
                 await client.update_subscription(subscription_id, metadata=metadata)
 
 
-def _order_to_place(attempt: Place, copies: list[OrderCopy]) -> Order:
-    """The order as the last look shows it. Raises _Stop when it, or another one of the period, is placed already."""
-    of_period = CopiesOfPeriod.of([attempt.copy, *copies])
-    if len(of_period.placed) > 1:
-        raise _Stop(HeldBack(duplicate(of_period.placed)))
-    first = of_period.canonical
-    if first is not None and first.target_order is not None and first.target_order.is_placed:
-        raise _Stop(CopyEnded(first))
-    if first is not None and first.id != attempt.copy.id:
-        raise _Stop(StillRunning(first))  # its order is being placed, or it was created earlier and is seen only now
-    return _order_in(copies, attempt) or attempt.order
+def _order_to_place(run: Run, work: Work, attempt: Place, shown: Sequence[OrderCopy]) -> Order | None:
+    """
+    The order as the last look shows it; None when it does not count any more.
+
+    Raises _Stop when it, or another one of the period, is placed or being placed already.
+    """
+    copies = {copy.id: copy for copy in (*work.found, attempt.copy, *shown)}
+    action = next_action_for(work, copies.values(), run.as_of)
+    match action:
+        case Place(copy, order) if copy.id == attempt.copy.id:
+            return order
+        case Conclude(copy):
+            raise _Stop(CopyEnded(copy))
+        case Wait(copy):
+            raise _Stop(StillRunning(copy))
+        case Hold(HoldReason.DUPLICATE):
+            raise _Stop(HeldBack(action))
+    return None
 
 
 async def _compose_by_hand(run: Run, work: ManualCopy, attempt: Place) -> Placement:
@@ -195,7 +201,10 @@ async def _compose_by_hand(run: Run, work: ManualCopy, attempt: Place) -> Placem
         found = await run.client.find_order_copies([work.reference])
     except CommerceLayerError as error:
         raise _Stop(NotPlaced(attempt, error)) from error
-    return _placement(run, work, _order_to_place(attempt, found[work.reference]))
+    order = _order_to_place(run, work, attempt, found[work.reference])
+    if order is None:
+        raise _Stop(StillRunning(attempt.copy))
+    return _placement(run, work, order)
 
 
 def _placement(run: Run, work: Work, order: Order) -> Placement:
@@ -214,7 +223,7 @@ async def _send(run: Run, attempt: Place, compose: Callable[[], Awaitable[Placem
         try:
             answer = await place_order(run.client, attempt.order.id, compose)
         except _Stop as stop:
-            return stop.end if lost is None else _stopped_after(lost, attempt, order, stop.end)
+            return stop.end if lost is None else await _after_a_lost_answer(run, attempt, lost, stop.end)
         except WriteFateUnknown as error:
             lost = error
             await current_clock().sleep(PAUSE)
@@ -233,32 +242,31 @@ async def _send(run: Run, attempt: Place, compose: Callable[[], Awaitable[Placem
     return PlacementRefused(attempt, lost, order)
 
 
-def _stopped_after(lost: WriteFateUnknown, attempt: Place, order: Order | None, end: Stopped) -> Placed:
-    """How it ends when the last look stops a second try: only what says what came of the first one stands."""
-    match end:
-        case CopyEnded(copy) if copy.id == attempt.copy.id and copy.target_order is not None:
-            return OrderAnswered(attempt, copy.target_order)
-        case CopyEnded() | HeldBack() | StillRunning():
-            return end
-        case LeftAlone(skipped) if skipped.reason.ends_the_renewal:
-            return end
-    return PlacementRefused(attempt, lost, order)
+async def _after_a_lost_answer(run: Run, attempt: Place, lost: WriteFateUnknown, end: Placed) -> Placed:
+    """What the look tells before the placement is sent again may come of the request whose answer was lost."""
+    order = await _order_as_it_is(run, attempt)
+    if order is not None and order.status is not OrderStatus.CANCELLED and _tells_what_came_of_it(attempt, order):
+        return OrderAnswered(attempt, order)
+    is_withdrawn = isinstance(end, LeftAlone) and end.skipped.reason.ends_the_renewal
+    if isinstance(end, NotPlaced | LeftAlone) and not is_withdrawn:
+        return PlacementRefused(attempt, lost, order)
+    return end
 
 
 def _tells_what_came_of_it(attempt: Place, order: Order) -> bool:
     has_new_errors = (order.errors_count or 0) > (attempt.order.errors_count or 0)
-    return order.is_placed or has_new_errors or order.status in MOVING_STATUSES | {OrderStatus.CANCELLED}
+    return order.is_placed or is_moving(order) or order.status is OrderStatus.CANCELLED or has_new_errors
 
 
 async def _once_it_ended(run: Run, work: Work, answered: OrderAnswered) -> OrderAnswered:
     """The answer once the order is no longer `placing`, which is how a market answers that places in the background."""
-    if answered.order.status not in MOVING_STATUSES:
+    if not is_moving(answered.order):
         return answered
     attempt = answered.attempt
 
     def is_done(copies: Sequence[OrderCopy]) -> bool:
         order = _order_in(copies, attempt)
-        return order is not None and order.status not in MOVING_STATUSES and _tells_what_came_of_it(attempt, order)
+        return order is not None and not is_moving(order) and _tells_what_came_of_it(attempt, order)
 
     polled = await run.poller.wait_for(references_of(work), attempt.copy, is_done)
     return OrderAnswered(attempt, _order_in(polled.copies, attempt) or answered.order) if polled.is_done else answered
@@ -287,7 +295,7 @@ def _told(placed: Placed) -> State[Placed]:
         case CopyEnded(copy):
             return green("PlacedAlready", f"the order of order copy {copy.id} is placed already", placed)
         case StillRunning(copy):
-            return green("AnotherCopyCounts", f"order copy {copy.id} counts; the next sweep goes on with it", placed)
+            return green("StillRunning", f"another request may place the order of order copy {copy.id}", placed)
         case HeldBack(Hold() as hold):
             return green("Held", hold.sentence, placed)
         case LeftAlone(skipped):

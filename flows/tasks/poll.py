@@ -45,7 +45,7 @@ async def poll_order_copy(run: Run, work: Work, creation: Creation) -> State[Pol
     known = creation.copy if isinstance(creation, Created) else CopiesOfPeriod.of(work.found).canonical
     polled = await run.poller.wait_for(references_of(work), known, is_done)
     if not polled.is_done:
-        return _told(_under_way(work, polled.copies, known))
+        return _told(_under_way(work, next_action_for(work, polled.copies, run.as_of)))
     await run.withdrawals.cancel_surplus(CopiesOfPeriod.of(polled.copies))
     return _told(_ended(next_action_for(work, polled.copies, run.as_of)))
 
@@ -62,11 +62,10 @@ def _ended(action: NextAction) -> Polled:
             raise AssertionError(f"polling does not end with {action}")
 
 
-def _under_way(work: Work, copies: Sequence[OrderCopy], known: OrderCopy | None) -> Polled:
-    newest = CopiesOfPeriod.of(copies).canonical or known
-    if newest is None:
-        return NotCreated(ReadFailed("/api/order_copies", f"no order copy {work.reference} could be seen"))
-    return StillRunning(newest)
+def _under_way(work: Work, action: NextAction) -> Polled:
+    if isinstance(action, (Wait, Place)):
+        return StillRunning(action.copy)
+    return NotCreated(ReadFailed("/api/order_copies", f"no order copy {work.reference} could be seen"))
 
 
 def _told(polled: Polled) -> State[Polled]:

@@ -56,3 +56,8 @@ def test_the_form_groups_its_fields_as_the_terms_do():
     schema = RenewalPolicy.model_json_schema()
     assert list(schema["properties"]) == list(PolicyTerms.model_fields)
     assert schema["properties"]["catch_up"]["enum"] == ["latest", "all", "skip"]
+
+
+def test_a_block_that_an_earlier_version_has_stored_is_read_without_its_retired_fields():
+    stored = {**RenewalPolicy(payment_retries=["12h"]).model_dump(mode="json"), "tag_target_orders": True}
+    assert RenewalPolicy.model_validate(stored).terms() == PolicyTerms(payment_retries=["12h"])

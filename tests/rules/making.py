@@ -5,7 +5,6 @@ from typing import Any
 
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
 from blocks.policy_terms import PolicyTerms
-from flows.rules.references import parse_reference
 from flows.rules.renewal import Renewal, plan
 from flows.rules.state import RenewalState
 
@@ -34,13 +33,14 @@ def subscription(state: dict[str, Any] | RenewalState | None = None, **fields: A
 
 def order(status: str = "placed", **fields: Any) -> Order:
     given = {"id": "TgtAbcdefg", "number": "1001", "status": status, "payment_status": "authorized"}
-    if status in {"draft", "pending", "editing"}:
+    if status in {"draft", "pending"}:
         given["payment_status"] = "unpaid"
     return Order.model_validate(given | fields)
 
 
 def copy(reference: str, status: str = "completed", target: Order | None = None, **fields: Any) -> OrderCopy:
-    number = (parse_reference(reference) or (0, 0, 1))[2]
+    """A copy made a second after the due instant, or number `n` seconds after it when its reference ends in `#n`."""
+    number = int(reference.partition("#")[2] or 1)
     given = {
         "id": f"CpyAbcdef{'abcdefghij'[number]}",
         "status": status,
@@ -49,8 +49,19 @@ def copy(reference: str, status: str = "completed", target: Order | None = None,
         "source_order_id": "SrcAbcdefg",
         "target_order": target,
         "target_order_id": target.id if target else None,
+        "created_at": f"2026-03-01T06:00:0{number}Z",
     }
     return OrderCopy.model_validate(given | fields)
+
+
+def legacy(reference: str, status: str = "completed", target: Order | None = None, **fields: Any) -> OrderCopy:
+    """A copy of version 0.1, which places its order itself."""
+    return copy(reference, status, target, place_target_order=True, **fields)
+
+
+def withdrawn(**fields: Any) -> Order:
+    """An order that a run of ours has cancelled before it was placed."""
+    return order("cancelled", payment_status="unpaid", metadata={"perennial": {"withdrawn": "postponed"}}, **fields)
 
 
 def planned(

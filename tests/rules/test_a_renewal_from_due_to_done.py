@@ -1,46 +1,57 @@
 from rules.making import at, copy, order, planned, subscription
 
-from flows.rules.next_action import Adopt, Create, Place, next_act
-from flows.rules.outcomes import CopySettled, OrderPlaced, Outcome, judge
+from blocks.commerce_layer.errors import ErrorItem, Refused
+from flows.rules.evidence import CopyEnded, OrderAnswered, PlacementRefused
+from flows.rules.next_action import Conclude, Create, Place, Wait, next_action
+from flows.rules.outcomes import Outcome, judge
+
+NOW = at("2026-03-01T06:05")
 
 
-def test_a_due_subscription_is_copied_once_and_moves_on_to_its_next_date():
+def test_a_due_subscription_is_copied_placed_and_moves_on_to_its_next_date():
     renewal = planned()
-    act = next_act(renewal, [], at("2026-03-01T06:05"))
-    assert act == Create("SubAbcdefg@2026-03-01T06:00Z", 1, 1)
+    assert next_action(renewal, [], NOW) == Create("SubAbcdefg@2026-03-01T06:00Z")
 
-    done = copy(renewal.reference, "completed", order("placed"))
-    verdict = judge(renewal, act, CopySettled(done), at("2026-03-01T06:06"), "run-1")
+    running = copy(renewal.reference, "in_progress")
+    assert next_action(renewal, [running], NOW) == Wait(running)
 
+    attempt = next_action(renewal, [copy(renewal.reference, "completed", order("draft"))], NOW)
+    assert isinstance(attempt, Place)
+    assert (attempt.order.id, attempt.attempt) == ("TgtAbcdefg", 1)
+
+    verdict = judge(renewal, OrderAnswered(attempt, order("placed")), at("2026-03-01T06:06"), "run-1")
     assert verdict.outcome is Outcome.RENEWED
     assert verdict.next_run_at == at("2026-04-01T06:00")
     assert verdict.state.done_through == at("2026-03-01T06:00")
-    assert (verdict.state.copies, verdict.state.attempt, verdict.state.flow_run_id) == (1, 1, "run-1")
+    assert (verdict.state.attempt, verdict.state.flow_run_id) == (1, "run-1")
     assert verdict.sentence == "renewed as order #1001; next on Wed 1 Apr 06:00 UTC"
 
 
-def test_a_copy_that_lost_its_answer_is_adopted():
+def test_an_order_whose_placement_was_not_recorded_is_recorded_by_the_next_run():
     renewal = planned()
-    done = copy(renewal.reference, "completed", order("placed"))
+    placed = copy(renewal.reference, "completed", order("placed"))
 
-    act = next_act(renewal, [done], at("2026-03-01T06:05"))
-    assert act == Adopt(done)
-    verdict = judge(renewal, act, CopySettled(done, adopted=True), at("2026-03-01T06:05"))
+    assert next_action(renewal, [placed], NOW) == Conclude(placed)
+    verdict = judge(renewal, CopyEnded(placed), NOW)
     assert verdict.outcome is Outcome.ALREADY_RENEWED
     assert verdict.next_run_at == at("2026-04-01T06:00")
 
 
 def test_a_declined_card_is_tried_again_by_placing_the_same_order():
     renewal = planned()
-    failed = copy(renewal.reference, "failed", order("pending"), errors_log={"payment_source": ["was declined"]})
-    verdict = judge(renewal, next_act(renewal, [], at("2026-03-01T06:05")), CopySettled(failed), at("2026-03-01T06:06"))
+    unplaced = copy(renewal.reference, "completed", order("pending"))
+    attempt = next_action(renewal, [unplaced], NOW)
+    decline = Refused(
+        422, (ErrorItem(detail="was declined", pointer="/data/attributes/payment_source"),), "PATCH", "/x"
+    )
+    verdict = judge(renewal, PlacementRefused(attempt, decline, order("pending")), at("2026-03-01T06:06"))
     assert verdict.outcome is Outcome.RETRY_SCHEDULED
     assert verdict.state.next_attempt_at == at("2026-03-02T06:06")
     assert verdict.sentence == "card declined; next attempt Mon 2 Mar 06:06 UTC; 2 of 5"
 
     again = planned(subscription(verdict.state), "2026-03-02T06:10")
-    act = next_act(again, [failed], at("2026-03-02T06:10"))
-    assert act == Place(failed, "TgtAbcdefg", 2)
-    verdict = judge(again, act, OrderPlaced(order("placed")), at("2026-03-02T06:11"))
+    second = next_action(again, [unplaced], at("2026-03-02T06:10"))
+    assert second == Place(unplaced, order("pending"), 2)
+    verdict = judge(again, OrderAnswered(second, order("placed")), at("2026-03-02T06:11"))
     assert verdict.outcome is Outcome.RENEWED
     assert verdict.next_run_at == at("2026-04-01T06:00")

@@ -1,8 +1,8 @@
 """
 Random lives of one subscription, and what must hold in every one of them.
 
-The shop below is a list of copies and orders with none of the rules' thinking in it. Workers die
-before and after every write, answers get lost, customers pay, postpone and cancel, people release.
+The shop below is a list of copies and orders with none of the rules' thinking in it. Workers die before and after every
+write, answers get lost, other runs create copies too, customers pay, postpone and cancel, people release.
 """
 
 from collections import Counter
@@ -13,25 +13,38 @@ from random import Random
 import pytest
 from rules.making import at, copy, order, subscription
 
-from blocks.commerce_layer.errors import ErrorItem, Fenced, NotConnected, Refused, Unauthorized, WriteFateUnknown
-from blocks.commerce_layer.resources import Order, OrderCopy
+from blocks.commerce_layer.errors import ErrorItem, NotConnected, Refused, Unauthorized, WriteFateUnknown
+from blocks.commerce_layer.resources import Order, OrderCopy, SubscriptionStatus
 from blocks.policy_terms import FailureClass, PolicyTerms
-from flows.rules.next_action import Act, Adopt, Create, Hold, Place, guard, next_act, references_to_look_up
-from flows.rules.outcomes import (
-    CopySettled,
-    CreationRefused,
-    FateUnknown,
-    Judgement,
-    NothingDone,
-    OrderPlaced,
-    Outcome,
+from flows.rules.evidence import (
+    CopyEnded,
+    Evidence,
+    HeldBack,
+    NotCreated,
+    NotPlaced,
+    OrderAnswered,
     PlacementRefused,
     StillRunning,
-    judge,
 )
+from flows.rules.next_action import (
+    Conclude,
+    Create,
+    Hold,
+    HoldReason,
+    NextAction,
+    Place,
+    Wait,
+    next_action,
+    references_to_look_up,
+)
+from flows.rules.order_copies import CopiesOfPeriod
+from flows.rules.outcomes import Judgement, Outcome, judge
+from flows.rules.records import record_of, skip_record_of
 from flows.rules.references import parse_reference
 from flows.rules.renewal import Renewal, Skipped, plan
 from flows.rules.state import RenewalState
+from flows.rules.still_wanted import still_wanted
+from flows.rules.unrecorded import stale_copies, unrecorded_period
 
 LOGS = {
     "payment": {"payment_source": ["was declined"]},
@@ -48,9 +61,9 @@ REFUSALS = {
 }
 NOT_SENT = [
     NotConnected("POST", "/x", "refused"),
-    Fenced("lease too old"),
     Unauthorized(401, (ErrorItem(code="UNAUTHORIZED"),), "POST", "/x"),
 ]
+LOST = WriteFateUnknown("POST", "/x", "timeout")
 DAY, MONTH = timedelta(days=1), timedelta(days=30)
 
 
@@ -62,32 +75,41 @@ class Shop:
     orders: dict[str, Order] = field(default_factory=dict)
     charges: list[datetime] = field(default_factory=list)
 
-    def create(self, reference: str, how: str, log: str) -> str:
+    def create(self, reference: str, now: datetime) -> str:
         name = f"Cpy{len(self.copies):07d}"
-        target = None
-        if how not in {"running", "failed"}:
-            status = {"placed": "placed", "placing": "placing"}.get(how, "pending")
-            target = order(status, id=f"Tgt{len(self.orders):07d}", number=str(len(self.orders)))
-            self.orders[target.id] = target
-        status = {"running": "in_progress", "placed": "completed", "unplaced": "completed", "placing": "completed"}
-        self.copies[name] = copy(
-            reference, status.get(how, "failed"), target, id=name, errors_log=LOGS[log] if "failed" in how else None
-        )
+        made_at = now + timedelta(milliseconds=len(self.copies))
+        self.copies[name] = copy(reference, "in_progress", id=name, created_at=made_at)
         return name
+
+    def end_copy(self, name: str, how: str, log: str) -> None:
+        """Nothing is placed by that: `how` is completed, failed, or failed with an order that lacks a line."""
+        target = None
+        if how != "failed":
+            target = f"Tgt{len(self.orders):07d}"
+            self.orders[target] = order("draft", id=target, number=str(len(self.orders)))
+        status = "completed" if how == "completed" else "failed"
+        errors = LOGS[log] if status == "failed" else None
+        changes = {"status": status, "raw_status": status, "target_order_id": target, "errors_log": errors}
+        self.copies[name] = OrderCopy.model_validate(self.copies[name].model_dump() | changes)
 
     def copy(self, name: str) -> OrderCopy:
         found = self.copies[name]
-        target = self.orders.get(found.target_order_id or "")
-        return found.model_copy(update={"target_order": target})
+        return found.model_copy(update={"target_order": self.orders.get(found.target_order_id or "")})
+
+    def of_period(self, due: datetime) -> list[OrderCopy]:
+        return [self.copy(name) for name, found in self.copies.items() if _period(found) == due]
 
     def under(self, references: list[str]) -> list[OrderCopy]:
         return [self.copy(name) for name, found in self.copies.items() if found.reference in references]
 
-    def set_order(self, name: str, status: str) -> None:
-        self.orders[name] = order(status, id=name, number=self.orders[name].number)
+    def set_order(self, name: str, status: str, **fields) -> None:
+        before = self.orders[name]
+        given = {"placed_at": before.placed_at, "metadata": before.metadata} | fields
+        self.orders[name] = order(status, id=name, number=before.number, **given)
 
-    def open_orders(self) -> list[str]:
-        return [name for name, found in self.orders.items() if found.status in {"pending", "draft"}]
+    def withdraw(self, name: str | None) -> None:
+        if name in self.orders and self.orders[name].status in {"draft", "pending"}:
+            self.set_order(name, "cancelled", metadata={"perennial": {"withdrawn": "because"}})
 
 
 class Life:
@@ -100,102 +122,170 @@ class Life:
             final_action=chance.choice(["hold", "hold", "skip_period", "cancel"]),
             max_attempts_per_day=chance.randint(1, 5),
         )
-        self.shop, self.now = Shop(), at("2026-03-01T06:00")
-        self.sub = subscription({"instance": "prod", "note": "keep"}, frequency=chance.choice(["daily", "monthly"]))
+        self.shop, self.now, self.runs = Shop(), at("2026-03-01T06:00"), 0
+        self.sub = subscription({"note": "keep"}, frequency=chance.choice(["daily", "monthly"]))
         self.releases: Counter[datetime] = Counter()
+        self.refused: set[datetime] = set()
         self.through: datetime | None = None
         self.seen: Counter[str] = Counter()
 
     def step(self) -> None:
         happenings = [self.sweep] * 8 + [self.the_next_attempt_is_due] * 6 + [self.time_passes] * 2
         happenings += [self.a_running_copy_ends, self.a_placing_order_ends] * 3
-        happenings += [self.the_customer_pays_or_cancels, self.the_customer_postpones, self.a_person_releases_it]
-        self.chance.choice([*happenings, self.somebody_writes_metadata])()
+        happenings += [self.the_customer_pays, self.the_customer_cancels_the_order, self.the_customer_postpones]
+        happenings += [self.a_person_releases_it, self.another_run_creates_a_copy, self.somebody_writes_metadata]
+        self.chance.choice(happenings)()
         self.check()
 
     # --- the sweep -----------------------------------------------------------------------------
 
     def sweep(self) -> None:
-        how = self.chance.choice(["placed", "running", "unplaced", "placing", *["failed_with_order", "failed"] * 3])
-        log = self.chance.choice(sorted(LOGS))
-        fates = ["lost after", "lost before", "not sent", "refused", "crash", "no record"]
-        fate = self.chance.choice(["answered"] * 10 + fates)
+        self.runs += 1
         # A scheduler that was down starts late runs, which work up to an instant of days ago.
         self.as_of = self.now - timedelta(days=self.chance.choice([0, 0, 0, 1, 5]))
         for _ in range(self.chance.randint(1, 2)):
-            answer = plan(self.sub, self.terms, self.as_of, "prod")
+            answer = plan(self.sub, self.terms, self.as_of)
             if isinstance(answer, Skipped):
                 self.seen[f"skipped: {answer.reason}"] += 1
-                if answer.settlement is not None:
-                    self._record(answer.settlement.state, answer.settlement.next_run_at)
+                self._write(skip_record_of(answer, self.sub))
                 return
-            self._renew(answer, how, log, fate, self.chance.choice(NOT_SENT))
+            self.renew(self.first_look(answer))
 
-    def _renew(self, renewal: Renewal, how: str, log: str, fate: str, not_sent: Exception) -> None:
-        act = next_act(renewal, self.shop.under(references_to_look_up(renewal)), self.as_of)
-        assert guard(renewal, self.sub, [self.sub], list(self.shop.copies.values()), self.as_of) is None
-        self.seen[_name(act)] += 1
-        match act:
-            case Create():
-                evidence = self._create(renewal, act, how, log, fate, not_sent)
-            case Place():
-                evidence = self._place(renewal, act, how, log, fate, not_sent)
-            case Adopt(found):
-                evidence = CopySettled(found, adopted=True) if found.is_final else StillRunning(found)
-            case Hold():
-                assert act.reason != "duplicate"
-                assert act.reason != "copy_missing"
-                evidence = NothingDone(act)
-        if evidence is None or fate == "no record":
+    def first_look(self, renewal: Renewal) -> Renewal:
+        copies = [self.shop.copy(name) for name in self.shop.copies]
+        for stale in stale_copies(renewal, copies):
+            self.seen["withdrawn: stale"] += 1
+            self.shop.withdraw(stale.target_order_id)
+        period = unrecorded_period(renewal, copies)
+        self.seen["an unrecorded period is settled first"] += period is not None
+        return renewal if period is None else renewal.for_due(period)
+
+    def renew(self, renewal: Renewal) -> None:
+        assert still_wanted(renewal, self.sub, [self.sub], list(self.shop.copies.values()), self.as_of) is None
+        self.announced = self.sent = False
+        evidence = self.create_and_poll(renewal)
+        if evidence is None:
+            self.nobody_has_recorded_anything()
             return
-        verdict = judge(renewal, act, evidence, self.now, "run")
-        self._charge(verdict, act)
+        verdict = judge(renewal, evidence, self.now, f"run-{self.runs}")
         self.seen[verdict.outcome.value] += 1
         self._check(renewal, verdict)
-        self._record(verdict.state, verdict.next_run_at)
-        if verdict.cancel:
-            self.sub = self.sub.model_copy(update={"status": "cancelled", "raw_status": "cancelled"})
-
-    def _create(self, renewal, act, how, log, fate, not_sent):
-        self._check_write(renewal, act)
-        if fate == "not sent":
-            return CreationRefused(not_sent)
-        if fate == "refused":
-            return CreationRefused(REFUSALS[log])
-        if fate == "lost before":
-            return FateUnknown(act.reference)
-        name = self.shop.create(act.reference, how, log)
-        if fate == "crash":
-            return None
-        if fate == "lost after":
-            return CreationRefused(WriteFateUnknown("POST", "/x", "timeout", act.reference))
-        found = self.shop.copy(name)
-        return CopySettled(found) if found.is_final else StillRunning(found)
-
-    def _place(self, renewal, act, how, log, fate, not_sent):
-        self._check_write(renewal, act)
-        if fate == "not sent":
-            return PlacementRefused(not_sent, None)
-        if fate != "lost before" and how in {"placed", "placing"}:
-            self.shop.set_order(act.target_order_id, how)
-        if fate == "crash":
-            return None
-        found = self.shop.orders[act.target_order_id]
-        if fate.startswith("lost"):
-            return PlacementRefused(WriteFateUnknown("PATCH", "/x", "timeout"), None)
-        return OrderPlaced(found) if found.status != "pending" else PlacementRefused(REFUSALS[log], found)
-
-    def _charge(self, verdict: Judgement, act: object) -> None:
-        """A charge that failed now. One that is only found now was made earlier, under the limit of that time."""
-        failure = verdict.failure
-        if failure is None or not failure.attempted or verdict.outcome is Outcome.UNCONFIRMED:
+        if self.chance.random() < 0.1:
+            self.seen["died before the record"] += 1
+            self.nobody_has_recorded_anything()
             return
-        if failure.cls in {"payment", "transient", "unknown"} and not isinstance(act, Adopt):
+        if self.announced:
+            self.shop.charges.remove(self.now)
+        if self.sent and _may_be_a_failed_charge(verdict):
             self.shop.charges.append(self.now)
+        self._write(record_of(verdict, self.sub))
 
-    def _record(self, state: RenewalState, next_run_at: datetime | None) -> None:
+    def nobody_has_recorded_anything(self) -> None:
+        """And then the customer moves the date."""
+        if self.chance.random() < 0.7:
+            self.postpone()
+
+    def create_and_poll(self, renewal: Renewal) -> Evidence | None:
+        action, created = self.look(renewal), None
+        if isinstance(action, Create):
+            created = self.create(renewal)
+            if not isinstance(created, str):
+                return created
+            if self.chance.random() < 0.7:
+                self.a_running_copy_ends()
+            action = self.look(renewal)
+        for surplus in CopiesOfPeriod.of(self.shop.under(references_to_look_up(renewal))).surplus:
+            self.seen["withdrawn: surplus"] += 1
+            self.shop.withdraw(surplus.target_order_id)
+        match action:
+            case Place(found):
+                return self.place(renewal, action, is_ours=found.id == created)
+            case Conclude(found):
+                return CopyEnded(found)
+            case Wait(found):
+                return StillRunning(found)
+            case Hold(reason):
+                assert reason not in {HoldReason.DUPLICATE, HoldReason.COPY_MISSING}
+                return HeldBack(action)
+        raise AssertionError(f"polling does not end with {action}")
+
+    def look(self, renewal: Renewal) -> NextAction:
+        action = next_action(renewal, self.shop.under(references_to_look_up(renewal)), self.as_of)
+        self.seen[f"Hold: {action.reason}" if isinstance(action, Hold) else type(action).__name__] += 1
+        return action
+
+    def create(self, renewal: Renewal) -> str | NotCreated | None:
+        self._check_creation(renewal)
+        fate = self.chance.choice(["answered"] * 10 + ["answered late", "lost", "not sent", "refused", "died"])
+        if fate == "not sent":
+            return NotCreated(self.chance.choice(NOT_SENT))
+        if fate == "refused":
+            return NotCreated(REFUSALS[self.chance.choice(sorted(LOGS))])
+        if fate == "lost":
+            return NotCreated(LOST)
+        if fate == "answered late":  # it was created again meanwhile
+            self.shop.create(renewal.reference, self.now)
+        name = self.shop.create(renewal.reference, self.now)
+        return None if fate == "died" else name
+
+    def place(self, renewal: Renewal, attempt: Place, *, is_ours: bool) -> Evidence | None:
+        self._check_placement(renewal, attempt)
+        if not is_ours:
+            state = renewal.state.announcing(
+                attempt.attempt, attempt.copy.id, attempt.order.id, self.now, f"run-{self.runs}"
+            )
+            self.announced = True
+            self._record(state)
+            self.shop.charges.append(self.now)
+            if self.chance.random() < 0.1:
+                self.seen["died after the announcement"] += 1
+                return None
+        fate = self.chance.choice(["answered"] * 8 + ["lost after", "lost before", "not sent", "died", "unwanted"])
+        if fate in {"not sent", "unwanted"}:
+            return self.not_placed(attempt, fate, renewal)
+        self.sent = True
+        return self.answer(attempt, fate)
+
+    def not_placed(self, attempt: Place, fate: str, renewal: Renewal) -> NotPlaced | None:
+        if fate == "not sent":
+            return NotPlaced(attempt, self.chance.choice(NOT_SENT))
+        # The last look says that the customer has postponed it: the announcement is taken back.
+        if self.announced:
+            self.shop.charges.remove(self.now)
+            self._record(renewal.state)
+        self.shop.withdraw(attempt.order.id)
+        self.postpone()
+        return None
+
+    def answer(self, attempt: Place, fate: str) -> Evidence | None:
+        order_id = attempt.order.id
+        how = self.chance.choice(["placed", "placing", "declined", "declined", "declined"])
+        if fate != "lost before" and how in {"placed", "placing"}:
+            self.shop.set_order(order_id, how, placed_at=self.now if how == "placed" else None)
+        elif fate != "lost before":
+            self.shop.set_order(order_id, "pending")
+        if fate == "died":
+            self.seen["died after the placement"] += 1
+            return None
+        found = self.shop.orders[order_id]
+        if fate == "lost before" or (fate == "lost after" and how == "declined"):
+            return PlacementRefused(attempt, LOST, found)
+        if how == "declined":
+            return PlacementRefused(attempt, REFUSALS[self.chance.choice(sorted(LOGS))], found)
+        return OrderAnswered(attempt, found)
+
+    def _record(self, state: RenewalState, next_run_at: datetime | None = None) -> None:
         fields = {"metadata": state.written_into(self.sub.metadata)}
         self.sub = self.sub.model_copy(update=fields | ({"next_run_at": next_run_at} if next_run_at else {}))
+
+    def _write(self, record) -> None:
+        if record is None:
+            return
+        moved = {"next_run_at": record.next_run_at} if record.next_run_at else {}
+        self.sub = self.sub.model_copy(update={"metadata": dict(record.metadata), **moved})
+        if record.cancel:
+            cancelled = SubscriptionStatus.CANCELLED
+            self.sub = self.sub.model_copy(update={"status": cancelled, "raw_status": cancelled.value})
 
     # --- what others do meanwhile --------------------------------------------------------------
 
@@ -207,32 +297,63 @@ class Life:
 
     def a_running_copy_ends(self) -> None:
         for name in [name for name, found in self.shop.copies.items() if found.status == "in_progress"]:
-            ended, how = Shop(orders=self.shop.orders), self.chance.choice(["placed", "failed", "failed_with_order"])
-            twin = ended.create(self.shop.copies[name].reference, how, self.chance.choice(sorted(LOGS)))
-            self.shop.copies[name] = ended.copies[twin].model_copy(update={"id": name})
+            how = self.chance.choice(["completed"] * 4 + ["failed", "failed with an order"])
+            self.shop.end_copy(name, how, self.chance.choice(sorted(LOGS)))
 
     def a_placing_order_ends(self) -> None:
         for name in [name for name, found in self.shop.orders.items() if found.status == "placing"]:
-            self.shop.set_order(name, self.chance.choice(["placed", "pending"]))
+            is_placed = self.chance.random() < 0.5
+            self.shop.set_order(name, "placed" if is_placed else "pending", placed_at=self.now if is_placed else None)
 
-    def the_customer_pays_or_cancels(self) -> None:
-        for name in self.shop.open_orders()[-1:]:
-            self.shop.set_order(name, self.chance.choice(["placed", "cancelled"]))
+    def another_run_creates_a_copy(self) -> None:
+        answer = plan(self.sub, self.terms, self.now)
+        if isinstance(answer, Renewal):
+            self.shop.create(answer.reference, self.now)
+
+    def the_customer_pays(self) -> None:
+        """The order that was declined, for which they got a link."""
+        name = self._state().target_order_id
+        if name in self.shop.orders and self.shop.orders[name].status == "pending" and not self._is_charged(name):
+            self.shop.set_order(name, "placed", placed_at=self.now)
+
+    def the_customer_cancels_the_order(self) -> None:
+        state = self._state()
+        name = state.target_order_id
+        if name not in self.shop.orders or self.shop.orders[name].status != "pending":
+            return
+        self.shop.set_order(name, "cancelled")
+        if state.is_unsettled and (state.held or state.outcome not in {"needs_attention", "exhausted"}):
+            self.refused.add(state.period)
 
     def the_customer_postpones(self) -> None:
         if self.chance.random() < 0.3:
-            self.sub = self.sub.model_copy(
-                update={"next_run_at": self.now + timedelta(days=self.chance.randint(1, 20))}
-            )
+            self.postpone()
+
+    def postpone(self) -> None:
+        later = self.now + timedelta(days=self.chance.randint(1, 20))
+        self.sub = self.sub.model_copy(update={"next_run_at": later})
 
     def a_person_releases_it(self) -> None:
         state = self._state()
         if state.held:
             self.releases[state.period] += 1
-            self._record(state.model_copy(update={"held": False}), None)
+            self.refused.discard(state.period)
+            self._record(state.model_copy(update={"held": False}))
 
     def somebody_writes_metadata(self) -> None:
         self.sub = self.sub.model_copy(update={"metadata": {**self.sub.metadata, "erp": {"seen": f"{self.now:%F}"}}})
+
+    def periods_with_a_placed_order(self) -> Counter[datetime]:
+        return Counter(
+            _period(found)
+            for found in self.shop.copies.values()
+            if found.target_order_id and self.shop.orders[found.target_order_id].placed_at
+        )
+
+    def _is_charged(self, order_id: str) -> bool:
+        """Whether another order of the same period is placed."""
+        (period,) = {_period(found) for found in self.shop.copies.values() if found.target_order_id == order_id}
+        return any(found.target_order and found.target_order.placed_at for found in self.shop.of_period(period))
 
     # --- what must hold ------------------------------------------------------------------------
 
@@ -241,18 +362,25 @@ class Life:
         assert state is not None
         return state
 
-    def _check_write(self, renewal: Renewal, act: Create | Place) -> None:
-        """No write for a period that is renewed, or that may be by what is still running."""
-        existing = [found for found in self.shop.copies.values() if _period(found) == renewal.due]
-        for found in map(self.shop.copy, [found.id for found in existing]):
-            assert found.status != "in_progress"
-            assert found.target_order is None or not found.target_order.is_placed
+    def _check_creation(self, renewal: Renewal) -> None:
+        """No copy for a period that is renewed, that may be by what exists, or whose order somebody cancelled."""
+        assert renewal.state.done_through is None or renewal.due > renewal.state.done_through
+        assert not [found.id for found in self.shop.of_period(renewal.due) if _counts(found)]
+        assert renewal.due not in self.refused, "a person cancelled it: only a person may have it again"
+
+    def _check_placement(self, renewal: Renewal, attempt: Place) -> None:
+        """No charge for a period that has one, and none that the card networks do not allow."""
+        for found in self.shop.of_period(renewal.due):
+            assert found.target_order is None or found.target_order.placed_at is None
             assert found.target_order is None or found.target_order.status != "placing"
-        if isinstance(act, Create):
-            assert act.reference not in {found.reference for found in existing}
-            orders = {found.target_order_id for found in existing} - {None}
-            assert not orders & set(self.shop.open_orders())
-            assert not orders or self.releases[renewal.due], "a person cancelled it: only a person may have it again"
+        through = renewal.state.done_through
+        for paid in self.periods_with_a_placed_order():
+            assert through is not None, f"{paid} is charged and not recorded yet"
+            assert paid <= through, f"{paid} is charged and not recorded yet"
+        alive = [found for found in self.shop.of_period(renewal.due) if _counts(found)]
+        assert attempt.copy.id == min(alive, key=lambda found: found.created_at).id, "the earliest one that lives"
+        assert attempt.order.id == attempt.copy.target_order_id
+        assert renewal.due not in self.refused, "a person cancelled it: only a person may have it again"
         assert renewal.state.done_through is None or renewal.due > renewal.state.done_through
         recorded = renewal.state.attempts_until(self.now)
         assert sum(moment > self.now - timedelta(days=1) for moment in recorded) < self.terms.max_attempts_per_day
@@ -260,15 +388,14 @@ class Life:
     def _check(self, renewal: Renewal, verdict: Judgement) -> None:
         before, after = renewal.state, verdict.state
         assert after.attempt - before.attempt in {0, 1}
-        assert after.copies >= before.copies
         for cls, failed in after.failures.items():
             retries = len(renewal.terms.retry_delays(FailureClass(cls)))
             assert failed <= retries + 1 + self.releases[renewal.due], "each class has its own retries, and no more"
         assert verdict.next_run_at is None or verdict.next_run_at > self.now
         assert (verdict.next_run_at is None) or after.done_through is not None
         if verdict.outcome in {Outcome.RENEWED, Outcome.ALREADY_RENEWED}:
-            placed = [found for found in self.shop.copies.values() if _period(found) == renewal.due]
-            assert any(self.shop.orders[found.target_order_id].is_placed for found in placed if found.target_order_id)
+            orders = [found.target_order for found in self.shop.of_period(renewal.due)]
+            assert any(order is not None and order.is_placed for order in orders)
             assert after.done_through >= renewal.due
         if verdict.needs_person and not after.held:
             # It goes on by itself: when the shop lets us in again, or when what is under way ends.
@@ -276,16 +403,9 @@ class Life:
         assert len(verdict.sentence) < 400
 
     def check(self) -> None:
-        alive = Counter(_period(found) for found in map(self.shop.copy, self.shop.copies) if _counts(found))
-        assert all(count == 1 for count in alive.values()), "a second copy that is not failed"
-        placed = Counter(
-            _period(found)
-            for found in self.shop.copies.values()
-            if found.target_order_id and self.shop.orders[found.target_order_id].is_placed
-        )
+        placed = self.periods_with_a_placed_order()
         assert all(count == 1 for count in placed.values()), "a second order for one period"
-        used = Counter(found.reference for found in self.shop.copies.values())
-        assert all(count == 1 for count in used.values()), "a reference used twice"
+        assert {found.reference.partition("#")[1] for found in self.shop.copies.values()} <= {""}
         self._check_state(self._state())
         self._check_charges()
 
@@ -294,8 +414,7 @@ class Life:
         assert self.through is None or (state.done_through is not None and state.done_through >= self.through)
         self.through = state.done_through
         assert self.sub.metadata["crm"] == {"id": 7}
-        stored = self.sub.metadata["perennial"]
-        assert (stored["note"], stored["instance"]) == ("keep", "prod")
+        assert self.sub.metadata["perennial"]["note"] == "keep"
 
     def _check_charges(self) -> None:
         for moment in self.shop.charges:
@@ -303,10 +422,11 @@ class Life:
                 assert sum(moment - window < other <= moment for other in self.shop.charges) <= limit
 
 
-def _name(act: Act) -> str:
-    if isinstance(act, Hold):
-        return f"Hold: {act.reason}"
-    return f"{type(act).__name__} #{act.copy}" if isinstance(act, Create) else type(act).__name__
+def _may_be_a_failed_charge(verdict: Judgement) -> bool:
+    if verdict.outcome is Outcome.RENEWED:
+        return False
+    on_the_card = {FailureClass.PAYMENT, FailureClass.TRANSIENT, FailureClass.UNKNOWN}
+    return verdict.failure is None or verdict.failure.cls in on_the_card
 
 
 def _counts(found: OrderCopy) -> bool:
@@ -319,25 +439,26 @@ def _period(found: OrderCopy) -> datetime:
     return reference.due
 
 
-@pytest.mark.parametrize("chunk", range(4))
+@pytest.mark.parametrize("chunk", range(2))
 def test_whatever_happens_a_period_becomes_one_order_at_most(chunk):
     seen: Counter[str] = Counter()
-    for seed in range(chunk * 60, chunk * 60 + 60):
+    for seed in range(chunk * 200, chunk * 200 + 200):
         life = Life(Random(seed))
         try:
-            for _ in range(60):
+            for _ in range(100):
                 life.step()
         except AssertionError as error:
             error.add_note(f"in the life of seed {seed}, at {life.now}, state {life.sub.metadata['perennial']}")
             raise
         seen += life.seen
     # Lives in which nothing happens would prove nothing.
-    rare = {name for name in WORTH_SEEING if seen[name] < 2}
+    rare = {name for name in WORTH_SEEING if not seen[name]}
     assert not rare, seen
 
 
 WORTH_SEEING = (
     *("renewed", "already_renewed", "in_progress", "retry_scheduled", "needs_attention", "exhausted", "unconfirmed"),
-    *("Create #1", "Create #2", "Place", "Adopt", "Hold: target_cancelled"),
-    *("skipped: held", "skipped: retry_not_due", "skipped: not_due"),
+    *("Create", "Wait", "Place", "Conclude", "Hold: target_cancelled", "withdrawn: surplus", "withdrawn: stale"),
+    *("died after the announcement", "died after the placement", "died before the record"),
+    *("skipped: held", "skipped: retry_not_due", "skipped: not_due", "an unrecorded period is settled first"),
 )

@@ -8,21 +8,21 @@ import pytest
 from rules.making import TERMS, at, subscription
 
 from blocks.commerce_layer.resources import OrderSubscription
-from flows.rules.adoption import CLEAR_OF_RUNS, Change, Decision, Handover, Verdict, Wish, decide
+from flows.rules.adoption import CLEAR_OF_RUNS, Change, Decision, Handling, Handover, HandoverRequest, decide
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.state import RenewalState
 
 NOW = at("2026-03-01T05:00")
 DUE = "2026-03-01T06:00:00.000Z"
-ADOPT, RELEASE, GIVE_BACK = (Wish(handover) for handover in Handover)
+ADOPT, RELEASE, GIVE_BACK = (HandoverRequest(handover) for handover in Handover)
 
 
 def native(status: str = "active", **fields) -> OrderSubscription:
     return subscription(status=status, metadata={"crm": {"id": 7}}, **fields)
 
 
-def decided(one: OrderSubscription, wish: Wish = ADOPT, as_of=NOW, instance: str | None = "here") -> Decision:
-    return decide(one, wish, TERMS, as_of, instance)
+def decided(one: OrderSubscription, request: HandoverRequest = ADOPT, as_of=NOW) -> Decision:
+    return decide(one, request, TERMS, as_of)
 
 
 def after(one: OrderSubscription, change: Change) -> OrderSubscription:
@@ -35,19 +35,19 @@ def after(one: OrderSubscription, change: Change) -> OrderSubscription:
 def test_an_active_subscription_is_stopped_and_marked_in_one_change():
     decision = decided(native())
 
-    assert decision.verdict is Verdict.CHANGE
+    assert decision.handling is Handling.CHANGE
     assert decision.change is not None
     assert decision.change.trigger == "deactivate"
     assert decision.change.next_run_at is None
     assert decision.change.metadata["crm"] == {"id": 7}
-    assert decision.change.metadata["perennial"]["instance"] == "here"
+    assert "perennial" in decision.change.metadata
 
 
 def test_what_was_adopted_is_due_on_the_date_it_had_before():
     one = native()
     adopted = after(one, decided(one).change)
 
-    planned = plan(adopted, TERMS, at("2026-03-01T06:05"), "here")
+    planned = plan(adopted, TERMS, at("2026-03-01T06:05"))
 
     assert isinstance(planned, Renewal)
     assert planned.due == at("2026-03-01T06:00")
@@ -64,7 +64,7 @@ def test_an_inactive_subscription_is_only_marked():
 def test_other_statuses_are_refused(status):
     decision = decided(native(status, raw_status=status))
 
-    assert decision.verdict is Verdict.REFUSED
+    assert decision.handling is Handling.REFUSED
     assert status in decision.sentence
 
 
@@ -73,13 +73,19 @@ def test_a_native_renewal_that_is_running_is_not_interrupted():
 
 
 @pytest.mark.parametrize(
-    ("minutes_before", "verdict"),
-    [(11, Verdict.CHANGE), (10, Verdict.REFUSED), (1, Verdict.REFUSED), (0, Verdict.REFUSED), (-60, Verdict.REFUSED)],
+    ("minutes_before", "handling"),
+    [
+        (11, Handling.CHANGE),
+        (10, Handling.REFUSED),
+        (1, Handling.REFUSED),
+        (0, Handling.REFUSED),
+        (-60, Handling.REFUSED),
+    ],
 )
-def test_an_active_subscription_is_not_adopted_when_its_native_renewal_is_near_or_overdue(minutes_before, verdict):
+def test_an_active_subscription_is_not_adopted_when_its_native_renewal_is_near_or_overdue(minutes_before, handling):
     as_of = at("2026-03-01T06:00") - timedelta(minutes=minutes_before)
 
-    assert decided(native(), as_of=as_of).verdict is verdict
+    assert decided(native(), as_of=as_of).handling is handling
     assert timedelta(minutes=10) == CLEAR_OF_RUNS
 
 
@@ -90,55 +96,55 @@ def test_an_active_subscription_is_not_adopted_when_its_native_renewal_is_near_o
 def test_what_could_never_be_renewed_is_refused_with_the_reason(fields, said):
     decision = decided(native(**fields))
 
-    assert decision.verdict is Verdict.REFUSED
+    assert decision.handling is Handling.REFUSED
     assert said in decision.sentence
 
 
 def test_a_paused_subscription_is_not_woken_by_the_way():
     late = at("2026-03-05")
-    all_of_them = Wish(Handover.ADOPT, named=False)
+    all_of_them = HandoverRequest(Handover.ADOPT, named=False)
 
-    assert decided(native("inactive"), all_of_them, late).verdict is Verdict.REFUSED
+    assert decided(native("inactive"), all_of_them, late).handling is Handling.REFUSED
     named = decided(native("inactive"), ADOPT, late)
-    assert named.verdict is Verdict.CHANGE
+    assert named.handling is Handling.CHANGE
     assert "OVERDUE" in named.sentence
 
 
 def test_adopting_twice_changes_nothing():
     once = after(native(), decided(native()).change)
 
-    assert decided(once).verdict is Verdict.AS_WISHED
+    assert decided(once).handling is Handling.AS_REQUESTED
 
 
 def test_an_open_period_is_told_and_not_called_overdue():
-    state = RenewalState(instance="here", period=at("2026-03-01T06:00"), outcome="retry_scheduled", attempt=1, copies=1)
+    state = RenewalState(period=at("2026-03-01T06:00"), outcome="retry_scheduled", attempt=1, copies=1)
 
     sentence = decided(subscription(state), as_of=at("2026-03-02")).sentence
 
     assert sentence == "adopted already; its period of Sun 1 Mar 06:00 UTC 2026 is open: retry scheduled"
 
 
-def test_a_mark_without_an_installation_is_completed():
-    decision = decided(subscription({"v": 1, "instance": None, "policy": {"catch_up": "all"}}))
+def test_the_policy_that_a_subscription_had_is_kept_when_it_is_adopted_again():
+    stored = {"policy": {"catch_up": "all"}, "attempt": 3, "instance": "staging"}
+    decision = decided(subscription(stored, status="active"))
 
     assert decision.change is not None
-    assert decision.change.metadata["perennial"]["instance"] == "here"
-    assert decision.change.metadata["perennial"]["policy"] == {"catch_up": "all"}
+    state = RenewalState.read(decision.change.metadata)
+    assert state is not None
+    assert (state.policy, state.attempt) == ({"catch_up": "all"}, 0)
 
 
 @pytest.mark.parametrize("handover", Handover)
-def test_a_subscription_of_another_installation_is_left_alone_unless_it_is_to_be_taken_over(handover):
+def test_what_version_0_1_has_adopted_for_another_installation_can_be_steered_by_this_one(handover):
     one = subscription({"instance": "there", "held": True})
 
-    assert decided(one, Wish(handover)).verdict is Verdict.REFUSED
-    assert "'there'" in decided(one, Wish(handover)).sentence
-    assert decided(one, Wish(handover, take_over=True)).verdict is Verdict.CHANGE
+    assert decided(one, HandoverRequest(handover)).handling is not Handling.REFUSED
 
 
 def test_a_half_done_adoption_is_driven_by_nobody_else_and_is_finished_by_the_next():
     half = after(native(), decided(native()).change).model_copy(update={"status": native().status})
 
-    skipped = plan(half, TERMS, at("2026-03-01T06:05"), "here")
+    skipped = plan(half, TERMS, at("2026-03-01T06:05"))
     assert isinstance(skipped, Skipped)
     assert skipped.reason is SkipReason.SECOND_ENGINE
     assert decided(half).change is not None
@@ -147,13 +153,13 @@ def test_a_half_done_adoption_is_driven_by_nobody_else_and_is_finished_by_the_ne
 
 def test_adopting_again_after_native_renewals_forgets_the_period_that_failed_back_then():
     state = RenewalState(
-        instance="here", period=at("2026-01-01T06:00"), outcome="retry_scheduled", attempt=2, copies=1,
+        period=at("2026-01-01T06:00"), outcome="retry_scheduled", attempt=2, copies=1,
         order_copy_id="CpyAbcdefg", attempts=[at("2026-02-20")], next_attempt_at=at("2026-01-05"),
     )  # fmt: skip
     one = subscription(state, status="active")
     adopted = after(one, decided(one).change)
 
-    planned = plan(adopted, TERMS, at("2026-03-01T06:05"), "here")
+    planned = plan(adopted, TERMS, at("2026-03-01T06:05"))
 
     assert isinstance(planned, Renewal)
     assert (planned.due, planned.state.attempt, planned.state.copies) == (at("2026-03-01T06:00"), 0, 0)
@@ -161,9 +167,7 @@ def test_adopting_again_after_native_renewals_forgets_the_period_that_failed_bac
 
 
 def test_a_held_subscription_is_released_and_keeps_everything_else():
-    state = RenewalState(
-        instance="here", period=at("2026-03-01T06:00"), held=True, copies=1, attempt=1, error="card lost"
-    )
+    state = RenewalState(period=at("2026-03-01T06:00"), held=True, copies=1, attempt=1, error="card lost")
     one = subscription(state)
 
     decision = decided(one, RELEASE)
@@ -174,39 +178,41 @@ def test_a_held_subscription_is_released_and_keeps_everything_else():
     assert after_it == state.model_copy(update={"held": False})
 
 
-@pytest.mark.parametrize(("one", "verdict"), [(native(), Verdict.REFUSED), (subscription(), Verdict.AS_WISHED)])
-def test_what_is_not_held_need_not_be_released(one, verdict):
-    assert decided(one, RELEASE, instance=None).verdict is verdict
+@pytest.mark.parametrize(("one", "handling"), [(native(), Handling.REFUSED), (subscription(), Handling.AS_REQUESTED)])
+def test_what_is_not_held_need_not_be_released(one, handling):
+    assert decided(one, RELEASE).handling is handling
 
 
 def test_a_subscription_is_unmarked_and_activated_in_one_change():
-    decision = decided(subscription({"instance": "here"}), GIVE_BACK)
+    decision = decided(subscription(), GIVE_BACK)
 
     assert decision.change == Change({"crm": {"id": 7}}, "activate")
 
 
 def test_what_perennial_still_has_to_renew_is_not_given_back():
-    due = decided(subscription({"instance": "here"}), GIVE_BACK, at("2026-03-01T06:00"))
-    running = RenewalState(instance="here", period=at("2026-03-01T06:00"), outcome="in_progress", copies=1)
+    due = decided(subscription(), GIVE_BACK, at("2026-03-01T06:00"))
+    running = RenewalState(period=at("2026-03-01T06:00"), outcome="in_progress", copies=1)
 
-    assert due.verdict is Verdict.REFUSED
-    assert decided(subscription(running), GIVE_BACK, at("2026-03-02")).verdict is Verdict.REFUSED
+    assert due.handling is Handling.REFUSED
+    assert decided(subscription(running), GIVE_BACK, at("2026-03-02")).handling is Handling.REFUSED
 
 
-@pytest.mark.parametrize(("next_attempt", "verdict"), [("2026-03-04", Verdict.CHANGE), ("2026-03-02", Verdict.REFUSED)])
-def test_a_period_that_waits_for_a_retry_is_given_up_but_not_while_its_retry_is_due(next_attempt, verdict):
+@pytest.mark.parametrize(
+    ("next_attempt", "handling"), [("2026-03-04", Handling.CHANGE), ("2026-03-02", Handling.REFUSED)]
+)
+def test_a_period_that_waits_for_a_retry_is_given_up_but_not_while_its_retry_is_due(next_attempt, handling):
     state = RenewalState(
-        instance="here", period=at("2026-03-01T06:00"), outcome="retry_scheduled", attempt=1, copies=1,
+        period=at("2026-03-01T06:00"), outcome="retry_scheduled", attempt=1, copies=1,
         next_attempt_at=at(next_attempt),
     )  # fmt: skip
 
     decision = decided(subscription(state), GIVE_BACK, at("2026-03-02T12:00"))
 
-    assert decision.verdict is verdict
+    assert decision.handling is handling
 
 
 def test_a_held_subscription_is_given_back_with_its_next_future_date():
-    state = RenewalState(instance="here", period=at("2026-03-01T06:00"), outcome="exhausted", held=True)
+    state = RenewalState(period=at("2026-03-01T06:00"), outcome="exhausted", held=True)
 
     decision = decided(subscription(state), GIVE_BACK, at("2026-03-20"))
 
@@ -216,23 +222,23 @@ def test_a_held_subscription_is_given_back_with_its_next_future_date():
 
 
 def test_giving_back_twice_changes_nothing():
-    given = after(subscription({"instance": "here"}), decided(subscription({"instance": "here"}), GIVE_BACK).change)
+    given = after(subscription(), decided(subscription(), GIVE_BACK).change)
 
-    assert decided(given, GIVE_BACK).verdict is Verdict.AS_WISHED
+    assert decided(given, GIVE_BACK).handling is Handling.AS_REQUESTED
 
 
 @pytest.mark.parametrize("handover", Handover)
 def test_a_damaged_state_is_left_for_a_person(handover):
-    decision = decided(subscription({"v": "one"}), Wish(handover))
+    decision = decided(subscription({"v": "one"}), HandoverRequest(handover))
 
-    assert decision.verdict is Verdict.REFUSED
+    assert decision.handling is Handling.REFUSED
     assert "metadata.perennial.v" in decision.sentence
 
 
 def test_a_rhythm_that_was_moved_before_the_adoption_is_kept():
     one = native(next_run_at="2026-03-20T06:00:00.000Z")  # starts_at is the first of the month
     adopted = after(one, decided(one).change)
-    work = plan(adopted, TERMS, at("2026-03-20T06:05"), "here")
+    work = plan(adopted, TERMS, at("2026-03-20T06:05"))
 
     assert isinstance(work, Renewal)
     settled = work.settlement(work.state, at("2026-03-20T06:05"))
@@ -245,7 +251,7 @@ def test_an_engine_that_does_not_keep_the_time_of_day_causes_no_renewal_twice_a_
     one = native(next_run_at=f"2026-03-01T{hour}:00:00.000Z")
     decision = decided(one, as_of=at("2026-02-20"))
     adopted = after(one, decision.change)
-    work = plan(adopted, TERMS, at("2026-03-01T08:00"), "here")
+    work = plan(adopted, TERMS, at("2026-03-01T08:00"))
 
     assert isinstance(work, Renewal)
     settled = work.settlement(work.state, at("2026-03-01T08:00"))

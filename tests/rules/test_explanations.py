@@ -5,15 +5,15 @@ from rules.making import TERMS, at, copy, order, subscription
 
 from blocks.policy_terms import FailureClass, PolicyTerms
 from flows.rules.explanations import Explanation, explain
-from flows.rules.next_action import next_act
+from flows.rules.next_action import next_action
 from flows.rules.renewal import plan
 
 ROME = PolicyTerms(time_zone="Europe/Rome")
 NOW = at("2026-03-01T06:05")
 
 
-def explained(sub, terms=TERMS, as_of=NOW, act=None) -> Explanation:
-    return explain(sub, terms, as_of, plan(sub, terms, as_of), act)
+def explained(sub, terms=TERMS, as_of=NOW, action=None) -> Explanation:
+    return explain(sub, terms, as_of, plan(sub, terms, as_of), action)
 
 
 def warned(terms=TERMS, **fields) -> str:
@@ -98,14 +98,13 @@ def test_a_card_that_is_at_its_limit_is_said_to_wait_and_until_when():
     state = {
         "period": "2026-03-01T06:00Z",
         "attempt": 1,
-        "copies": 1,
         "outcome": "retry_scheduled",
         "attempts": charges,
     }
     sub = subscription(state)
     renewal = plan(sub, TERMS, NOW)
-    act = next_act(renewal, [copy(renewal.reference, "failed", order("pending"))], NOW)
-    explanation = explained(sub, act=act)
+    action = next_action(renewal, [copy(renewal.reference, "completed", order("pending"))], NOW)
+    explanation = explained(sub, action=action)
     assert not explanation.is_due
     assert explanation.sentence == (
         "due, but it waits: the period of Sun 1 Mar 06:00 UTC 2026, attempt 2; the card networks' limit on failed "
@@ -117,24 +116,47 @@ def test_a_card_that_is_at_its_limit_is_said_to_wait_and_until_when():
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (("failed", order("pending")), ", attempt 2; the next sweep places its order TgtAbcdefg"),
-        (("failed", order("placed")), "; its order 1001 is placed, and the next sweep records it as renewed"),
+        (("completed", order("pending")), ", attempt 2; the next sweep places its order TgtAbcdefg"),
+        (("completed", order("placed")), "; its order 1001 is placed, and the next sweep records it as renewed"),
         (("in_progress", None), "; order copy CpyAbcdefb is in_progress, and the next sweep looks how it ended"),
         (("failed", None), ", attempt 2; the next sweep copies order SrcAbcdefg"),
     ],
 )
 def test_what_the_next_sweep_will_do_is_said(found, words):
-    sub = subscription({"period": "2026-03-01T06:00Z", "attempt": 1, "copies": 1, "outcome": "retry_scheduled"})
+    sub = subscription({"period": "2026-03-01T06:00Z", "attempt": 1, "outcome": "retry_scheduled",
+                        "order_copy_id": "CpyAbcdefb"})  # fmt: skip
     renewal = plan(sub, TERMS, NOW)
-    act = next_act(renewal, [copy(renewal.reference, *found)], NOW)
-    assert explained(sub, act=act).sentence == f"due: the period of Sun 1 Mar 06:00 UTC 2026{words}"
+    action = next_action(renewal, [copy(renewal.reference, *found)], NOW)
+    assert explained(sub, action=action).sentence == f"due: the period of Sun 1 Mar 06:00 UTC 2026{words}"
+
+
+def test_an_announced_attempt_is_recorded_as_failed_by_the_next_sweep():
+    sub = subscription({"period": "2026-03-01T06:00Z", "attempt": 1, "outcome": "placing"})
+    renewal = plan(sub, TERMS, NOW)
+    action = next_action(renewal, [copy(renewal.reference, "completed", order("pending"))], NOW)
+    assert explained(sub, action=action).sentence == (
+        "due: the period of Sun 1 Mar 06:00 UTC 2026; order copy CpyAbcdefb is completed, "
+        "and the next sweep records that"
+    )
+
+
+def test_what_a_person_must_look_at_is_said_and_that_nothing_is_sent():
+    sub = subscription({})
+    renewal = plan(sub, TERMS, NOW)
+    action = next_action(renewal, [copy(renewal.reference, "completed", order("cancelled"))], NOW)
+    explanation = explained(sub, action=action)
+    assert not explanation.is_due
+    assert explanation.sentence.startswith(
+        "due, but nothing is sent: the period of Sun 1 Mar 06:00 UTC 2026; order Tgt"
+    )
 
 
 def test_an_order_that_is_placed_needs_no_more_attempts():
-    sub = subscription({"period": "2026-03-01T06:00Z", "attempt": 1, "copies": 1, "outcome": "retry_scheduled"})
+    sub = subscription({"period": "2026-03-01T06:00Z", "attempt": 1, "outcome": "retry_scheduled",
+                        "order_copy_id": "CpyAbcdefb"})  # fmt: skip
     renewal = plan(sub, TERMS, NOW)
-    act = next_act(renewal, [copy(renewal.reference, "failed", order("placed"))], NOW)
-    assert explained(sub, act=act).attempts_left == {}
+    action = next_action(renewal, [copy(renewal.reference, "completed", order("placed"))], NOW)
+    assert explained(sub, action=action).attempts_left == {}
 
 
 def test_a_retry_in_progress_says_which_attempt_comes_next():

@@ -2,9 +2,9 @@ import pytest
 from rules.making import at, copy, order, planned, subscription
 
 from blocks.policy_terms import FailureClass, PolicyTerms
-from flows.rules.evidence import CopySettled
+from flows.rules.evidence import CopyEnded, OrderAnswered
 from flows.rules.failures import Failure, classify_copy
-from flows.rules.next_action import Adopt
+from flows.rules.next_action import Place
 from flows.rules.outcomes import Outcome, judge
 from flows.rules.waves import Brake
 
@@ -60,11 +60,10 @@ def test_what_is_not_known_by_heart_is_quoted_and_cut():
 
 def test_an_order_that_failed_before_and_is_placed_now_is_renewed_and_says_so():
     renewal = planned()
-    failed = copy(renewal.reference, "failed", order("pending"), errors_log={"payment_source": ["was declined"]})
-    before = judge(renewal, Adopt(failed), CopySettled(failed), at("2026-03-01T06:06"))
+    attempt = Place(copy(renewal.reference, "completed", order("pending")), order("pending"), 1)
+    before = judge(renewal, OrderAnswered(attempt, order("pending")), at("2026-03-01T06:06"))
     again = planned(subscription(before.state), "2026-03-03T06:06")
-    paid = copy(renewal.reference, "failed", order("placed"), errors_log={"payment_source": ["was declined"]})
-    verdict = judge(again, Adopt(paid), CopySettled(paid, adopted=True), at("2026-03-03T06:06"))
+    verdict = judge(again, CopyEnded(copy(renewal.reference, "completed", order("placed"))), at("2026-03-03T06:06"))
     assert verdict.outcome is Outcome.RENEWED
     assert ", which was placed since the last attempt; next on" in verdict.sentence
 

@@ -14,8 +14,8 @@ NOW = at("2026-03-01T06:05")
 SETTLED = {"period": "2026-02-01T06:00Z", "done_through": "2026-02-01T06:00Z", "outcome": "renewed"}
 
 
-def skipped(sub, as_of=NOW, terms=TERMS, instance=None) -> Skipped:
-    answer = plan(sub, terms, as_of, instance)
+def skipped(sub, as_of=NOW, terms=TERMS) -> Skipped:
+    answer = plan(sub, terms, as_of)
     assert isinstance(answer, Skipped), answer
     return answer
 
@@ -23,7 +23,6 @@ def skipped(sub, as_of=NOW, terms=TERMS, instance=None) -> Skipped:
 def test_a_due_subscription_is_planned_with_a_fresh_state():
     renewal = planned(subscription(SETTLED | {"attempt": 3, "copies": 2}))
     assert renewal.reference == "SubAbcdefg@2026-03-01T06:00Z"
-    assert renewal.reference_for(2) == "SubAbcdefg@2026-03-01T06:00Z#2"
     assert (renewal.state.period, renewal.state.attempt, renewal.state.copies) == (at("2026-03-01T06:00"), 0, 0)
     assert renewal.metadata["crm"] == {"id": 7}
 
@@ -79,11 +78,10 @@ def test_a_state_that_forbids_it_is_respected(state, reason, words):
     assert words in answer.sentence
 
 
-def test_another_installation_does_not_renew_what_this_one_adopted():
-    sub = subscription({"instance": "prod"})
-    assert skipped(sub, instance="staging").reason is SkipReason.WRONG_INSTANCE
-    assert isinstance(plan(sub, TERMS, NOW, "prod"), Renewal)
-    assert isinstance(plan(sub, TERMS, NOW), Renewal)
+def test_the_name_of_an_installation_that_version_0_1_has_written_says_nothing_and_is_kept():
+    renewal = planned(subscription({"instance": "staging"}))
+    settled = renewal.settlement(renewal.state, NOW).state
+    assert settled.written_into(renewal.metadata)["perennial"]["instance"] == "staging"
 
 
 def test_a_subscription_may_have_terms_of_its_own():
@@ -91,6 +89,11 @@ def test_a_subscription_may_have_terms_of_its_own():
     assert renewal.terms.payment_retries == ["12h"]
     assert renewal.terms.final_action == "cancel"
     assert TERMS.payment_retries != ["12h"]
+
+
+def test_a_field_of_an_earlier_versions_policy_stops_nothing():
+    renewal = planned(subscription({"policy": {"tag_target_orders": True, "payment_retries": ["12h"]}}))
+    assert renewal.terms.payment_retries == ["12h"]
 
 
 def test_a_period_that_was_begun_comes_before_later_ones():

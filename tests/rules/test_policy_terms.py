@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from blocks.policy_terms import FLEET_FIELDS, FailureClass, FinalAction, PolicyOverrideInvalid, PolicyTerms, duration_of
+from blocks.policy_terms import (
+    FLEET_FIELDS,
+    RETIRED_FIELDS,
+    FailureClass,
+    FinalAction,
+    PolicyOverrideInvalid,
+    PolicyTerms,
+    duration_of,
+)
 
 
 def test_the_defaults_are_a_policy_in_order():
@@ -100,6 +108,20 @@ def test_an_override_changes_what_it_names_and_nothing_else():
     assert own.model_dump(exclude={"payment_retries", "final_actions"}) == terms.model_dump(
         exclude={"payment_retries", "final_actions"}
     )
+
+
+@pytest.mark.parametrize("value", [True, False, None, "yes"])
+def test_a_field_that_an_earlier_version_had_is_passed_over_whatever_it_says(value):
+    terms = PolicyTerms(catch_up="all")
+    assert terms.overridden_by({"tag_target_orders": value}) == terms
+    own = terms.overridden_by({"tag_target_orders": value, "payment_retries": ["12h"]})
+    assert own == PolicyTerms(catch_up="all", payment_retries=["12h"])
+    with pytest.raises(PolicyOverrideInvalid, match="tag_orders is not a field"):
+        terms.overridden_by({"tag_target_orders": value, "tag_orders": True})
+
+
+def test_no_field_is_retired_that_exists():
+    assert not RETIRED_FIELDS & set(PolicyTerms.model_fields)
 
 
 @pytest.mark.parametrize(

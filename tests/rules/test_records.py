@@ -5,33 +5,38 @@ from typing import Any
 
 from rules.making import at, copy, order, planned, subscription
 
-from blocks.commerce_layer.errors import ErrorItem, Fenced, Refused
+from blocks.commerce_layer.errors import ErrorItem, NotConnected, Refused, WriteFateUnknown
 from blocks.policy_terms import PolicyTerms
-from flows.rules.next_action import Create, Place
-from flows.rules.outcomes import CopySettled, CreationRefused, Judgement, PlacementRefused, judge
-from flows.rules.records import Record, record_of, skip_record_of
-from flows.rules.renewal import Skipped, plan
+from flows.rules.evidence import CopyEnded, NotCreated, NotPlaced, OrderAnswered, PlacementRefused
+from flows.rules.next_action import Place
+from flows.rules.outcomes import Judgement, Outcome, judge
+from flows.rules.records import Record, another_placed_order, record_of, skip_record_of
+from flows.rules.renewal import Renewal, Skipped, plan
 
 DUE = "2026-03-01T06:00Z"
 REF = f"SubAbcdefg@{DUE}"
 NOW = at("2026-03-01T06:10")
-DECLINED = copy(REF, "failed", order("pending"), errors_log={"payment_source": ["was declined"]})
-BEGUN = {"period": DUE, "attempt": 1, "copies": 1, "outcome": "retry_scheduled", "failures": {"payment": 1},
-         "flow_run_id": "first"}  # fmt: skip
+UNPLACED = copy(REF, "completed", order("pending"))
+DECLINE = Refused(422, (ErrorItem(detail="was declined", pointer="/data/attributes/payment_source"),), "PATCH", "/x")
+BEGUN = {"period": DUE, "attempt": 1, "outcome": "retry_scheduled", "failures": {"payment": 1},
+         "order_copy_id": UNPLACED.id, "flow_run_id": "first"}  # fmt: skip
+
+
+def place(attempt: int = 1) -> Place:
+    return Place(UNPLACED, order("pending"), attempt)
 
 
 def renewed(placed_at: str = "2026-03-01T06:09:00Z", **fields: Any) -> Judgement:
-    done = copy(REF, "completed", order(placed_at=placed_at))
-    return judge(planned(subscription(**fields)), Create(REF, 1, 1), CopySettled(done), NOW, "ours")
+    return judge(planned(subscription(**fields)), OrderAnswered(place(), order(placed_at=placed_at)), NOW, "ours")
+
+
+def second_attempt() -> Renewal:
+    return planned(subscription(BEGUN), "2026-03-02T07:00")
 
 
 def failed_again() -> Judgement:
-    work = planned(subscription(BEGUN), "2026-03-02T07:00")
-    refused = Refused(
-        422, (ErrorItem(detail="was declined", pointer="/data/attributes/payment_source"),), "PATCH", "/x"
-    )
-    act = Place(DECLINED, "TgtAbcdefg", 2)
-    return judge(work, act, PlacementRefused(refused, order("pending")), at("2026-03-02T07:01"), "ours")
+    refused = PlacementRefused(place(2), DECLINE, order("pending"))
+    return judge(second_attempt(), refused, at("2026-03-02T07:01"), "ours")
 
 
 def written(record: Record | None) -> dict[str, Any]:
@@ -71,10 +76,12 @@ def test_nothing_is_written_about_a_subscription_that_was_given_back_or_is_damag
 
 def test_a_run_that_sent_nothing_leaves_alone_what_another_has_recorded():
     another = {**BEGUN, "attempt": 2, "outcome": "exhausted", "held": True, "flow_run_id": "another"}
-    nothing = CreationRefused(Fenced("the lease is over"))
-    verdict = judge(planned(subscription(BEGUN), "2026-03-02T07:00"), Create(REF, 1, 1), nothing, NOW, "ours")
-    assert record_of(verdict, subscription(another)) is None
-    assert record_of(verdict, subscription(BEGUN)) is not None
+    not_sent = NotConnected("POST", "/api/order_copies", "refused")
+    lost = WriteFateUnknown("POST", "/api/order_copies", "timeout", REF)
+    for nothing in (NotCreated(not_sent), NotPlaced(place(2), not_sent), NotCreated(lost)):
+        verdict = judge(second_attempt(), nothing, NOW, "ours")
+        assert record_of(verdict, subscription(another)) is None
+        assert record_of(verdict, subscription(BEGUN)) is not None
 
 
 def test_what_two_runs_have_counted_stays_counted():
@@ -102,11 +109,11 @@ def test_a_date_that_was_moved_far_while_the_period_was_renewed_is_the_next_one(
 
 def test_an_order_placed_long_ago_does_not_settle_the_date_that_is_due_now():
     # The record of 1 March was overwritten by an older one, after the date had moved on to 1 April.
-    stale = {"period": DUE, "attempt": 1, "copies": 1, "outcome": "in_progress"}
+    stale = {"period": DUE, "attempt": 1, "outcome": "in_progress"}
     work = planned(subscription(stale, next_run_at="2026-04-01T06:00:00Z"), "2026-04-01T06:05")
     assert work.due == at("2026-03-01T06:00")
-    done = CopySettled(copy(REF, "completed", order(placed_at="2026-03-01T06:09:00Z")), adopted=True)
-    verdict = judge(work, Create(REF, 1, 1), done, at("2026-04-01T06:06"))
+    done = CopyEnded(copy(REF, "completed", order(placed_at="2026-03-01T06:09:00Z")))
+    verdict = judge(work, done, at("2026-04-01T06:06"))
     assert verdict.state.done_through == at("2026-03-01T06:00")
     following = plan(
         subscription(verdict.state, next_run_at="2026-04-01T06:00:00Z"), PolicyTerms(), at("2026-04-01T06:10")
@@ -117,7 +124,7 @@ def test_an_order_placed_long_ago_does_not_settle_the_date_that_is_due_now():
 
 def test_a_cancellation_is_part_of_the_record_and_not_asked_for_twice():
     terms = PolicyTerms(payment_retries=[], final_action="cancel")
-    verdict = judge(planned(terms=terms), Create(REF, 1, 1), CopySettled(DECLINED), NOW, "ours")
+    verdict = judge(planned(terms=terms), PlacementRefused(place(), DECLINE, order("pending")), NOW, "ours")
     record = record_of(verdict, subscription())
     assert record is not None
     assert record.cancel
@@ -147,3 +154,65 @@ def test_a_hold_that_staff_set_while_the_period_was_renewed_stays():
     assert written(record_of(renewed(), held))["held"] is True
     by_another_run = {**BEGUN, "outcome": "exhausted", "held": True, "flow_run_id": "another"}
     assert written(record_of(renewed(), subscription(by_another_run)))["held"] is False, "its period is renewed now"
+
+
+# --- what this run has announced itself ----------------------------------------------------------------
+
+
+def announced(**changes: Any) -> dict[str, Any]:
+    state = second_attempt().state.announcing(2, UNPLACED.id, "TgtAbcdefg", at("2026-03-02T07:00"), "ours")
+    return {**state.model_dump(mode="json"), **changes}
+
+
+def test_an_attempt_that_this_run_has_announced_counts_once():
+    state = written(record_of(failed_again(), subscription(announced())))
+    assert (state["outcome"], state["attempt"], state["failures"]) == ("retry_scheduled", 2, {"payment": 2})
+    assert state["attempts"] == ["2026-03-02T07:01Z"]
+
+
+def test_an_attempt_that_was_announced_and_could_not_be_made_is_taken_back():
+    nothing = NotPlaced(place(2), NotConnected("PATCH", "/api/orders/TgtAbcdefg", "refused"))
+    verdict = judge(second_attempt(), nothing, at("2026-03-02T07:01"), "ours")
+    state = written(record_of(verdict, subscription(announced())))
+    assert (state["outcome"], state["attempt"], state["attempts"]) == ("retry_scheduled", 1, [])
+
+
+def test_what_another_run_has_announced_since_is_kept_by_a_run_that_sent_nothing():
+    nothing = NotPlaced(place(2), NotConnected("PATCH", "/api/orders/TgtAbcdefg", "refused"))
+    verdict = judge(second_attempt(), nothing, at("2026-03-02T07:01"), "ours")
+    assert record_of(verdict, subscription(announced(flow_run_id="another"))) is None
+
+
+def test_a_hold_that_staff_set_after_the_attempt_was_announced_stays():
+    assert written(record_of(failed_again(), subscription(announced(held=True))))["held"] is True
+    placed = judge(second_attempt(), OrderAnswered(place(2), order()), at("2026-03-02T07:01"), "ours")
+    assert written(record_of(placed, subscription(announced(held=True))))["held"] is True
+
+
+# --- two placed orders of one period --------------------------------------------------------------------
+
+THEIRS = {"period": DUE, "done_through": DUE, "outcome": "renewed", "target_order_id": "TgtOtherxx", "flow_run_id": "x"}
+
+
+def test_another_order_that_another_run_has_placed_for_the_same_period_is_a_double_charge():
+    other = another_placed_order(renewed(), subscription(THEIRS))
+    assert other == "TgtOtherxx"
+    twice = renewed().placed_twice(other)
+    assert twice.is_duplicate
+    assert twice.needs_person
+    assert twice.outcome is Outcome.NEEDS_ATTENTION
+    assert twice.sentence == "two orders of one period are placed (TgtAbcdefg and TgtOtherxx): cancel one of them"
+
+
+def test_the_same_order_or_another_period_or_an_order_that_is_not_placed_is_none():
+    for stored in (
+        {**THEIRS, "target_order_id": "TgtAbcdefg"},
+        {**THEIRS, "target_order_id": None},
+        {**THEIRS, "period": "2026-02-01T06:00Z", "done_through": "2026-02-01T06:00Z"},
+        {**THEIRS, "outcome": "retry_scheduled", "done_through": None},
+        {**THEIRS, "attempt": -1},
+        {},
+    ):
+        assert another_placed_order(renewed(), subscription(stored)) is None
+    assert another_placed_order(renewed(), subscription(metadata={"crm": 1})) is None
+    assert another_placed_order(failed_again(), subscription(THEIRS)) is None, "ours was not placed"

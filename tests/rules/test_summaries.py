@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rules.making import at, copy, order, planned
 
-from flows.rules.next_action import Create
-from flows.rules.outcomes import CopySettled, FateUnknown, Outcome, StillRunning, judge
+from blocks.commerce_layer.errors import WriteFateUnknown
+from flows.rules.evidence import CopyEnded, OrderAnswered, PlacementRefused, StillRunning
+from flows.rules.next_action import Place
+from flows.rules.outcomes import Outcome, judge
 from flows.rules.renewal import Skipped, SkipReason
 from flows.rules.summaries import ROWS_KEPT, RenewalLine, RenewalSummary
 
@@ -15,21 +17,23 @@ REF = "SubAbcdefg@2026-03-01T06:00Z"
 
 
 def line(evidence) -> RenewalLine:
-    return RenewalLine.of(judge(planned(), Create(REF, 1, 1), evidence, NOW))
+    return RenewalLine.of(judge(planned(), evidence, NOW))
 
 
 def failed(text: str) -> RenewalLine:
-    return line(CopySettled(copy(REF, "failed", order("pending"), errors_log={"base": [text]})))
+    return line(CopyEnded(copy(REF, "failed", order("pending"), errors_log={"base": [text]})))
 
 
 def skipped(reason: SkipReason) -> RenewalLine:
     return RenewalLine.of(Skipped("SubOtherxx", at("2026-03-01T06:00"), reason, "because"))
 
 
-RENEWED = line(CopySettled(copy(REF, "completed", order())))
-ALREADY = line(CopySettled(copy(REF, "completed", order()), adopted=True))
+ATTEMPT = Place(copy(REF, "completed", order("pending")), order("pending"), 1)
+RENEWED = line(OrderAnswered(ATTEMPT, order()))
+ALREADY = line(CopyEnded(copy(REF, "completed", order())))
 DECLINED, STOLEN = failed("declined"), failed("stolen_card")
-RUNNING, LOST = line(StillRunning(copy(REF, "pending"))), line(FateUnknown(REF))
+RUNNING = line(StillRunning(copy(REF, "pending")))
+LOST = line(PlacementRefused(ATTEMPT, WriteFateUnknown("PATCH", "/api/orders/TgtAbcdefg", "timeout")))
 LINES = [RENEWED, ALREADY, DECLINED, STOLEN, RUNNING, LOST, skipped(SkipReason.HELD), skipped(SkipReason.DAMAGED)]
 
 
@@ -52,7 +56,7 @@ def test_a_line_of_a_subscription_left_alone_gives_the_reason():
 def test_a_summary_counts_everything_once():
     summary = RenewalSummary.of(LINES, NOW, 12.5, {"POST": 4, "GET": 2})
     assert summary.total == len(LINES) == sum(summary.outcomes.values())
-    assert summary.failures == {"payment": 2}
+    assert summary.failures == {"payment": 2, "transient": 1}
     assert summary.skipped == {SkipReason.HELD: 1, SkipReason.DAMAGED: 1}
     assert summary.for_a_person == 2
     assert summary.requests == {"POST": 4, "GET": 2}
@@ -61,7 +65,8 @@ def test_a_summary_counts_everything_once():
 def test_the_sentence_is_in_plain_words():
     assert RenewalSummary.of(LINES, NOW).sentence == (
         "6 renewals: 1 renewed, 1 renewed by an earlier run, 1 waits for a retry, 1 still copying, "
-        "1 unconfirmed, 1 needs attention, 1 held for a person, 1 skipped until a person acts; failures: 2 payment"
+        "1 unconfirmed, 1 needs attention, 1 held for a person, 1 skipped until a person acts; "
+        "failures: 2 payment, 1 transient"
     )
     assert RenewalSummary.of([], NOW).sentence == "0 renewals"
     assert RenewalSummary.of([RENEWED], NOW).sentence == "1 renewal: 1 renewed"
@@ -118,6 +123,34 @@ def test_the_brakes_of_batches_are_told_once_each():
     assert RenewalSummary.together(parts, NOW).brake == "a; b"
 
 
+@pytest.mark.parametrize(
+    ("surplus", "words"), [(0, ""), (1, "; 1 surplus copy cancelled"), (2, "; 2 surplus copies cancelled")]
+)
+def test_surplus_copies_are_told_and_need_nobody(surplus, words):
+    summary = RenewalSummary.of([RENEWED], NOW).model_copy(update={"surplus": surplus})
+    assert summary.sentence == f"1 renewal: 1 renewed{words}"
+    assert not summary.needs_attention
+
+
+def test_the_surplus_copies_of_batches_add_up():
+    parts = [RenewalSummary.of([], NOW).model_copy(update={"surplus": surplus}) for surplus in (1, 0, 2)]
+    assert RenewalSummary.together(parts, NOW).surplus == 3
+
+
+def test_a_period_that_is_charged_twice_needs_a_person_and_comes_first():
+    twice = RenewalLine.charged_twice("SubAbcdefg", REF, "2 orders of one period are placed (#1, #2)")
+    assert (twice.outcome, twice.needs_person, twice.reference) == (Outcome.NEEDS_ATTENTION, True, REF)
+    summary = RenewalSummary.of([RENEWED, skipped(SkipReason.DAMAGED), twice], NOW)
+    assert summary.needs_attention
+    assert summary.rows[0] == twice
+
+
+def test_an_order_that_was_placed_while_it_was_cancelled_is_shown_to_a_person_by_its_id():
+    line = RenewalLine.cancelled_after_placing("TgtAbcdefg")
+    assert (line.subscription_id, line.target_order_id) == ("order TgtAbcdefg", "TgtAbcdefg")
+    assert RenewalSummary.of([line], NOW).needs_attention
+
+
 def test_a_summary_survives_being_stored_as_json():
-    summary = RenewalSummary.of(LINES, NOW, 1.5, {"GET": 1}, "too many")
+    summary = RenewalSummary.of(LINES, NOW, 1.5, {"GET": 1}, "too many").model_copy(update={"surplus": 2})
     assert RenewalSummary.model_validate(json.loads(summary.model_dump_json())) == summary

@@ -1,34 +1,99 @@
 """Copies whose run died before it recorded them, and whose subscription was moved to another date since."""
 
-from rules.making import at, copy, order, planned, subscription
+import pytest
+from rules.making import at, copy, legacy, order, planned, subscription, withdrawn
 
-from flows.rules.unrecorded import looked_back_to, recorded_reference, unrecorded_period
+from flows.rules.unrecorded import looked_back_to, recorded_copy, stale_copies, unrecorded_period
 
 OLD = "SubAbcdefg@2026-03-01T06:00Z"
 WORK = planned(subscription(next_run_at="2026-03-02T06:00:00Z"), "2026-03-02T06:05")
+"""It was due on 1 March. The customer has moved it by a day."""
 
 
-def test_the_copy_of_a_date_that_was_moved_is_found():
-    assert unrecorded_period(WORK, [copy(OLD, "completed", order())]) == at("2026-03-01T06:00")
-    assert unrecorded_period(WORK, [copy(OLD, "failed", order("pending"))]) == at("2026-03-01T06:00")
-    assert unrecorded_period(WORK, [copy(OLD, "in_progress")]) == at("2026-03-01T06:00")
+def settled(**state):
+    """The period of 1 March is settled; the next is due."""
+    stored = {"period": "2026-03-01T06:00Z", "done_through": "2026-03-01T06:00Z", **state}
+    return planned(subscription(stored, next_run_at="2026-04-01T06:00:00Z"), "2026-04-01T06:05")
 
 
-def test_what_came_to_nothing_or_is_settled_or_is_somebody_elses_is_passed_over():
-    assert unrecorded_period(WORK, [copy(OLD, "failed")]) is None
-    assert unrecorded_period(WORK, [copy(OLD, reference_origin="crm")]) is None
-    assert unrecorded_period(WORK, [copy("SubOtherxx@2026-03-01T06:00Z")]) is None
-    assert unrecorded_period(WORK, [copy(WORK.reference)]) is None
-    settled = planned(
-        subscription({"done_through": "2026-03-01T06:00Z"}, next_run_at="2026-04-01T06:00:00Z"), "2026-04-01T06:05"
-    )
-    assert unrecorded_period(settled, [copy(OLD, "completed", order())]) is None
+@pytest.mark.parametrize(
+    "unrecorded",
+    [
+        copy(OLD, "completed", order()),
+        copy(OLD, "failed", order("approved")),
+        copy(OLD, "completed", order("placing")),
+        copy(OLD, "completed", order("teleporting")),
+        copy(f"{OLD}#2", "completed", order()),
+        legacy(OLD, "in_progress"),
+    ],
+    ids=["placed", "approved", "being placed", "of unknown status", "of version 0.1", "will place its order itself"],
+)
+def test_a_charge_for_a_date_that_was_moved_since_is_found_and_settled_first(unrecorded):
+    assert unrecorded_period(WORK, [unrecorded]) == at("2026-03-01T06:00")
+    assert stale_copies(WORK, [unrecorded]) == []
+
+
+def test_the_oldest_of_several_is_settled_first():
+    older = copy("SubAbcdefg@2026-02-01T06:00Z", "completed", order())
+    assert unrecorded_period(WORK, [copy(OLD, "completed", order()), older]) == at("2026-02-01T06:00")
+
+
+@pytest.mark.parametrize(
+    "unplaced",
+    [
+        copy(OLD, "completed", order("draft")),
+        legacy(OLD, "failed", order("pending")),
+        copy(OLD, "failed", order("draft")),
+    ],
+)
+def test_an_unplaced_order_of_a_date_that_was_moved_is_withdrawn_and_settles_nothing(unplaced):
+    assert unrecorded_period(WORK, [unplaced]) is None
+    assert stale_copies(WORK, [unplaced]) == [unplaced]
+
+
+@pytest.mark.parametrize(
+    "passed_over",
+    [
+        copy(OLD, "failed"),
+        copy(OLD, "in_progress"),
+        copy(OLD, "completed", withdrawn()),
+        copy(OLD, "completed", order("cancelled")),
+        copy(OLD, "completed", order(), reference_origin="crm"),
+        copy("SubOtherxx@2026-03-01T06:00Z", "completed", order()),
+        copy("SubOtherxx@2026-03-01T06:00Z", "completed", order("draft")),
+        copy(WORK.reference, "completed", order()),
+        copy(WORK.reference, "completed", order("draft")),
+    ],
+)
+def test_what_came_to_nothing_or_is_somebody_elses_or_of_this_period_is_passed_over(passed_over):
+    assert unrecorded_period(WORK, [passed_over]) is None
+    assert stale_copies(WORK, [passed_over]) == []
+
+
+def test_what_is_settled_is_not_settled_again():
+    assert unrecorded_period(settled(), [copy(OLD, "completed", order())]) is None
+
+
+def test_an_unplaced_order_of_a_period_that_has_passed_is_withdrawn():
+    late = copy(OLD, "completed", order("draft"))
+    assert stale_copies(settled(), [late]) == [late]
+
+
+def test_the_order_of_a_later_period_is_kept_while_another_run_may_be_at_work_on_it():
+    work = planned(subscription({}), "2026-03-01T06:05")
+    later = copy("SubAbcdefg@2026-03-02T06:00Z", "completed", order("draft"))
+    assert stale_copies(work, [later]) == [later], "the date was moved back"
+    assert stale_copies(work, [copy(work.reference, "completed", order()), later]) == []
 
 
 def test_the_look_goes_back_to_the_last_settled_period_and_leaves_out_its_copy():
-    settled = {"period": "2026-03-01T06:00Z", "done_through": "2026-03-01T06:00Z"}
-    work = planned(subscription(settled, next_run_at="2026-04-01T06:00:00Z"), "2026-04-01T06:05")
-    assert looked_back_to(work) == at("2026-03-01T06:00")
-    assert recorded_reference(work) == OLD
-    assert recorded_reference(WORK) is None
+    assert looked_back_to(settled()) == at("2026-03-01T06:00")
+    assert recorded_copy(settled(order_copy_id="CpyAbcdefb")) == "CpyAbcdefb"
+    assert recorded_copy(settled()) is None
     assert looked_back_to(WORK) == at("2026-01-30T06:00")
+
+
+def test_the_copy_of_a_period_that_is_open_is_looked_at():
+    begun = {"period": "2026-03-01T06:00Z", "outcome": "retry_scheduled", "order_copy_id": "CpyAbcdefb"}
+    assert recorded_copy(planned(subscription(begun))) is None
+    assert recorded_copy(WORK) is None

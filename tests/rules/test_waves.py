@@ -3,18 +3,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rules.making import TERMS, at, copy, order, planned, subscription
 
-from blocks.commerce_layer.errors import AuthenticationFailed
+from blocks.commerce_layer.errors import AuthenticationFailed, ErrorItem, Refused, WriteFateUnknown
 from blocks.policy_terms import FailureClass, PolicyTerms
-from flows.rules.next_action import Create, Hold, HoldReason
-from flows.rules.outcomes import (
-    CopySettled,
-    CreationRefused,
-    FateUnknown,
-    Judgement,
-    NothingDone,
-    StillRunning,
-    judge,
-)
+from flows.rules.evidence import CopyEnded, HeldBack, NotCreated, OrderAnswered, PlacementRefused, StillRunning
+from flows.rules.next_action import Hold, HoldReason, Place
+from flows.rules.outcomes import Judgement, judge
 from flows.rules.waves import Brake, BrakePulled, Waves
 
 NOW = at("2026-03-01T06:10")
@@ -24,19 +17,21 @@ RETRY = planned(subscription({"period": "2026-03-01T06:00Z", "attempt": 1, "copi
 
 
 def verdict(evidence, work=WORK) -> Judgement:
-    return judge(work, Create(REF, 1, 1), evidence, NOW)
+    return judge(work, evidence, NOW)
 
 
-RENEWED = verdict(CopySettled(copy(REF, "completed", order())))
-FOUND = verdict(CopySettled(copy(REF, "completed", order()), adopted=True))
-STOCK = verdict(CopySettled(copy(REF, "failed", errors_log={"line_items": ["is out of stock"]})))
-PAYMENT = verdict(CopySettled(copy(REF, "failed", errors_log={"base": ["declined"]})))
-RETRIED = verdict(CopySettled(copy(REF, "failed", errors_log={"base": ["declined"]})), RETRY)
+ATTEMPT = Place(copy(REF, "completed", order("pending")), order("pending"), 1)
+DECLINE = PlacementRefused(ATTEMPT, Refused(422, (ErrorItem(detail="declined"),), "PATCH", "/x"), order("pending"))
+RENEWED = verdict(OrderAnswered(ATTEMPT, order()))
+FOUND = verdict(CopyEnded(copy(REF, "completed", order())))
+STOCK = verdict(CopyEnded(copy(REF, "failed", errors_log={"line_items": ["is out of stock"]})))
+PAYMENT = verdict(DECLINE)
+RETRIED = verdict(DECLINE, RETRY)
 RUNNING = verdict(StillRunning(copy(REF, "pending")))
-UNCONFIRMED = verdict(FateUnknown(REF))
-LOCKED_OUT = verdict(CreationRefused(AuthenticationFailed("check client_id", 401)))
-HOLD = Hold(HoldReason.DUPLICATE, "two copies: a, b")
-DUPLICATE = judge(WORK, HOLD, NothingDone(HOLD), NOW)
+UNCONFIRMED = verdict(PlacementRefused(ATTEMPT, WriteFateUnknown("PATCH", "/api/orders/TgtAbcdefg", "timeout")))
+NEVER_CREATED = verdict(NotCreated(WriteFateUnknown("POST", "/api/order_copies", "timeout", REF)))
+LOCKED_OUT = verdict(NotCreated(AuthenticationFailed("check client_id", 401)))
+DUPLICATE = verdict(HeldBack(Hold(HoldReason.DUPLICATE, "two orders are placed: a, b")))
 
 
 def after(*verdicts: Judgement, terms: PolicyTerms = TERMS) -> BrakePulled | None:
@@ -117,8 +112,8 @@ def test_what_an_earlier_run_renewed_tells_that_the_shop_is_well():
 
 
 def test_copies_that_are_missing_are_no_lost_answers():
-    hold = Hold(HoldReason.COPY_MISSING, "not found")
-    assert after(*[judge(RETRY, hold, NothingDone(hold), NOW)] * 20) is None
+    missing = HeldBack(Hold(HoldReason.COPY_MISSING, "not found"))
+    assert after(*[verdict(missing, RETRY)] * 20) is None
 
 
 def test_retries_that_fail_say_nothing_about_the_shop():
@@ -133,6 +128,13 @@ def test_a_shop_that_locks_us_out_pulls_the_brake():
     assert after(*[LOCKED_OUT] * 10) is not None
 
 
+def test_a_shop_that_creates_nothing_pulls_the_brake_with_the_first_wave():
+    assert after(*[NEVER_CREATED] * 9) is None
+    pulled = after(*[NEVER_CREATED] * 10)
+    assert pulled is not None
+    assert pulled.cls is FailureClass.TRANSIENT
+
+
 def test_a_run_of_unconfirmed_answers_pulls_the_brake_at_once():
     assert after(UNCONFIRMED, UNCONFIRMED, RENEWED, UNCONFIRMED) is None
     pulled = after(UNCONFIRMED, RUNNING, UNCONFIRMED, UNCONFIRMED)
@@ -144,7 +146,7 @@ def test_a_run_of_unconfirmed_answers_pulls_the_brake_at_once():
 def test_a_duplicate_pulls_the_brake_at_once_and_for_good():
     pulled = after(DUPLICATE, *[RENEWED] * 1000)
     assert pulled is not None
-    assert "two copies: a, b" in pulled.sentence
+    assert "two orders are placed: a, b" in pulled.sentence
 
 
 @given(st.lists(st.sampled_from([RENEWED, STOCK, PAYMENT, RETRIED, RUNNING, UNCONFIRMED]), max_size=60))

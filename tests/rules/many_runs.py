@@ -1,0 +1,237 @@
+"""
+A shop in which any number of runs renew the same period at once, without knowing of each other.
+
+Requests arrive late, out of order, or never. Lists show each copy as it was some seconds ago, and may not show a young
+one yet, even where they show a younger one. Copies fail, cards are declined, renewals are withdrawn, and staff cancel
+orders. The shop below knows nothing of the rules' thinking.
+"""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from random import Random
+
+from rules.making import at, copy, order, planned, subscription
+
+from blocks.commerce_layer.resources import Order, OrderCopy
+from flows.rules.next_action import Conclude, Create, Hold, HoldReason, NextAction, Place, Wait, next_action
+from flows.rules.order_copies import CopiesOfPeriod
+
+REF = "SubAbcdefg@2026-03-01T06:00Z"
+LATE = at("2026-03-01T07:00")
+SETTLE = timedelta(seconds=5)
+"""Lists show every copy that is as old as this, and no older state of it."""
+
+
+class ManyRuns:
+    """Four runs at one period, as chance will have it."""
+
+    settle = SETTLE
+
+    def __init__(self, chance: Random) -> None:
+        self.chance = chance
+        self.now = at("2026-03-01T06:05")
+        self.renewal = planned()
+        self.past: dict[str, list[tuple[datetime, OrderCopy]]] = {}
+        self.looks: dict[int, tuple[datetime, list[OrderCopy]]] = {run: (self.now, []) for run in range(4)}
+        self.creations = 0
+        self.placements: list[str] = []
+        self.cancellations: list[str] = []
+        self.charged: Counter[str] = Counter()
+        self.seen: Counter[str] = Counter()
+        unwanted, by_staff = self.a_run_sees_that_the_renewal_is_not_wanted, self.staff_cancel_an_order
+        self.rare = chance.choice([[], [unwanted], [unwanted, by_staff]])
+
+    def step(self) -> None:
+        happenings = [self.a_run_looks, self.a_run_sends_what_its_look_tells, self.a_placement_arrives_or_is_lost] * 3
+        happenings += [self.a_creation_arrives_or_is_lost, self.a_copy_goes_on, self.time_passes] * 2
+        happenings += [self.an_order_is_placed_in_the_background, self.a_run_withdraws_what_is_surplus]
+        happenings += [self.a_cancellation_of_ours_arrives]
+        self.chance.choice([*happenings * 2, *self.rare])()
+        assert self.charged.total() <= 1, f"charged twice: {dict(self.charged)}"
+
+    # --- the shop --------------------------------------------------------------------------------
+
+    def present(self) -> list[OrderCopy]:
+        return [states[-1][1] for states in self.past.values()]
+
+    def order_of(self, name: str) -> Order:
+        target = self.past[name][-1][1].target_order
+        assert target is not None
+        return target
+
+    def with_an_order(self, *statuses: str) -> list[str]:
+        return [each.id for each in self.present() if each.target_order and each.target_order.status in statuses]
+
+    def change(self, name: str, **changes) -> None:
+        fields = self.past[name][-1][1].model_dump() | changes
+        self.past[name].append((self.now, OrderCopy.model_validate(fields)))
+
+    def set_order(self, name: str, status: str, **changes) -> None:
+        fields = self.order_of(name).model_dump() | {"status": status, "raw_status": status} | changes
+        self.change(name, target_order=fields)
+
+    def create(self) -> None:
+        name = f"Cpy{len(self.past)}"
+        self.past[name] = [(self.now, copy(REF, "pending", id=name, created_at=self.now))]
+
+    def end_copy(self, name: str, status: str, *, with_order: bool) -> None:
+        target = order("draft", id=name.replace("Cpy", "Tgt")).model_dump() if with_order else None
+        made = {"target_order": target, "target_order_id": target and target["id"]}
+        self.change(name, status=status, raw_status=status, **made)
+
+    def charge(self, name: str) -> None:
+        refused = CopiesOfPeriod.of(self.present()).refused
+        earlier = [each.id for each in refused if each.created_at < self.past[name][-1][1].created_at]
+        assert not earlier, f"somebody had cancelled the order of {earlier}"
+        self.charged[name] += 1
+        self.set_order(name, "placed", placed_at=self.now)
+
+    def one_of(self, names: list[str]) -> str | None:
+        return self.chance.choice(names) if names else None
+
+    # --- what the runs do ------------------------------------------------------------------------
+
+    def a_run_looks(self) -> None:
+        shown = [self.as_a_list_shows_it(states) for states in self.past.values()]
+        self.looks[self.chance.randrange(4)] = self.now, [each for each in shown if each is not None]
+
+    def as_a_list_shows_it(self, states: list[tuple[datetime, OrderCopy]]) -> OrderCopy | None:
+        """Any state that was true within the last seconds; a young copy perhaps not at all."""
+        if self.now - states[0][0] < SETTLE and self.chance.random() < 0.5:
+            return None
+        ends = [moment for moment, _ in states[1:]]
+        recent = [one for (_, one), end in zip(states[:-1], ends, strict=True) if end > self.now - SETTLE]
+        return self.chance.choice([*recent, states[-1][1]])
+
+    def action_of(self, run: int) -> NextAction | None:
+        looked_at, shown = self.looks[run]
+        action = next_action(self.renewal, shown, LATE)
+        if isinstance(action, Place):
+            made_at = action.copy.created_at
+            assert made_at is not None
+            return action if looked_at - made_at >= self.settle else None
+        return action
+
+    def a_run_sends_what_its_look_tells(self) -> None:
+        run = self.chance.randrange(4)
+        action = self.action_of(run)
+        if isinstance(action, Create) and self.looks[run][0] < self.now - 4 * SETTLE:
+            return  # a run creates seconds after its look; it may place an order much later
+        self.seen[action.reason if isinstance(action, Hold) else type(action).__name__] += 1
+        if isinstance(action, Create):
+            self.creations += 1
+        if isinstance(action, Place):
+            self.placements.append(action.copy.id)
+
+    def a_run_withdraws_what_is_surplus(self) -> None:
+        for surplus in CopiesOfPeriod.of(self.looks[self.chance.randrange(4)][1]).surplus:
+            self.begin_to_cancel(surplus.id)
+
+    def a_run_sees_that_the_renewal_is_not_wanted(self) -> None:
+        action = self.action_of(self.chance.randrange(4))
+        if isinstance(action, Place):
+            self.begin_to_cancel(action.copy.id)
+
+    def begin_to_cancel(self, name: str) -> None:
+        """The order is read right before."""
+        if name in self.with_an_order("draft"):
+            self.cancellations.append(name)
+
+    # --- what arrives in the shop ----------------------------------------------------------------
+
+    def a_creation_arrives_or_is_lost(self) -> None:
+        if self.creations:
+            self.creations -= 1
+            if self.chance.random() < 0.7:
+                self.create()
+
+    def a_placement_arrives_or_is_lost(self) -> None:
+        """Placing an order that is placed, being placed or cancelled changes nothing."""
+        name = self.one_of(self.placements)
+        if name is None:
+            return
+        self.placements.remove(name)
+        ends = self.chance.choice(["placed", "placed", "placing", "declined", "lost"])
+        if name in self.with_an_order("draft") and ends in {"placed", "placing"}:
+            self.seen[f"a placement arrives: {ends}"] += 1
+            self.charge(name) if ends == "placed" else self.set_order(name, "placing")
+
+    def a_cancellation_of_ours_arrives(self) -> None:
+        name = self.one_of(self.cancellations)
+        if name is None:
+            return
+        self.cancellations.remove(name)
+        if name not in self.with_an_order("placing"):
+            self.seen["cancelled after it was placed"] += self.order_of(name).placed_at is not None
+            self.set_order(name, "cancelled", metadata={"perennial": {"withdrawn": "surplus"}})
+
+    # --- what else happens in the shop -----------------------------------------------------------
+
+    def a_copy_goes_on(self) -> None:
+        name = self.one_of([each.id for each in self.present() if not each.is_final])
+        if name is not None:
+            status = self.chance.choice(["in_progress", *["completed"] * 5, "failed"])
+            with_order = status == "completed" or (status == "failed" and self.chance.random() < 0.5)
+            self.end_copy(name, status, with_order=with_order)
+
+    def an_order_is_placed_in_the_background(self) -> None:
+        name = self.one_of(self.with_an_order("placing"))
+        if name is not None:
+            self.charge(name) if self.chance.random() < 0.5 else self.set_order(name, "draft")
+
+    def staff_cancel_an_order(self) -> None:
+        name = self.one_of(self.with_an_order("draft", "placed"))
+        if name is not None:
+            self.set_order(name, "cancelled")
+
+    def time_passes(self) -> None:
+        self.now += timedelta(seconds=self.chance.choice([0.5, 1.0, 1.5, 4.5, 5.0]))
+
+    # --- and in the end ----------------------------------------------------------------------------
+
+    def bring_to_its_end(self) -> None:
+        """When everything has arrived, a run that is left alone brings the period to its end."""
+        while self.cancellations:
+            self.a_cancellation_of_ours_arrives()
+            self.an_order_is_placed_in_the_background()
+        for _ in range(20):
+            self.now += SETTLE
+            action = next_action(self.renewal, self.present(), LATE)
+            if self.is_the_end(action):
+                self.seen["held in the end" if isinstance(action, Hold) else "renewed in the end"] += 1
+                return
+            assert self.charged.total() <= 1, "charged twice in the end"
+        raise AssertionError("it does not end")
+
+    def is_the_end(self, action: NextAction) -> bool:
+        match action:
+            case Create():
+                self.create()
+            case Wait(found) if found.target_order is None:
+                self.end_copy(found.id, "completed", with_order=True)
+            case Wait(found) | Place(found):
+                self.charge(found.id)
+            case Conclude(found) if found.id in self.charged:
+                return True
+            case Conclude(found):
+                recorded = {"period": "2026-03-01T06:00Z", "order_copy_id": found.id, "outcome": "retry_scheduled"}
+                self.renewal = planned(subscription(recorded))
+            case Hold(reason):
+                assert reason is HoldReason.TARGET_CANCELLED
+                return True
+        return False
+
+
+class Impatient(ManyRuns):
+    """Runs that do not wait until they must see every earlier copy."""
+
+    settle = SETTLE - timedelta(seconds=1)
+
+
+class Forgetful(ManyRuns):
+    """A shop that does not tell of a cancelled order that it was placed before."""
+
+    def set_order(self, name: str, status: str, **changes) -> None:
+        super().set_order(name, status, **changes)
+        if status == "cancelled":
+            super().set_order(name, status, placed_at=None)

@@ -1,0 +1,194 @@
+"""One order copy that a person asks for."""
+
+from dataclasses import replace
+
+import pytest
+from rules.making import TERMS, copy, legacy, order, withdrawn
+
+from blocks.commerce_layer.errors import ErrorItem, NotConnected, Refused, WriteFateUnknown
+from blocks.commerce_layer.resources import Order, OrderCopy
+from blocks.policy_terms import FailureClass
+from flows.rules.by_hand import ManualCopy, ManualOutcome, ManualResult, ReferenceTaken, judge_by_hand
+from flows.rules.evidence import (
+    CopyEnded,
+    HeldBack,
+    NotCreated,
+    NotPlaced,
+    OrderAnswered,
+    PlacementRefused,
+    StillRunning,
+)
+from flows.rules.next_action import Conclude, Create, Hold, HoldReason, Place, Wait
+
+REF = "goodwill-1"
+WORK = ManualCopy("SrcAbcdefg", REF)
+DECLINE = Refused(422, (ErrorItem(detail="was declined", pointer="/data/attributes/payment_source"),), "PATCH", "/x")
+LOST = WriteFateUnknown("PATCH", "/api/orders/Tgt1", "timeout")
+
+
+def made(number: int = 1, status: str = "completed", target: str | Order | None = "draft", **fields) -> OrderCopy:
+    if isinstance(target, str):
+        target = order(target, id=f"Tgt{number}")
+    return copy(REF, status, target, id=f"Cpy{number}", created_at=f"2026-03-01T06:00:0{number}Z", **fields)
+
+
+def result(evidence, work: ManualCopy = WORK) -> ManualResult:
+    return judge_by_hand(work, evidence, TERMS)
+
+
+# --- what to do next -----------------------------------------------------------------------------------
+
+
+def test_nothing_found_means_create():
+    assert WORK.next_action([]) == Create(REF)
+
+
+def test_the_earliest_copys_order_is_placed_once_it_is_completed():
+    assert WORK.next_action([made(1, "in_progress", None), made(2)]) == Wait(made(1, "in_progress", None))
+    assert WORK.next_action([made(2), made(1)]) == Place(made(1), order("draft", id="Tgt1"), 1)
+
+
+def test_a_copy_that_is_to_stay_unplaced_ends_with_its_order():
+    unplaced = replace(WORK, place=False)
+    assert unplaced.next_action([made(1)]) == Conclude(made(1))
+    assert unplaced.next_action([made(1, "in_progress", None)]) == Wait(made(1, "in_progress", None))
+
+
+@pytest.mark.parametrize("status", ["placed", "approved"])
+def test_a_placed_order_is_the_end_also_where_it_was_not_asked_for(status):
+    for work in (WORK, replace(WORK, place=False)):
+        assert work.next_action([made(1), made(2, target=status)]) == Conclude(made(2, target=status))
+
+
+@pytest.mark.parametrize("status", ["placing", "teleporting", "editing"])
+def test_an_order_that_may_be_placed_in_a_moment_is_waited_for_and_no_other_one_placed(status):
+    moving = made(2, target=status)
+    assert WORK.next_action([made(1), moving]) == Wait(moving)
+
+
+def test_a_copy_that_version_0_1_has_created_places_its_order_itself():
+    running = legacy(REF, "in_progress")
+    assert WORK.next_action([made(3), running]) == Wait(running)
+
+
+def test_two_placed_orders_of_a_reference_need_a_person():
+    action = WORK.next_action([made(1, target="placed"), made(2, target="placed")])
+    assert isinstance(action, Hold)
+    assert action.reason is HoldReason.DUPLICATE
+
+
+def test_a_failed_copy_ends_this_run_and_is_made_anew_when_a_person_asks_again():
+    failed = made(1, "failed", None)
+    assert WORK.next_action([failed]) == Conclude(failed)
+    assert replace(WORK, found=(failed,)).next_action([failed]) == Create(REF)
+    again = made(2, "failed", None)
+    assert replace(WORK, found=(failed,)).next_action([failed, again]) == Conclude(again)
+
+
+def test_an_order_that_was_cancelled_stays_so_however_often_a_person_asks_and_whatever_else_there_is():
+    cancelled = made(1, target="cancelled")
+    for work in (WORK, replace(WORK, found=(cancelled,))):
+        assert work.next_action([cancelled]) == Conclude(cancelled)
+        assert work.next_action([cancelled, made(2)]) == Conclude(cancelled)
+
+
+def test_a_surplus_order_that_was_cancelled_does_not_matter():
+    assert isinstance(WORK.next_action([made(1), made(2, target="cancelled")]), Place)
+    assert isinstance(WORK.next_action([made(1), made(2, target=withdrawn(id="Tgt2"))]), Place)
+
+
+def test_the_reference_of_a_renewal_is_refused_with_the_way_out():
+    with pytest.raises(ReferenceTaken, match="run renew-subscriptions with that subscription"):
+        ManualCopy("SrcAbcdefg", "SubAbcdefg@2026-03-01T06:00Z")
+
+
+def test_the_reference_of_another_orders_copy_is_refused():
+    with pytest.raises(ReferenceTaken, match="belongs to order copy Cpy1 of order SrcOtherxx"):
+        WORK.refuse_if_taken([made(1, source_order_id="SrcOtherxx")])
+    WORK.refuse_if_taken([made(1), made(2, source_order_id=None)])
+
+
+# --- what came of it -----------------------------------------------------------------------------------
+
+ATTEMPT = Place(made(1), order("draft", id="Tgt1"), 1)
+
+
+def test_a_placed_order_is_what_was_asked_for():
+    for evidence in (
+        OrderAnswered(ATTEMPT, order("placed", id="Tgt1")),
+        CopyEnded(made(1, target="placed")),
+        PlacementRefused(ATTEMPT, LOST, order("placed", id="Tgt1")),
+    ):
+        ended = result(evidence)
+        assert (ended.outcome, ended.order_copy_id, ended.target_order_id) == (ManualOutcome.COMPLETED, "Cpy1", "Tgt1")
+        assert ended.sentence == "order #1001 was copied and placed"
+        assert ended.failure is None
+
+
+def test_an_order_that_was_left_unplaced_as_asked_is_completed():
+    ended = result(CopyEnded(made(1)), replace(WORK, place=False))
+    assert (ended.outcome, ended.order_number) == (ManualOutcome.COMPLETED, "1001")
+    assert ended.sentence == "order #1001 was copied and left unplaced, as asked"
+
+
+def test_a_declined_order_says_how_to_go_on():
+    for evidence in (
+        PlacementRefused(ATTEMPT, DECLINE, order("pending", id="Tgt1")),
+        PlacementRefused(ATTEMPT, DECLINE),
+    ):
+        ended = result(evidence)
+        assert ended.outcome is ManualOutcome.FAILED
+        assert ended.failure is not None
+        assert ended.failure.cls is FailureClass.PAYMENT
+        assert ended.sentence.startswith("order #1001 was copied but could not be placed: card declined. Repair it")
+
+
+def test_a_cancelled_order_is_not_to_be_repaired():
+    ended = result(CopyEnded(made(1, target="cancelled")))
+    assert ended.outcome is ManualOutcome.FAILED
+    assert "Repair" not in ended.sentence
+
+
+def test_a_copy_that_failed_says_why():
+    ended = result(CopyEnded(made(1, "failed", None, errors_log={"line_items": ["is out of stock"]})))
+    assert (ended.outcome, ended.sentence) == (ManualOutcome.FAILED, "order copy Cpy1 is failed: out of stock")
+
+
+def test_what_is_under_way_is_to_be_asked_for_again_with_the_same_reference():
+    for evidence in (
+        StillRunning(made(1, "in_progress", None)),
+        OrderAnswered(ATTEMPT, order("placing", id="Tgt1")),
+        CopyEnded(made(1, target="teleporting")),
+    ):
+        ended = result(evidence)
+        assert ended.outcome is ManualOutcome.IN_PROGRESS
+        assert f"run this again with reference {REF}" in ended.sentence
+
+
+def test_a_lost_answer_is_unconfirmed_unless_the_order_tells():
+    for found in (None, order("draft", id="Tgt1")):
+        ended = result(PlacementRefused(ATTEMPT, LOST, found))
+        assert ended.outcome is ManualOutcome.UNCONFIRMED
+        assert "nothing is charged twice" in ended.sentence
+
+
+def test_what_was_not_created_or_not_placed_says_so():
+    refused = Refused(422, (ErrorItem(detail="market is disabled"),), "POST", "/api/order_copies")
+    not_created = result(NotCreated(refused))
+    assert (not_created.outcome, not_created.order_copy_id) == (ManualOutcome.FAILED, None)
+    assert "no order copy was created: POST /api/order_copies was answered 422" in not_created.sentence
+    not_placed = result(NotPlaced(ATTEMPT, NotConnected("PATCH", "/api/orders/Tgt1", "refused")))
+    assert (not_placed.outcome, not_placed.order_copy_id) == (ManualOutcome.FAILED, "Cpy1")
+    assert "was copied but not placed" in not_placed.sentence
+
+
+def test_a_hold_needs_a_person():
+    held = result(HeldBack(Hold(HoldReason.DUPLICATE, "2 orders are placed")))
+    assert (held.outcome, held.sentence) == (ManualOutcome.FAILED, "2 orders are placed")
+
+
+def test_a_result_is_plain_data_for_a_table():
+    told = result(OrderAnswered(ATTEMPT, order("placed", id="Tgt1"))).as_dict()
+    assert told["reference"] == REF
+    assert (told["source order"], told["target order"], told["order number"]) == ("SrcAbcdefg", "Tgt1", "1001")
+    assert all(value is None or isinstance(value, str) for value in told.values())

@@ -1,0 +1,180 @@
+"""The last look before a customer is charged."""
+
+import pytest
+from rules.making import at, copy, order, planned, subscription, withdrawn
+
+from flows.rules.renewal import SkipReason
+from flows.rules.skips import Skipped
+from flows.rules.state import RenewalState
+from flows.rules.still_wanted import still_wanted
+
+NOW = at("2026-03-02T07:00")
+REF = "SubAbcdefg@2026-03-01T06:00Z"
+
+
+def renewal(**state):
+    return planned(subscription(state), as_of="2026-03-02T07:00")
+
+
+def refused(sub=None, rivals=(), copies=(), *, work=None, announced=None) -> Skipped:
+    answer = still_wanted(work or renewal(), sub, rivals, copies, NOW, announced=announced)
+    assert answer is not None
+    return answer
+
+
+def test_a_subscription_that_is_as_planned_is_renewed():
+    rivals = [subscription(), subscription(id="SubOtherxx")]
+    ours = [
+        copy(REF, "failed", created_at="2026-03-01T06:01:00Z"),
+        copy("SrcAbcdefg@run", created_at="2026-03-01T07:00:00Z"),
+    ]
+    assert still_wanted(renewal(), subscription(), rivals, ours, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "words"),
+    [
+        ({"status": "cancelled"}, SkipReason.CANCELLED, "cancelled"),
+        ({"status": "active"}, SkipReason.SECOND_ENGINE, "'active'"),
+        ({"status": "teleporting"}, SkipReason.NOT_INACTIVE, "'teleporting'"),
+        ({"next_run_at": "2026-04-01T06:00:00Z"}, SkipReason.NOT_DUE, "postponed to Wed 1 Apr 06:00 UTC"),
+        ({"next_run_at": "2026-02-20T06:00:00Z"}, SkipReason.CHANGED, "next_run_at"),
+        ({"next_run_at": None}, SkipReason.CHANGED, "next_run_at"),
+        ({"expires_at": "2026-02-20T06:00:00Z"}, SkipReason.EXPIRED, "expired"),
+        ({"source_order_id": "SrcOtherxx"}, SkipReason.CHANGED, "source order"),
+        ({"source_order_id": None}, SkipReason.CHANGED, "source order"),
+        ({"frequency": "weekly"}, SkipReason.CHANGED, "frequency"),
+        ({"starts_at": "2026-01-02T06:00:00Z"}, SkipReason.CHANGED, "starts_at"),
+        ({"metadata": {}}, SkipReason.NOT_ADOPTED, "metadata.perennial was removed"),
+        ({"metadata": {"perennial": {"held": True}}}, SkipReason.CHANGED, "metadata.perennial"),
+        ({"metadata": {"perennial": {"policy": {"catch_up": "all"}}}}, SkipReason.CHANGED, "metadata.perennial"),
+        ({"metadata": {"perennial": {"outcome": "placing", "attempt": 1}}}, SkipReason.CHANGED, "metadata.perennial"),
+        ({"metadata": {"perennial": {"done_through": "2026-03-01T06:00Z"}}}, SkipReason.CHANGED, "settled this period"),
+    ],
+)
+def test_what_was_changed_a_second_ago_is_left_alone(fields, reason, words):
+    answer = refused(subscription(**fields))
+    assert answer.reason is reason
+    assert words in answer.sentence
+    assert answer.due == at("2026-03-01T06:00")
+
+
+def test_somebody_elses_metadata_may_change_at_any_time():
+    assert still_wanted(renewal(), subscription(metadata={"perennial": {}, "crm": {"id": 8}}), [], [], NOW) is None
+
+
+def test_a_subscription_that_was_deleted_is_left_alone():
+    assert refused(None).reason is SkipReason.GONE
+
+
+def test_a_period_that_another_run_has_settled_is_not_withdrawn():
+    settled = subscription({"done_through": "2026-03-01T06:00Z"}, next_run_at="2026-04-01T06:00:00Z")
+    assert refused(settled).reason is SkipReason.CHANGED
+    assert not refused(settled).reason.ends_the_renewal, "its order is placed"
+
+
+@pytest.mark.parametrize(
+    ("fields", "ends"),
+    [
+        ({"status": "cancelled"}, True),
+        ({"status": "active"}, True),
+        ({"next_run_at": "2026-04-01T06:00:00Z"}, True),
+        ({"metadata": {"crm": 1}}, True),
+        ({"expires_at": "2026-02-20T06:00:00Z"}, True),
+        ({"frequency": "weekly"}, False),
+        ({"metadata": {"perennial": {"held": True}}}, False),
+    ],
+)
+def test_an_order_is_withdrawn_where_the_renewal_is_over_and_kept_where_the_next_sweep_decides(fields, ends):
+    assert refused(subscription(**fields)).reason.ends_the_renewal is ends
+
+
+# --- an attempt that this run has announced itself --------------------------------------------------
+
+
+def announced_on(work) -> RenewalState:
+    return work.state.announcing(1, "CpyAbcdefb", "TgtAbcdefg", NOW, "ours")
+
+
+def test_what_this_run_has_announced_is_no_change_whether_the_look_shows_it_yet_or_not():
+    work = renewal()
+    announced = announced_on(work)
+    for shown in (subscription(announced), subscription()):
+        assert still_wanted(work, shown, [], [], NOW, announced=announced) is None
+
+
+def test_what_another_run_has_announced_is_a_change():
+    work = renewal()
+    theirs = subscription(announced_on(work).model_copy(update={"flow_run_id": "theirs"}))
+    for announced in (None, announced_on(work)):
+        assert refused(theirs, work=work, announced=announced).reason is SkipReason.CHANGED
+
+
+def test_a_person_may_hold_a_renewal_after_it_was_announced():
+    work = renewal()
+    held = announced_on(work).model_copy(update={"held": True})
+    assert refused(subscription(held), work=work, announced=announced_on(work)).reason is SkipReason.CHANGED
+    given_back = subscription(metadata={"crm": 1})
+    assert refused(given_back, work=work, announced=announced_on(work)).reason is SkipReason.NOT_ADOPTED
+
+
+# --- others who renew it ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["active", "running", "pending"])
+def test_a_native_subscription_of_the_same_source_order_blocks_the_renewal(status):
+    answer = refused(subscription(), [subscription(id="SubNativex", status=status)])
+    assert answer.reason is SkipReason.SECOND_ENGINE
+    assert answer.reason.needs_person
+    assert answer.reason.ends_the_renewal
+    assert "SubNativex" in answer.sentence
+
+
+def test_rivals_of_other_source_orders_or_at_rest_do_not_block():
+    rivals = [
+        subscription(id="SubAsleepx"),
+        subscription(id="SubElsewhx", status="active", source_order_id="SrcOtherxx"),
+    ]
+    assert still_wanted(renewal(), subscription(), rivals, [], NOW) is None
+
+
+@pytest.mark.parametrize("origin", ["erp", None])
+def test_a_foreign_copy_inside_the_period_blocks_the_renewal(origin):
+    made = {"created_at": "2026-03-01T06:00:30Z", "reference_origin": origin}
+    for foreign in (copy(REF, "completed", order(), **made), copy(REF, "failed", order("pending"), **made)):
+        answer = refused(subscription(), [], [foreign])
+        assert answer.reason is SkipReason.FOREIGN_COPY
+        assert answer.reason.ends_the_renewal
+        assert foreign.id in answer.sentence
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        copy(REF, "completed", order(), reference_origin="erp", created_at="2026-03-01T05:59:00Z"),
+        copy(REF, "failed", reference_origin="erp", created_at="2026-03-01T07:00:00Z"),
+        copy(REF, "completed", order("cancelled"), reference_origin="erp", created_at="2026-03-01T07:00:00Z"),
+        copy(REF, reference_origin="erp", source_order_id="SrcOtherxx", created_at="2026-03-01T07:00:00Z"),
+    ],
+    ids=["before the period", "without an order", "its order cancelled", "of another source order"],
+)
+def test_a_foreign_copy_that_does_not_renew_this_period_does_not_block(foreign):
+    assert still_wanted(renewal(), subscription(), [], [foreign], NOW) is None
+
+
+def test_a_foreign_copy_of_unknown_age_blocks():
+    answer = refused(subscription(), [], [copy(REF, reference_origin="erp", created_at=None)])
+    assert answer.reason is SkipReason.FOREIGN_COPY
+
+
+@pytest.mark.parametrize(
+    "ours",
+    [
+        copy(REF, "completed", order()),
+        copy(f"{REF}#3", "completed", order()),
+        copy(REF, "completed", withdrawn()),
+        copy("SubOtherxx@2026-03-01T06:00Z", "completed", order()),
+    ],
+)
+def test_our_own_copies_are_judged_by_their_references_and_block_nothing(ours):
+    assert still_wanted(renewal(), subscription(), [], [ours], NOW) is None
