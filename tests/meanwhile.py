@@ -1,4 +1,4 @@
-"""Somebody who acts while a run waits: a clock that lets them, once, when what they wait for has happened."""
+"""Somebody who acts while a run waits: a clock that lets them, as soon as what they wait for has happened."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ JSON_API = {"Accept": "application/vnd.api+json", "Content-Type": "application/v
 
 
 class Meanwhile(SandboxClock):
-    """The sandbox's clock. As soon as `happened` is true, `act` is done, once."""
+    """The sandbox's clock. As soon as `happened` is true, `act` is done: once, or each time it is true again."""
 
-    def __init__(self, merchant: Merchant, happened: Callable[[], bool], act: Callable[[], None]) -> None:
+    def __init__(
+        self, merchant: Merchant, happened: Callable[[], bool], act: Callable[[], None], *, once: bool = True
+    ) -> None:
         super().__init__(merchant.sandbox)
-        self._happened, self._act = happened, act
+        self._happened, self._act, self._once = happened, act, once
         self.has_acted = False
 
     async def sleep(self, seconds: float) -> None:
-        if not self.has_acted and self._happened():
+        if not (self.has_acted and self._once) and self._happened():
             self.has_acted = True
             self._act()
         await super().sleep(seconds)
@@ -28,11 +30,22 @@ class Meanwhile(SandboxClock):
 
 def patch(merchant: Merchant, resource: str, key: str, **attributes: Any) -> None:
     """What staff or a customer change, by a client that is not ours."""
+    links = attributes.pop("relationships", {})
+    _send(merchant, "PATCH", f"{resource}/{key}", type=resource, id=key, attributes=attributes, relationships=links)
+
+
+def copy_order(merchant: Merchant, source_order_id: str, **attributes: Any) -> str:
+    """An order copy that somebody else makes, by a client that is not ours; returns its id."""
+    link = {"source_order": {"data": {"type": "orders", "id": source_order_id}}}
+    made = _send(merchant, "POST", "order_copies", type="order_copies", attributes=attributes, relationships=link)
+    return str(made["id"])
+
+
+def _send(merchant: Merchant, method: str, path: str, **data: Any) -> dict[str, Any]:
     box = merchant.sandbox
     grant = {"grant_type": "client_credentials", "client_id": box.client_id, "client_secret": box.client_secret}
     token = httpx.post(box.auth_url, json=grant, trust_env=False).json()["access_token"]
-    relationships = attributes.pop("relationships", {})
-    data = {"type": resource, "id": key, "attributes": attributes, "relationships": relationships}
     headers = {**JSON_API, "Authorization": f"Bearer {token}"}
-    url = f"{box.api_url}/{resource}/{key}"
-    httpx.patch(url, json={"data": data}, headers=headers, trust_env=False).raise_for_status()
+    answer = httpx.request(method, f"{box.api_url}/{path}", json={"data": data}, headers=headers, trust_env=False)
+    sent: dict[str, Any] = answer.raise_for_status().json()["data"]
+    return sent

@@ -86,6 +86,12 @@ class Merchant:
             await renew_subscriptions(credentials=self.name, policy=self.name, return_state=True, **parameters)
         )
 
+    async def sweep_that_dies_before_placing(self) -> None:
+        """A sweep that leaves what a process leaves that dies between creating and placing: unplaced orders."""
+        self.sandbox.fault("status", method="PATCH", path="/api/*", status=503)
+        await self.sweep()
+        self.sandbox.clear_faults()
+
     async def reorder(self, source_order_id: str, **parameters: Any) -> Ended:
         """One run of the manual reorder, in this process."""
         from flows.reorder import reorder
@@ -119,6 +125,22 @@ class Merchant:
     def copies(self) -> list[dict[str, Any]]:
         """All order copies."""
         return self.rows("SELECT * FROM order_copies ORDER BY created_at, id")
+
+    def target_orders(self) -> list[dict[str, Any]]:
+        """The orders that copies have made, oldest copy first, with the copy's id and reference; metadata parsed."""
+        query = (
+            "SELECT o.*, c.reference AS copy_reference, c.id AS copy_id FROM order_copies c "
+            "JOIN orders o ON o.id = c.target_order_id ORDER BY c.created_at, c.id"
+        )
+        return [{**row, "metadata": orjson.loads(row["metadata"] or "{}")} for row in self.rows(query)]
+
+    def placed(self) -> list[str]:
+        """References of the copies whose orders are placed, in order; one that is there twice is charged twice."""
+        return sorted(order["copy_reference"] for order in self.target_orders() if order["status"] == "placed")
+
+    def requests(self, name: str) -> int:
+        """Requests so far, by method and path: `PATCH /api/orders/{id}`."""
+        return int(self.sandbox.counters()["requests"].get(name, 0))
 
     def subscription(self, subscription_id: str) -> dict[str, Any]:
         """One subscription, its metadata parsed."""

@@ -177,7 +177,7 @@ class Town:
         )
         if frequency == "30 6 * * 1":
             first = first.replace(hour=5, minute=30) + timedelta(days=-first.weekday() % 7)
-        own: dict[str, Any] = {"v": 1, "instance": None, **({"policy": GREEDY_POLICY} if greedy else {})}
+        own: dict[str, Any] = {"v": 1, **({"policy": GREEDY_POLICY} if greedy else {})}
         made = self._box.create_subscription(
             frequency=frequency,
             next_run_at=first.isoformat(),

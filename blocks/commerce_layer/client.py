@@ -61,7 +61,7 @@ class CommerceLayer:
         mode: Literal["test", "live"],
         budget: RateBudget | None = None,
         timeouts: Timeouts | None = None,
-        connections: int = 20,
+        connections: int = 24,
     ) -> None:
         self._budget = budget or RateBudget(api_url, mode, RateLimits())
         self.wire = Wire(
@@ -180,6 +180,10 @@ class CommerceLayer:
     async def room_for_creation(self, ahead: int) -> float:
         """Seconds until the rate limits may allow one more creation, after `ahead` others; 0 when they do now."""
         return await self._budget.room("create", COPIES, ahead)
+
+    async def room_for_a_look(self) -> float:
+        """Seconds until the rate limits may allow a list of subscriptions and one of order copies; 0 if now."""
+        return max(await self._budget.room("read", SUBSCRIPTIONS), await self._budget.room("read", COPIES))
 
     async def find_order_copies(
         self, references: Iterable[str], *, reference_origin: str = "perennial"

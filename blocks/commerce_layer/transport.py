@@ -51,13 +51,18 @@ class Unanswered:
 
 
 class Transport:
-    """A pool of connections."""
+    """
+    A pool of connections, a third of which is for reads.
+
+    The two kinds do not wait for each other: a write that holds a connection may have to read before it is sent.
+    """
 
     def __init__(self, timeouts: Timeouts, connections: int, *, use_proxies: bool) -> None:
         self.answered_at: datetime | None = None
         self._whole = timeouts.whole
-        # The pool would let a request wait for a connection after its fence was asked; this waits before.
-        self.connection = asyncio.Semaphore(connections)
+        # The pool would let a write wait for a connection after its body was composed; this waits before.
+        for_reads = max(1, connections // 3)
+        self._reads, self._writes = asyncio.Semaphore(for_reads), asyncio.Semaphore(max(1, connections - for_reads))
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(
                 connect=timeouts.connect, write=timeouts.write, read=timeouts.read, pool=timeouts.pool
@@ -73,6 +78,10 @@ class Transport:
             trust_env=use_proxies,
         )
         self.build = self._http.build_request
+
+    def connection(self, method: str) -> asyncio.Semaphore:
+        """What to hold while a request with this method is sent."""
+        return self._reads if method == "GET" else self._writes
 
     async def send(self, request: httpx.Request, slot: Slot) -> Answered | Unanswered:
         """Send once, and tell the slot what it needs to know."""

@@ -146,7 +146,7 @@ class Wire:
         """
         POST or PATCH a document. Only a write that may be repeated is given more than one of `tries`.
 
-        A `body` that is composed is composed anew for each sending, when the rate budget lets it go.
+        A `body` that is composed is composed anew for each sending, when there is nothing left to wait for.
 
         Raises NotConnected, WriteFateUnknown (with `reference`), or an ApiError, and what composing raises.
         """
@@ -173,13 +173,14 @@ class Wire:
         refused_token: str | None = None
         throttled = 0
         while True:
-            async with self._budget.take(call.kind, call.endpoint) as slot:
-                # Before a connection is taken: what is composed may be read first.
-                content = await call.content()
-                async with self._transport.connection:
-                    token = await self.tokens.current(instead_of=refused_token)
-                    request = self._request(call, content, token.text)
-                    outcome = await self._send(request, call.endpoint, slot)
+            async with (
+                self._budget.take(call.kind, call.endpoint) as slot,
+                self._transport.connection(call.method),
+            ):
+                token = await self.tokens.current(instead_of=refused_token)
+                # Last, when all waiting is over: what a body is composed from must be true when it is sent.
+                request = self._request(call, await call.content(), token.text)
+                outcome = await self._send(request, call.endpoint, slot)
             if isinstance(outcome, Unanswered):
                 return outcome
             if outcome.status < HTTPStatus.BAD_REQUEST:

@@ -55,7 +55,7 @@ _FOR_A_PERSON = frozenset(
 
 _NO_LONGER_WANTED = frozenset(
     {SkipReason.NOT_DUE, SkipReason.EXPIRED, SkipReason.CANCELLED, SkipReason.NOT_INACTIVE, SkipReason.GONE}
-    | {SkipReason.NOT_ADOPTED, SkipReason.SECOND_ENGINE, SkipReason.FOREIGN_COPY}
+    | {SkipReason.SECOND_ENGINE, SkipReason.FOREIGN_COPY, SkipReason.NOT_ADOPTED, SkipReason.HELD}
 )
 
 

@@ -160,6 +160,11 @@ class RenewalState(BaseModel):
         }  # fmt: skip
         return self.model_copy(update=news)
 
+    def without_announcement(self, before: Self) -> Self:
+        """This state as if the attempt that it announces had not been announced upon `before`. Other changes stay."""
+        announced = ("outcome", "attempt", "attempts", "flow_run_id")
+        return self.model_copy(update={name: getattr(before, name) for name in announced})
+
     def attempts_until(self, as_of: datetime) -> list[datetime]:
         """The charges that still count at `as_of`: those of the last 30 days, oldest first."""
         return sorted(moment for moment in self.attempts if moment > as_of - ATTEMPTS_KEPT_FOR)

@@ -49,23 +49,37 @@ def _changed_since(
     state = RenewalState.read(fresh.metadata)
     if state is not None and state.done_through is not None and state.done_through >= renewal.due:
         return SkipReason.CHANGED, "another run has settled this period a moment ago"
-    if refusal := status_refusal(fresh) or _no_longer_due(renewal, fresh, state, as_of):
-        return refusal
-    ours = announced if announced is not None and state == announced else RenewalState.read(renewal.metadata)
-    changes = ", ".join(_changes(renewal, fresh, state, ours))
-    return (SkipReason.CHANGED, f"changed a moment ago ({changes}); the next sweep decides anew") if changes else None
+    return (
+        status_refusal(fresh)
+        or _not_due_any_more(renewal, fresh, as_of)
+        or _state_changed_since(renewal, fresh, state, announced)
+    )
 
 
-def _no_longer_due(
-    renewal: Renewal, fresh: OrderSubscription, state: RenewalState | None, as_of: datetime
-) -> Refusal | None:
-    if state is None:
-        return SkipReason.NOT_ADOPTED, "metadata.perennial was removed a moment ago: Perennial drives it no more"
+def _not_due_any_more(renewal: Renewal, fresh: OrderSubscription, as_of: datetime) -> Refusal | None:
     if fresh.next_run_at is not None and whole_minute(fresh.next_run_at) > as_of:
         return SkipReason.NOT_DUE, f"it was postponed to {in_words(fresh.next_run_at, renewal.zone)} a moment ago"
     if fresh.expires_at is not None and fresh.expires_at <= renewal.due:
         return SkipReason.EXPIRED, f"it expired on {in_words(fresh.expires_at, renewal.zone)}"
     return None
+
+
+def _state_changed_since(
+    renewal: Renewal, fresh: OrderSubscription, state: RenewalState | None, announced: RenewalState | None
+) -> Refusal | None:
+    if state is None:
+        return SkipReason.NOT_ADOPTED, "metadata.perennial was removed a moment ago: Perennial does not drive it"
+    planned = RenewalState.read(renewal.metadata)
+    if _was_held_since(state, planned, announced):
+        return SkipReason.HELD, "held for a person a moment ago; set metadata.perennial.held to false to go on"
+    ours = announced if state == announced else planned
+    changes = ", ".join(_changes(renewal, fresh, state, ours))
+    return (SkipReason.CHANGED, f"changed a moment ago ({changes}); the next sweep decides anew") if changes else None
+
+
+def _was_held_since(state: RenewalState, *known: RenewalState | None) -> bool:
+    """Whether the state is a known one that somebody has put on hold. What another run has recorded differs in more."""
+    return state not in known and state in [each.model_copy(update={"held": True}) for each in known if each]
 
 
 def _changes(

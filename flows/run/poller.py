@@ -27,11 +27,19 @@ from blocks.commerce_layer.resources import OrderCopy
 FIRST_LOOK = 1.0
 """Seconds after a copy's start at which to look while nothing is known about how long copies take."""
 
-LONGEST_PATIENCE = 30.0
-"""Seconds for which a copy that is likely done waits, at the most, for others to share its call with."""
+PATIENCE = 45.0
+"""
+Seconds for which a copy that is likely done waits, at the most, for others to share its call with.
 
-LONGEST_INTERVAL = 30.0
-"""Seconds between two looks at a slow copy, at the most."""
+So long 25 renewals take at the lowest documented limit, 100 writes a minute of which each needs three. It costs nobody
+anything: renewals come as fast as the limits allow, not as fast as copies are looked at.
+"""
+
+CLOCK_STEP = 1.0
+"""Seconds by which the shop's clock may be ahead of what its answers say: their `Date` has whole seconds only."""
+
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.25, 30.0
+"""Seconds between two looks at a slow copy."""
 
 LOOK_FOR_A_LOST_COPY = 1.0
 """Seconds after a lost answer after which to look for the copy."""
@@ -57,20 +65,6 @@ class HowLong:
         ranked = sorted(self._seen)
         return max(0.1, ranked[int(0.95 * (len(ranked) - 1))] * 1.02)
 
-    @property
-    def next_look(self) -> float:
-        """How much later a copy that was not done is looked at again, the first time."""
-        return max(0.25, 0.25 * self.first_look)
-
-    @property
-    def patience(self) -> float:
-        """
-        How long a copy that is likely done may wait for company.
-
-        Renewals come as fast as the limits allow, not as fast as copies are looked at; so it costs nobody anything.
-        """
-        return min(LONGEST_PATIENCE, 3 * self.first_look)
-
 
 Copies = Sequence[OrderCopy]
 
@@ -95,6 +89,8 @@ class _Waiting:
     look_at: float
     deadline: float
     interval: float
+    is_new: bool = True
+    """Whether it was not looked at yet."""
 
 
 class CopyPoller:
@@ -138,7 +134,8 @@ class CopyPoller:
         more, the copies of the last look are returned as not done.
         """
         now, age = current_clock().monotonic(), self._age_of(known)
-        first = max(self._how_long.first_look, self._settle.total_seconds()) - age if known else LOOK_FOR_A_LOST_COPY
+        first_look = self._first_look()
+        first = first_look - age if known else LOOK_FOR_A_LOST_COPY
         entry = _Waiting(
             references,
             is_done,
@@ -147,11 +144,16 @@ class CopyPoller:
             look_at=now + max(first, 0.0),
             # An earlier run may have waited for all that time already: then one look is enough.
             deadline=now + max(self._deadline_seconds - age, 0.0),
-            interval=self._how_long.next_look,
+            # In steps of a quarter: a copy that takes a minute is looked at again a few times, and not a hundred.
+            interval=max(SHORTEST_INTERVAL, first_look / 4),
         )
         self._waiting.append(entry)
         self._somebody_waits.set()
         return await entry.seen
+
+    def _first_look(self) -> float:
+        """Seconds after a copy's creation at which to look: it is likely done, and a look before would not count."""
+        return max(self._how_long.first_look, self._settle.total_seconds() + CLOCK_STEP)
 
     def _age_of(self, copy: OrderCopy | None) -> float:
         """Seconds since the copy was made, by the shop's clock."""
@@ -191,18 +193,15 @@ class CopyPoller:
         """
         Up to one list call's worth of references to look at now, or none to wait for more company.
 
-        Company is what waits already and will be ripe before the first one's patience is over; what is alone is
-        looked at at once.
+        Company is what waits already for its first look, and will be ripe before the first one's patience is over; what
+        is alone is looked at at once. Nobody waits for a slow copy that is looked at again.
         """
-        in_order = sorted(self._waiting, key=lambda entry: entry.look_at)[:PAGE_SIZE]
-        ripe = [entry for entry in in_order if entry.look_at <= now]
-        if not ripe:
-            return []
-        patience_ends = ripe[0].look_at + self._how_long.patience
-        company = in_order[len(ripe) : len(ripe) + 1]
-        if now < patience_ends and any(entry.look_at <= patience_ends for entry in company):
-            return []
-        return ripe
+        ripe = sorted((entry for entry in self._waiting if entry.look_at <= now), key=lambda entry: entry.look_at)
+        if not ripe or len(ripe) >= PAGE_SIZE:
+            return ripe[:PAGE_SIZE]
+        patience_ends = ripe[0].look_at + PATIENCE
+        company = (entry.is_new and now < entry.look_at <= patience_ends for entry in self._waiting)
+        return [] if now < patience_ends and any(company) else ripe
 
     async def _look(self, entries: Sequence[_Waiting]) -> None:
         began_at, found = current_clock().monotonic(), None
@@ -226,7 +225,7 @@ class CopyPoller:
             self._take_in(entry, seen, now)
 
     def _take_in(self, entry: _Waiting, seen: Copies | None, now: float) -> None:
-        entry.copies = seen or entry.copies
+        entry.copies, entry.is_new = seen or entry.copies, False
         if seen is not None and entry.is_done(seen):
             for copy in seen:
                 self._how_long.learn(copy)

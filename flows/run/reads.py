@@ -2,19 +2,22 @@
 The last look before a customer is charged, and before a record is written: read for one, shared by 25.
 
 Placements and records wait for the rate limit, sometimes for minutes. Each is sent upon a look that is seconds old,
-taken when the limit lets it go, and the same list calls read for those that are next.
+taken when the limit lets it go, and the same list calls read for those that are next. A record that follows its
+placement within seconds needs no look of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import current_clock
+from blocks.commerce_layer.errors import ReadFailed
 from blocks.commerce_layer.jsonapi import PAGE_SIZE
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from flows.rules.renewal import Renewal
@@ -25,17 +28,29 @@ from flows.run.freshness import Freshness
 LINGER = 0.25
 """Seconds that a call with places left waits for company; nothing that a customer or a limit would notice."""
 
+LOOK_TRIES = 3
+"""How often a look is taken that is too old to place upon when it comes, because its answers took so long."""
+
 
 @dataclass(frozen=True)
-class Look:
-    """What one look shows of a subscription; `subscription` is None when it is gone."""
+class SubscriptionLook:
+    """A subscription as one look shows it; None when it is gone. Enough to record upon."""
 
     subscription: OrderSubscription | None
+    taken: Freshness
+
+
+@dataclass(frozen=True)
+class Look(SubscriptionLook):
+    """What one look shows of a subscription and of all that stands against placing its order."""
+
     rivals: Sequence[OrderSubscription]
     """Other subscriptions of the same source order that Commerce Layer's own engine may renew."""
     copies: Sequence[OrderCopy]
     """The recent order copies of its source order, whoever made them."""
-    taken: Freshness
+
+
+L = TypeVar("L", bound=SubscriptionLook)
 
 
 async def look_at_subscriptions(
@@ -74,56 +89,117 @@ class LastLooks:
 
     def __init__(self, client: CommerceLayer) -> None:
         self._client = client
-        self._waiting: dict[str, Renewal] = {}
-        self._looks: dict[str, Look] = {}
+        self._to_place: dict[str, Renewal] = {}
+        self._to_record: dict[str, Renewal] = {}
+        self._looks: dict[str, SubscriptionLook] = {}
+        self._forgotten: set[str] = set()
         self._one_call = asyncio.Lock()
 
-    @asynccontextmanager
-    async def waiting(self, renewal: Renewal) -> AsyncIterator[None]:
-        """While this lasts, the renewal's subscription is read along with others that are read."""
-        self._waiting[renewal.subscription_id] = renewal
+    @contextmanager
+    def waiting_to_place(self, renewal: Renewal) -> Iterator[None]:
+        """While this lasts, what `before_placing` tells is read along with others that are read."""
+        self._to_place[renewal.subscription_id] = renewal
         try:
             yield
         finally:
-            self._waiting.pop(renewal.subscription_id, None)
+            self._to_place.pop(renewal.subscription_id, None)
+
+    @contextmanager
+    def waiting_to_record(self, renewal: Renewal) -> Iterator[None]:
+        """While this lasts, what `before_recording` tells is read along with others that are read."""
+        self._to_record[renewal.subscription_id] = renewal
+        try:
+            yield
+        finally:
+            self._to_record.pop(renewal.subscription_id, None)
 
     def forget(self, subscription_id: str) -> None:
         """Read it again next time: it has been changed, or something went wrong."""
         self._looks.pop(subscription_id, None)
+        # A read that is under way may have seen it as it was before.
+        self._forgotten.add(subscription_id)
 
-    async def of(self, renewal: Renewal) -> Look:
+    async def before_placing(self, renewal: Renewal) -> Look:
         """
         The subscription, its rivals and its source order's copies as they were seconds ago at the most.
 
         Raises:
-            CommerceLayerError: they could not be read.
+            CommerceLayerError: they could not be read, or only so slowly that they must not be acted upon.
         """
-        async with self._one_call:
-            look = self._looks.get(renewal.subscription_id)
-            if look is None or look.taken.is_over:
-                if len(self._waiting) < PAGE_SIZE:
-                    await current_clock().sleep(LINGER)
-                await self._read_along_with(renewal)
-                look = self._looks[renewal.subscription_id]
-            return look
+        for _ in range(LOOK_TRIES):
+            look = await self._look(Look, renewal, self._to_place, self._read_to_place)
+            if not look.taken.is_over:
+                return look
+        raise ReadFailed("/api/order_subscriptions", "each look came too late to be acted upon", LOOK_TRIES)
 
-    async def _read_along_with(self, renewal: Renewal) -> None:
-        # In the order in which they began to wait, which is the order in which the rate limit lets them go.
-        others = [each for each in self._waiting.values() if not self._is_read(each) and each is not renewal]
-        together = [renewal, *others[: PAGE_SIZE - 1]]
+    async def before_recording(self, renewal: Renewal) -> OrderSubscription | None:
+        """
+        The subscription as it was seconds ago, or as it could be read; None when it is gone.
+
+        Raises:
+            CommerceLayerError: it could not be read.
+        """
+        look = await self._look(SubscriptionLook, renewal, self._to_record, self._read_to_record)
+        return look.subscription
+
+    async def _look(
+        self,
+        kind: type[L],
+        renewal: Renewal,
+        waiting: dict[str, Renewal],
+        read: Callable[[Sequence[Renewal]], Awaitable[None]],
+    ) -> L:
+        if (known := self._fresh(kind, renewal)) is not None:
+            return known
+        async with self._one_call:
+            while (known := self._fresh(kind, renewal)) is None:
+                if len(waiting) < PAGE_SIZE:
+                    await current_clock().sleep(LINGER)
+                await self._until_there_is_room()
+                # In the order in which they began to wait, which is the order in which the rate limit lets them go.
+                others = [each for each in waiting.values() if self._fresh(kind, each) is None and each is not renewal]
+                self._forgotten.clear()
+                await read([renewal, *others][:PAGE_SIZE])
+                look = self._looks.get(renewal.subscription_id)
+                if isinstance(look, kind):
+                    return look
+            return known
+
+    async def _until_there_is_room(self) -> None:
+        """Let the wait for the rate limit be over before the look begins, so that it does not make the look old."""
+        if (left := await self._client.room_for_a_look()) > 0:
+            await current_clock().sleep(left)
+
+    def _fresh(self, kind: type[L], renewal: Renewal) -> L | None:
+        look = self._looks.get(renewal.subscription_id)
+        return look if isinstance(look, kind) and not look.taken.is_over else None
+
+    async def _read_to_place(self, placing: Sequence[Renewal]) -> None:
+        recording = [each for each in self._to_record.values() if self._fresh(SubscriptionLook, each) is None]
+        together = {each.subscription_id: each for each in [*placing, *recording][:PAGE_SIZE]}
         taken = Freshness()
-        sources: dict[str, str | None] = {each.subscription_id: each.source_order_id for each in together}
+        sources: dict[str, str | None] = {key: each.source_order_id for key, each in together.items()}
         fresh, rivals = await look_at_subscriptions(self._client, sources)
-        copies = await look_at_copies(self._client, together)
-        for each in together:
-            source = each.source_order_id
-            self._looks[each.subscription_id] = Look(
-                fresh.get(each.subscription_id),
-                [other for other in rivals if other.source_order_id == source],
-                [copy for copy in copies if copy.source_order_id == source],
-                taken,
+        copies = await look_at_copies(self._client, placing)
+        self._keep({key: SubscriptionLook(fresh.get(key), taken) for key in together})
+        for each in placing:
+            self._keep(
+                {
+                    each.subscription_id: Look(
+                        fresh.get(each.subscription_id),
+                        taken,
+                        [other for other in rivals if other.source_order_id == each.source_order_id],
+                        [copy for copy in copies if copy.source_order_id == each.source_order_id],
+                    )
+                }
             )
 
-    def _is_read(self, renewal: Renewal) -> bool:
-        look = self._looks.get(renewal.subscription_id)
-        return look is not None and not look.taken.is_over
+    async def _read_to_record(self, recording: Sequence[Renewal]) -> None:
+        taken = Freshness()
+        fresh = await self._client.get_subscriptions(each.subscription_id for each in recording)
+        self._keep(
+            {each.subscription_id: SubscriptionLook(fresh.get(each.subscription_id), taken) for each in recording}
+        )
+
+    def _keep(self, looks: dict[str, SubscriptionLook]) -> None:
+        self._looks |= {key: look for key, look in looks.items() if key not in self._forgotten}

@@ -24,12 +24,16 @@ class Withdrawals:
     """
 
     def __init__(self, client: CommerceLayer, organization: str, flow_run_id: str) -> None:
-        self.surplus = 0
-        """Surplus copies whose orders were cancelled."""
+        self._surplus: set[str] = set()
         self.cancelled_after_placing: list[str] = []
         """Orders that another run placed in the moment in which this one cancelled them: a person must look."""
         self._client, self._organization, self._flow_run_id = client, organization, flow_run_id
         self._logger = get_logger("perennial.withdrawals")
+
+    @property
+    def surplus(self) -> int:
+        """Surplus copies whose orders were cancelled."""
+        return len(self._surplus)
 
     async def cancel_surplus(self, copies: CopiesOfPeriod) -> None:
         """Cancel the unplaced orders of copies that do not count, because another one of their reference does."""
@@ -37,8 +41,9 @@ class Withdrawals:
         for copy in copies.surplus:
             order_id = copy.target_order_id or (copy.target_order.id if copy.target_order else None)
             why = f"surplus: order copy {counts.id} counts" if counts else "its order copy failed"
-            if order_id is not None and await self.withdraw(order_id, why) and counts:
-                self.surplus += 1
+            if order_id is not None and await self.withdraw(order_id, why) and counts and copy.id not in self._surplus:
+                # Whoever else in this run saw it in the same moment has cancelled it, too.
+                self._surplus.add(copy.id)
                 self._announce(copy, order_id, counts)
 
     async def withdraw(self, order_id: str, why: str) -> bool:

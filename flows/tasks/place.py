@@ -28,7 +28,7 @@ from flows.rules.next_action import Conclude, Hold, HoldReason, Place, Wait
 from flows.rules.order_copies import is_moving
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
-from flows.rules.state import RenewalState
+from flows.rules.state import PLACING, RenewalState
 from flows.rules.still_wanted import still_wanted
 from flows.rules.work import Work, next_action_for, references_of
 from flows.run.context import Run
@@ -64,11 +64,14 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
     """
     created_here = isinstance(creation, Created) and creation.copy.id == attempt.copy.id
     placed: Placed
-    async with run.placing:
-        if isinstance(work, ManualCopy):
+    if isinstance(work, ManualCopy):
+        async with run.placing:
             placed = await _send(run, attempt, lambda: _compose_by_hand(run, work, attempt))
-        else:
-            placed = await _Renewing(run, work, attempt).carry_out(announce=not created_here)
+    else:
+        # From here on, and not only once it is its turn: a last look is shared by those that are next.
+        with run.last_looks.waiting_to_place(work):
+            async with run.placing:
+                placed = await _Renewing(run, work, attempt).carry_out(announce=not created_here)
     if isinstance(placed, OrderAnswered):
         placed = await _once_it_ended(run, work, placed)
     return _told(placed)
@@ -92,8 +95,7 @@ class _Renewing:
             return PlacementRefused(self._attempt, refused)
         except CommerceLayerError as error:
             return NotPlaced(self._attempt, error)
-        async with self._run.last_looks.waiting(self._renewal):
-            return await self._end(await _send(self._run, self._attempt, self._compose))
+        return await self._end(await _send(self._run, self._attempt, self._compose))
 
     async def _announce(self) -> None:
         """Write the attempt down before it is made: whatever happens to us then, it counts as made."""
@@ -131,7 +133,7 @@ class _Renewing:
         """The subscription and the order as they are now. Raises _Stop when the order must not be placed."""
         renewal = self._renewal
         try:
-            look = await self._run.last_looks.of(renewal)
+            look = await self._run.last_looks.before_placing(renewal)
         except CommerceLayerError as error:
             raise _Stop(NotPlaced(self._attempt, error)) from error
         order, as_of = _order_to_place(self._run, renewal, self._attempt, look.copies), self._run.as_of
@@ -165,8 +167,10 @@ class _Renewing:
         client, subscription_id = self._run.client, self._renewal.subscription_id
         with suppress(CommerceLayerError):
             fresh = (await client.get_subscriptions([subscription_id])).get(subscription_id)
-            if fresh is not None and RenewalState.read(fresh.metadata) == self._announced:
-                metadata = self._renewal.state.written_into(fresh.metadata)
+            stored = RenewalState.read(fresh.metadata) if fresh is not None else None
+            ours = (PLACING, self._run.identity.flow_run_id)
+            if fresh is not None and stored is not None and (stored.outcome, stored.flow_run_id) == ours:
+                metadata = stored.without_announcement(self._renewal.state).written_into(fresh.metadata)
                 await client.update_subscription(subscription_id, metadata=metadata)
 
 

@@ -138,14 +138,14 @@ async def _write_judgement(run: Run, judgement: Judgement) -> None:
     renewal = judgement.renewal
 
     async def fresh() -> OrderSubscription | None:
-        return (await run.last_looks.of(renewal)).subscription
+        return await run.last_looks.before_recording(renewal)
 
     def compose(subscription: OrderSubscription) -> Record | None:
         if (other := another_placed_order(judgement, subscription)) is not None:
             raise _PlacedTwice(other)
         return record_of(judgement, subscription)
 
-    async with run.last_looks.waiting(renewal):
+    with run.last_looks.waiting_to_record(renewal):
         await _write(run, renewal.subscription_id, fresh, compose)
 
 

@@ -27,7 +27,10 @@ ROOT = HERE.parents[1]
 SDK = HERE / "contestants" / "sdk"
 
 ENDS_WITHIN = 240.0
-"""Seconds that a contestant may take for its round, or a tenth of a second for each renewal if that is longer."""
+"""
+Seconds that a contestant may take for its round, beside those that the limit takes; or a tenth of a second for each
+renewal, if that is longer.
+"""
 
 
 class ContestantFailed(RuntimeError):  # noqa: N818 - says what happened
@@ -75,7 +78,7 @@ def run(contestant: Contestant, race: Round, home: Path, terms: Mapping[str, Any
         sandbox.reset_counters()
         ticket = _ticket(sandbox, race, contestant)
         before = _cpu_by_command()
-        ends_within = max(ENDS_WITHIN, race.renewals / 10)
+        ends_within = race.least_seconds + max(ENDS_WITHIN, race.renewals / 10)
         told = _start(contestant, ticket, server, home, terms or {}, ends_within)
         after = _cpu_by_command()
         books = _Books.of(sandbox.database)
@@ -169,14 +172,21 @@ class _Books:
     @classmethod
     def of(cls, database: Path) -> _Books:
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as books:
-            copies = [_seconds(row[0]) for row in books.execute("SELECT created_at FROM order_copies")]
-            (sources,) = books.execute(
-                "SELECT count(DISTINCT source_order_id) FROM order_copies WHERE status = 'completed'"
-            ).fetchone()
+            creations = [_seconds(row[0]) for row in books.execute("SELECT created_at FROM order_copies")]
+            placed = books.execute(_PLACED).fetchall()
             changed = books.execute("SELECT updated_at FROM order_subscriptions WHERE updated_at > created_at")
-            patches = [_seconds(row[0]) for row in changed]
-        renewed = min(int(sources), len(patches))
-        return cls(renewed, len(copies) - int(sources), sorted([*copies, *patches]), max(copies, default=0.0))
+            records = [_seconds(row[0]) for row in changed]
+        tagged = {source for source, _, is_tagged in placed if is_tagged}
+        duplicates = len(placed) - len({source for source, _, _ in placed})
+        writes = sorted([*creations, *records, *(_seconds(at) for _, at, _ in placed)])
+        return cls(min(len(tagged), len(records)), duplicates, writes, max(creations, default=0.0))
+
+
+_PLACED = """
+SELECT order_copies.source_order_id, orders.placed_at, orders.reference IS NOT NULL
+FROM order_copies JOIN orders ON orders.id = order_copies.target_order_id
+WHERE orders.status = 'placed'
+"""
 
 
 def _seconds(text: str) -> float:

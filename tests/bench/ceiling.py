@@ -61,7 +61,7 @@ class _Requests:
 
     def creation(self, source_order_id: str) -> bytes:
         related = {"source_order": {"data": {"type": "orders", "id": source_order_id}}}
-        data = {"type": "order_copies", "attributes": {"place_target_order": True}, "relationships": related}
+        data = {"type": "order_copies", "attributes": {"place_target_order": False}, "relationships": related}
         return self._bytes("POST", "order_copies", json.dumps({"data": data}).encode())
 
     def listing(self, ids: Sequence[str]) -> bytes:

@@ -59,7 +59,7 @@ def test_the_page_and_the_plot_name_every_contestant_and_why_one_is_missing() ->
 def test_a_missed_target_says_by_how_much_and_what_bounds_it() -> None:
     limited = Round("limited", 10, limited=True, window_scale=0.1, copy_seconds=10)
     unlimited = Round("unlimited", 10, limited=False, window_scale=1, copy_seconds=1)
-    slow = replace(figures("ours", 1.0), share_of_limit=0.95, reads=4, server_cpu_seconds=0.5, task_runs=30)
+    slow = replace(figures("ours", 1.0), share_of_limit=0.95, reads=4, server_cpu_seconds=0.5, task_runs=40)
     many = replace(slow, contestant=TEN_TIMES_AS_MANY, renewals=100, reads=42, cpu_seconds=10.0)
 
     short = {each.target: each.sentence for each in verdicts(limited, [slow]) if not each.met}
@@ -79,7 +79,7 @@ def figures(name: str, seconds: float) -> Figures:
         contestant=name,
         renewals=10,
         seconds=seconds,
-        writes=20,
+        writes=30,
         reads=3,
         throttled=0,
         cpu_seconds=1.0,

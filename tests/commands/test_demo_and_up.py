@@ -97,7 +97,7 @@ def test_a_small_demo_renews_everybody_and_leaves_the_persons_own_prefect_alone(
     assert "12 subscriptions are due; set to fail: 1" in text
     assert "12 renewals: 11 renewed, 1 waits for a retry" in text
     assert "card declined; next" in " ".join(text.split())
-    assert "12 order copies, 12 references: 0 duplicates" in text
+    assert "12 order copies, 12 placed orders for 12 periods: 0 charged twice" in text
     assert "12 were renewed in the end" in text
     assert "INFO" not in text
     assert not theirs.exists()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from zlib import crc32
 
 import pytest
 import pytest_asyncio
@@ -13,8 +14,9 @@ from flows.cli.prefect_server import PrefectServer
 
 
 @pytest_asyncio.fixture
-async def merchant(server: PrefectServer) -> AsyncIterator[Merchant]:
-    async with open_merchant() as opened:
+async def merchant(server: PrefectServer, request: pytest.FixtureRequest) -> AsyncIterator[Merchant]:
+    # A seed for each test, so that ids do not repeat from sandbox to sandbox: Prefect keeps one event of each id.
+    async with open_merchant("--seed", str(crc32(request.node.nodeid.encode()))) as opened:
         yield opened
 
 

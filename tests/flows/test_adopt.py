@@ -41,7 +41,7 @@ async def test_a_dry_run_says_everything_and_changes_nothing(merchant: Merchant)
     shown = await merchant.hand_over(*ids, dry_run=True)
 
     assert (shown.name, shown.message) == ("DryRun", "1 would be adopted, 1 refused")
-    assert [row["verdict"] for row in shown.facts["rows"]] == ["refused", "change"]
+    assert [row["handling"] for row in shown.facts["rows"]] == ["refused", "change"]
     assert [merchant.subscription(each) for each in ids] == before
 
 

@@ -85,7 +85,7 @@ async def test_an_instant_in_the_future_charges_nobody(merchant: Merchant) -> No
 
 async def test_a_block_that_does_not_exist_is_named_with_the_way_to_make_it(merchant: Merchant) -> None:
     merchant.name = "no-such-shop"
-    refused(await merchant.sweep(), "CommerceLayerCredentials", "'no-such-shop'", "python -m flows setup")
+    refused(await merchant.sweep(), "CommerceLayerCredentials", "'no-such-shop'", "`perennial setup`")
 
 
 async def test_a_policy_that_was_set_to_nonsense_is_refused_field_by_field(merchant: Merchant) -> None:
@@ -128,7 +128,7 @@ async def test_no_secret_and_no_token_is_written_down_anywhere(
     seeded = merchant.sandbox.seed(2)
     merchant.sandbox.create_subscription(failure="hard_declined")
     async with merchant.dashboard() as dashboard:
-        token = (await dashboard._wire.tokens.current()).text
+        token = (await dashboard.wire.tokens.current()).text
     assert len(seeded["subscription_ids"]) == 2
     await merchant.sweep()
     await merchant.reorder(seeded["source_order_ids"][0])

@@ -20,8 +20,8 @@ async def test_an_order_is_copied_and_placed_and_carries_its_reference(merchant:
         order = await dashboard.get_order(copy["target_order_id"])
     assert order.reference == "goodwill-17"
     assert order.metadata["perennial"]["flow_run_id"] == str(ended.flow_run_id)
-    runs = await records.task_runs(ended.flow_run_id, 3)
-    assert {run.name for run in runs} == {"create goodwill-17", "poll goodwill-17", "record goodwill-17"}
+    runs = await records.task_runs(ended.flow_run_id, 4)
+    assert {run.name for run in runs} == {f"{verb} goodwill-17" for verb in ("create", "poll", "place", "record")}
     (event,) = await records.events(f"perennial.order.{made['source_order_id']}", 1, flow_run_id=ended.flow_run_id)
     assert event["event"] == "perennial.reorder.completed"
 
@@ -52,10 +52,12 @@ async def test_a_declined_card_is_red_and_points_at_the_order_that_exists(mercha
 
     (copy,) = merchant.copies()
     assert ended.name == "NeedsAttention"
+    (order,) = merchant.rows("SELECT number FROM orders WHERE id = ?", copy["target_order_id"])
     assert ended.message == (
-        f"order copy {copy['id']} is failed: card declined. Its order {copy['target_order_id']} exists: "
-        "repair and place that one instead of copying again"
+        f"order #{order['number']} was copied but could not be placed: card declined. "
+        "Repair it and place that one, or run this again with the same reference"
     )
+    assert ended.facts["target order"] == copy["target_order_id"]
     assert "Your card was declined." in ended.facts["Commerce Layer said"]
 
 

@@ -11,8 +11,8 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 
 from flows.cli.prefect_server import PrefectServer
-from flows.run.states import green, run
-from flows.tasks import states
+from flows.run import states
+from flows.run.states import green, run_task
 
 
 @dataclass
@@ -32,9 +32,9 @@ async def test_results_that_are_no_more_are_not_remembered(
 
     @flow
     async def long_sweep() -> tuple[int, int]:
-        kept = [await run(make, number) for number in range(5)]
+        kept = [await run_task(make, number) for number in range(5)]
         for number in range(100):
-            await run(make, number)
+            await run_task(make, number)
             gc.collect()  # Prefect leaves them in cycles, and when those are collected is Python's affair
         context = FlowRunContext.get()
         assert context is not None

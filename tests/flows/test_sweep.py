@@ -134,21 +134,6 @@ async def test_a_renewal_that_was_made_but_not_recorded_is_found_and_not_made_ag
     assert len(merchant.copies()) == 1
 
 
-async def test_a_lost_answer_is_unconfirmed_and_the_next_sweep_looks_before_it_creates(merchant: Merchant) -> None:
-    made = merchant.sandbox.create_subscription()
-    merchant.sandbox.fault("late", method="POST", path="/api/order_copies", seconds=120, times=1)
-
-    first = await merchant.sweep()
-    assert first.outcomes == {"unconfirmed": 1}
-    assert "looks again before anything is sent" in (await line_of(first, made["id"]))["why"]
-
-    merchant.sandbox.advance(180)
-    second = await merchant.sweep()
-
-    assert second.outcomes == {"already_renewed": 1}
-    assert len(merchant.copies()) == 1
-
-
 @pytest.mark.parametrize(
     ("action", "name", "words", "status", "held"),
     [
@@ -173,20 +158,6 @@ async def test_when_retries_are_used_up_the_policys_final_action_is_taken(
     assert (after["status"], after["metadata"]["perennial"]["held"]) == (status, held)
     moved_on = after["next_run_at"] is not None and after["next_run_at"] > merchant.sandbox.clock().isoformat()
     assert moved_on is (action == "skip_period")
-
-
-async def test_target_orders_are_tagged_when_the_policy_says_so(merchant: Merchant) -> None:
-    await merchant.install(tag_target_orders=True)
-    made = merchant.sandbox.create_subscription()
-
-    ended = await merchant.sweep()
-
-    (copy,) = merchant.copies()
-    async with merchant.dashboard() as dashboard:
-        order = await dashboard.get_order(copy["target_order_id"])
-    assert (order.reference, order.reference_origin) == (copy["reference"], "perennial")
-    tags = order.metadata["perennial"]
-    assert (tags["subscription_id"], tags["flow_run_id"]) == (made["id"], str(ended.flow_run_id))
 
 
 async def test_only_the_named_subscriptions_are_renewed_and_only_if_they_are_due(merchant: Merchant) -> None:

@@ -47,7 +47,7 @@ async def test_a_subscription_that_cannot_even_be_planned_stops_nobody_else(
         return plan(subscription, *rest, **more)
 
     with monkeypatch.context() as defect:
-        defect.setattr("flows.tasks.subscriptions.plan", plan_with_a_defect)
+        defect.setattr("flows.tasks.find_due.plan", plan_with_a_defect)
         ended = await merchant.sweep()
 
     assert (ended.name, ended.outcomes) == ("NeedsAttention", {"renewed": 1, "needs_attention": 1})

@@ -16,7 +16,9 @@ async def main() -> None:
 
             async def renew(subscription: Resource) -> None:
                 async with turns:
-                    await shop.record(subscription, await shop.wait(await shop.copy(subscription)))
+                    order_id = await shop.wait(await shop.copy(subscription))
+                    await shop.place(subscription, order_id)
+                    await shop.record(subscription, order_id)
 
             await asyncio.gather(*map(renew, await shop.due()))
     watch.tell()

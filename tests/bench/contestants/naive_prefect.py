@@ -1,4 +1,4 @@
-"""The Prefect project that one writes first: a flow run per renewal, three tasks with retries, polling by itself."""
+"""The Prefect project that one writes first: a flow run per renewal, four tasks with retries, polling by itself."""
 
 from __future__ import annotations
 
@@ -41,14 +41,20 @@ async def poll(shop: PlainShop, copy_id: str) -> str:
 
 
 @task(**again)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
-async def record(shop: PlainShop, subscription: Resource, status: str) -> None:
-    await shop.record(subscription, status)
+async def place(shop: PlainShop, subscription: Resource, order_id: str) -> None:
+    await shop.place(subscription, order_id)
+
+
+@task(**again)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
+async def record(shop: PlainShop, subscription: Resource, order_id: str) -> None:
+    await shop.record(subscription, order_id)
 
 
 @flow
 async def renew_one(shop: PlainShop, subscription: Resource) -> None:
-    copy_id = await create(shop, subscription)
-    await record(shop, subscription, await poll(shop, copy_id))
+    order_id = await poll(shop, await create(shop, subscription))
+    await place(shop, subscription, order_id)
+    await record(shop, subscription, order_id)
 
 
 @flow

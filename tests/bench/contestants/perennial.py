@@ -46,14 +46,14 @@ async def main() -> None:
 
 
 async def _visible_task_runs(flow_run_id: UUID, renewals: int) -> int:
-    """Task runs of the sweep that the server shows, once it shows three per renewal or a while has passed."""
+    """Task runs of the sweep that the server shows, once it shows four per renewal or a while has passed."""
     deadline = time.monotonic() + SEEN_WITHIN
     async with get_client() as api:
         while True:
             body = {"flow_runs": FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])).model_dump(mode="json")}
             answer = await api._client.post("/task_runs/count", json=body)
             count = int(answer.json())
-            if count >= 3 * renewals or time.monotonic() > deadline:
+            if count >= 4 * renewals or time.monotonic() > deadline:
                 return count
             await asyncio.sleep(0.1)
 

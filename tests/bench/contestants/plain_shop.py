@@ -56,34 +56,40 @@ class PlainShop:
                 return found
 
     async def copy(self, subscription: Resource) -> str:
-        """Create the order copy, and return its id."""
+        """Create the order copy, whose order is not placed yet, and return its id."""
         source = subscription["relationships"]["source_order"]["data"]
         body = {
             "data": {
                 "type": "order_copies",
-                "attributes": {"place_target_order": True, "reuse_wallet": True, "reference": subscription["id"]},
+                "attributes": {"place_target_order": False, "reuse_wallet": True, "reference": subscription["id"]},
                 "relationships": {"source_order": {"data": source}},
             }
         }
         return str((await self._call("POST", "order_copies", json=body))["data"]["id"])
 
-    async def status(self, copy_id: str) -> str:
-        """The status of one copy."""
-        return str((await self._call("GET", f"order_copies/{copy_id}"))["data"]["attributes"]["status"])
-
     async def wait(self, copy_id: str) -> str:
-        """Poll one copy until it is final."""
-        while (status := await self.status(copy_id)) not in FINAL:  # noqa: ASYNC110 - a poll is the point
+        """Poll one copy until it is final, and return the id of the order that it made."""
+        while True:
+            copy = (await self._call("GET", f"order_copies/{copy_id}", params={"include": "target_order"}))["data"]
+            if copy["attributes"]["status"] in FINAL:
+                return str(copy["relationships"]["target_order"]["data"]["id"])
             await asyncio.sleep(self.ticket.poll_seconds)
-        return status
 
-    async def record(self, subscription: Resource, status: str) -> None:
+    async def place(self, subscription: Resource, order_id: str) -> None:
+        """Place the order, and tag it with what it was made for, in one request."""
+        await self._change("orders", order_id, {"_place": True, "reference": subscription["id"]})
+
+    async def record(self, subscription: Resource, order_id: str) -> None:
         """Write the outcome and the next date into the subscription."""
         next_run_at = (datetime.now(UTC) + timedelta(days=30)).isoformat()
-        metadata = {**subscription["attributes"]["metadata"], "renewal": status}
-        attributes = {"metadata": metadata, "next_run_at": next_run_at}
-        body = {"data": {"type": "order_subscriptions", "id": subscription["id"], "attributes": attributes}}
-        await self._call("PATCH", f"order_subscriptions/{subscription['id']}", json=body)
+        metadata = {**subscription["attributes"]["metadata"], "renewal": order_id}
+        await self._change(
+            "order_subscriptions", subscription["id"], {"metadata": metadata, "next_run_at": next_run_at}
+        )
+
+    async def _change(self, kind: str, resource_id: str, attributes: Resource) -> None:
+        body = {"data": {"type": kind, "id": resource_id, "attributes": attributes}}
+        await self._call("PATCH", f"{kind}/{resource_id}", json=body)
 
     async def _call(self, method: str, path: str, **how: Any) -> Any:
         while True:

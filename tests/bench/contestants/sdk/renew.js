@@ -1,8 +1,9 @@
 // The official SDK with its utilities' batch helper, which spaces requests by the limit that the headers tell.
-// Copies are created one after the other, then polled one by one, then written down, as the documentation shows.
+// Copies are created one after the other, then polled one by one; then their orders are placed, and then the
+// subscriptions are changed, as the documentation shows.
 
 import { authenticate } from '@commercelayer/js-auth'
-import CommerceLayer, { order_copies, order_subscriptions } from '@commercelayer/sdk'
+import CommerceLayer, { order_copies, order_subscriptions, orders } from '@commercelayer/sdk'
 import CommerceLayerUtils, { executeBatch } from '@commercelayer/sdk-utils'
 
 const ticket = JSON.parse(process.env.BENCH_TICKET)
@@ -25,7 +26,7 @@ const { accessToken } = await authenticate('client_credentials', {
   clientSecret: ticket.client_secret
 })
 const client = CommerceLayer({ organization: ticket.organization, accessToken })
-CommerceLayerUtils(client, [order_copies, order_subscriptions])
+CommerceLayerUtils(client, [order_copies, order_subscriptions, orders])
 
 async function due() {
   const found = []
@@ -40,22 +41,24 @@ async function due() {
 
 const draft = (subscription) => ({
   reference: subscription.id,
-  place_target_order: true,
+  place_target_order: false,
   reuse_wallet: true,
   source_order: { type: 'orders', id: subscription.source_order.id }
 })
 
-const change = (subscription, status) => ({
+const placement = (subscription, orderId) => ({ id: orderId, _place: true, reference: subscription.id })
+
+const change = (subscription, orderId) => ({
   id: subscription.id,
-  metadata: { ...subscription.metadata, renewal: status },
+  metadata: { ...subscription.metadata, renewal: orderId },
   next_run_at: new Date(Date.now() + MONTH).toISOString()
 })
 
-async function untilFinal(copyId) {
+async function orderOf(copyId) {
   for (;;) {
     try {
-      const { status } = await order_copies.retrieve(copyId)
-      if (FINAL.has(status)) return status
+      const copy = await order_copies.retrieve(copyId, { include: ['target_order'] })
+      if (FINAL.has(copy.status)) return copy.target_order.id
       await sleep(pollSeconds)
     } catch (error) {
       if (error.status !== 429) throw error
@@ -73,14 +76,14 @@ async function paced(subscriptions) {
     onSuccess: { callback: (copy) => { copies.push([subscription, copy.id]) } }
   }))
   await executeBatch({ tasks: creations })
+  const placements = []
   const changes = []
   for (const [subscription, copyId] of copies) {
-    changes.push({
-      resourceType: 'order_subscriptions',
-      operation: 'update',
-      resource: change(subscription, await untilFinal(copyId))
-    })
+    const orderId = await orderOf(copyId)
+    placements.push({ resourceType: 'orders', operation: 'update', resource: placement(subscription, orderId) })
+    changes.push({ resourceType: 'order_subscriptions', operation: 'update', resource: change(subscription, orderId) })
   }
+  await executeBatch({ tasks: placements })
   await executeBatch({ tasks: changes })
 }
 
@@ -90,7 +93,9 @@ async function unpaced(subscriptions) {
     copies.push([subscription, (await order_copies.create(draft(subscription))).id])
   }
   for (const [subscription, copyId] of copies) {
-    await order_subscriptions.update(change(subscription, await untilFinal(copyId)))
+    const orderId = await orderOf(copyId)
+    await orders.update(placement(subscription, orderId))
+    await order_subscriptions.update(change(subscription, orderId))
   }
 }
 
