@@ -9,6 +9,7 @@ import traceback
 import pytest
 from odd_shop import SECRET, answer, client_of, copy_document, hang_up, jwt, refusal, reset, throttled, token_answer
 
+from blocks.commerce_layer.charging import Placement, create_order_copy, place_order
 from blocks.commerce_layer.errors import AuthenticationFailed, InvalidToken, NotConnected, WrongShop
 from blocks.commerce_layer.resources import OrderCopyDraft
 
@@ -73,13 +74,27 @@ async def test_a_token_that_stays_refused_is_reported_after_one_renewal(shop, cl
     assert len(shop.requests(*ORDER)) == 2
 
 
-async def test_a_refused_creation_is_repeated_with_the_new_token_and_asks_the_fence_again(shop, client):
+async def test_a_creation_whose_token_was_refused_is_sent_again_with_the_new_one(shop, client):
     shop.on("POST", "/api/order_copies", INVALID, answer(201, copy_document()))
-    asked = []
 
-    await client.create_order_copy(OrderCopyDraft(source_order_id="a", reference="r"), fence=lambda: asked.append(1))
+    await create_order_copy(client, OrderCopyDraft(source_order_id="a", reference="r"))
 
-    assert (len(asked), len(shop.requests("POST", "/api/order_copies"))) == (2, 2)
+    first, second = shop.requests("POST", "/api/order_copies")
+    assert first.headers["authorization"] != second.headers["authorization"]
+    assert first.body == second.body
+
+
+async def test_a_placement_whose_token_was_refused_is_composed_anew(shop, client):
+    shop.on("PATCH", "/api/orders/ordrOrdrOr", INVALID, ORDER_ANSWER)
+    composed = []
+
+    async def compose() -> Placement:
+        composed.append(len(shop.requests("PATCH", "/api/orders/ordrOrdrOr")))
+        return Placement("r", "perennial", {})
+
+    await place_order(client, "ordrOrdrOr", compose)
+
+    assert composed == [0, 1]
 
 
 @pytest.mark.parametrize(

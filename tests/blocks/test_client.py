@@ -22,9 +22,9 @@ from odd_shop import (
     truncated,
 )
 
+from blocks.commerce_layer.charging import Placement, create_order_copy, place_order
 from blocks.commerce_layer.client import SubscriptionChange
 from blocks.commerce_layer.errors import (
-    Fenced,
     NotConnected,
     NotFound,
     ReadFailed,
@@ -33,7 +33,7 @@ from blocks.commerce_layer.errors import (
     Unauthorized,
     WriteFateUnknown,
 )
-from blocks.commerce_layer.resources import OrderCopyDraft, SubscriptionStatus
+from blocks.commerce_layer.resources import OrderCopyDraft
 
 AS_OF = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
 REFERENCE = "subSubSubS@2026-03-01T06:00Z"
@@ -62,14 +62,14 @@ AMBIGUOUS = [
 ]
 
 
-def no_fence() -> None:
-    """Always lets through."""
+async def placement() -> Placement:
+    return Placement(REFERENCE, "perennial", {"perennial": {"period": "2026-03-01T06:00Z"}, "crm": 7})
 
 
 async def test_a_copy_is_created_as_the_api_wants_it(shop, client):
     shop.on(*COPIES, answer(201, copy_document("copyCopyCo", reference=REFERENCE)))
 
-    copy = await client.create_order_copy(DRAFT, fence=no_fence)
+    copy = await create_order_copy(client, DRAFT)
 
     (sent,) = shop.requests(*COPIES)
     assert (copy.id, copy.source_order_id, copy.reference) == ("copyCopyCo", "srcSrcSrcS", REFERENCE)
@@ -81,7 +81,7 @@ async def test_a_copy_is_created_as_the_api_wants_it(shop, client):
                 "reference": REFERENCE,
                 "reference_origin": "perennial",
                 "metadata": {"perennial": {"attempt": 1}},
-                "place_target_order": True,
+                "place_target_order": False,
                 "reuse_wallet": True,
                 "apply_promotions": False,
                 "ignore_invalid_coupon": False,
@@ -103,7 +103,7 @@ async def test_a_creation_without_a_usable_answer_is_sent_once_and_its_fate_is_u
     shop.on(*COPIES, trouble)
 
     with pytest.raises(WriteFateUnknown) as caught:
-        await client.create_order_copy(DRAFT, fence=no_fence)
+        await create_order_copy(client, DRAFT)
 
     assert caught.value.reference == REFERENCE
     assert 1 == len(shop.requests(*COPIES)) == client.requests_made["POST", "order_copies"]
@@ -114,7 +114,7 @@ async def test_a_placement_without_a_usable_answer_is_sent_once(shop, client, tr
     shop.on(*PLACE, trouble)
 
     with pytest.raises(WriteFateUnknown):
-        await client.place_order("ordrOrdrOr", fence=no_fence)
+        await place_order(client, "ordrOrdrOr", placement)
 
     assert len(shop.requests(*PLACE)) == 1
 
@@ -126,6 +126,17 @@ async def test_bookkeeping_is_repeated(shop, client, trouble):
     await client.update_subscription("subSubSubS", metadata={"a": 1})
 
     assert len(shop.requests(*SUBSCRIPTION)) == 2
+
+
+@pytest.mark.parametrize("trouble", AMBIGUOUS)
+async def test_the_cancellation_of_an_order_is_repeated(shop, client, trouble):
+    shop.on(*PLACE, trouble, answer(200, {"data": resource("orders", "ordrOrdrOr", status="cancelled")}))
+
+    cancelled = await client.cancel_order("ordrOrdrOr", metadata={"perennial": {"withdrawn": "postponed"}})
+
+    assert cancelled.status == "cancelled"
+    sent = [seen.body["data"]["attributes"] for seen in shop.requests(*PLACE)]
+    assert sent == [{"_cancel": True, "metadata": {"perennial": {"withdrawn": "postponed"}}}] * 2
 
 
 @pytest.mark.parametrize("trouble", AMBIGUOUS)
@@ -159,7 +170,7 @@ async def test_a_shop_that_cannot_be_reached_was_sent_nothing(shop, client):
     shop.stop()
 
     with pytest.raises(NotConnected):
-        await client.create_order_copy(DRAFT, fence=no_fence)
+        await create_order_copy(client, DRAFT)
     with pytest.raises(ReadFailed):
         await client.get_order("ordrOrdrOr")
     with pytest.raises(NotConnected):
@@ -171,7 +182,7 @@ async def test_a_refusal_is_not_repeated(shop, client, status, kind):
     shop.on(*COPIES, refusal(status, "SOME_CODE", "is not so", "/data/attributes/x"))
 
     with pytest.raises(kind) as caught:
-        await client.create_order_copy(DRAFT, fence=no_fence)
+        await create_order_copy(client, DRAFT)
 
     assert (
         caught.value.code,
@@ -183,11 +194,12 @@ async def test_a_refusal_is_not_repeated(shop, client, status, kind):
 
 async def test_a_throttled_creation_waits_for_the_window_whatever_retry_after_says(shop, clock, client):
     shop.on(*COPIES, throttled(), answer(201, copy_document()))
-    asked = []
+    await client.claims()
+    started = clock.monotonic()
 
-    await client.create_order_copy(DRAFT, fence=lambda: asked.append(clock.monotonic()))
+    await create_order_copy(client, DRAFT)
 
-    assert 60 <= asked[1] - asked[0] < 62
+    assert 60 <= clock.monotonic() - started < 62
     assert len(shop.requests(*COPIES)) == 2
 
 
@@ -195,7 +207,7 @@ async def test_a_burst_limit_waits_for_the_short_window(shop, clock, client):
     shop.on(*COPIES, throttled(remaining=40), answer(201, copy_document()))
     started = clock.monotonic()
 
-    await client.create_order_copy(DRAFT, fence=no_fence)
+    await create_order_copy(client, DRAFT)
 
     assert 10 <= clock.monotonic() - started < 12
 
@@ -209,31 +221,97 @@ async def test_a_request_that_stays_throttled_is_reported(shop, clock, client):
     assert len(shop.requests("GET", "/api/orders/ordrOrdrOr")) == 5
 
 
-async def test_the_fence_is_asked_after_all_waiting_and_stops_the_request(shop, clock, client):
-    shop.on(*COPIES, throttled(), answer(201, copy_document()))
-    started = clock.monotonic()
-
-    def fence() -> None:
-        if clock.monotonic() - started > 30:
-            raise Fenced("the lease is too old")
-
-    with pytest.raises(Fenced, match="too old"):
-        await client.create_order_copy(DRAFT, fence=fence)
-
-    assert len(shop.requests(*COPIES)) == 1
+# --- placing --------------------------------------------------------------------------------------------
 
 
-async def test_the_fence_is_asked_after_the_token_was_fetched(shop, client):
-    seen_by_the_fence = []
+async def test_an_order_is_placed_and_tagged_in_one_request(shop, client):
+    shop.on(*PLACE, ORDER_ANSWER)
 
-    def fence() -> None:
-        seen_by_the_fence.extend(seen.path for seen in shop.seen)
-        raise Fenced("no")
+    placed = await place_order(client, "ordrOrdrOr", placement)
 
-    with pytest.raises(Fenced):
-        await client.place_order("ordrOrdrOr", fence=fence)
+    (sent,) = shop.requests(*PLACE)
+    assert (placed.id, placed.is_placed) == ("ordrOrdrOr", True)
+    assert sent.body["data"] == {
+        "type": "orders",
+        "id": "ordrOrdrOr",
+        "attributes": {
+            "_place": True,
+            "reference": REFERENCE,
+            "reference_origin": "perennial",
+            "metadata": {"perennial": {"period": "2026-03-01T06:00Z"}, "crm": 7},
+        },
+    }
+    assert "errors_count" in sent.query["fields[orders]"]
 
-    assert ["/oauth/token"] == seen_by_the_fence == [seen.path for seen in shop.seen]
+
+async def test_a_placement_is_composed_when_all_waiting_for_the_rate_limit_is_over(shop, clock):
+    shop.on(*PLACE, ORDER_ANSWER)
+    composed_at = []
+
+    async def compose() -> Placement:
+        composed_at.append((clock.monotonic(), len(shop.requests(*PLACE))))
+        return await placement()
+
+    async with client_of(shop) as client:
+        started = clock.monotonic()
+        for _ in range(25):
+            await place_order(client, "ordrOrdrOr", placement)
+        await place_order(client, "ordrOrdrOr", compose)
+
+    ((moment, sent_before),) = composed_at
+    assert moment - started >= 10, "25 requests to one endpoint are all that ten seconds allow"
+    assert sent_before == 25
+
+
+async def test_a_placement_is_composed_anew_for_each_sending(shop, clock, client):
+    shop.on(*PLACE, throttled(), ORDER_ANSWER)
+    composed_at = []
+
+    async def compose() -> Placement:
+        composed_at.append(clock.monotonic())
+        return Placement(f"turn {len(composed_at)}", "perennial", {})
+
+    await place_order(client, "ordrOrdrOr", compose)
+
+    assert [seen.body["data"]["attributes"]["reference"] for seen in shop.requests(*PLACE)] == ["turn 1", "turn 2"]
+    assert composed_at[1] - composed_at[0] >= 60
+
+
+async def test_what_composing_a_placement_raises_comes_through_and_nothing_is_placed(shop, client):
+    async def compose() -> Placement:
+        raise LookupError("it is not wanted any more")
+
+    with pytest.raises(LookupError, match="not wanted any more"):
+        await place_order(client, "ordrOrdrOr", compose)
+
+    assert shop.requests(*PLACE) == []
+
+
+async def test_a_look_at_the_last_moment_stops_a_placement_that_was_turned_away_before(shop, clock, client):
+    shop.on(*PLACE, throttled(), ORDER_ANSWER)
+    looks = []
+
+    async def compose() -> Placement:
+        looks.append(clock.monotonic())
+        if len(looks) > 1:
+            raise LookupError("cancelled meanwhile")
+        return await placement()
+
+    with pytest.raises(LookupError, match="cancelled meanwhile"):
+        await place_order(client, "ordrOrdrOr", compose)
+
+    assert len(shop.requests(*PLACE)) == 1
+
+
+async def test_a_placement_that_could_not_be_sent_charged_nobody(shop, client):
+    await client.claims()
+    shop.stop()
+
+    with pytest.raises(NotConnected):
+        await place_order(client, "ordrOrdrOr", placement)
+
+
+# --- lists ----------------------------------------------------------------------------------------------
 
 
 async def test_due_subscriptions_are_walked_by_id(shop, client):
@@ -323,21 +401,38 @@ async def test_subscriptions_and_copies_of_source_orders_are_listed(shop, client
     shop.on("GET", "/api/order_subscriptions", answer(200, page()))
     shop.on("GET", "/api/order_copies", answer(200, page()))
 
-    await client.find_subscriptions_by_source_orders(
-        ["a", "b"], [SubscriptionStatus.ACTIVE, SubscriptionStatus.RUNNING]
-    )
+    await client.list_subscriptions_of(["a", "b"])
     await client.list_order_copies_of(["a", "b"], AS_OF)
+    await client.list_order_copies_of(["a", "b"], AS_OF, without=["copyA", "copyB"])
 
-    subscriptions, copies = (seen.query for seen in shop.seen[1:])
+    subscriptions, copies, fewer_copies = (seen.query for seen in shop.seen[1:])
     assert (
         subscriptions["filter[q][source_order_id_in]"],
-        subscriptions["filter[q][status_in]"],
-    ) == ("a,b", "active,running")
+        subscriptions["filter[q][status_not_eq]"],
+    ) == ("a,b", "cancelled")
     assert (
         copies["filter[q][source_order_id_in]"],
         copies["filter[q][created_at_gteq]"],
     ) == ("a,b", "2026-03-01T06:00:00.000Z")
     assert "filter[q][reference_origin_eq]" not in copies
+    assert "filter[q][id_not_in]" not in copies
+    assert fewer_copies["filter[q][id_not_in]"] == "copyA,copyB"
+
+
+async def test_our_own_copies_since_a_moment_are_walked_by_id(shop, client):
+    copies = [copy_document(f"copy{number:02}", reference=REFERENCE)["data"] for number in range(27)]
+    shop.on("GET", "/api/order_copies", answer(200, page(*copies[:25], count=27)), answer(200, page(*copies[25:])))
+
+    pages = [found async for found in client.iter_our_copies(AS_OF)]
+
+    first, second = (seen.query for seen in shop.requests("GET", "/api/order_copies"))
+    assert [len(found) for found in pages] == [25, 2]
+    assert (
+        first["filter[q][reference_origin_eq]"],
+        first["filter[q][created_at_gteq]"],
+        first["sort"],
+    ) == ("perennial", "2026-03-01T06:00:00.000Z", "id")
+    assert second["filter[q][id_gt]"] == "copy24"
 
 
 async def test_the_target_order_comes_with_its_copy(shop, client):
@@ -388,19 +483,17 @@ async def test_updates_send_what_was_given_and_nothing_else(shop, client):
 
     await client.update_subscription("subSubSubS", next_run_at=AS_OF)
     await client.record_on_subscription("subSubSubS", a_cancellation)
-    await client.use_payment_source("ordrOrdrOr", "cardCardCa", fence=no_fence)
-    await client.update_order("ordrOrdrOr", metadata={})
-    await client.place_order("ordrOrdrOr", fence=no_fence)
+    await client.use_payment_source("ordrOrdrOr", "cardCardCa")
+    await client.cancel_order("ordrOrdrOr", metadata={})
 
     bodies = [seen.body["data"] for seen in shop.seen if seen.method == "PATCH"]
     assert [body["attributes"] for body in bodies] == [
         {"next_run_at": "2026-03-01T06:00:00.000Z"},
         {"metadata": {"a": 1}, "_cancel": True},
         {"_customer_payment_source_id": "cardCardCa"},
-        {"metadata": {}},
-        {"_place": True},
+        {"_cancel": True, "metadata": {}},
     ]
-    assert [body["id"] for body in bodies] == ["subSubSubS", "subSubSubS", *["ordrOrdrOr"] * 3]
+    assert [body["id"] for body in bodies] == ["subSubSubS", "subSubSubS", *["ordrOrdrOr"] * 2]
 
 
 async def test_an_id_cannot_leave_its_path(shop, client):
@@ -433,7 +526,7 @@ async def test_an_error_carries_no_request_along(shop, client, trouble):
     shop.on(*COPIES, trouble)
 
     with pytest.raises(WriteFateUnknown) as caught:
-        await client.create_order_copy(DRAFT, fence=no_fence)
+        await create_order_copy(client, DRAFT)
 
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     report = "".join(traceback.format_exception(caught.value))

@@ -11,20 +11,17 @@ from merchant import cancel
 from odd_shop import HandClock
 from pydantic import SecretStr
 
+from blocks.commerce_layer.charging import Placement, create_order_copy, place_order
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.errors import NotFound, Refused, WriteFateUnknown
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.rate_limit.stores import LedgerStore, SqliteStore
-from blocks.commerce_layer.resources import OrderCopyDraft, OrderCopyStatus, SubscriptionStatus
+from blocks.commerce_layer.resources import OrderCopyDraft, OrderCopyStatus, OrderStatus, SubscriptionStatus
 from blocks.commerce_layer.transport import Timeouts
 from blocks.sandbox.running import RunningSandbox
 
 DUE = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
-
-
-def no_fence() -> None:
-    """Always lets through."""
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +62,16 @@ def draft_for(subscription: dict[str, str], number: str = "") -> OrderCopyDraft:
     )
 
 
+async def placement() -> Placement:
+    return Placement("r", "o", {"a": {"b": 1}})
+
+
+async def completed_copy_for(sandbox: RunningSandbox, client: CommerceLayer, subscription: dict[str, str]):
+    created = await create_order_copy(client, draft_for(subscription))
+    sandbox.advance(60)
+    return (await client.get_order_copies([created.id]))[created.id]
+
+
 async def test_a_renewal_goes_from_due_to_placed(sandbox, client):
     subscription = subscribe(sandbox)
     due = {one.id: one async for page in client.iter_due_subscriptions(DUE) for one in page}
@@ -76,20 +83,20 @@ async def test_a_renewal_goes_from_due_to_placed(sandbox, client):
     )
     assert isinstance(found.metadata["perennial"], dict)
 
-    created = await client.create_order_copy(draft_for(subscription), fence=no_fence)
+    created = await create_order_copy(client, draft_for(subscription))
     assert (created.status, created.is_final) == (OrderCopyStatus.PENDING, False)
     sandbox.advance(60)
 
     copy = (await client.get_order_copies([created.id]))[created.id]
     assert (copy.status, copy.source_order_id) == (OrderCopyStatus.COMPLETED, subscription["source_order_id"])
     assert copy.target_order is not None
-    assert copy.target_order.is_placed
+    assert copy.target_order.status in {OrderStatus.DRAFT, OrderStatus.PENDING}, "it charged nobody"
     assert copy.metadata == {"perennial": {"attempt": 1}}
-    assert (copy.mode, copy.place_target_order, copy.reuse_wallet) == ("test", True, True)
+    assert (copy.mode, copy.place_target_order, copy.reuse_wallet) == ("test", False, True)
+    assert copy.created_at is not None
 
-    order = await client.update_order(
-        copy.target_order.id, reference="r", reference_origin="o", metadata={"a": {"b": 1}}
-    )
+    order = await place_order(client, copy.target_order.id, placement)
+    assert order.is_placed
     assert (order.reference, order.reference_origin, order.metadata) == ("r", "o", {"a": {"b": 1}})
     assert (await client.get_order(order.id)) == (await client.get_orders([order.id]))[order.id]
 
@@ -110,27 +117,61 @@ async def test_a_copy_whose_answer_was_lost_is_found_by_its_reference(sandbox, c
     sandbox.fault("reset", when="after", method="POST", path="/api/order_copies", times=1)
 
     with pytest.raises(WriteFateUnknown) as caught:
-        await client.create_order_copy(draft, fence=no_fence)
+        await create_order_copy(client, draft)
 
     assert caught.value.reference == draft.reference
     (copy,) = (await client.find_order_copies([draft.reference]))[draft.reference]
     assert (copy.reference, copy.source_order_id) == (draft.reference, draft.source_order_id)
 
 
-async def test_a_declined_copy_tells_why_and_its_target_order_can_be_placed_later(sandbox, client):
-    subscription = subscribe(sandbox, failure="declined")
-    created = await client.create_order_copy(draft_for(subscription), fence=no_fence)
-    sandbox.advance(60)
-
-    copy = (await client.get_order_copies([created.id]))[created.id]
-    assert copy.status is OrderCopyStatus.FAILED
-    assert copy.errors_log
+async def test_a_declined_placement_tells_why_and_the_same_order_can_be_placed_later(sandbox, client):
+    copy = await completed_copy_for(sandbox, client, subscribe(sandbox, failure="declined"))
+    assert copy.status is OrderCopyStatus.COMPLETED
     assert copy.target_order_id is not None
-    with pytest.raises(Refused):
-        await client.place_order(copy.target_order_id, fence=no_fence)
+
+    with pytest.raises(Refused, match="declined"):
+        await place_order(client, copy.target_order_id, placement)
+    declined = await client.get_order(copy.target_order_id)
+    assert not declined.is_placed
+    assert declined.errors_count == 1
 
     sandbox.customer_pays(copy.target_order_id)
-    assert (await client.place_order(copy.target_order_id, fence=no_fence)).is_placed
+    assert (await place_order(client, copy.target_order_id, placement)).is_placed
+
+
+async def test_placing_an_order_twice_changes_nothing(sandbox, client):
+    copy = await completed_copy_for(sandbox, client, subscribe(sandbox))
+    assert copy.target_order_id is not None
+
+    first = await place_order(client, copy.target_order_id, placement)
+    again = await place_order(client, copy.target_order_id, placement)
+
+    assert first.is_placed
+    assert (again.placed_at, again.payment_status) == (first.placed_at, first.payment_status)
+
+
+async def test_a_cancelled_order_keeps_its_metadata_and_cannot_be_placed(sandbox, client):
+    copy = await completed_copy_for(sandbox, client, subscribe(sandbox))
+    assert copy.target_order_id is not None
+
+    for _ in range(2):
+        cancelled = await client.cancel_order(copy.target_order_id, metadata={"perennial": {"withdrawn": "why"}})
+        assert (cancelled.status, cancelled.placed_at) == (OrderStatus.CANCELLED, None)
+    with pytest.raises(Refused):
+        await place_order(client, copy.target_order_id, placement)
+
+    found = await client.get_order(copy.target_order_id)
+    assert (found.status, found.metadata) == (OrderStatus.CANCELLED, {"perennial": {"withdrawn": "why"}})
+
+
+async def test_an_order_that_was_cancelled_after_it_was_placed_still_says_when_it_was_placed(sandbox, client):
+    copy = await completed_copy_for(sandbox, client, subscribe(sandbox))
+    assert copy.target_order_id is not None
+
+    placed = await place_order(client, copy.target_order_id, placement)
+    cancelled = await client.cancel_order(copy.target_order_id, metadata={})
+
+    assert (cancelled.status, cancelled.placed_at) == (OrderStatus.CANCELLED, placed.placed_at)
 
 
 async def test_sixty_subscriptions_are_walked_once_each(sandbox, client):
@@ -153,19 +194,33 @@ async def test_other_engines_and_foreign_copies_on_a_source_order_are_seen(sandb
     native = sandbox.create_subscription(
         status="active", source_order_id=ours["source_order_id"], next_run_at="2026-09-01T00:00:00Z"
     )
-    foreign = await client.create_order_copy(
-        draft_for(ours).model_copy(update={"reference_origin": "elsewhere"}), fence=no_fence
-    )
+    sandbox.create_subscription(status="cancelled", source_order_id=ours["source_order_id"])
+    foreign = await create_order_copy(client, draft_for(ours).model_copy(update={"reference_origin": "elsewhere"}))
 
-    rivals = await client.find_subscriptions_by_source_orders(
-        [ours["source_order_id"]], [SubscriptionStatus.ACTIVE, SubscriptionStatus.RUNNING]
-    )
+    found = await client.list_subscriptions_of([ours["source_order_id"]])
     copies = await client.list_order_copies_of([ours["source_order_id"]], DUE)
 
-    assert [native["id"]] == [rival.id for rival in rivals]
+    assert {ours["id"]: "inactive", native["id"]: "active"} == {each.id: each.status for each in found}
     assert [(foreign.id, "elsewhere")] == [(copy.id, copy.reference_origin) for copy in copies]
+    assert await client.list_order_copies_of([ours["source_order_id"]], DUE, without=[foreign.id]) == []
     assert (await client.find_order_copies([draft_for(ours).reference]))[draft_for(ours).reference] == []
     assert await client.list_order_copies_of([ours["source_order_id"]], DUE + timedelta(days=300)) == []
+
+
+async def test_our_copies_since_a_moment_are_walked_and_those_of_others_are_not(sandbox, client):
+    first = await create_order_copy(client, draft_for(subscribe(sandbox)))
+    foreign = draft_for(subscribe(sandbox)).model_copy(update={"reference_origin": "elsewhere"})
+    await create_order_copy(client, foreign)
+    sandbox.advance(60)
+    second = await create_order_copy(client, draft_for(subscribe(sandbox)))
+    assert second.created_at is not None
+
+    async def ours_since(moment: datetime) -> set[str]:
+        return {copy.id async for page in client.iter_our_copies(moment) for copy in page}
+
+    assert {first.id, second.id} <= await ours_since(DUE)
+    assert await ours_since(second.created_at) == {second.id}
+    assert {copy.reference_origin async for page in client.iter_our_copies(DUE) for copy in page} == {"perennial"}
 
 
 async def test_a_subscription_is_cancelled(sandbox, client):
@@ -180,7 +235,7 @@ async def test_what_does_not_exist_is_absent_or_not_found(client):
     with pytest.raises(NotFound):
         await client.get_order("NoNoNoNoNo")
     with pytest.raises((NotFound, Refused)):
-        await client.create_order_copy(OrderCopyDraft(source_order_id="NoNoNoNoNo", reference="r"), fence=no_fence)
+        await create_order_copy(client, OrderCopyDraft(source_order_id="NoNoNoNoNo", reference="r"))
 
 
 async def test_a_past_date_is_refused_with_its_pointer(sandbox, client):
@@ -217,7 +272,7 @@ async def test_pushing_as_hard_as_we_can_meets_no_refusal(counters, tmp_path):
                 count = 0
                 while asyncio.get_running_loop().time() < until:
                     count += 1
-                    await client.create_order_copy(draft_for(subscription, f"#{number}.{count}"), fence=no_fence)
+                    await create_order_copy(client, draft_for(subscription, f"#{number}.{count}"))
 
             async def update() -> None:
                 while asyncio.get_running_loop().time() < until:
@@ -235,13 +290,11 @@ async def test_pushing_as_hard_as_we_can_meets_no_refusal(counters, tmp_path):
 async def test_a_subscription_changes_hands_and_metadata_in_one_request(sandbox, client):
     later = (DUE + timedelta(days=9)).isoformat()
     made = sandbox.create_subscription(status="active", next_run_at=later, metadata={"crm": 7})
-    stopped = await client.hand_over_subscription(made["id"], "deactivate", metadata={"ours": {}}, fence=no_fence)
+    stopped = await client.hand_over_subscription(made["id"], "deactivate", metadata={"ours": {}})
     assert (stopped.status, stopped.metadata) == (SubscriptionStatus.INACTIVE, {"ours": {}})
 
     moved = DUE + timedelta(days=20)
-    started = await client.hand_over_subscription(
-        made["id"], "activate", metadata={}, next_run_at=moved, fence=no_fence
-    )
+    started = await client.hand_over_subscription(made["id"], "activate", metadata={}, next_run_at=moved)
     assert (started.status, started.metadata, started.next_run_at) == (SubscriptionStatus.ACTIVE, {}, moved)
     assert client.requests_made["PATCH", "order_subscriptions"] == 2
 
@@ -249,7 +302,7 @@ async def test_a_subscription_changes_hands_and_metadata_in_one_request(sandbox,
 async def test_a_handover_that_is_refused_leaves_the_metadata_as_they_were(sandbox, client):
     made = sandbox.create_subscription(status="cancelled", metadata={"crm": 7})
     with pytest.raises(Refused):
-        await client.hand_over_subscription(made["id"], "activate", metadata={}, fence=no_fence)
+        await client.hand_over_subscription(made["id"], "activate", metadata={})
     found = (await client.get_subscriptions([made["id"]]))[made["id"]]
     assert found.metadata == {"crm": 7}
 

@@ -47,7 +47,7 @@ async def test_a_live_block_refuses_a_test_token(shop, clock):
 
 
 def test_the_addresses_follow_from_the_organization():
-    wire = credentials().get_client()._wire
+    wire = credentials().get_client().wire
 
     assert (
         wire._api_url,

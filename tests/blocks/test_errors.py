@@ -8,11 +8,11 @@ import pytest
 
 from blocks.commerce_layer import errors
 from blocks.commerce_layer.errors import (
+    AccessDenied,
     ApiError,
     AuthenticationFailed,
     CommerceLayerError,
     ErrorItem,
-    Fenced,
     InvalidToken,
     NotConnected,
     NotFound,
@@ -31,7 +31,6 @@ EXAMPLES: list[CommerceLayerError] = [
     NotConnected("POST", "/api/order_copies", "ConnectError"),
     WriteFateUnknown("POST", "/api/order_copies", "ReadTimeout", "sub@2026-03-01T06:00Z"),
     ReadFailed("/api/orders", "answered 503", 4),
-    Fenced("the lease is 50 s old"),
     *(error_for_answer(status, (BLANK,), "GET", "/api/orders/x") for status in (400, 401, 404, 422, 429)),
     error_for_answer(401, (ErrorItem(code="INVALID_TOKEN"),), "GET", "/api/orders"),
     AuthenticationFailed("no", 401),
@@ -49,7 +48,7 @@ def test_an_error_survives_pickling_with_all_it_knows(error):
 def test_every_error_is_among_the_examples():
     named = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, CommerceLayerError)}
 
-    assert {CommerceLayerError, ApiError} == named - {type(error) for error in EXAMPLES}
+    assert {CommerceLayerError, ApiError, AccessDenied} == named - {type(error) for error in EXAMPLES}
 
 
 @pytest.mark.parametrize(
@@ -68,6 +67,13 @@ def test_an_answer_becomes_the_error_that_says_what_to_do(status, code, kind):
 
     assert kind is type(error)
     assert (status, code) == (error.status, error.code)
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_access_is_denied_by_what_only_other_credentials_will_cure(error):
+    denied = isinstance(error, InvalidToken | Unauthorized | AuthenticationFailed | WrongShop)
+
+    assert isinstance(error, AccessDenied) is denied
 
 
 def test_the_first_error_is_at_hand():

@@ -117,7 +117,7 @@ async def test_the_documented_burst_to_one_endpoint_is_kept_while_others_go_on(c
     assert server.refused.total() == 0
 
 
-async def test_creations_come_before_bookkeeping_and_bookkeeping_does_not_starve(clock, store):
+async def test_what_finishes_a_renewal_comes_before_what_begins_one_and_creations_do_not_starve(clock, store):
     server = StrictServer(clock)
     budget = budget_on(store)
 
@@ -129,11 +129,11 @@ async def test_creations_come_before_bookkeeping_and_bookkeeping_does_not_starve
     ]
     await run_for(clock, 600, *work)
 
-    creations = sum(count for endpoint, count in server.taken.items() if endpoint.startswith("create"))
-    updates = sorted(at for endpoint, times in server.times.items() if endpoint.startswith("write") for at in times)
-    assert 1.5 * len(updates) < creations
-    assert len(updates) >= 100
-    assert max(later - earlier for earlier, later in pairwise(updates)) < 60
+    updates = sum(count for endpoint, count in server.taken.items() if endpoint.startswith("write"))
+    creations = sorted(at for endpoint, times in server.times.items() if endpoint.startswith("create") for at in times)
+    assert 1.5 * len(creations) < updates
+    assert len(creations) >= 100
+    assert max(later - earlier for earlier, later in pairwise(creations)) < 60
     assert server.taken.total() >= 970
     assert server.refused.total() == 0
 
@@ -374,6 +374,32 @@ def test_who_asks_for_room_learns_when_there_is_some_after_those_who_come_first(
     assert ledger.room(POST, 0, windows, 105) == 0
     assert ledger.room(POST, 1, windows, 105) == 55
     assert len(ledger.entries) == 7
+
+
+async def test_who_asks_for_room_learns_of_those_that_wait_already(clock, store):
+    budget, other = budget_on(store, writes_per_minute=8), budget_on(store, writes_per_minute=8)
+    began_at = clock.monotonic()
+    for number in range(8):
+        async with budget.take("create", f"endpoint{number}") as slot:
+            slot.sent()
+        clock.advance(5)
+
+    async def create() -> None:
+        async with budget.take("create", "order_copies") as slot:
+            slot.sent()
+
+    async def room_at(asking: RateBudget, ahead: int = 0) -> float:
+        return await asking.room("create", "order_copies", ahead) + clock.monotonic() - began_at
+
+    assert [round(await room_at(budget, ahead)) for ahead in (0, 1, 2)] == [60, 65, 70]
+    waiting = [asyncio.create_task(create()) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert [round(await room_at(budget, ahead)) for ahead in (0, 1)] == [70, 75], "both that wait come first"
+    assert round(await room_at(other)) == 60, "who else waits cannot be known; the turns see to that"
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert round(await room_at(budget)) == 60
 
 
 def test_the_places_of_a_sender_that_died_come_back():

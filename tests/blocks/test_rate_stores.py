@@ -340,7 +340,7 @@ async def test_all_organizations_of_the_platform_share_a_budget_and_a_sandbox_ha
     def names(organization: str, **more: str) -> dict[str, str]:
         secret = SecretStr(SECRET)
         block = CommerceLayerCredentials(organization=organization, client_id="c", client_secret=secret, **more)
-        return block.get_client()._wire._budget._names
+        return block.get_client().wire._budget._names
 
     box = {"api_url": "http://127.0.0.1:4010/api", "auth_url": "http://127.0.0.1:4010/oauth/token"}
 
@@ -355,9 +355,9 @@ async def test_all_organizations_of_the_platform_share_a_budget_and_a_sandbox_ha
 async def test_the_block_shares_its_budget_where_it_is_told_to(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     block = {"organization": "acme", "client_id": "c", "client_secret": SecretStr(SECRET)}
-    here = CommerceLayerCredentials(**block, limiter_url=SecretStr("")).get_client()._wire._budget._store
-    redis_too = CommerceLayerCredentials(**block, limiter_url=SecretStr(REDIS)).get_client()._wire._budget._store
-    postgres_too = CommerceLayerCredentials(**block, limiter_url=SecretStr(POSTGRES)).get_client()._wire._budget._store
+    here = CommerceLayerCredentials(**block, limiter_url=SecretStr("")).get_client().wire._budget._store
+    redis_too = CommerceLayerCredentials(**block, limiter_url=SecretStr(REDIS)).get_client().wire._budget._store
+    postgres_too = CommerceLayerCredentials(**block, limiter_url=SecretStr(POSTGRES)).get_client().wire._budget._store
 
     kinds = [type(store._shared) for store in (here, redis_too, postgres_too)]
     assert kinds == [SqliteStore, RedisStore, PostgresStore]

@@ -50,6 +50,17 @@ def test_an_unknown_payment_status_does_not_hide_the_order():
     assert Order.model_validate({"id": "a", "payment_status": "bartered"}).payment_status == PaymentStatus.UNKNOWN
 
 
+def test_whether_the_order_is_placed_is_no_option_of_a_draft():
+    with pytest.raises(ValidationError):
+        OrderCopyDraft(source_order_id="a", reference="b", place_target_order=True)
+
+
+@pytest.mark.parametrize("placed_at", ["2026-03-01T06:00:00Z", None])
+def test_an_order_that_staff_edit_is_placed_if_it_was_placed_before(placed_at):
+    order = Order.model_validate({"id": "a", "status": "editing", "placed_at": placed_at})
+    assert order.is_placed is (placed_at is not None)
+
+
 @pytest.mark.parametrize(
     ("status", "placed"), [("placed", True), ("approved", True), ("placing", False), ("pending", False)]
 )
