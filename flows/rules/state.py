@@ -162,7 +162,7 @@ class RenewalState(BaseModel):
 
     def without_announcement(self, before: Self) -> Self:
         """This state as if the attempt that it announces had not been announced upon `before`. Other changes stay."""
-        announced = ("outcome", "attempt", "attempts", "flow_run_id")
+        announced = ("outcome", "attempt", "attempts", "order_copy_id", "target_order_id", "flow_run_id")
         return self.model_copy(update={name: getattr(before, name) for name in announced})
 
     def attempts_until(self, as_of: datetime) -> list[datetime]:

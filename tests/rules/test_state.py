@@ -108,3 +108,21 @@ def test_a_new_period_starts_afresh_and_remembers_the_charges_of_before():
 def test_charges_older_than_thirty_days_do_not_count():
     state = RenewalState(attempts=[at("2026-03-01T00:01"), at("2026-02-01"), at("2026-03-01")])
     assert state.attempts_until(at("2026-03-31")) == [at("2026-03-01T00:01")]
+
+
+def test_an_announcement_tells_which_attempt_on_which_order_is_made_and_can_be_taken_back():
+    before = RenewalState(period=at("2026-03-01T06:00"), outcome="retry_scheduled", attempt=1, flow_run_id="theirs")
+    moment = at("2026-03-02T07:00")
+    announced = before.announcing(2, "CpyAbcdefb", "TgtAbcdefg", moment, "ours")
+    assert (announced.outcome, announced.attempt, announced.attempts) == ("placing", 2, [moment])
+    assert (announced.order_copy_id, announced.target_order_id) == ("CpyAbcdefb", "TgtAbcdefg")
+    assert announced.flow_run_id == "ours"
+    assert announced.without_announcement(before) == before
+    held = announced.model_copy(update={"held": True, "policy": {"catch_up": "all"}})
+    assert held.without_announcement(before) == before.model_copy(update={"held": True, "policy": {"catch_up": "all"}})
+
+
+def test_attempts_of_more_than_thirty_days_ago_are_forgotten_by_an_announcement():
+    before = RenewalState(attempts=[at("2026-01-01"), at("2026-02-20")])
+    announced = before.announcing(1, "CpyAbcdefb", "TgtAbcdefg", at("2026-03-02"), None)
+    assert announced.attempts == [at("2026-02-20"), at("2026-03-02")]

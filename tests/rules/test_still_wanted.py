@@ -47,6 +47,11 @@ def test_a_subscription_that_is_as_planned_is_renewed():
         ({"starts_at": "2026-01-02T06:00:00Z"}, SkipReason.CHANGED, "starts_at"),
         ({"metadata": {}}, SkipReason.NOT_ADOPTED, "metadata.perennial was removed"),
         ({"metadata": {"perennial": {"held": True}}}, SkipReason.HELD, "held for a person"),
+        (
+            {"metadata": {"perennial": {"held": True, "outcome": "needs_attention"}}},
+            SkipReason.CHANGED,
+            "metadata.perennial",
+        ),
         ({"metadata": {"perennial": {"policy": {"catch_up": "all"}}}}, SkipReason.CHANGED, "metadata.perennial"),
         ({"metadata": {"perennial": {"outcome": "placing", "attempt": 1}}}, SkipReason.CHANGED, "metadata.perennial"),
         ({"metadata": {"perennial": {"done_through": "2026-03-01T06:00Z"}}}, SkipReason.CHANGED, "settled this period"),
@@ -83,6 +88,7 @@ def test_a_period_that_another_run_has_settled_is_not_withdrawn():
         ({"expires_at": "2026-02-20T06:00:00Z"}, True),
         ({"metadata": {"perennial": {"held": True}}}, True),
         ({"frequency": "weekly"}, False),
+        ({"metadata": {"perennial": {"held": True, "outcome": "needs_attention"}}}, False),
     ],
 )
 def test_an_order_is_withdrawn_where_the_renewal_is_over_and_kept_where_the_next_sweep_decides(fields, ends):
@@ -114,6 +120,8 @@ def test_a_person_may_hold_a_renewal_after_it_was_announced():
     work = renewal()
     held = announced_on(work).model_copy(update={"held": True})
     assert refused(subscription(held), work=work, announced=announced_on(work)).reason is SkipReason.HELD
+    held_before = subscription({"held": True})
+    assert refused(held_before, work=work, announced=announced_on(work)).reason is SkipReason.HELD, "an older look"
     given_back = subscription(metadata={"crm": 1})
     assert refused(given_back, work=work, announced=announced_on(work)).reason is SkipReason.NOT_ADOPTED
 
