@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from merchant import Merchant, SandboxClock
+from merchant import Merchant
+from sandbox_clock import SandboxClock
 
 JSON_API = {"Accept": "application/vnd.api+json", "Content-Type": "application/vnd.api+json"}
 
@@ -21,11 +22,10 @@ class Meanwhile(SandboxClock):
         self._happened, self._act, self._once = happened, act, once
         self.has_acted = False
 
-    async def sleep(self, seconds: float) -> None:
+    def before_somebody_wakes(self) -> None:
         if not (self.has_acted and self._once) and self._happened():
             self.has_acted = True
             self._act()
-        await super().sleep(seconds)
 
 
 def patch(merchant: Merchant, resource: str, key: str, **attributes: Any) -> None:

@@ -6,11 +6,11 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
+from sandbox_clock import SandboxClock
 
 from blocks.commerce_layer.client import CommerceLayer, SubscriptionChange
 from blocks.commerce_layer.clock import use_clock
@@ -21,23 +21,6 @@ from blocks.sandbox.running import RunningSandbox
 from flows.cli.installation import credentials_for, install
 
 UNLIMITED = RateLimits(unlimited=True)
-
-
-class SandboxClock:
-    """A clock for everything that waits: sleeping moves the sandbox on, and takes no real time."""
-
-    def __init__(self, sandbox: RunningSandbox) -> None:
-        self._sandbox = sandbox
-        self._start = sandbox.clock()
-
-    def monotonic(self) -> float:
-        return (self._sandbox.clock() - self._start).total_seconds()
-
-    def now(self) -> datetime:
-        return self._sandbox.clock()
-
-    async def sleep(self, seconds: float) -> None:
-        self._sandbox.advance(max(seconds, 0.001))
 
 
 async def cancel(client: CommerceLayer, subscription_id: str) -> OrderSubscription:

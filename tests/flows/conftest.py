@@ -6,7 +6,8 @@ from zlib import crc32
 
 import pytest
 import pytest_asyncio
-from merchant import Merchant, SandboxClock, open_merchant
+from merchant import Merchant, open_merchant
+from sandbox_clock import SandboxClock
 
 from blocks.commerce_layer.clock import use_clock
 from blocks.sandbox.running import RunningSandbox

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 import pytest_asyncio
-from merchant import UNLIMITED, SandboxClock
+from merchant import UNLIMITED
+from sandbox_clock import SandboxClock
 
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import use_clock

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 import pytest
 import pytest_asyncio
-from merchant import UNLIMITED, SandboxClock
+from merchant import UNLIMITED
+from sandbox_clock import SandboxClock
 
 from blocks.commerce_layer.charging import create_order_copy
 from blocks.commerce_layer.client import CommerceLayer

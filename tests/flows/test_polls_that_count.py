@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pytest
-from merchant import UNLIMITED, SandboxClock
+from merchant import UNLIMITED
+from sandbox_clock import SandboxClock
 
 from blocks.commerce_layer.charging import create_order_copy
 from blocks.commerce_layer.client import CommerceLayer

@@ -1,0 +1,90 @@
+"""The sandbox's clock for everything that waits: it moves only when nobody has anything else to do than wait."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from blocks.sandbox.running import RunningSandbox
+
+TURNS = 50
+"""Turns of the event loop after which whoever can go on without an answer has gone on."""
+
+
+class SandboxClock:
+    """
+    A clock on which waiting takes no real time: it jumps to whoever wakes first, once every request is answered.
+
+    Those who wait at the same time wait through the same time. So neither the machine nor its load decides what happens
+    first.
+    """
+
+    def __init__(self, sandbox: RunningSandbox) -> None:
+        self._sandbox = sandbox
+        self._start = sandbox.clock()
+        self._numbers = itertools.count()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._winder: asyncio.Task[None] | None = None
+
+    def monotonic(self) -> float:
+        return (self._sandbox.clock() - self._start).total_seconds()
+
+    def now(self) -> datetime:
+        return self._sandbox.clock()
+
+    async def sleep(self, seconds: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self.monotonic() + max(seconds, 0.001), next(self._numbers), future))
+        if self._winder is None or self._winder.done():
+            self._winder = asyncio.create_task(self._wind())
+        await future
+
+    def before_somebody_wakes(self) -> None:
+        """What happens while all wait; nothing, here."""
+
+    async def _wind(self) -> None:
+        while self._sleepers:
+            await _until_nobody_works()
+            at, _, future = heapq.heappop(self._sleepers)
+            if future.done() or future.get_loop() is not asyncio.get_running_loop():
+                continue
+            try:
+                self.before_somebody_wakes()
+                if (left := at - self.monotonic()) > 0:
+                    self._sandbox.advance(left)
+            except BaseException as error:  # noqa: BLE001 - whoever waits must not wait for ever
+                future.set_exception(error)
+            else:
+                future.set_result(None)
+
+
+class _Requests:
+    """Counts the requests of this process that are not answered yet, those to Prefect included."""
+
+    under_way = 0
+
+
+async def _until_nobody_works() -> None:
+    turns = 0
+    while turns < TURNS:
+        await asyncio.sleep(0.001 if _Requests.under_way else 0)
+        turns = 0 if _Requests.under_way else turns + 1
+
+
+_send = httpx.AsyncClient.send
+
+
+async def _send_and_count(client: httpx.AsyncClient, *given: Any, **more: Any) -> httpx.Response:
+    _Requests.under_way += 1
+    try:
+        return await _send(client, *given, **more)
+    finally:
+        _Requests.under_way -= 1
+
+
+httpx.AsyncClient.send = _send_and_count  # type: ignore[method-assign]
