@@ -121,7 +121,8 @@ class _Bench:
         # now. Any other was renewed by a run that has not recorded it.
         if before.order_copy_id == copy.id and before.outcome in FAILED_BEFORE:
             return Outcome.RENEWED, ", which was placed since the last attempt"
-        return (Outcome.RENEWED if before.outcome == Outcome.IN_PROGRESS else Outcome.ALREADY_RENEWED), ""
+        was_left_under_way = before.outcome == Outcome.IN_PROGRESS or before.under_way_since is not None
+        return (Outcome.RENEWED if was_left_under_way else Outcome.ALREADY_RENEWED), ""
 
     def _running(self, copy: OrderCopy) -> Judgement:
         self._note_copy(copy)
