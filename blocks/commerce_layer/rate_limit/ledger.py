@@ -257,9 +257,9 @@ class Ledger:
         else:
             self.blocked["*"] = now + windows.seconds + windows.guard
 
-    def _surely_seen_before(self, entry: Entry, windows_seconds: float, now: float) -> list[Entry]:
+    def _surely_seen_before(self, entry: Entry, windows: Windows, now: float) -> list[Entry]:
         """Requests that the server must have counted when it counted `entry` (itself included)."""
-        since = now - windows_seconds
+        since = now - windows.seconds + windows.guard
         return [
             other
             for other in self.entries
@@ -277,7 +277,7 @@ class Ledger:
         """
         if self.separate or now < self.distrust_until:
             return
-        seen = self._surely_seen_before(entry, windows.seconds, now)
+        seen = self._surely_seen_before(entry, windows, now)
         same = sum(other.method == entry.method for other in seen)
         if same == len(seen):
             return
@@ -287,9 +287,7 @@ class Ledger:
     def _learn_foreign(self, entry: Entry, used: int, windows: Windows, now: float) -> None:
         """Follow the server when it counts more than we sent: someone else uses the address."""
         known = [seen for seen in self.foreign if self._same_counter(seen.method, entry.method)]
-        surely_ours = sum(
-            other.method == entry.method for other in self._surely_seen_before(entry, windows.seconds, now)
-        )
+        surely_ours = sum(other.method == entry.method for other in self._surely_seen_before(entry, windows, now))
         excess = sum(seen.count for seen in known) - max(0, used - surely_ours)
         for seen in known:
             gone = min(seen.count, max(0, excess))
