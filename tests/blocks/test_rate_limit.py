@@ -15,8 +15,9 @@ from odd_shop import HandClock
 
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.rate_limit.budget import Kind
+from blocks.commerce_layer.rate_limit.entries import LEASE_SECONDS, Answer, Ask
 from blocks.commerce_layer.rate_limit.figures import Windows
-from blocks.commerce_layer.rate_limit.ledger import LEASE_SECONDS, Answer, Ask, Ledger
+from blocks.commerce_layer.rate_limit.ledger import Ledger
 from blocks.commerce_layer.rate_limit.stores import MemoryStore, dump, load
 
 METHODS: dict[str, str] = {"create": "POST", "write": "PATCH", "read": "GET", "token": "POST"}

@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from blocks.commerce_layer.rate_limit.entries import LEASE_SECONDS, Answer, Ask, Entry, Foreign
 from blocks.commerce_layer.rate_limit.figures import Windows
 
-LEASE_SECONDS = 60.0
-"""A request without an answer is given up by then (its sender may have died); it counts from there."""
 LATE_SECONDS = 0.25
 """Who waits says when it will be back; who is later than this loses its turn (it may have died)."""
 TURN_SHARE = 1 / 3000
@@ -30,54 +29,6 @@ PROOFS_NEEDED = 5
 TOO_MANY = 429
 """The one HTTP status that is about limits."""
 SHARES = {"create": 1.0, "write": 4.0, "read": 1.0, "token": 1.0}
-
-
-@dataclass(slots=True)
-class Entry:
-    """One request in the windows. Times are seconds on the store's clock."""
-
-    place: str
-    """Names the entry, in all ledgers."""
-    method: str
-    endpoint: str
-    kind: str
-    owner: str
-    taken: float
-    answered: float | None = None
-
-    @property
-    def counts_from(self) -> float:
-        """When its time in the windows begins, at the latest."""
-        return self.taken + LEASE_SECONDS if self.answered is None else self.answered
-
-
-@dataclass(slots=True)
-class Foreign:
-    """Requests from this address that are not ours, seen through the headers."""
-
-    at: float
-    method: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Someone who wants to send: `owner` is one client, `kind` decides its share."""
-
-    owner: str
-    kind: str
-    method: str
-    endpoint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an answer told about the limits; None where its headers were silent."""
-
-    status: int
-    limit: int | None = None
-    interval: float | None = None
-    remaining: int | None = None
 
 
 @dataclass(slots=True)
