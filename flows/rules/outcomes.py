@@ -10,7 +10,7 @@ from datetime import datetime
 
 from blocks.commerce_layer.errors import AccessDenied, CommerceLayerError, WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus
-from blocks.policy_terms import FailureClass, FinalAction
+from blocks.policy_terms import FailureClass
 from flows.rules.evidence import (
     CopyEnded,
     Evidence,
@@ -23,13 +23,12 @@ from flows.rules.evidence import (
     times_in,
 )  # fmt: skip
 from flows.rules.failures import Failure, classify_copy, classify_error, classify_order
+from flows.rules.judgements import Judgements, name_of
 from flows.rules.next_action import Hold, HoldReason, Place
 from flows.rules.order_copies import FAILED_STATUSES, is_moving, is_refused
-from flows.rules.renewal import Renewal, Settlement
-from flows.rules.retries import ON_THE_CARD, next_attempt
-from flows.rules.state import ERROR_LENGTH, PLACING
+from flows.rules.renewal import Renewal
+from flows.rules.state import PLACING
 from flows.rules.verdicts import Judgement, Outcome
-from flows.rules.zones import in_words
 
 __all__ = ["Outcome", "Judgement", "judge"]
 
@@ -43,23 +42,19 @@ def judge(renewal: Renewal, evidence: Evidence, as_of: datetime, flow_run_id: st
     evidence carries a later time of the shop, that one holds.
     """
     happened = max(as_of, *times_in(evidence))
-    return _Bench(renewal, evidence, happened, flow_run_id).judge()
+    return _FromEvidence(renewal, evidence, happened, flow_run_id).judge()
 
 
 FAILED_BEFORE = frozenset({Outcome.RETRY_SCHEDULED, Outcome.NEEDS_ATTENTION, Outcome.EXHAUSTED})
 """Outcomes that are recorded only after an attempt was seen to fail."""
 
-_HELD = "held for a person: release it to go on"
 
-
-class _Bench:
-    """Everything the verdicts on one renewal have in common."""
+class _FromEvidence(Judgements):
+    """Chooses among the judgements by what came of the renewal."""
 
     def __init__(self, renewal: Renewal, evidence: Evidence, as_of: datetime, flow_run_id: str | None) -> None:
-        self.renewal, self.evidence, self.as_of = renewal, evidence, as_of
-        charges = renewal.state.attempts_until(as_of)
-        news = {"period": renewal.due, "flow_run_id": flow_run_id, "attempts": charges}
-        self.state = renewal.state.model_copy(update={**news, "under_way_since": None, "final_action": None})
+        super().__init__(renewal, as_of, flow_run_id, may_have_charged=_may_have_charged(renewal, evidence))
+        self.evidence = evidence
 
     def judge(self) -> Judgement:  # noqa: PLR0911 - one line for each kind of evidence
         match self.evidence:
@@ -121,7 +116,8 @@ class _Bench:
         # now. Any other was renewed by a run that has not recorded it.
         if before.order_copy_id == copy.id and before.outcome in FAILED_BEFORE:
             return Outcome.RENEWED, ", which was placed since the last attempt"
-        return (Outcome.RENEWED if before.outcome == Outcome.IN_PROGRESS else Outcome.ALREADY_RENEWED), ""
+        was_left_under_way = before.outcome == Outcome.IN_PROGRESS or before.under_way_since is not None
+        return (Outcome.RENEWED if was_left_under_way else Outcome.ALREADY_RENEWED), ""
 
     def _running(self, copy: OrderCopy) -> Judgement:
         self._note_copy(copy)
@@ -131,7 +127,7 @@ class _Bench:
             return self._in_progress(f"order copy {copy.id} is still {status}", is_tried=is_tried)
         if order is None:
             return self._unconfirmed(f"order copy {copy.id} is {status}, but its order was not found")
-        return self._in_progress(f"order {_name(order)} is {order.raw_status or order.status}", is_tried=is_tried)
+        return self._in_progress(f"order {name_of(order)} is {order.raw_status or order.status}", is_tried=is_tried)
 
     # --- what happened to the order ------------------------------------------------------------
 
@@ -164,7 +160,7 @@ class _Bench:
     def _under_way(self, order: Order) -> Judgement:
         """The attempt was made, and nobody knows how it ends. Should it fail, it must not be repeated at once."""
         self._note_charge()
-        return self._in_progress(f"order {_name(order)} is {order.raw_status or order.status}", is_tried=True)
+        return self._in_progress(f"order {name_of(order)} is {order.raw_status or order.status}", is_tried=True)
 
     def _not_placed(self, attempt: Place, error: CommerceLayerError) -> Judgement:
         self._note_copy(attempt.copy)
@@ -173,10 +169,6 @@ class _Bench:
     def _note_placement(self, attempt: Place) -> None:
         self._note_copy(attempt.copy)
         self._set(attempt=attempt.attempt, target_order_id=attempt.order.id)
-
-    def _note_charge(self) -> None:
-        """One more charge that failed, or may fail, for the card networks' limits."""
-        self._set(attempts=[*self.state.attempts, self.as_of])
 
     # --- what happened to the request ----------------------------------------------------------
 
@@ -216,117 +208,13 @@ class _Bench:
         # A copy that is found again goes on from where it was, without anybody's help.
         return self._as_it_stood(verdict) if missing else verdict
 
-    # --- verdicts ------------------------------------------------------------------------------
 
-    def _renewed(self, order: Order, outcome: Outcome, how: str = "") -> Judgement:
-        self._set(error_class=None, error=None, held=False, target_order_id=order.id, payment_source_id=None)
-        by_whom = " by an earlier run" if outcome is Outcome.ALREADY_RENEWED else ""
-        return self._settled(outcome, f"renewed{by_whom} as order {_name(order)}{how}", placed_at=order.placed_at)
-
-    def _in_progress(self, sentence: str, *, is_tried: bool) -> Judgement:
-        """Copying or placing takes its time. `is_tried`: an attempt to place the order was made already."""
-        since = self.renewal.state.under_way_since or self.as_of
-        self._set(next_attempt_at=None, under_way_since=since)
-        verdict = self._verdict(Outcome.IN_PROGRESS, f"{sentence}; the next sweep picks it up")
-        if is_tried:
-            verdict = replace(verdict, state=verdict.state.model_copy(update={"outcome": PLACING}))
-        if self.as_of - since < self.renewal.terms.stuck_after_delay:
-            return verdict
-        # Recorded as it is: once it ends, it goes on without anybody's help.
-        told = f"{sentence} since {in_words(since, self.renewal.zone)}: look at it; nothing is created until it ends"
-        return replace(verdict, outcome=Outcome.NEEDS_ATTENTION, sentence=told, needs_person=True)
-
-    def _unconfirmed(self, sentence: str, failure: Failure | None = None) -> Judgement:
-        self._complain(failure or Failure(FailureClass.TRANSIENT, sentence))
-        self._set(next_attempt_at=None)
-        sentence = f"{sentence}; the next sweep looks again before anything is sent"
-        return self._verdict(Outcome.UNCONFIRMED, sentence, failure=failure)
-
-    def _failed(self, failure: Failure) -> Judgement:
-        """One attempt failed for good: another one later, a person, or the policy's final action."""
-        self._complain(failure)
-        self._note_failed_attempt(failure)
-        if failure.permanent:
-            self._set(held=True, next_attempt_at=None)
-            sentence = f"{failure.in_short}; not retried; {_HELD}"
-            return self._verdict(Outcome.NEEDS_ATTENTION, sentence, failure=failure, needs_person=True)
-        terms, failed = self.renewal.terms, self.state.failures[failure.cls]
-        following = next_attempt(terms, failure.cls, failed, self.state.attempts, self.as_of)
-        if following is None:
-            return self._exhausted(failure)
-        self._set(next_attempt_at=following)
-        total = len(terms.retry_delays(failure.cls)) + 1
-        when = in_words(following, self.renewal.zone)
-        sentence = f"{failure.in_short}; next attempt {when}; {failed + 1} of {total}"
-        return self._verdict(Outcome.RETRY_SCHEDULED, sentence, failure=failure)
-
-    def _note_failed_attempt(self, failure: Failure) -> None:
-        before = self.state.failures
-        self._set(
-            failures={**before, failure.cls.value: before.get(failure.cls, 0) + 1},
-            payment_source_id=self.renewal.payment_source_id,
-        )
-        if failure.cls in ON_THE_CARD and self._may_have_reached_the_card():
-            self._note_charge()
-
-    def _may_have_reached_the_card(self) -> bool:
-        match self.evidence:
-            case CopyEnded(copy):
-                # Only a copy of version 0.1 places its order itself.
-                return copy.place_target_order and self.renewal.state.outcome != PLACING
-            case OrderAnswered() | PlacementRefused():
-                return True
-        return False
-
-    def _exhausted(self, failure: Failure) -> Judgement:
-        action = self.renewal.terms.final_action_for(failure.cls)
-        count = f"{self.state.attempt} attempt{'s' if self.state.attempt != 1 else ''}"
-        said = f"{failure.in_short}; retries used up after {count}"
-        self._set(next_attempt_at=None, final_action=action.value)
-        if action is FinalAction.SKIP_PERIOD:
-            settled = self._settled(Outcome.EXHAUSTED, f"{said}; this period is skipped", failure)
-            return replace(settled, final_action=action)
-        # Held also when it is cancelled: should somebody revive the subscription, nothing is tried again behind
-        # the merchant's back.
-        self._set(held=True)
-        cancelled = action is FinalAction.CANCEL
-        sentence = f"{said}; {'the subscription is cancelled' if cancelled else _HELD}"
-        verdict = self._verdict(Outcome.EXHAUSTED, sentence, failure=failure, needs_person=not cancelled)
-        return replace(verdict, final_action=action)
-
-    def _settled(
-        self, outcome: Outcome, sentence: str, failure: Failure | None = None, placed_at: datetime | None = None
-    ) -> Judgement:
-        settlement = self.renewal.settlement(self.state, self.as_of, placed_at)
-        sentence = f"{sentence}; {self._what_comes_next(settlement)}"
-        verdict = self._verdict(outcome, sentence, failure=failure, settlement=settlement)
-        return replace(verdict, placed_at=placed_at)
-
-    def _what_comes_next(self, settlement: Settlement) -> str:
-        following, ends = settlement.next_run_at, self.renewal.expires_at
-        if following is None:
-            return "the next period is due already"
-        if ends is not None and following >= ends:
-            return f"it was the last one before it expires on {in_words(ends, self.renewal.zone)}"
-        return f"next on {in_words(following, self.renewal.zone)}"
-
-    def _verdict(
-        self, outcome: Outcome, sentence: str, *, failure: Failure | None = None, settlement: Settlement | None = None,
-        hold: Hold | None = None, needs_person: bool = False,
-    ) -> Judgement:  # fmt: skip
-        state, next_run_at = settlement or Settlement(self.state, None)
-        return Judgement(
-            renewal=self.renewal, outcome=outcome, sentence=sentence, failure=failure, hold=hold,
-            state=state.model_copy(update={"outcome": outcome.value}), next_run_at=next_run_at, happened=self.as_of,
-            needs_person=needs_person,
-        )  # fmt: skip
-
-    def _complain(self, failure: Failure) -> None:
-        self._set(error_class=failure.cls.value, error=failure.text[:ERROR_LENGTH])
-
-    def _set(self, **changes: object) -> None:
-        self.state = self.state.model_copy(update=changes)
-
-
-def _name(order: Order) -> str:
-    return f"#{order.number}" if order.number else order.id
+def _may_have_charged(renewal: Renewal, evidence: Evidence) -> bool:
+    """Whether what came of the renewal may have reached the card: card networks count that."""
+    match evidence:
+        case CopyEnded(copy):
+            # Only a copy of version 0.1 places its order itself.
+            return copy.place_target_order and renewal.state.outcome != PLACING
+        case OrderAnswered() | PlacementRefused():
+            return True
+    return False

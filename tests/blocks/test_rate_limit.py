@@ -15,8 +15,9 @@ from odd_shop import HandClock
 
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.rate_limit.budget import Kind
+from blocks.commerce_layer.rate_limit.entries import LEASE_SECONDS, Answer, Ask
 from blocks.commerce_layer.rate_limit.figures import Windows
-from blocks.commerce_layer.rate_limit.ledger import LEASE_SECONDS, Answer, Ask, Ledger
+from blocks.commerce_layer.rate_limit.ledger import Ledger
 from blocks.commerce_layer.rate_limit.stores import MemoryStore, dump, load
 
 METHODS: dict[str, str] = {"create": "POST", "write": "PATCH", "read": "GET", "token": "POST"}
@@ -411,6 +412,20 @@ def test_the_places_of_a_sender_that_died_come_back():
 
 def test_a_ledger_from_before_a_restart_of_the_machine_is_forgotten():
     assert filled(1_000_000).take(POST, "new", WINDOWS, 30) == 0
+
+
+def test_a_request_that_leaves_the_window_just_now_proves_no_separate_counters():
+    ledger, windows = Ledger(), Windows(average=100, seconds=60, guard=0.01)
+    for number in range(25):
+        assert ledger.take(POST, str(number), windows, 10.005) == 0
+        ledger.settle(POST, str(number), Answer(200, remaining=99 - number), windows, 10.005)
+    patch = Ask("me", "write", "PATCH", "orders")
+
+    for number in range(10):  # the server's clock is 6 ms ahead by now: it counts the first 25 no more
+        assert ledger.take(patch, f"patch {number}", windows, 70.0) == 0
+        ledger.settle(patch, f"patch {number}", Answer(200, remaining=99 - number), windows, 70.0)
+
+    assert not ledger.separate
 
 
 def test_our_own_requests_that_have_left_our_windows_meanwhile_are_no_stranger():

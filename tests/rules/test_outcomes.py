@@ -162,6 +162,14 @@ def test_an_attempt_whose_end_is_not_known_is_not_repeated_when_it_turns_out_to_
     assert verdict.state.next_attempt_at == at("2026-03-02T08:00")
 
 
+def test_an_order_that_was_left_in_placing_is_renewed_now_not_already():
+    under_way = judge(renewal(), OrderAnswered(place(), order("placing")), NOW)
+    sweep = planned(subscription(under_way.state), "2026-03-01T07:00")
+    verdict = judge(sweep, CopyEnded(copy(REF, "completed", order())), at("2026-03-01T07:00"))
+    assert verdict.outcome is Outcome.RENEWED
+    assert verdict.state.attempt == 1
+
+
 def test_an_order_that_the_customer_is_paying_is_no_attempt_of_ours():
     verdict = judge(begun(), StillRunning(copy(REF, "completed", order("placing"))), NOW)
     assert verdict.outcome is Outcome.IN_PROGRESS

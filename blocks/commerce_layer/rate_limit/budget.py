@@ -13,8 +13,9 @@ from functools import partial
 from typing import Literal, TypeVar, cast
 
 from blocks.commerce_layer.clock import current_clock
+from blocks.commerce_layer.rate_limit.entries import Answer, Ask
 from blocks.commerce_layer.rate_limit.figures import REQUEST_CLASSES, RateLimits
-from blocks.commerce_layer.rate_limit.ledger import TOO_MANY, Answer, Ask, Ledger
+from blocks.commerce_layer.rate_limit.ledger import TOO_MANY, Ledger
 from blocks.commerce_layer.rate_limit.stores import Change, LedgerStore, MemoryStore
 
 T = TypeVar("T")

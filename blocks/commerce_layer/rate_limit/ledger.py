@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from blocks.commerce_layer.rate_limit.entries import LEASE_SECONDS, Answer, Ask, Entry, Foreign
 from blocks.commerce_layer.rate_limit.figures import Windows
 
-LEASE_SECONDS = 60.0
-"""A request without an answer is given up by then (its sender may have died); it counts from there."""
 LATE_SECONDS = 0.25
 """Who waits says when it will be back; who is later than this loses its turn (it may have died)."""
 TURN_SHARE = 1 / 3000
@@ -30,54 +29,6 @@ PROOFS_NEEDED = 5
 TOO_MANY = 429
 """The one HTTP status that is about limits."""
 SHARES = {"create": 1.0, "write": 4.0, "read": 1.0, "token": 1.0}
-
-
-@dataclass(slots=True)
-class Entry:
-    """One request in the windows. Times are seconds on the store's clock."""
-
-    place: str
-    """Names the entry, in all ledgers."""
-    method: str
-    endpoint: str
-    kind: str
-    owner: str
-    taken: float
-    answered: float | None = None
-
-    @property
-    def counts_from(self) -> float:
-        """When its time in the windows begins, at the latest."""
-        return self.taken + LEASE_SECONDS if self.answered is None else self.answered
-
-
-@dataclass(slots=True)
-class Foreign:
-    """Requests from this address that are not ours, seen through the headers."""
-
-    at: float
-    method: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Someone who wants to send: `owner` is one client, `kind` decides its share."""
-
-    owner: str
-    kind: str
-    method: str
-    endpoint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an answer told about the limits; None where its headers were silent."""
-
-    status: int
-    limit: int | None = None
-    interval: float | None = None
-    remaining: int | None = None
 
 
 @dataclass(slots=True)
@@ -257,9 +208,9 @@ class Ledger:
         else:
             self.blocked["*"] = now + windows.seconds + windows.guard
 
-    def _surely_seen_before(self, entry: Entry, windows_seconds: float, now: float) -> list[Entry]:
+    def _surely_seen_before(self, entry: Entry, windows: Windows, now: float) -> list[Entry]:
         """Requests that the server must have counted when it counted `entry` (itself included)."""
-        since = now - windows_seconds
+        since = now - windows.seconds + windows.guard
         return [
             other
             for other in self.entries
@@ -277,7 +228,7 @@ class Ledger:
         """
         if self.separate or now < self.distrust_until:
             return
-        seen = self._surely_seen_before(entry, windows.seconds, now)
+        seen = self._surely_seen_before(entry, windows, now)
         same = sum(other.method == entry.method for other in seen)
         if same == len(seen):
             return
@@ -287,9 +238,7 @@ class Ledger:
     def _learn_foreign(self, entry: Entry, used: int, windows: Windows, now: float) -> None:
         """Follow the server when it counts more than we sent: someone else uses the address."""
         known = [seen for seen in self.foreign if self._same_counter(seen.method, entry.method)]
-        surely_ours = sum(
-            other.method == entry.method for other in self._surely_seen_before(entry, windows.seconds, now)
-        )
+        surely_ours = sum(other.method == entry.method for other in self._surely_seen_before(entry, windows, now))
         excess = sum(seen.count for seen in known) - max(0, used - surely_ours)
         for seen in known:
             gone = min(seen.count, max(0, excess))

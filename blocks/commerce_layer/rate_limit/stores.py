@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from blocks.commerce_layer.clock import current_clock
-from blocks.commerce_layer.rate_limit.ledger import Ask, Entry, Foreign, Ledger
+from blocks.commerce_layer.rate_limit.entries import Ask, Entry, Foreign
+from blocks.commerce_layer.rate_limit.ledger import Ledger
 
 logger = logging.getLogger(__name__)
 

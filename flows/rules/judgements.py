@@ -1,0 +1,135 @@
+"""The judgements that are possible on a renewal: each sets the state to be recorded, and says why in a sentence."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from blocks.commerce_layer.resources import Order
+from blocks.policy_terms import FailureClass, FinalAction
+from flows.rules.failures import Failure
+from flows.rules.next_action import Hold
+from flows.rules.renewal import Renewal, Settlement
+from flows.rules.retries import ON_THE_CARD, next_attempt
+from flows.rules.state import ERROR_LENGTH, PLACING
+from flows.rules.verdicts import Judgement, Outcome
+from flows.rules.zones import in_words
+
+_HELD = "held for a person: release it to go on"
+
+
+class Judgements:
+    """What all judgements on one renewal have in common: the renewal, the present, and the state so far."""
+
+    def __init__(self, renewal: Renewal, as_of: datetime, flow_run_id: str | None, *, may_have_charged: bool) -> None:
+        self.renewal, self.as_of, self._may_have_charged = renewal, as_of, may_have_charged
+        charges = renewal.state.attempts_until(as_of)
+        news = {"period": renewal.due, "flow_run_id": flow_run_id, "attempts": charges}
+        self.state = renewal.state.model_copy(update={**news, "under_way_since": None, "final_action": None})
+
+    def _renewed(self, order: Order, outcome: Outcome, how: str = "") -> Judgement:
+        self._set(error_class=None, error=None, held=False, target_order_id=order.id, payment_source_id=None)
+        by_whom = " by an earlier run" if outcome is Outcome.ALREADY_RENEWED else ""
+        return self._settled(outcome, f"renewed{by_whom} as order {name_of(order)}{how}", placed_at=order.placed_at)
+
+    def _in_progress(self, sentence: str, *, is_tried: bool) -> Judgement:
+        """Copying or placing takes its time. `is_tried`: an attempt to place the order was made already."""
+        since = self.renewal.state.under_way_since or self.as_of
+        self._set(next_attempt_at=None, under_way_since=since)
+        verdict = self._verdict(Outcome.IN_PROGRESS, f"{sentence}; the next sweep picks it up")
+        if is_tried:
+            verdict = replace(verdict, state=verdict.state.model_copy(update={"outcome": PLACING}))
+        if self.as_of - since < self.renewal.terms.stuck_after_delay:
+            return verdict
+        # Recorded as it is: once it ends, it goes on without anybody's help.
+        told = f"{sentence} since {in_words(since, self.renewal.zone)}: look at it; nothing is created until it ends"
+        return replace(verdict, outcome=Outcome.NEEDS_ATTENTION, sentence=told, needs_person=True)
+
+    def _unconfirmed(self, sentence: str, failure: Failure | None = None) -> Judgement:
+        self._complain(failure or Failure(FailureClass.TRANSIENT, sentence))
+        self._set(next_attempt_at=None)
+        sentence = f"{sentence}; the next sweep looks again before anything is sent"
+        return self._verdict(Outcome.UNCONFIRMED, sentence, failure=failure)
+
+    def _failed(self, failure: Failure) -> Judgement:
+        """One attempt failed for good: another one later, a person, or the policy's final action."""
+        self._complain(failure)
+        self._note_failed_attempt(failure)
+        if failure.permanent:
+            self._set(held=True, next_attempt_at=None)
+            sentence = f"{failure.in_short}; not retried; {_HELD}"
+            return self._verdict(Outcome.NEEDS_ATTENTION, sentence, failure=failure, needs_person=True)
+        terms, failed = self.renewal.terms, self.state.failures[failure.cls]
+        following = next_attempt(terms, failure.cls, failed, self.state.attempts, self.as_of)
+        if following is None:
+            return self._exhausted(failure)
+        self._set(next_attempt_at=following)
+        total = len(terms.retry_delays(failure.cls)) + 1
+        when = in_words(following, self.renewal.zone)
+        sentence = f"{failure.in_short}; next attempt {when}; {failed + 1} of {total}"
+        return self._verdict(Outcome.RETRY_SCHEDULED, sentence, failure=failure)
+
+    def _note_failed_attempt(self, failure: Failure) -> None:
+        before = self.state.failures
+        self._set(
+            failures={**before, failure.cls.value: before.get(failure.cls, 0) + 1},
+            payment_source_id=self.renewal.payment_source_id,
+        )
+        if failure.cls in ON_THE_CARD and self._may_have_charged:
+            self._note_charge()
+
+    def _note_charge(self) -> None:
+        """One more charge that failed, or may fail, for the card networks' limits."""
+        self._set(attempts=[*self.state.attempts, self.as_of])
+
+    def _exhausted(self, failure: Failure) -> Judgement:
+        action = self.renewal.terms.final_action_for(failure.cls)
+        count = f"{self.state.attempt} attempt{'s' if self.state.attempt != 1 else ''}"
+        said = f"{failure.in_short}; retries used up after {count}"
+        self._set(next_attempt_at=None, final_action=action.value)
+        if action is FinalAction.SKIP_PERIOD:
+            settled = self._settled(Outcome.EXHAUSTED, f"{said}; this period is skipped", failure)
+            return replace(settled, final_action=action)
+        # Held also when it is cancelled: should somebody revive the subscription, nothing is tried again behind
+        # the merchant's back.
+        self._set(held=True)
+        cancelled = action is FinalAction.CANCEL
+        sentence = f"{said}; {'the subscription is cancelled' if cancelled else _HELD}"
+        verdict = self._verdict(Outcome.EXHAUSTED, sentence, failure=failure, needs_person=not cancelled)
+        return replace(verdict, final_action=action)
+
+    def _settled(
+        self, outcome: Outcome, sentence: str, failure: Failure | None = None, placed_at: datetime | None = None
+    ) -> Judgement:
+        settlement = self.renewal.settlement(self.state, self.as_of, placed_at)
+        sentence = f"{sentence}; {self._what_comes_next(settlement)}"
+        verdict = self._verdict(outcome, sentence, failure=failure, settlement=settlement)
+        return replace(verdict, placed_at=placed_at)
+
+    def _what_comes_next(self, settlement: Settlement) -> str:
+        following, ends = settlement.next_run_at, self.renewal.expires_at
+        if following is None:
+            return "the next period is due already"
+        if ends is not None and following >= ends:
+            return f"it was the last one before it expires on {in_words(ends, self.renewal.zone)}"
+        return f"next on {in_words(following, self.renewal.zone)}"
+
+    def _verdict(
+        self, outcome: Outcome, sentence: str, *, failure: Failure | None = None, settlement: Settlement | None = None,
+        hold: Hold | None = None, needs_person: bool = False,
+    ) -> Judgement:  # fmt: skip
+        state, next_run_at = settlement or Settlement(self.state, None)
+        return Judgement(
+            renewal=self.renewal, outcome=outcome, sentence=sentence, failure=failure, hold=hold,
+            state=state.model_copy(update={"outcome": outcome.value}), next_run_at=next_run_at, happened=self.as_of,
+            needs_person=needs_person,
+        )  # fmt: skip
+
+    def _complain(self, failure: Failure) -> None:
+        self._set(error_class=failure.cls.value, error=failure.text[:ERROR_LENGTH])
+
+    def _set(self, **changes: object) -> None:
+        self.state = self.state.model_copy(update=changes)
+
+
+def name_of(order: Order) -> str:
+    """The number that people see, or the id where there is none."""
+    return f"#{order.number}" if order.number else order.id
