@@ -38,11 +38,12 @@ year: venv ## 365 daily sweeps over 500 subscriptions on a virtual clock (some t
 bench: venv ## Perennial beside a naive Prefect project, the official SDK and bare HTTP
 	@PYTHONPATH=tests $(RUN) -m bench
 
-check: venv ## Linters, formatter, types, architecture
+check: venv ## Linters, formatter, types, architecture, length of functions
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
+	@$(RUN) tests/structure.py
 
 format: venv ## Let the formatter rewrite the code
 	@$(VENV)/bin/ruff check --fix-only --quiet .

@@ -16,11 +16,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import AuthenticationFailed, NotConnected, WrongShop
-from blocks.commerce_layer.resources import TokenClaims
 
 OVERLAP_SECONDS = 900
 """So long before the end of a token the endpoint issues the next one."""
@@ -31,6 +30,25 @@ PATIENCE_SECONDS = 30
 
 TokenRequest = Callable[[dict[str, str]], Awaitable[Mapping[str, Any]]]
 """Posts a token request's fields and returns the endpoint's JSON; raises AuthenticationFailed or NotConnected."""
+
+
+class TokenClaims(BaseModel):
+    """What an access token says about the shop it opens."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    organization_id: str
+    """Ten letters."""
+    organization_slug: str
+    """The first label of the organization's host name."""
+    mode: Literal["test", "live"]
+    """From the claim `test`: test and live data are separate worlds."""
+    application_id: str
+    """The API client that the token was issued to."""
+    application_kind: str
+    """`integration`, `sales_channel`, ..."""
+    expires_at: datetime
+    """UTC, from the claim `exp`."""
 
 
 @dataclass(frozen=True, slots=True)

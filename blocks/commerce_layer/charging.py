@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from blocks.commerce_layer import jsonapi
-from blocks.commerce_layer.client import COPIES, ORDER_VIEW, ORDERS, CommerceLayer, reader
+from blocks.commerce_layer.client import CommerceLayer, reader
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyDraft
+from blocks.commerce_layer.views import COPIES, ORDER_VIEW, ORDERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ two requests that may charge a customer are in `charging.py`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Self, TypeVar
@@ -15,46 +15,22 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import SecretStr
 
 from blocks.commerce_layer import jsonapi
-from blocks.commerce_layer.auth import ExpectedShop
+from blocks.commerce_layer.auth import ExpectedShop, TokenClaims
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.resources import (
     Order,
     OrderCopy,
     OrderSubscription,
     SubscriptionStatus,
-    TokenClaims,
 )
 from blocks.commerce_layer.transport import Timeouts
+from blocks.commerce_layer.views import COPIES, COPY_VIEW, ORDER_VIEW, ORDERS, SUBSCRIPTION_VIEW, SUBSCRIPTIONS
 from blocks.commerce_layer.wire import Wire
 
 M = TypeVar("M", OrderCopy, OrderSubscription, Order)
 
-COPIES, SUBSCRIPTIONS, ORDERS = "order_copies", "order_subscriptions", "orders"
 BOOKKEEPING_TRIES = 4
-
-_BASICS = ("reference", "reference_origin", "metadata", "created_at", "updated_at")
-_ORDER_FIELDS = (
-    *("number", "status", "payment_status", "fulfillment_status", "placed_at", "approved_at", "cancelled_at"),
-    *("total_amount_with_taxes_cents", "currency_code", "customer_email", "errors_count", *_BASICS),
-)
-_COPY_FIELDS = (
-    *("type", "status", "started_at", "completed_at", "failed_at", "errors_log", "errors_count"),
-    *("place_target_order", "cancel_source_order", "reuse_wallet", "apply_promotions", "skip_errors"),
-    *("ignore_invalid_coupon", *_BASICS, "source_order", "target_order"),
-)
-_SUBSCRIPTION_FIELDS = (
-    *("number", "status", "frequency", "starts_at", "expires_at", "next_run_at", "last_run_at", "occurrencies"),
-    *("errors_count", "succeeded_on_last_run", "customer_email", *_BASICS, "source_order", "customer_payment_source"),
-)
-_COPY_VIEW = jsonapi.query(
-    include=("source_order", "target_order"), fields={COPIES: _COPY_FIELDS, ORDERS: _ORDER_FIELDS}
-)
-# The others are included for their ids alone: without `include` the API sends no linkage.
-_SUBSCRIPTION_VIEW = jsonapi.query(
-    include=("source_order", "customer_payment_source"),
-    fields={SUBSCRIPTIONS: _SUBSCRIPTION_FIELDS, ORDERS: ("number",), "customer_payment_sources": ("created_at",)},
-)
-ORDER_VIEW = jsonapi.query(fields={ORDERS: _ORDER_FIELDS})
+"""How often a write is sent that sets absolute values, and so may be repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,19 +105,19 @@ class CommerceLayer:
         whole while earlier pages are already being renewed.
         """
         filters = {"status_eq": "inactive", "next_run_at_lteq": jsonapi.instant(as_of)}
-        async for page in self._pages(SUBSCRIPTIONS, OrderSubscription, filters, _SUBSCRIPTION_VIEW):
+        async for page in self._pages(SUBSCRIPTIONS, OrderSubscription, filters, SUBSCRIPTION_VIEW):
             yield page
 
     async def get_subscriptions(self, ids: Iterable[str]) -> dict[str, OrderSubscription]:
         """The subscriptions by id; those that do not exist are absent."""
-        return await self._by_id(SUBSCRIPTIONS, OrderSubscription, ids, _SUBSCRIPTION_VIEW)
+        return await self._by_id(SUBSCRIPTIONS, OrderSubscription, ids, SUBSCRIPTION_VIEW)
 
     async def list_subscriptions_of(self, source_order_ids: Iterable[str]) -> list[OrderSubscription]:
         """All subscriptions of these source orders that are not cancelled."""
         found = []
-        for ids in _chunks(source_order_ids):
+        for ids in jsonapi.pages_of(source_order_ids):
             filters = {"source_order_id_in": ",".join(ids), "status_not_eq": SubscriptionStatus.CANCELLED}
-            found += await self._all(SUBSCRIPTIONS, OrderSubscription, filters, _SUBSCRIPTION_VIEW)
+            found += await self._all(SUBSCRIPTIONS, OrderSubscription, filters, SUBSCRIPTION_VIEW)
         return found
 
     async def update_subscription(
@@ -150,7 +126,7 @@ class CommerceLayer:
         """Set `metadata` (all of it: the API replaces, it does not merge) and `next_run_at` (future only)."""
         moment = None if next_run_at is None else jsonapi.instant(next_run_at)
         attributes = {"metadata": metadata, "next_run_at": moment}
-        view = _SUBSCRIPTION_VIEW
+        view = SUBSCRIPTION_VIEW
         return await self._patch(
             SUBSCRIPTIONS, OrderSubscription, subscription_id, attributes, view, tries=BOOKKEEPING_TRIES
         )
@@ -178,12 +154,12 @@ class CommerceLayer:
             reader(OrderSubscription),
             resource_id=subscription_id,
             body=body,
-            params=_SUBSCRIPTION_VIEW,
+            params=SUBSCRIPTION_VIEW,
         )
 
     async def iter_subscriptions(self, status: SubscriptionStatus) -> AsyncIterator[list[OrderSubscription]]:
         """All subscriptions in a status, 25 at a time, by id."""
-        async for page in self._pages(SUBSCRIPTIONS, OrderSubscription, {"status_eq": status}, _SUBSCRIPTION_VIEW):
+        async for page in self._pages(SUBSCRIPTIONS, OrderSubscription, {"status_eq": status}, SUBSCRIPTION_VIEW):
             yield page
 
     async def hand_over_subscription(
@@ -197,7 +173,7 @@ class CommerceLayer:
         """Start or stop the API's own engine and set all of `metadata`, in one request that is sent once."""
         moment = None if next_run_at is None else jsonapi.instant(next_run_at)
         attributes = {"metadata": metadata, "next_run_at": moment, f"_{trigger}": True}
-        return await self._patch(SUBSCRIPTIONS, OrderSubscription, subscription_id, attributes, _SUBSCRIPTION_VIEW)
+        return await self._patch(SUBSCRIPTIONS, OrderSubscription, subscription_id, attributes, SUBSCRIPTION_VIEW)
 
     # --- order copies -------------------------------------------------------------------------
 
@@ -210,9 +186,9 @@ class CommerceLayer:
     ) -> dict[str, list[OrderCopy]]:
         """All copies by reference, oldest id first; a reference without a copy has an empty list."""
         found: dict[str, list[OrderCopy]] = {reference: [] for reference in references}
-        for filters in _reference_filters(found):
+        for filters in jsonapi.reference_filters(found):
             filters |= {"reference_origin_eq": reference_origin}
-            for copy in await self._all(COPIES, OrderCopy, filters, _COPY_VIEW):
+            for copy in await self._all(COPIES, OrderCopy, filters, COPY_VIEW):
                 if copy.reference in found:
                     found[copy.reference].append(copy)
         return found
@@ -223,9 +199,9 @@ class CommerceLayer:
         """All copies of the source orders made at or after `created_since`, but for those with an id in `without`."""
         known = {"id_not_in": ",".join(without)} if without else {}
         found = []
-        for ids in _chunks(source_order_ids):
+        for ids in jsonapi.pages_of(source_order_ids):
             filters = {"source_order_id_in": ",".join(ids), "created_at_gteq": jsonapi.instant(created_since), **known}
-            found += await self._all(COPIES, OrderCopy, filters, _COPY_VIEW)
+            found += await self._all(COPIES, OrderCopy, filters, COPY_VIEW)
         return found
 
     async def iter_our_copies(
@@ -233,12 +209,12 @@ class CommerceLayer:
     ) -> AsyncIterator[list[OrderCopy]]:
         """The copies of this origin made at or after `created_since`, 25 at a time, by id."""
         filters = {"reference_origin_eq": reference_origin, "created_at_gteq": jsonapi.instant(created_since)}
-        async for page in self._pages(COPIES, OrderCopy, filters, _COPY_VIEW):
+        async for page in self._pages(COPIES, OrderCopy, filters, COPY_VIEW):
             yield page
 
     async def get_order_copies(self, ids: Iterable[str]) -> dict[str, OrderCopy]:
         """The copies by id, with their target orders; those that do not exist are absent."""
-        return await self._by_id(COPIES, OrderCopy, ids, _COPY_VIEW)
+        return await self._by_id(COPIES, OrderCopy, ids, COPY_VIEW)
 
     # --- orders -------------------------------------------------------------------------------
 
@@ -286,7 +262,7 @@ class CommerceLayer:
 
     async def _by_id(self, endpoint: str, model: type[M], ids: Iterable[str], view: Mapping[str, str]) -> dict[str, M]:
         found: dict[str, M] = {}
-        for some in _chunks(ids):
+        for some in jsonapi.pages_of(ids):
             found |= {item.id: item for item in await self._all(endpoint, model, {"id_in": ",".join(some)}, view)}
         return found
 
@@ -318,19 +294,3 @@ def _pagereader(model: type[M]) -> Callable[[jsonapi.Fields], tuple[list[M], boo
         [model.model_validate(item) for item in jsonapi.many(document)],
         jsonapi.is_last_page(document),
     )
-
-
-def _chunks(values: Iterable[str]) -> Iterator[Sequence[str]]:
-    """Distinct values, 25 at a time: what one page of answers can hold."""
-    distinct = list(dict.fromkeys(values))
-    for start in range(0, len(distinct), jsonapi.PAGE_SIZE):
-        yield distinct[start : start + jsonapi.PAGE_SIZE]
-
-
-def _reference_filters(references: Iterable[str]) -> Iterator[dict[str, str]]:
-    # Lists are separated by commas and trimmed: a reference that a caller made up may not survive that.
-    plain = [reference for reference in references if reference and not set(reference) & set(", \t\n")]
-    for some in _chunks(plain):
-        yield {"reference_in": ",".join(some)}
-    for reference in set(references) - set(plain):
-        yield {"reference_eq": reference}

@@ -6,12 +6,13 @@
       ReadFailed             a read got no usable answer, even after its retries
       ApiError               Commerce Layer answered, and the answer was no
         Throttled            429: not carried out; wait for the window, then repeat
-        InvalidToken         401 INVALID_TOKEN: a new token was tried and refused as well
-        Unauthorized         any other 401: this API client lacks the permission
         NotFound             404
         Refused              every other 4xx: will not change by itself
-      AuthenticationFailed   the token endpoint refused the client's credentials
-      WrongShop              the token belongs to another organization or mode than expected
+      AccessDenied           every request will be refused alike, until the credentials are corrected
+        InvalidToken         401 INVALID_TOKEN: a new token was tried and refused as well (an ApiError, too)
+        Unauthorized         any other 401: this API client lacks the permission (an ApiError, too)
+        AuthenticationFailed the token endpoint refused the client's credentials
+        WrongShop            the token belongs to another organization or mode than expected
 
 No message carries a secret, a token or a request body. Every error survives pickling, because
 Prefect stores and moves them: all arguments are handed to `super().__init__`.
@@ -84,6 +85,10 @@ class ReadFailed(CommerceLayerError):
         return f"GET {self.path} got no usable answer in {self.tries} tries: {self.reason}"
 
 
+class AccessDenied(CommerceLayerError):
+    """The API client may not do this. Every other request meets the same, until a person corrects the credentials."""
+
+
 class ApiError(CommerceLayerError):
     """Commerce Layer answered with `status` (HTTP) and `errors`; a refused write was not carried out."""
 
@@ -125,11 +130,11 @@ class Throttled(ApiError):
     """429: the request was turned away at the edge, and not carried out."""
 
 
-class InvalidToken(ApiError):
+class InvalidToken(ApiError, AccessDenied):
     """401 INVALID_TOKEN, also with a token that was just issued."""
 
 
-class Unauthorized(ApiError):
+class Unauthorized(ApiError, AccessDenied):
     """401 that a new token does not cure: the API client may not do this."""
 
 
@@ -141,7 +146,7 @@ class Refused(ApiError):
     """400, 403, 405, 406, 409, 415, 422, 423 and their like: it will not change by itself."""
 
 
-class AuthenticationFailed(CommerceLayerError):
+class AuthenticationFailed(AccessDenied):
     """The token endpoint said no: the message names the block fields to check, never their secret values."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
@@ -152,7 +157,7 @@ class AuthenticationFailed(CommerceLayerError):
         return self.message
 
 
-class WrongShop(CommerceLayerError):
+class WrongShop(AccessDenied):
     """The token's `field` is `got`, the block expects `expected`: nothing but the token request was sent."""
 
     def __init__(self, field: str, expected: str, got: str, way_out: str) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from blocks.commerce_layer.errors import ErrorItem
 
 MEDIA_TYPE = "application/vnd.api+json"
+T = TypeVar("T")
+
 PAGE_SIZE = 25
 """The API's maximum number of resources in a page. Source: API reference, "Pagination"."""
 
@@ -156,3 +158,20 @@ def _error_item(item: Fields) -> ErrorItem:
     return ErrorItem(
         **texts, pointer=str(_object(item.get("source")).get("pointer") or ""), meta=_object(item.get("meta"))
     )
+
+
+def pages_of(values: Iterable[T]) -> Iterator[list[T]]:
+    """Distinct values, 25 at a time: what one page of answers can hold."""
+    distinct = list(dict.fromkeys(values))
+    for start in range(0, len(distinct), PAGE_SIZE):
+        yield distinct[start : start + PAGE_SIZE]
+
+
+def reference_filters(references: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Filters that find copies with these references, 25 at a time where that is possible."""
+    # Lists are separated by commas and trimmed: a reference that a caller made up may not survive that.
+    plain = [reference for reference in references if reference and not set(reference) & set(", \t\n")]
+    for some in pages_of(plain):
+        yield {"reference_in": ",".join(some)}
+    for reference in set(references) - set(plain):
+        yield {"reference_eq": reference}

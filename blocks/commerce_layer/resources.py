@@ -289,22 +289,3 @@ class OrderCopyDraft(BaseModel):
     """Drop an invalid coupon code instead of failing."""
     skip_errors: bool = False
     """Complete the copy in spite of errors, such as a line out of stock."""
-
-
-class TokenClaims(BaseModel):
-    """What an access token says about the shop it opens."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
-
-    organization_id: str
-    """Ten letters."""
-    organization_slug: str
-    """The first label of the organization's host name."""
-    mode: Literal["test", "live"]
-    """From the claim `test`: test and live data are separate worlds."""
-    application_id: str
-    """The API client that the token was issued to."""
-    application_kind: str
-    """`integration`, `sales_channel`, ..."""
-    expires_at: datetime
-    """UTC, from the claim `exp`."""

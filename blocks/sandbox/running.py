@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, for tests, benchmarks and the demo."""
+"""Runs a sandbox in a process of its own, for tests, benchmarks and the demo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _START_SECONDS = 30.0
 
 
 class SandboxFailed(Exception):  # noqa: N818  it says what happened
-    """The sandbox did not start, or refused a control; the text says why."""
+    """The sandbox did not start or refused a control; the message gives the reason."""
 
 
 class RunningSandbox:
@@ -26,8 +26,8 @@ class RunningSandbox:
     Starts `python -m blocks.sandbox` on a free port and offers its controls as methods.
 
     Use it as a context manager, or call `start()` and `stop()`. Further command line options are given as
-    strings: `RunningSandbox("--mode", "live", "--limits", "off")`. The process ends when its parent ends,
-    however that happens. The database file lives in a temporary folder unless `--database` is given, and
+    strings: `RunningSandbox("--mode", "live", "--limits", "off")`. The process ends whenever its parent ends,
+    also when that is killed. The database file lives in a temporary folder unless `--database` is given, and
     survives `restart()`.
     """
 
@@ -90,12 +90,12 @@ class RunningSandbox:
         return _instant(self._control("GET", "clock")["now"])
 
     def set_clock(self, instant: datetime | str) -> datetime:
-        """Set the clock; forward, everything due on the way happens in order. Returns the new present."""
+        """Set the clock; moving it forward runs what is due on the way. Returns the new present."""
         text = instant.isoformat() if isinstance(instant, datetime) else instant
         return _instant(self._control("POST", "clock", {"set": text})["now"])
 
     def advance(self, seconds: float) -> datetime:
-        """Move the clock forward; everything due on the way happens in order. Returns the new present."""
+        """Move the clock forward and run what is due on the way. Returns the new present."""
         return _instant(self._control("POST", "clock", {"advance": seconds})["now"])
 
     def freeze(self) -> datetime:
@@ -134,7 +134,7 @@ class RunningSandbox:
         self._control("POST", "failures", {"order_id": source_order_id, "kind": kind, "times": times})
 
     def customer_pays(self, order_id: str) -> None:
-        """The customer pays this order through the checkout: it is placed, whatever stood against it."""
+        """The customer pays this order through the checkout: it is placed, whatever failure it has."""
         self._control("POST", "pay", {"order_id": order_id})
 
     def add_payment_source(self, customer_id: str) -> str:
@@ -142,11 +142,11 @@ class RunningSandbox:
         return str(self._control("POST", "payment_sources", {"customer_id": customer_id})["customer_payment_source_id"])
 
     def release(self, order_copy_id: str) -> None:
-        """Let a stuck copy go on."""
+        """Release a stuck copy."""
         self._control("POST", "release", {"order_copy_id": order_copy_id})
 
     def release_order(self, order_id: str) -> None:
-        """Let the stuck placing of this order go on."""
+        """Release the stuck placing of this order."""
         self._control("POST", "release", {"order_id": order_id})
 
     # Trouble
@@ -170,7 +170,7 @@ class RunningSandbox:
         self._control("DELETE", "faults")
 
     def revoke_tokens(self) -> None:
-        """Make the token in use worthless: its bearer gets 401 INVALID_TOKEN."""
+        """Revoke the token in use: its bearer gets 401 INVALID_TOKEN."""
         self._control("POST", "tokens/revoke")
 
     def deliver_webhooks(self, copies: int) -> None:

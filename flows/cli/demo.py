@@ -156,20 +156,25 @@ async def _print_failures() -> None:
 
 def _check(trial: TrialEnvironment, renewed: int, curable: int) -> int:
     """The exit code: 0 when all were renewed but those that wait for a person, each once."""
-    copies, references = _copies_in(trial.sandbox.database)
+    copies, placed, periods = _count_in(trial.sandbox.database)
     console.print("\n[bold]What the shop's own records say[/]")
-    console.print(f"   {copies} order copies, {references} references: {copies - references} duplicates")
+    console.print(
+        f"   {copies} order copies, {placed} placed orders for {periods} periods: {placed - periods} charged twice"
+    )
     if renewed != curable:
         console.print(f"   [red]{renewed} were renewed, and {curable} should have been[/]")
-    if renewed != curable or copies != references:
+    if renewed != curable or placed != periods:
         return 1
     console.print(f"   {renewed} were renewed in the end: all but those that were set to wait for a person")
     return 0
 
 
-def _copies_in(database: Path) -> tuple[int, int]:
-    """Order copies, and different references among them, read from the sandbox's own database."""
+def _count_in(database: Path) -> tuple[int, int, int]:
+    """Order copies, placed orders that they made, and periods with one, read from the sandbox's own database."""
+    query = (
+        "SELECT count(*), count(o.placed_at), count(DISTINCT CASE WHEN o.placed_at IS NOT NULL THEN c.reference END)"
+        " FROM order_copies c LEFT JOIN orders o ON o.id = c.target_order_id"
+    )
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        query = "SELECT count(*), count(DISTINCT reference) FROM order_copies"
-        copies, references = connection.execute(query).fetchone()
-    return int(copies), int(references)
+        copies, placed, periods = connection.execute(query).fetchone()
+    return int(copies), int(placed), int(periods)

@@ -91,7 +91,7 @@ async def mark_abandoned_runs_crashed() -> None:
     """
     Set runs to Crashed that an earlier `make up` left unfinished when it was killed: their worker is gone.
 
-    Until then such a sweep holds the one slot of its deployment, and every new one is cancelled.
+    Prefect would show them as running for ever.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType

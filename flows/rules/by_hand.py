@@ -22,7 +22,7 @@ from flows.rules.evidence import (
 )
 from flows.rules.failures import Failure, classify_copy, classify_error, classify_order
 from flows.rules.next_action import Conclude, Create, Hold, Place, Wait, duplicate
-from flows.rules.order_copies import MOVING_STATUSES, CopiesOfPeriod
+from flows.rules.order_copies import FAILED_STATUSES, MOVING_STATUSES, CopiesOfPeriod
 from flows.rules.references import parse_reference
 
 
@@ -69,11 +69,16 @@ class ManualCopy:
             return duplicate(copies.placed)
         first = copies.canonical
         if first is None:
-            return Conclude(copies.ended[-1]) if copies.ended else Create(self.reference)
+            return self._after(copies.ended)
         order = first.target_order
         if not first.is_final or order is None or order.status in MOVING_STATUSES:
             return Wait(first)
         return Conclude(first) if order.is_placed or not self.place else Place(first, order, 1)
+
+    def _after(self, ended: Sequence[OrderCopy]) -> Create | Conclude:
+        """A copy that failed before is made anew when a person asks again. An order that was cancelled stays so."""
+        known = {copy.id for copy in self.found if copy.status in FAILED_STATUSES}
+        return next((Conclude(copy) for copy in reversed(ended) if copy.id not in known), Create(self.reference))
 
 
 class ManualOutcome(StrEnum):

@@ -11,18 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from blocks.commerce_layer.errors import (
+    AccessDenied,
     ApiError,
-    AuthenticationFailed,
     CommerceLayerError,
     ErrorItem,
-    InvalidToken,
     NotConnected,
     NotFound,
     ReadFailed,
     Throttled,
-    Unauthorized,
     WriteFateUnknown,
-    WrongShop,
 )  # fmt: skip
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyStatus, OrderStatus, PaymentStatus
 from blocks.policy_terms import FailureClass, PolicyTerms
@@ -67,7 +64,7 @@ def classify_copy(copy: OrderCopy, terms: PolicyTerms) -> Failure:
 
 def classify_error(error: CommerceLayerError, terms: PolicyTerms) -> Failure:
     """Why a request was not carried out, or may not have been."""
-    if isinstance(error, (AuthenticationFailed, WrongShop, InvalidToken, Unauthorized)):
+    if isinstance(error, AccessDenied):
         return Failure(FailureClass.CATALOGUE, str(error), attempted=False)
     if isinstance(error, (NotConnected, Throttled, ReadFailed)):
         return Failure(FailureClass.TRANSIENT, str(error), attempted=False)

@@ -8,14 +8,7 @@ recognise keeps us waiting; it never becomes a success, and never a reason for a
 from dataclasses import replace
 from datetime import datetime
 
-from blocks.commerce_layer.errors import (
-    AuthenticationFailed,
-    CommerceLayerError,
-    InvalidToken,
-    Unauthorized,
-    WriteFateUnknown,
-    WrongShop,
-)  # fmt: skip
+from blocks.commerce_layer.errors import AccessDenied, CommerceLayerError, WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus
 from blocks.policy_terms import FailureClass, FinalAction
 from flows.rules.evidence import (
@@ -57,8 +50,6 @@ FAILED_BEFORE = frozenset({Outcome.RETRY_SCHEDULED, Outcome.NEEDS_ATTENTION, Out
 """Outcomes that are recorded only after an attempt was seen to fail."""
 
 _HELD = "held for a person: release it to go on"
-
-_CANNOT_ASK = (AuthenticationFailed, WrongShop, InvalidToken, Unauthorized)
 
 
 class _Bench:
@@ -176,7 +167,7 @@ class _Bench:
     def _not_attempted(self, error: CommerceLayerError, failure: Failure) -> Judgement:
         """Nothing reached this renewal: it stays as it was, and due."""
         self._complain(failure)
-        if isinstance(error, _CANNOT_ASK):
+        if isinstance(error, AccessDenied):
             # Every renewal of the sweep meets this. It is not this subscription that is wrong, so
             # it is not held: it goes on by itself once the credentials are right.
             sentence = f"nothing was charged, the shop refuses us: {failure.text}"

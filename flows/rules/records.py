@@ -38,7 +38,8 @@ def record_of(judgement: Judgement, fresh: OrderSubscription) -> Record | None:
     if stored is None or stored.damaged is not None or _is_behind(judgement.renewal, stored):
         return None
     planned = RenewalState.read(judgement.renewal.metadata) or RenewalState()
-    overtaken = stored.flow_run_id != planned.flow_run_id
+    # What this run has announced is its own.
+    overtaken = stored.flow_run_id not in {planned.flow_run_id, judgement.state.flow_run_id}
     if overtaken and not judgement.is_settled and not judgement.was_attempted:
         return None
     settlement = _settlement(judgement, fresh)

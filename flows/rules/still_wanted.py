@@ -23,38 +23,52 @@ def still_wanted(
     rivals: Sequence[OrderSubscription],
     foreign: Sequence[OrderCopy],
     as_of: datetime,
+    *,
+    announced: RenewalState | None = None,
 ) -> Skipped | None:
     """
     Why the renewal must not go on; None when it may.
 
     `fresh` is the subscription as it was read a moment ago (None: gone), `rivals` the subscriptions of the same
-    source order, `foreign` the copies of that order whatever their origin.
+    source order, `foreign` the copies of that order whatever their origin. `announced` is the state that this run
+    has written itself since: the look may be older than that.
     """
-    refusal = _changed_since(renewal, fresh, as_of) or _rival_engine(renewal, rivals) or _foreign_copy(renewal, foreign)
+    refusal = (
+        _changed_since(renewal, fresh, as_of, announced)
+        or _rival_engine(renewal, rivals)
+        or _foreign_copy(renewal, foreign)
+    )
     return Skipped(renewal.subscription_id, renewal.due, *refusal) if refusal else None
 
 
-def _changed_since(renewal: Renewal, fresh: OrderSubscription | None, as_of: datetime) -> Refusal | None:
+def _changed_since(
+    renewal: Renewal, fresh: OrderSubscription | None, as_of: datetime, announced: RenewalState | None
+) -> Refusal | None:
     if fresh is None:
         return SkipReason.GONE, "the subscription does not exist any more"
+    state = RenewalState.read(fresh.metadata)
+    if state is not None and state.done_through is not None and state.done_through >= renewal.due:
+        return SkipReason.CHANGED, "another run has settled this period a moment ago"
     if refusal := status_refusal(fresh):
         return refusal
     if fresh.next_run_at is not None and whole_minute(fresh.next_run_at) > as_of:
         return SkipReason.NOT_DUE, f"it was postponed to {in_words(fresh.next_run_at, renewal.zone)} a moment ago"
     if fresh.expires_at is not None and fresh.expires_at <= renewal.due:
         return SkipReason.EXPIRED, f"it expired on {in_words(fresh.expires_at, renewal.zone)}"
-    changes = ", ".join(_changes(renewal, fresh))
+    ours = RenewalState.read(renewal.metadata) if state != announced else announced
+    changes = ", ".join(_changes(renewal, fresh, state, ours))
     return (SkipReason.CHANGED, f"changed a moment ago ({changes}); the next sweep decides anew") if changes else None
 
 
-def _changes(renewal: Renewal, fresh: OrderSubscription) -> Iterable[str]:
-    state = RenewalState.read(fresh.metadata)
+def _changes(
+    renewal: Renewal, fresh: OrderSubscription, state: RenewalState | None, ours: RenewalState | None
+) -> Iterable[str]:
     pairs = {
         "source order": (renewal.source_order_id, fresh.source_order_id),
         "next_run_at": (renewal.next_run_at, fresh.next_run_at),
         "frequency": (renewal.frequency, fresh.frequency),
         "starts_at": (renewal.starts_at, fresh.starts_at),
-        "metadata.perennial": (RenewalState.read(renewal.metadata), state),
+        "metadata.perennial": (ours, state),
     }
     return (name for name, (before, now) in pairs.items() if before != now)
 

@@ -84,6 +84,15 @@ class RenewalLine(BaseModel):
             sentence=sentence,
         )  # fmt: skip
 
+    @classmethod
+    def cancelled_after_placing(cls, order_id: str) -> Self:
+        """The line for an order that one run cancelled in the very moment in which another one placed it."""
+        return cls(
+            subscription_id=f"order {order_id}", outcome=Outcome.NEEDS_ATTENTION, needs_person=True,
+            target_order_id=order_id,
+            sentence="it was placed by another run in the moment in which it was cancelled: its payment is voided",
+        )  # fmt: skip
+
     @property
     def badness(self) -> tuple[bool, int, str]:
         """Sorts the worst first: what needs a person, then by outcome, then by name."""

@@ -20,17 +20,9 @@ from prefect.logging import get_logger
 
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import current_clock
-from blocks.commerce_layer.errors import (
-    AuthenticationFailed,
-    CommerceLayerError,
-    InvalidToken,
-    Unauthorized,
-    WrongShop,
-)
+from blocks.commerce_layer.errors import AccessDenied, CommerceLayerError
+from blocks.commerce_layer.jsonapi import PAGE_SIZE
 from blocks.commerce_layer.resources import OrderCopy
-
-LIST_SIZE = 25
-"""References per list call: as many copies as one page holds, when each has one."""
 
 FIRST_LOOK = 1.0
 """Seconds after a copy's start at which to look while nothing is known about how long copies take."""
@@ -43,8 +35,6 @@ LONGEST_INTERVAL = 30.0
 
 LOOK_FOR_A_LOST_COPY = 1.0
 """Seconds after a lost answer after which to look for the copy."""
-
-_HOPELESS = (AuthenticationFailed, InvalidToken, Unauthorized, WrongShop)
 
 
 class HowLong:
@@ -204,7 +194,7 @@ class CopyPoller:
         Company is what waits already and will be ripe before the first one's patience is over; what is alone is
         looked at at once.
         """
-        in_order = sorted(self._waiting, key=lambda entry: entry.look_at)[:LIST_SIZE]
+        in_order = sorted(self._waiting, key=lambda entry: entry.look_at)[:PAGE_SIZE]
         ripe = [entry for entry in in_order if entry.look_at <= now]
         if not ripe:
             return []
@@ -220,7 +210,7 @@ class CopyPoller:
             found = await self._client.find_order_copies(
                 reference for entry in entries for reference in entry.references
             )
-        except _HOPELESS as error:
+        except AccessDenied as error:
             self._logger.error("order copies can no longer be read: %s", error)  # noqa: TRY400 - the sentence says it all
             for entry in list(self._waiting):
                 self._finish(entry)

@@ -15,14 +15,12 @@ from datetime import datetime
 
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import current_clock
+from blocks.commerce_layer.jsonapi import PAGE_SIZE
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from flows.rules.renewal import Renewal
 from flows.rules.skips import NATIVE_STATUSES
 from flows.rules.unrecorded import looked_back_to, recorded_copy
 from flows.run.freshness import Freshness
-
-LIST_SIZE = 25
-"""Subscriptions per list call: Commerce Layer's largest page."""
 
 LINGER = 0.25
 """Seconds that a call with places left waits for company; nothing that a customer or a limit would notice."""
@@ -103,7 +101,7 @@ class LastLooks:
         async with self._one_call:
             look = self._looks.get(renewal.subscription_id)
             if look is None or look.taken.is_over:
-                if len(self._waiting) < LIST_SIZE:
+                if len(self._waiting) < PAGE_SIZE:
                     await current_clock().sleep(LINGER)
                 await self._read_along_with(renewal)
                 look = self._looks[renewal.subscription_id]
@@ -112,7 +110,7 @@ class LastLooks:
     async def _read_along_with(self, renewal: Renewal) -> None:
         # In the order in which they began to wait, which is the order in which the rate limit lets them go.
         others = [each for each in self._waiting.values() if not self._is_read(each) and each is not renewal]
-        together = [renewal, *others[: LIST_SIZE - 1]]
+        together = [renewal, *others[: PAGE_SIZE - 1]]
         taken = Freshness()
         sources: dict[str, str | None] = {each.subscription_id: each.source_order_id for each in together}
         fresh, rivals = await look_at_subscriptions(self._client, sources)

@@ -46,6 +46,8 @@ class Report:
     def __init__(self, run: Run, progress_artifact: UUID) -> None:
         self.due = 0
         self.done = 0
+        self.charged_twice: set[str] = set()
+        """References of which two placed orders were seen; each is reported once."""
         self._run = run
         self._progress_artifact = progress_artifact
         self._shown_at = 0.0
@@ -99,6 +101,9 @@ class Report:
 
     def summary(self) -> RenewalSummary:
         """Everything so far."""
+        while self._run.withdrawals.cancelled_after_placing:
+            order_id = self._run.withdrawals.cancelled_after_placing.pop()
+            self.add(RenewalLine.cancelled_after_placing(order_id), was_due=False)
         self._fold()
         requests = Counter(self._folded.requests)
         for (method, _), count in self._run.client.requests_made.items():

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from flows.rules.next_action import is_of_period, references_to_look_up
+from flows.rules.order_copies import is_open
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.skips import waits_for_payment
 from flows.rules.state import RenewalState
@@ -27,7 +28,7 @@ class Due(NamedTuple):
 
 @dataclass(frozen=True)
 class FirstLook:
-    """What the look brought. `stale` are copies of other periods whose unplaced orders are no longer wanted."""
+    """What the look brought. `stale` are copies whose unplaced orders are no longer wanted."""
 
     renewals: Sequence[Renewal]
     skipped: Sequence[Skipped]
@@ -50,6 +51,9 @@ async def take_first_look(run: Run, due: Sequence[Due]) -> FirstLook:
     stale = [copy for renewal in renewals for copy in stale_copies(renewal, copies)]
     renewals = [_settle_first(each, copies) for each in renewals]
     refusals = [_refusal(run, each, fresh, rivals, copies) for each in renewals]
+    for renewal, refusal in zip(renewals, refusals, strict=True):
+        if refusal is not None and refusal.reason.ends_the_renewal:
+            stale += [copy for copy in copies if is_open(copy) and is_of_period(renewal, copy)]
     wanted = [renewal for renewal, refusal in zip(renewals, refusals, strict=True) if refusal is None]
     skipped += [refusal for refusal in refusals if refusal is not None]
     return FirstLook(await _with_their_copies(run, wanted, copies), skipped, stale)

@@ -7,13 +7,14 @@ What is in memory is bounded by `PAGES_UNDER_WAY`, however long the list is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from prefect.logging import get_run_logger
 
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError
+from blocks.commerce_layer.jsonapi import pages_of
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.summaries import RenewalLine
 from flows.rules.verdicts import Judgement
@@ -26,8 +27,6 @@ from flows.tasks.record import Recorded, record_skip
 Renew = Callable[[Run, Renewal], Awaitable[Recorded]]
 """One renewal from its order copy to its record."""
 
-PAGE = 25
-"""Renewals that share their looks: as many as one list call can ask for."""
 
 PAGES_UNDER_WAY = 60
 """Pages that are worked on at the same time: 1,500 renewals, which bounds the memory."""
@@ -84,7 +83,7 @@ class Pacing:
             wave = due[done : done + waves.next(len(due) - done)]
             done += len(wave)
             async with asyncio.TaskGroup() as group:
-                for page in _pages_of(wave):
+                for page in pages_of(wave):
                     await self._under_way.acquire()
                     if self._must_stop():
                         self._under_way.release()
@@ -133,7 +132,7 @@ class Pacing:
             for skipped in look.skipped:
                 self._report.add((await record_skip(self._run, skipped)).line)
             for copy in look.stale:
-                await self._run.withdrawals.withdraw(copy.target_order_id or "", "its period was moved or has passed")
+                await self._run.withdrawals.withdraw(copy.target_order_id or "", "its renewal is no longer wanted")
         except CommerceLayerError as error:
             self._note_trouble(page, error)
         except Exception as error:  # noqa: BLE001 - one page's error never stops the others
@@ -179,8 +178,3 @@ class Pacing:
         get_run_logger().error("renewal of %s ended unexpectedly", subscription_id, exc_info=error)
         self._brake.note_error(f"{type(error).__name__}: {error}")
         self._report.add(RenewalLine.surprised(subscription_id, reference, error))
-
-
-def _pages_of(due: Sequence[Due]) -> Iterator[Sequence[Due]]:
-    for start in range(0, len(due), PAGE):
-        yield due[start : start + PAGE]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
 from blocks.commerce_layer.errors import CommerceLayerError
+from blocks.commerce_layer.jsonapi import pages_of
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
 from flows.rules.adoption import Change, Decision, Handover, Verdict, Wish, decide
 from flows.rules.state import RenewalState
 from flows.run.context import Run
 from flows.run.states import green, red
-
-CHUNK = 25
-"""Subscriptions that are read and changed together: as many as one list call can ask for."""
 
 ROWS_SHOWN = 500
 """Lines of the table; the counts cover all."""
@@ -95,11 +93,11 @@ async def hand_over(run: Run, wish: Wish, subscription_ids: Sequence[str], *, dr
     """Decide for each subscription as it is now and, unless it is a dry run, change it. Nothing is changed twice."""
     decisions: list[Decision] = []
     failed: list[Decision] = []
-    for chunk in _chunks(subscription_ids):
+    for page in pages_of(subscription_ids):
         if dry_run:
-            decisions += await _decide(run, wish, chunk)
+            decisions += await _decide(run, wish, page)
             continue
-        for decision, problem in await _decide_and_change(run, wish, chunk):
+        for decision, problem in await _decide_and_change(run, wish, page):
             if problem is None:
                 decisions.append(decision)
             else:
@@ -173,8 +171,3 @@ def _differs(seen: OrderSubscription, change: Change) -> str | None:
     if seen.metadata != change.metadata:
         return "its metadata are not what was sent; somebody else may have changed them just now"
     return None
-
-
-def _chunks(subscription_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(subscription_ids), CHUNK):
-        yield subscription_ids[start : start + CHUNK]

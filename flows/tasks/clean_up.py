@@ -12,8 +12,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
+from prefect.logging import get_run_logger
 
 from blocks.commerce_layer.errors import CommerceLayerError
+from blocks.commerce_layer.jsonapi import pages_of
 from blocks.commerce_layer.resources import OrderCopy
 from flows.rules.next_action import duplicate
 from flows.rules.order_copies import CopiesOfPeriod, is_open
@@ -26,9 +28,6 @@ from flows.run.states import green, run_task
 
 REVIEWED = timedelta(hours=1)
 """How far back a sweep looks at its beginning. The sweeps before it have looked at what is older."""
-
-LIST_SIZE = 25
-"""References per list call: Commerce Layer's largest page."""
 
 
 @asynccontextmanager
@@ -57,10 +56,11 @@ async def clean_up_surplus_copies(run: Run, report: Report, since: datetime) -> 
     """
     before = run.withdrawals.surplus
     try:
-        for references in _pages(await _suspects(run, since)):
+        for references in pages_of(await _suspects(run, since)):
             for copies in (await run.client.find_order_copies(references)).values():
                 await _review(run, report, copies)
     except CommerceLayerError as error:
+        get_run_logger().warning("the recent order copies could not be read: %s", error)
         return green("NotReadable", f"the recent order copies could not be read: {error}", 0)
     count = run.withdrawals.surplus - before
     return green("CleanedUp", f"{count} surplus order copies found, their orders are cancelled", count)
@@ -80,13 +80,14 @@ async def _suspects(run: Run, since: datetime) -> list[str]:
 
 async def _review(run: Run, report: Report, copies: Sequence[OrderCopy]) -> None:
     of_period = CopiesOfPeriod.of(copies)
-    if len(of_period.placed) > 1:
+    if len(of_period.placed) > 1 and of_period.placed[0].reference not in report.charged_twice:
         _sound_the_alarm(run, report, of_period.placed)
     await run.withdrawals.cancel_surplus(of_period)
 
 
 def _sound_the_alarm(run: Run, report: Report, placed: Sequence[OrderCopy]) -> None:
     sentence, reference = duplicate(placed).sentence, placed[0].reference or ""
+    report.charged_twice.add(reference)
     parsed = parse_reference(reference)
     subscription_id = parsed.subscription_id if parsed else reference
     report.add(RenewalLine.charged_twice(subscription_id, reference, sentence), was_due=False)
@@ -100,7 +101,3 @@ def _sound_the_alarm(run: Run, report: Report, placed: Sequence[OrderCopy]) -> N
         },
         payload={"reference": reference, "sentence": sentence, "flow_run_id": run.identity.flow_run_id},
     )
-
-
-def _pages(references: Sequence[str]) -> list[Sequence[str]]:
-    return [references[start : start + LIST_SIZE] for start in range(0, len(references), LIST_SIZE)]

@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
+from blocks.commerce_layer.jsonapi import pages_of
 from blocks.commerce_layer.resources import OrderSubscription
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.summaries import RenewalLine
@@ -17,9 +18,6 @@ from flows.run.context import Run
 from flows.run.report import Report
 from flows.run.states import green
 from flows.sweep.first_look import Due, paid_meanwhile
-
-NAMED_AT_ONCE = 25
-"""Subscriptions that are read by one list call: Commerce Layer's largest page."""
 
 
 class NoSuchSubscription(LookupError):  # noqa: N818 - says what is the matter
@@ -84,8 +82,7 @@ async def _named(run: Run, only: Sequence[str]) -> AsyncIterator[list[OrderSubsc
             "subscriptions is an empty list, which names nobody. Leave it out to renew everyone who is due."
         )
     pages = []
-    for start in range(0, len(wanted), NAMED_AT_ONCE):
-        asked = wanted[start : start + NAMED_AT_ONCE]
+    for asked in pages_of(wanted):
         there = await run.client.get_subscriptions(asked)
         if missing := [name for name in asked if name not in there]:
             raise NoSuchSubscription(_sentence(missing, run.organization))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -14,13 +13,14 @@ from blocks.commerce_layer.charging import Placement, place_order
 from blocks.commerce_layer.client import SubscriptionChange
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, Refused, WriteFateUnknown
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus
+from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus, OrderSubscription
 from flows.rules.by_hand import ManualCopy
 from flows.rules.evidence import CopyEnded, HeldBack, LeftAlone, NotPlaced, OrderAnswered, PlacementRefused
 from flows.rules.next_action import Hold, Place, duplicate, is_of_period
 from flows.rules.order_copies import MOVING_STATUSES, CopiesOfPeriod
 from flows.rules.references import REFERENCE_ORIGIN
-from flows.rules.renewal import Renewal
+from flows.rules.renewal import Renewal, Skipped, SkipReason
+from flows.rules.state import RenewalState
 from flows.rules.still_wanted import still_wanted
 from flows.rules.work import Work, references_of
 from flows.run.context import Run
@@ -71,7 +71,7 @@ class _Renewing:
 
     def __init__(self, run: Run, renewal: Renewal, attempt: Place) -> None:
         self._run, self._renewal, self._attempt = run, renewal, attempt
-        self._is_announced = False
+        self._announced: RenewalState | None = None
 
     async def carry_out(self, *, announce: bool) -> Placed:
         try:
@@ -89,25 +89,24 @@ class _Renewing:
 
     async def _announce(self) -> None:
         """Write the attempt down before it is made: whatever happens to us then, it counts as made."""
-        state = self._renewal.state.announcing(self._attempt.attempt, self._run.now(), self._run.identity.flow_run_id)
-        announced = state.written_into(self._renewal.metadata)
+        run, subscription_id = self._run, self._renewal.subscription_id
+        state = self._renewal.state.announcing(self._attempt.attempt, run.now(), run.identity.flow_run_id)
 
         async def change() -> SubscriptionChange:
-            await self._look()
-            return SubscriptionChange(announced)
+            subscription, _ = await self._look()
+            return SubscriptionChange(state.written_into(subscription.metadata))
 
         try:
-            await self._run.client.record_on_subscription(self._renewal.subscription_id, change)
+            await run.client.record_on_subscription(subscription_id, change)
         except Refused as refused:
             raise _Stop(NotPlaced(self._attempt, refused)) from refused
         except WriteFateUnknown:
-            found = await self._run.client.get_subscriptions([self._renewal.subscription_id])
-            if (there := found.get(self._renewal.subscription_id)) is None or there.metadata != announced:
+            there = (await run.client.get_subscriptions([subscription_id])).get(subscription_id)
+            if there is None or RenewalState.read(there.metadata) != state:
                 raise
         finally:
-            self._run.last_looks.forget(self._renewal.subscription_id)
-        self._renewal = replace(self._renewal, metadata=announced)
-        self._is_announced = True
+            run.last_looks.forget(subscription_id)
+        self._announced = state
 
     async def _use_new_payment_source(self) -> None:
         source, tried = self._renewal.payment_source_id, self._renewal.state.payment_source_id
@@ -115,11 +114,11 @@ class _Renewing:
             await self._run.client.use_payment_source(self._attempt.order.id, source)
 
     async def _compose(self) -> Placement:
-        order = await self._look()
+        _, order = await self._look()
         return _placement(self._run, self._renewal, order)
 
-    async def _look(self) -> Order:
-        """The order as it is now. Raises _Stop when it must not be placed."""
+    async def _look(self) -> tuple[OrderSubscription, Order]:
+        """The subscription and the order as they are now. Raises _Stop when the order must not be placed."""
         renewal = self._renewal
         try:
             look = await self._run.last_looks.of(renewal)
@@ -127,16 +126,29 @@ class _Renewing:
             raise _Stop(NotPlaced(self._attempt, error)) from error
         copies = [copy for copy in look.copies if is_of_period(renewal, copy)]
         order = _order_to_place(self._attempt, copies)
-        skipped = still_wanted(renewal, look.subscription, look.rivals, look.copies, self._run.as_of)
+        as_of = self._run.as_of
+        skipped = still_wanted(renewal, look.subscription, look.rivals, look.copies, as_of, announced=self._announced)
         if skipped is not None:
             raise _Stop(LeftAlone(skipped))
-        return order
+        if order.status is OrderStatus.CANCELLED:
+            raise _Stop(self._changed("was cancelled a moment ago"))
+        if (order.errors_count or 0) > (self._attempt.order.errors_count or 0):
+            raise _Stop(self._changed("was tried by another run a moment ago"))
+        assert look.subscription is not None, "one that is gone is not wanted any more"
+        return look.subscription, order
+
+    def _changed(self, what: str) -> LeftAlone:
+        sentence = f"its order {self._attempt.order.id} {what}; the next sweep decides anew"
+        return LeftAlone(Skipped(self._renewal.subscription_id, self._renewal.due, SkipReason.CHANGED, sentence))
 
     async def _end(self, end: Placed) -> Placed:
-        if isinstance(end, LeftAlone) and end.skipped.reason.ends_the_renewal:
-            await self._run.withdrawals.withdraw(self._attempt.order.id, end.skipped.sentence)
-        if isinstance(end, LeftAlone | NotPlaced) and self._is_announced:
-            await self._take_back_the_announcement()
+        if isinstance(end, PlacementRefused) and end.order is not None and end.order.status is OrderStatus.CANCELLED:
+            end = self._changed("was cancelled a moment ago")
+        if isinstance(end, LeftAlone):
+            if end.skipped.reason.ends_the_renewal:
+                await self._run.withdrawals.withdraw(self._attempt.order.id, end.skipped.sentence)
+            if self._announced is not None:
+                await self._take_back_the_announcement()
         return end
 
     async def _take_back_the_announcement(self) -> None:
@@ -144,7 +156,7 @@ class _Renewing:
         client, subscription_id = self._run.client, self._renewal.subscription_id
         with suppress(CommerceLayerError):
             fresh = (await client.get_subscriptions([subscription_id])).get(subscription_id)
-            if fresh is not None:
+            if fresh is not None and RenewalState.read(fresh.metadata) == self._announced:
                 metadata = self._renewal.state.written_into(fresh.metadata)
                 await client.update_subscription(subscription_id, metadata=metadata)
 

@@ -7,7 +7,7 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-from blocks.sandbox.http.server import Sandbox
+from blocks.sandbox.control.sandbox import Sandbox
 from blocks.sandbox.running import RunningSandbox
 from blocks.sandbox.settings import Settings
 from blocks.sandbox.shop.clock import Clock, instant_of, text_of
@@ -120,8 +120,8 @@ def test_what_fails_is_undone_alone_and_the_rest_of_the_day_goes_on(tmp_path, ca
     sandbox.shop.after(1, stumble)
     sandbox.shop.after(1, lambda: database.set_state("after", "yes"))
 
-    assert sandbox.advance(2) == 3
+    assert sandbox.timekeeper.advance(2) == 3
     assert [database.state(name, "no") for name in ("before", "stumbled", "after")] == ["yes", "no", "yes"]
-    assert sandbox.clock.now() == START + timedelta(seconds=2)
+    assert clock.now() == START + timedelta(seconds=2)
     assert "a mistake" in caplog.text
     database.close()

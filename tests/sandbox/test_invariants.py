@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from blocks.sandbox.control import seeding
+from blocks.sandbox.control.sandbox import Sandbox
 from blocks.sandbox.control.seeding import SeedPlan
-from blocks.sandbox.http.server import Sandbox
-from blocks.sandbox.http.wire import Request, Response
+from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.settings import Settings
 from blocks.sandbox.shop import failures, orders
 from blocks.sandbox.shop.clock import Clock
 from blocks.sandbox.shop.failures import FAILURES
+from blocks.sandbox.shop.list_lag import lag_lists
 from blocks.sandbox.shop.problems import Problem
 
 OPTIONS = ("place_target_order", "reuse_wallet", "skip_errors", "ignore_invalid_coupon", "apply_promotions")
@@ -46,7 +47,7 @@ class ShopInUse(RuleBasedStateMachine):
 
     def _send(self, method: str, path: str, body: bytes, content_type: str, token: str = "") -> Response:
         headers = {"content-type": content_type, "authorization": f"Bearer {token}"}
-        answer = self.sandbox.handle(Request(method, path, "", headers, body, "test"))
+        answer = self.sandbox.server.handle(Request(method, path, "", headers, body, "test"))
         assert isinstance(answer, Response)
         assert answer.status < 500, answer.body
         return answer
@@ -74,7 +75,7 @@ class ShopInUse(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.3, 2.0, 60.0, 86_400.0, 2_700_000.0]))
     def advance(self, seconds: float) -> None:
-        self.sandbox.advance(seconds)
+        self.sandbox.timekeeper.advance(seconds)
 
     @rule(number=st.integers(0, 3), trigger=st.sampled_from(["_activate", "_deactivate", "_cancel"]))
     def steer(self, number: int, trigger: str) -> None:
@@ -102,7 +103,7 @@ class ShopInUse(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0, 1, 60, 3600]))
     def lag(self, seconds: int) -> None:
-        self.sandbox.lag_lists(seconds)
+        lag_lists(self.shop, seconds)
 
     @rule()
     def restart(self) -> None:
@@ -142,7 +143,7 @@ class ShopInUse(RuleBasedStateMachine):
     def nothing_is_overdue(self) -> None:
         now = self.shop.now_text()
         sql = f"SELECT COUNT(*) FROM order_copies WHERE _due_at < '{now}'"
-        self.sandbox.catch_up()
+        self.sandbox.timekeeper.catch_up()
         assert self._rows(sql) == [(0,)]
         assert self._rows("SELECT COUNT(*) FROM order_subscriptions WHERE status = 'running' "
                           "AND _running_copy_id IS NULL") == [(0,)]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from blocks.sandbox.http.limits import Limits
-from blocks.sandbox.http.wire import Request
+from blocks.sandbox.http.messages import Request
 from blocks.sandbox.running import RunningSandbox
 from blocks.sandbox.settings import Settings
 

@@ -1,4 +1,4 @@
-"""What creating, changing, triggering and deleting mean for each resource type."""
+"""What create, update, triggers and delete do, by resource type."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def create(shop: Shop, engine: NativeEngine, kind: ResourceType, columns: Row) -
     if defaults is not None:
         row = {**row, **defaults(shop, row)}
     shop.database.insert(kind.name, row)
-    shop.announce(f"{kind.name}.create", kind.name, row["id"])
+    shop.publish(f"{kind.name}.create", kind.name, row["id"])
     if kind.name == "order_subscriptions":
         engine.schedule(row)
     return str(row["id"])
@@ -138,14 +138,14 @@ def update(shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: st
         _check_subscription(shop, row, columns)
     shop.database.update(kind.name, resource_id, {**columns, "updated_at": shop.now_text()})
     if kind.name == "order_subscriptions":
-        _follow_subscription(shop, engine, row, columns)
+        _after_subscription_update(shop, engine, row, columns)
 
 
 _UNIQUE = {"customers": ("email",), "tags": ("name",)}
 
 
 def _check(shop: Shop, kind: ResourceType, resource_id: str, columns: Row) -> None:
-    """What holds for a value whether it is given at create or later."""
+    """Checks that hold at create and at update."""
     address = columns.get("callback_url")
     if address is not None and not str(address).startswith(("http://", "https://")):
         raise problems.invalid("callback_url", "is not a valid URL", "invalid")
@@ -168,7 +168,7 @@ def _check_subscription(shop: Shop, row: Row, columns: Row) -> None:
             raise problems.invalid("next_run_at", "must be in the future", "greater_than")
 
 
-def _follow_subscription(shop: Shop, engine: NativeEngine, row: Row, columns: Row) -> None:
+def _after_subscription_update(shop: Shop, engine: NativeEngine, row: Row, columns: Row) -> None:
     if columns.get("customer_payment_source_id") not in {None, row["customer_payment_source_id"]}:
         subscriptions.new_payment_source(shop, row)
     if {"next_run_at", "renewal_alert_period", "expires_at"} & columns.keys():
@@ -208,7 +208,7 @@ def apply_trigger(
     elif kind.name == "webhooks":
         shop.database.update("webhooks", resource_id, _webhook_trigger(shop, name))
     elif kind.name == "events":
-        shop.fire(row)
+        shop.publish_again(row)
 
 
 def _webhook_trigger(shop: Shop, name: str) -> Row:
@@ -226,7 +226,7 @@ def delete(shop: Shop, engine: NativeEngine, kind: ResourceType, row: Row) -> No
         for table, column in _DEPENDENTS.get(kind.name, ())
     ):
         raise problems.locked(kind.name, resource_id)
-    shop.announce(f"{kind.name}.destroy", kind.name, resource_id)
+    shop.publish(f"{kind.name}.destroy", kind.name, resource_id)
     shop.database.delete(kind.name, resource_id)
     tags.forget(shop, resource_id)
     if kind.name == "order_copies" and row["order_subscription_id"] is not None:

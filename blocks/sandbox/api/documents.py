@@ -1,4 +1,4 @@
-"""JSON:API documents: records become resource objects, with linkage only for what was included."""
+"""JSON:API documents: resource objects made of records, with linkage only for what was included."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Writer:
         self._mode = mode
 
     def reading(self, reader: Reader) -> Writer:
-        """A writer that takes included resources from there."""
+        """A writer that reads included resources there."""
         return self if reader is self._reader else Writer(reader, self._organization_id, self._mode)
 
     def one(self, kind: ResourceType, record: Record | None, query: Query, base: str) -> bytes:
@@ -54,7 +54,7 @@ class Writer:
         return orjson.dumps(document)
 
     def meta(self, resource_id: str) -> dict[str, str]:
-        """The resource-level `meta`; the trace id is derived from the id, so that runs can be compared."""
+        """The resource-level `meta`; the trace id is derived from the id, so that two runs give the same documents."""
         return {
             "mode": self._mode,
             "organization_id": self._organization_id,
@@ -83,7 +83,7 @@ class Writer:
             for name in (kind.relationships if fields is None else fields)
             if name in kind.relationships
         }
-        # As the Ruby gem behind the API: a member with nothing in it is not there.
+        # As the Ruby gem behind the API does: an empty member is left out.
         if attributes:
             shown["attributes"] = attributes
         if relationships:
@@ -132,12 +132,12 @@ def _relationship(name: str, own: str, resource_id: str, linkage: Linkage) -> di
 
 
 Show = Callable[[Any], Any]
-_MAX_PLANS = 1000  # a caller who asks for ever new fieldsets must not fill the memory
+_MAX_PLANS = 1000  # a caller who asks for ever new fieldsets must not fill up the memory
 _PLANS: dict[tuple[str, tuple[str, ...] | None], list[tuple[str, int, Show]]] = {}
 
 
 def attribute_plan(kind: ResourceType, fields: tuple[str, ...] | None) -> list[tuple[str, int, Show]]:
-    """For each attribute to show: name, position in the record, and how its value is shown."""
+    """Name, position in the record and formatter of each attribute to show."""
     plan = _PLANS.get((kind.name, fields))
     if plan is None:
         plan = [

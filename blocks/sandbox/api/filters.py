@@ -50,7 +50,7 @@ _TRUE, _FALSE = {"true", "t", "1", "yes"}, {"false", "f", "0", "no"}
 @dataclass(frozen=True)
 class _Operand:
     """
-    Where an attribute's value is found: SQL with one `{}` for a test, and the kind of the value.
+    An attribute in SQL: an expression with one `{}` for a test of its value, and the kind of the value.
 
     `outer` is `wrap` for tests that null passes: as in an outer join, a relationship that leads nowhere has only nulls.
     """
@@ -81,7 +81,7 @@ def condition(kind: ResourceType, name: str, value: str) -> Condition:
 @lru_cache(maxsize=4096)
 def _resolve(type_name: str, name: str) -> tuple[tuple[_Operand, ...], str]:
     """
-    Split a filter's name into attributes and predicate; the longest predicate that leaves known attributes wins.
+    Split a filter's name into attributes and a predicate; of several predicates, the longest wins.
     """
     kind = RESOURCE_TYPES[type_name]
     for predicate in PREDICATES:
@@ -102,7 +102,7 @@ def _alternatives(kind: ResourceType, path: str) -> tuple[_Operand, ...]:
     whole = _operand(kind, path, "t", 0)
     if whole is not None:
         return (whole,)
-    # `_or_` may also be part of a name (none of ours is), hence every part has to resolve.
+    # A name could also contain `_or_` (none does here), so every part has to be known.
     parts = [_operand(kind, part, "t", 0) for part in path.split("_or_")]
     return tuple(part for part in parts if part is not None) if all(parts) else ()
 

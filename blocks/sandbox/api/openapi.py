@@ -1,4 +1,4 @@
-"""The OpenAPI description of the sandbox, derived from the catalogue of resource types and the list of controls."""
+"""The OpenAPI description of the sandbox, derived from the resource types and the list of controls."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _BRACKETED = re.compile(r"^(\w+)\[([^\[\]]*)\](?:\[([^\[\]]*)\])?$")
 
 @dataclass(slots=True)
 class Query:
-    """What a caller asks for; `where` are conditions on the table aliased `t`."""
+    """What a caller asks for; `where` has conditions on the table with the alias `t`."""
 
     fields: dict[str, tuple[str, ...]] = field(default_factory=dict)
     include: IncludeTree = field(default_factory=dict)
@@ -150,7 +150,7 @@ def _read_sort(kind: ResourceType, value: str, query: Query) -> None:
 def list_records(reader: Reader, kind: ResourceType, query: Query) -> tuple[list[Record], int]:
     """One page of records (values in the order of `kind.columns`), and how many match in all."""
     where = f" WHERE {' AND '.join(query.where)}" if query.where else ""
-    # Without a sort the real API answers newest first; the id makes the order total, so that pages do not overlap.
+    # Without `sort` the real API lists the newest first. With the id the order is total, so that pages do not overlap.
     order = [*(query.order or ["t.created_at DESC"]), "t.id"] if "t.id" not in query.order else query.order
     columns = ", ".join(f"t.{column}" for column in kind.columns)
     page = f" ORDER BY {', '.join(order)} LIMIT {query.page_size} OFFSET {(query.page_number - 1) * query.page_size}"

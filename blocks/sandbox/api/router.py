@@ -1,4 +1,4 @@
-"""The resources under /api: which request means what."""
+"""Routes requests under /api to lists, single resources, related resources and writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import orjson
 from blocks.sandbox.api import writes
 from blocks.sandbox.api.documents import Writer
 from blocks.sandbox.api.queries import Query, Record, find_record, list_records, read_query, records_by, related_records
-from blocks.sandbox.http.wire import Request, Response
+from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import BY_PATH, RESOURCE_TYPES
 from blocks.sandbox.shop import problems
@@ -19,7 +19,7 @@ _LISTED, _ONE, _RELATED, _LINKAGE = 1, 2, 3, 4  # segments of a path after /api
 
 
 class Router:
-    """Answers requests whose token was found good."""
+    """Answers requests whose token is valid."""
 
     def __init__(self, shop: Shop, engine: NativeEngine) -> None:
         self._shop = shop
@@ -83,7 +83,7 @@ class Router:
         return Response(200, self._writer.one(kind, record, query, _base(request)))
 
     def _related(self, kind: ResourceType, request: Request, resource_id: str, name: str) -> Response:
-        """GET /api/order_copies/{id}/target_order and the like."""
+        """GET /api/order_copies/{id}/target_order and other relationships."""
         _only_get(request)
         record = find_record(self._shop.database, kind, resource_id)
         relationship = kind.relationships.get(name)

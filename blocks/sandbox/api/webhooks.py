@@ -1,5 +1,5 @@
 """
-Webhooks: what happened is announced to those who asked, signed, retried, with a circuit breaker.
+Webhooks: events are recorded and delivered to the webhooks that listen, signed, with retries and a circuit breaker.
 
 Documented: timeout 5 s, any 2xx is success, up to 10 retries, after 30 consecutive failures the circuit opens
 until it is reset. Undocumented and chosen here: the spacing of retries (doubling from 5 s, sandbox time).
@@ -49,9 +49,9 @@ class Webhooks:
         self._client: httpx.AsyncClient | None = None
         self._gate = asyncio.Semaphore(_CONCURRENT_CALLS)
         self.copies_per_delivery = 1
-        """More than 1 delivers every call so many times, as at-least-once senders do now and then."""
+        """How many times each call is delivered; senders that deliver at least once sometimes repeat one."""
 
-    def announce(self, topic: str, resource_type: str, resource_id: str) -> None:
+    def publish(self, topic: str, resource_type: str, resource_id: str) -> None:
         """Record an event and start its deliveries."""
         now = self._shop.now_text()
         event: Row = {
@@ -64,13 +64,13 @@ class Webhooks:
             "updated_at": now,
         }
         self._shop.database.insert("events", event)
-        self.fire(event)
+        self.publish_again(event)
 
-    def fire(self, event: Row) -> None:
+    def publish_again(self, event: Row) -> None:
         """
-        Call every webhook that listens to this event; its resource is told as it is now.
+        Call every webhook that listens to this event, with its resource as it is now.
 
-        Nobody is called about what is undone in the end.
+        The calls are made after the commit, never about what is rolled back.
         """
         shop, topic = self._shop, str(event["name"])
         for webhook_id, include in shop.database.execute(_LISTENING, (topic,)).fetchall():
@@ -80,7 +80,7 @@ class Webhooks:
                 shop.database.after_commit(deliver)
 
     async def close(self) -> None:
-        """Give up what is on its way."""
+        """Cancel deliveries that are under way."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -88,7 +88,7 @@ class Webhooks:
             await self._client.aclose()
 
     def _payload(self, event: Row, include: list[str]) -> bytes:
-        """The document as the API would answer it, with relative links; only an id once it is destroyed."""
+        """The resource as the API would show it, with relative links; of a destroyed one only the id is left."""
         kind = RESOURCE_TYPES[event["resource_type"]]
         found = records_by(self._shop.database, kind, "id", [event["resource_id"]])
         if not found or event["name"].endswith(".destroy"):
@@ -107,7 +107,7 @@ class Webhooks:
         task.add_done_callback(self._tasks.discard)
 
     async def _call(self, webhook: Row, event_id: str, topic: str, payload: bytes, attempt: int) -> None:
-        import httpx  # half of the time a sandbox needs to start, and most have no webhooks
+        import httpx  # takes half of the start of a sandbox, and most have no webhooks
 
         self._client = self._client or httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
         digest = hmac.new(str(webhook["shared_secret"]).encode(), payload, hashlib.sha256).digest()
@@ -163,7 +163,7 @@ def _including(paths: Iterable[str]) -> str:
 
 
 def _can_include(kind: ResourceType, path: str) -> bool:
-    """A webhook may ask for what its resource has not; its calls then come without."""
+    """Whether the path exists; a webhook may ask for one that does not, and gets its calls without it."""
     try:
         read_query(kind, _including([path]), is_list=False)
     except Problem:

@@ -1,4 +1,4 @@
-"""Create, update and delete: the documents are checked here, the consequences follow in the type's own module."""
+"""Create, update and delete: checks the document, and leaves the rest to `actions.py`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _INTEGER_LIMIT = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A checked document: columns to set, triggers to pull in the order in which they were given, and tags to have."""
+    """A checked document: columns to set, triggers in the order of the document, and the ids of all tags if given."""
 
     columns: Row
     triggers: dict[str, Any]
@@ -41,7 +41,7 @@ def create(shop: Shop, engine: NativeEngine, kind: ResourceType, body: bytes) ->
     _check_required(kind, {**dict.fromkeys(map(kind.column_of, kind.required)), **change.columns})
     with shop.database.transaction():
         resource_id = actions.create(shop, engine, kind, change.columns)
-        _follow(shop, engine, kind, resource_id, change)
+        _apply_tags_and_triggers(shop, engine, kind, resource_id, change)
     return resource_id
 
 
@@ -59,14 +59,16 @@ def update(shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: st
     try:
         with shop.database.transaction():
             actions.update(shop, engine, kind, resource_id, change.columns)
-            _follow(shop, engine, kind, resource_id, change)
+            _apply_tags_and_triggers(shop, engine, kind, resource_id, change)
     except Problem as refused:
         if refused.after_rollback is not None:
             refused.after_rollback()
         raise
 
 
-def _follow(shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: str, change: Change) -> None:
+def _apply_tags_and_triggers(
+    shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: str, change: Change
+) -> None:
     if change.tag_ids is not None:
         tags.replace(shop, resource_id, change.tag_ids)
     for name, value in change.triggers.items():
@@ -104,7 +106,7 @@ def _read(database: Database, kind: ResourceType, body: bytes, flag: str, resour
         relationship = kind.relationships.get(name)
         if relationship is None or flag not in relationship.flags:
             raise problems.param_not_allowed(name[:200], pointer=f"/data/relationships/{name[:200]}")
-        if relationship.many:  # of those, only tags may be written
+        if relationship.many:  # the only one that may be written: tags
             tag_ids = _linked_many(database, relationship, value)
         else:
             columns[relationship.column] = _linked(database, relationship, value)
@@ -112,7 +114,7 @@ def _read(database: Database, kind: ResourceType, body: bytes, flag: str, resour
 
 
 def _check_required(kind: ResourceType, columns: Row) -> None:
-    """None of the columns that are to be written may be empty when the resource cannot be without it."""
+    """Refuse an empty value in a required column that is to be written."""
     for name in kind.required:
         column = kind.column_of(name)
         if column in columns and columns[column] in {None, ""}:
@@ -156,7 +158,7 @@ def _check_id(data: Mapping[str, Any], resource_id: str) -> None:
 
 
 def _shown(value: Any) -> str:
-    """A value as messages quote it; objects and lists may be nested too deeply to be written out."""
+    """A value as messages quote it; an object or a list may be nested too deeply for that."""
     return type(value).__name__ if isinstance(value, dict | list) else str(value)[:200]
 
 
@@ -201,7 +203,7 @@ def _identified(database: Database, relationship: Relationship, linkage: Any) ->
 
 
 def _cast(attribute: Attribute, value: Any) -> Any:
-    """A JSON value as the column stores it; Rails is lenient about scalars, so are we."""
+    """A JSON value as the column stores it; scalars are cast as leniently as Rails does."""
     cast = _CASTS[attribute.kind](value)
     if cast is None:
         raise problems.invalid(attribute.name, "is invalid", "invalid")
@@ -239,7 +241,7 @@ def _time(value: Any) -> str | None:
 def _object(value: Any) -> str | None:
     try:
         return orjson.dumps(value).decode() if isinstance(value, dict) else None
-    except TypeError:  # nested more deeply than can be written again
+    except TypeError:  # nested too deeply to be written out
         return None
 
 

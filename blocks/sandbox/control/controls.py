@@ -1,7 +1,7 @@
 """
-The controls under /_sandbox: clock, seeding, failures, faults, counters. Not part of Commerce Layer.
+The controls under /_sandbox: clock, seeding, failures, faults, counters. They are not part of Commerce Layer.
 
-Bodies and answers are plain JSON. They are free: not limited, not counted, no token needed.
+Requests and responses are plain JSON. They need no token, and are neither limited nor counted.
 """
 
 from __future__ import annotations
@@ -9,27 +9,30 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from blocks.sandbox.api.openapi import describe
+from blocks.sandbox.api.webhooks import Webhooks
 from blocks.sandbox.control import seeding
 from blocks.sandbox.control.creation import create_subscription
 from blocks.sandbox.http.faults import ACTIONS
-from blocks.sandbox.http.wire import Request, Response
+from blocks.sandbox.http.messages import Request, Response
+from blocks.sandbox.http.server import Server
 from blocks.sandbox.shop import failures, orders
 from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.failures import FAILURES
+from blocks.sandbox.shop.list_lag import lag_lists
 from blocks.sandbox.shop.problems import Problem
-
-if TYPE_CHECKING:  # the two know each other; at run time the server comes first
-    from blocks.sandbox.http.server import Sandbox
+from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.subscriptions import NativeEngine
+from blocks.sandbox.shop.timekeeping import Timekeeper
 
 Given = dict[str, Any]
 Route = tuple[Callable[[Given], Any], str]
 
-_CLOCK = "Any of: `rate` (0 = frozen), `set` to an instant, `advance` by seconds; what falls due happens in order."
+_CLOCK = "Any of: `rate` (0 = frozen), `set` to an instant, `advance` by seconds. What falls due runs in order."
 _SEED = (
     "Seed `subscriptions` (due, adopted), `active` and `foreign` ones; also due, spread_seconds, frequencies, "
     "failures, instance, policy."
@@ -39,7 +42,7 @@ _FAILURES = (
     f"Kinds: {', '.join(FAILURES)}."
 )
 _FAULTS = (
-    "Add a fault: action, when (before, after), method, path, match, times, nth, share, status, body, seconds, "
+    "Add a fault with action, when (before, after), method, path, match, times, nth, share, status, body, seconds, "
     "stamp, answer. " + " ".join(f"`{name}`: {sentence}." for name, sentence in ACTIONS.items())
 )
 
@@ -50,22 +53,27 @@ _LAG = (
 
 
 class NotFoundError(Exception):
-    """What a control was asked to act on is not there."""
+    """The resource that a control was asked for does not exist."""
 
 
 class Controls:
     """One method per control."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
-        self._shop = sandbox.shop
+    def __init__(
+        self, shop: Shop, timekeeper: Timekeeper, engine: NativeEngine, webhooks: Webhooks, server: Server
+    ) -> None:
+        self._shop = shop
+        self._timekeeper = timekeeper
+        self._engine = engine
+        self._webhooks = webhooks
+        self._server = server
         self._routes = self._table()
 
     def _table(self) -> dict[tuple[str, str], Route]:
         return {
             ("GET", "info"): (self._info, "Settings, organization id and database file."),
             ("GET", "openapi.json"): (self._openapi, "This description."),
-            ("GET", "clock"): (self._clock, "The present, the rate, and when something happens next."),
+            ("GET", "clock"): (self._clock, "The present, the rate, and when the next action is due."),
             ("POST", "clock"): (self._change_clock, _CLOCK),
             ("POST", "seed"): (self._seed, _SEED),
             ("POST", "subscriptions"): (
@@ -82,12 +90,12 @@ class Controls:
             ("POST", "payment_sources"): (self._new_card, "The customer `customer_id` adds a card to the wallet."),
             ("POST", "release"): (
                 self._release,
-                "Let the stuck copy `order_copy_id`, or the stuck placing of the order `order_id`, go on.",
+                "Release the stuck copy `order_copy_id`, or the stuck placing of the order `order_id`.",
             ),
-            ("POST", "tokens/revoke"): (self._revoke_tokens, "Make the token in use worthless."),
+            ("POST", "tokens/revoke"): (self._revoke_tokens, "Revoke the token in use."),
             ("POST", "lag"): (self._lag, _LAG),
             ("DELETE", "limits"): (self._forget_limits, "Empty the windows of the rate limits."),
-            ("POST", "webhooks"): (self._webhooks, "Deliver each call `copies_per_delivery` times."),
+            ("POST", "webhooks"): (self._deliver_webhooks, "Deliver each call `copies_per_delivery` times."),
         }
 
     def answer(self, request: Request) -> Response:
@@ -124,8 +132,8 @@ class Controls:
 
     def _clock(self, given: Given) -> Given:
         del given
-        clock = self._sandbox.clock
-        due = self._sandbox.scheduler.next_instant()
+        clock = self._shop.clock
+        due = self._shop.scheduler.next_instant()
         return {"now": text_of(clock.now()), "rate": clock.rate, "next_event_at": text_of(due) if due else None}
 
     def _change_clock(self, given: Given) -> Given:
@@ -134,22 +142,21 @@ class Controls:
             rate = float(given["rate"])
             if not 0 <= rate <= 1_000_000:  # noqa: PLR2004  faster than that is `advance`
                 raise ValueError(f"rate is {rate!r}; it lies between 0 and 1000000")
-            self._sandbox.clock.run_at(rate)
-            self._sandbox.save_clock()
+            self._timekeeper.run_at(rate)
         if "set" in given:
-            events += self._sandbox.move_to(instant_of(given["set"]))
+            events += self._timekeeper.move_to(instant_of(given["set"]))
         if "advance" in given:
             seconds = float(given["advance"])
             if not 0 <= seconds <= 10_000_000_000:  # noqa: PLR2004  some 300 years
                 raise ValueError(f"advance is {seconds!r}; it is a number of seconds from 0 on")
-            events += self._sandbox.advance(seconds)
+            events += self._timekeeper.advance(seconds)
         return {**self._clock({}), "events": events}
 
     def _seed(self, given: Given) -> Given:
-        return seeding.seed(self._shop, self._sandbox.engine, seeding.read_plan(given))
+        return seeding.seed(self._shop, self._engine, seeding.read_plan(given))
 
     def _subscription(self, given: Given) -> Given:
-        return create_subscription(self._shop, self._sandbox.engine, given)
+        return create_subscription(self._shop, self._engine, given)
 
     def _set_failure(self, given: Given) -> Given:
         order_id = self._order(given["order_id"])["id"]
@@ -160,30 +167,30 @@ class Controls:
 
     def _faults(self, given: Given) -> list[Given]:
         del given
-        return [asdict(fault) for fault in self._sandbox.faults.listed()]
+        return [asdict(fault) for fault in self._server.faults.listed()]
 
     def _add_fault(self, given: Given) -> Given:
-        return asdict(self._sandbox.faults.add(given))
+        return asdict(self._server.faults.add(given))
 
     def _revoke_tokens(self, given: Given) -> Given:
         del given
-        return {"revoked": self._sandbox.tokens.revoke_all()}
+        return {"revoked": self._server.tokens.revoke_all()}
 
     def _clear_faults(self, given: Given) -> Given:
         del given
-        self._sandbox.faults.clear()
+        self._server.faults.clear()
         return {}
 
     def _lag(self, given: Given) -> Given:
         seconds, resources = float(given["list_lag_seconds"]), given.get("resources")
         if resources is not None and not isinstance(resources, list):
             raise TypeError(f"resources is {resources!r}; it lists resource types")
-        self._sandbox.lag_lists(seconds, resources)
+        lag_lists(self._shop, seconds, resources)
         return {"list_lag_seconds": seconds, "resources": resources}
 
     def _forget_limits(self, given: Given) -> Given:
         del given
-        self._sandbox.limits.forget()
+        self._server.limits.reset()
         return {}
 
     def _counters(self, given: Given) -> Given:
@@ -191,7 +198,7 @@ class Controls:
         requests: dict[str, int] = {}
         statuses: dict[str, int] = {}
         detail: dict[str, dict[str, int]] = {}
-        for (method, endpoint, status), count in self._sandbox.requests.items():
+        for (method, endpoint, status), count in self._server.requests.items():
             key = f"{method} {endpoint}"
             requests[key] = requests.get(key, 0) + count
             statuses[str(status)] = statuses.get(str(status), 0) + count
@@ -202,17 +209,17 @@ class Controls:
             "statuses": statuses,
             "detail": detail,
             "throttled": statuses.get("429", 0),
-            "faults": self._sandbox.faults.hits,
+            "faults": self._server.faults.hits,
         }
 
     def _reset_counters(self, given: Given) -> Given:
         del given
-        self._sandbox.requests.clear()
-        self._sandbox.faults.hits = 0
+        self._server.requests.clear()
+        self._server.faults.hits = 0
         return {}
 
     def _pay(self, given: Given) -> Given:
-        """The customer pays an order through the checkout, whatever stood against it."""
+        """The customer pays an order through the checkout, whatever failure it has."""
         order = self._order(given["order_id"])
         orders.place(self._shop, order, paid_by_customer=True)
         return {"order_id": order["id"], "status": "placed"}
@@ -228,7 +235,7 @@ class Controls:
         return {"customer_payment_source_id": row["id"]}
 
     def _release(self, given: Given) -> Given:
-        """Let a stuck copy, or the stuck placing of an order, go on."""
+        """Release a stuck copy, or the stuck placing of an order."""
         if "order_id" in given:
             order_id = self._order(given["order_id"])["id"]
             orders.release_placing(self._shop, order_id)
@@ -238,15 +245,15 @@ class Controls:
         if copy is None:
             raise NotFoundError(f"no order copy {copy_id!r}")
         if copy["status"] in {"pending", "in_progress"}:
-            self._sandbox.engine.worker.release("order_copies", copy_id)
+            self._engine.worker.release("order_copies", copy_id)
         return {"order_copy_id": copy_id}
 
-    def _webhooks(self, given: Given) -> Given:
-        """How many times each call is delivered."""
+    def _deliver_webhooks(self, given: Given) -> Given:
+        """Set how many times each call is delivered."""
         copies = given["copies_per_delivery"]
         if not isinstance(copies, int) or not 1 <= copies <= 10:  # noqa: PLR2004  enough for any test
             raise ValueError(f"copies_per_delivery is {copies!r}; it lies between 1 and 10")
-        self._sandbox.webhooks.copies_per_delivery = copies
+        self._webhooks.copies_per_delivery = copies
         return {"copies_per_delivery": copies}
 
     def _order(self, order_id: Any) -> Given:

@@ -1,4 +1,4 @@
-"""One subscription with explicit fields, and everything it needs around it."""
+"""Creates one subscription with explicit fields, its customer and its source order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MEMBERS = {*_TIMES, *_PLAIN, *_OTHERS}
 
 def create_subscription(shop: Shop, engine: NativeEngine, given: dict[str, Any]) -> dict[str, Any]:
     """
-    Create a subscription; returns the ids of it and of what was made around it.
+    Create a subscription; returns its id and those of its order, customer and payment source.
 
     Members, all optional: status (inactive), frequency (monthly), next_run_at, starts_at, expires_at, last_run_at,
     metadata (default: adopted by Perennial; `adopted: false` leaves it empty), reference, reference_origin,
@@ -46,7 +46,7 @@ def create_subscription(shop: Shop, engine: NativeEngine, given: dict[str, Any])
     if unknown:
         raise ValueError(f"a subscription has no {unknown[0]!r} here; it may have {', '.join(sorted(_MEMBERS))}")
     frequency = given.get("frequency", "monthly")
-    # Any text is stored, so that others can be tested with frequencies they do not know; the engine never runs those.
+    # Any text is stored, so that clients can be tested with unknown frequencies. The native engine never runs those.
     known = frequency if is_frequency(str(frequency)) else "monthly"
     due = given.get("next_run_at") or text_of(shop.now().replace(second=0, microsecond=0) - timedelta(minutes=1))
     made = seed(shop, engine, SeedPlan(subscriptions=1, due=due, frequencies={str(known): 1}))

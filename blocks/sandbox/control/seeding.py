@@ -31,7 +31,7 @@ class SeedPlan:
     active: int = 0
     """Run by the native engine."""
     foreign: int = 0
-    """Inactive, and nobody's business: without `metadata.perennial`."""
+    """Inactive and not adopted: without `metadata.perennial`."""
     due: str | None = None
     """`next_run_at` of the first one; default: one minute ago."""
     spread_seconds: float = 0.0
@@ -43,7 +43,7 @@ class SeedPlan:
 
     def check(self) -> None:
         """
-        Say what is wrong with the plan.
+        Check the plan.
 
         Raises:
             ValueError: names the member and the value.
@@ -98,8 +98,8 @@ def seed(shop: Shop, engine: NativeEngine, plan: SeedPlan) -> dict[str, Any]:
         shop.database.set_state("number:orders", str(numbers + total))
         for index, kind in enumerate(kinds):
             due = first_due + timedelta(seconds=index * step)
-            member = _Planned(numbers + index, kind, due, str(frequencies[index]))
-            made = _customer_with_subscription(shop, market_id, member, plan)
+            planned = _Planned(numbers + index, kind, due, str(frequencies[index]))
+            made = _customer_with_subscription(shop, market_id, planned, plan)
             for table, row in made.items():
                 rows[table].append(row)
             failure = failures[index] if index < plan.subscriptions else None
@@ -245,7 +245,7 @@ def source_order(order_id: str, number: int, email: str, cents: int, placed_at: 
 
 
 def _one_period_before(due: datetime, frequency: str) -> datetime:
-    """The run before `due`, from which the subscription's rhythm meets `due` again."""
+    """A run before `due` from which the subscription's frequency leads to `due`."""
     if frequency in STEPS:
         return due - STEPS[frequency]
     months = MONTHS.get(frequency.removesuffix("s"))
@@ -254,7 +254,7 @@ def _one_period_before(due: datetime, frequency: str) -> datetime:
         return previous
     for back in range(months, 13 * months, months):
         year, month = divmod(due.year * 12 + due.month - 1 - back, 12)
-        # Starting on the 28th because February is short would make it a subscription of the 28th.
+        # A start on 28 February would move all later runs to the 28th.
         if due.day <= monthrange(year, month + 1)[1]:
             return due.replace(year=year, month=month + 1)
     return due - timedelta(days=4 * 365 + 1)  # 29 February, yearly

@@ -1,56 +1,46 @@
 """
 Faults on demand: what networks, proxies and busy servers do to requests.
 
-A fault picks requests (method, path, a pattern in the body, every request or the n-th or a share of them) and
-does one thing to them, before the request is carried out or after. After means: carried out, and the caller
-does not get to know.
+A fault selects requests by method, path and a pattern in query or body, and hits all of them, the n-th ones or a share.
+It does one thing to each, before or after the request is carried out. After means: the request was carried out, and
+the caller does not learn it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from random import Random
 from typing import Any
 
-from blocks.sandbox.http.limits import throttled
-from blocks.sandbox.http.wire import BODYLESS, Delivery, Request, Response
-from blocks.sandbox.shop import problems
-from blocks.sandbox.shop.problems import Problem
+from blocks.sandbox.http.messages import Request
 
 ACTIONS = {
     "status": "answer with `status` (and `body`: html, json or a text) instead of the true answer",
     "reset": "reset the TCP connection without an answer",
     "close": "close the TCP connection without an answer",
     "hang": "never answer; the connection stays open until the caller gives up or the sandbox stops",
-    "delay": "wait `seconds` of real time, then go on as usual",
+    "delay": "wait `seconds` of real time before (or after) the request is carried out",
     "truncate": "send half of the answer's body, then reset",
     "slow": "send the answer's body in pieces over `seconds`",
     "malformed": "answer with the true status and a body that is not JSON",
     "late": (
-        "carry the request out `seconds` of sandbox time later, with the times and ids of then (`stamp` commit) or of "
-        "its arrival (`stamp` arrival); `answer` lost: the connection is reset at once; at_commit: the caller waits; "
-        "at_once: what is not there yet is answered at once"
+        "carry the request out `seconds` of sandbox time later; `stamp`: it carries the times and ids of that moment "
+        "(commit) or of its arrival (arrival); `answer`: the connection is reset at once (lost), the caller waits "
+        "(at_commit), or gets the answer at once, although nothing is stored yet (at_once)"
     ),
     "throttle": "answer 429 as the edge does; nothing is carried out",
-    "revoke": "revoke the access token, then go on as usual",
+    "revoke": "revoke the access token, then answer as usual",
 }
 _STAMPS = ("commit", "arrival")
 _ANSWERS = ("lost", "at_commit", "at_once")
 _AFTER_ONLY = {"truncate", "slow", "malformed"}
 _BEFORE_ONLY = {"late", "throttle", "revoke"}
 
-_HTML = (
-    "<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n<center><h1>{status}</h1></center>\r\n"
-    "<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n"
-)
-
 
 @dataclass(slots=True)
 class Fault:
-    """One rule; see `ACTIONS` for what it can do."""
+    """What happens to which requests; `ACTIONS` lists what can."""
 
     action: str
     when: str = "before"
@@ -62,21 +52,21 @@ class Fault:
     times: int | None = None
     """How many requests it hits before it is used up; None = until cleared."""
     nth: list[int] = field(default_factory=list)
-    """Which of the requests that it picks are hit, counted from 1; empty = all."""
+    """Which of the selected requests it hits, counted from 1; empty = all."""
     share: float = 1.0
-    """Share of the picked requests that is hit, decided by the sandbox's seed."""
+    """Share of the selected requests that it hits; the sandbox's seed decides which."""
     status: int = 500
     body: str = "html"
     seconds: float = 0.0
     stamp: str = "commit"
-    """When a late request is carried out: with the times and ids of then, or of its `arrival`."""
+    """Times and ids of a late request are those of its `commit` or of its `arrival`."""
     answer: str = "lost"
-    """What the caller of a late request gets, and when: nothing (`lost`), the answer `at_commit` or `at_once`."""
+    """The answer to a late request is `lost`, or it comes `at_commit` or `at_once`."""
     seen: int = 0
     hits: int = 0
 
-    def picks(self, request: Request) -> bool:
-        """Whether the request is of the kind that this fault is about."""
+    def matches(self, request: Request) -> bool:
+        """Whether the request is one that this fault selects."""
         if self.method not in {"*", request.method} or not _fits(self.path, request.path):
             return False
         if not self.match:
@@ -84,7 +74,7 @@ class Fault:
         return re.search(self.match, f"{request.query}\n{request.body.decode('utf-8', 'replace')}") is not None
 
     def decides_to_hit(self, random: Random) -> bool:
-        """Count a picked request, and say whether this one is hit."""
+        """Count a selected request, and return whether this one is hit."""
         self.seen += 1
         if self.nth and self.seen not in self.nth:
             return False
@@ -120,7 +110,7 @@ class Faults:
         Add a fault described by a JSON object.
 
         Raises:
-            ValueError: unknown member, action or value; says which.
+            ValueError, TypeError: names the member, the value and what is possible.
         """
         fault = read_fault(given)
         self._faults.append(fault)
@@ -139,7 +129,7 @@ class Faults:
         if not self._faults:
             return None
         for fault in self._faults:
-            if fault.picks(request) and fault.decides_to_hit(self._random):
+            if fault.matches(request) and fault.decides_to_hit(self._random):
                 self._faults = [other for other in self._faults if not other.is_used_up]
                 self.hits += 1
                 return fault
@@ -166,10 +156,10 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 def read_fault(given: dict[str, Any]) -> Fault:
     """
-    Check a fault's description.
+    Read a fault from a JSON object.
 
     Raises:
-        ValueError, TypeError: with the member, the value and what is possible.
+        ValueError, TypeError: names the member, the value and what is possible.
     """
     known = {name: value for name, value in given.items() if value is not None}
     for name, value in known.items():
@@ -211,69 +201,8 @@ def _check_ranges(given: dict[str, Any]) -> None:
 def _check_late(given: dict[str, Any]) -> None:
     for name, possible in (("stamp", _STAMPS), ("answer", _ANSWERS)):
         if name in given and given["action"] != "late":
-            raise ValueError(f"{name} is for the action late")
+            raise ValueError(f"{name} belongs to the action late")
         if given.get(name, possible[0]) not in possible:
             raise ValueError(f"{name} is {given[name]!r}; possible are {', '.join(possible)}")
     if given.get("answer") == "at_once" and given.get("stamp") != "arrival":
-        raise ValueError("answer at_once tells times and ids, so that stamp has to be arrival")
-
-
-def apply(fault: Fault, answer: Response) -> Response:
-    """The true answer as the fault lets it through."""
-    match fault.action:
-        case "status":
-            return _status_answer(fault, answer.headers)
-        case "reset":
-            return Response(answer.status, delivery=Delivery.RESET)
-        case "close":
-            return Response(answer.status, delivery=Delivery.CLOSE)
-        case "hang":
-            return Response(answer.status, delivery=Delivery.NEVER)
-        case "truncate":
-            answer.delivery = Delivery.TRUNCATED
-        case "slow":
-            answer.delivery, answer.seconds = Delivery.SLOW, float(fault.seconds)
-        case "malformed":
-            answer.body = answer.body[: max(1, len(answer.body) // 2)] or b"{"
-    return answer
-
-
-# What the API says with each status, where documentation or recorded traffic tells; the rest is ours.
-_PROBLEMS: dict[int, Callable[[], Problem]] = {
-    401: problems.unauthorized,
-    403: lambda: _injected(403, "FORBIDDEN", "Forbidden"),
-    404: problems.not_found,
-    405: lambda: problems.method_not_allowed("This method"),
-    406: lambda: problems.not_acceptable("*/*"),
-    409: lambda: _injected(409, "RECORD_NOT_UNIQUE", "Record not unique"),
-    415: lambda: problems.unsupported_media_type("application/json"),
-    422: lambda: problems.invalid("base", "is invalid", "invalid", base=True),
-    423: lambda: problems.locked("resource", "unknown"),
-}
-
-
-def _json_problem(status: int) -> Problem:
-    known = _PROBLEMS.get(status)
-    if known is not None:
-        return known()
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return _injected(status, "INTERNAL_SERVER_ERROR", "Internal server error")
-    return _injected(status, "BAD_REQUEST", "Bad request")
-
-
-def _injected(status: int, code: str, title: str) -> Problem:
-    return problems.problem(status, code, title, "Injected by the sandbox.")
-
-
-def _status_answer(fault: Fault, headers: dict[str, str]) -> Response:
-    if fault.status in BODYLESS:
-        return Response(fault.status)
-    if fault.body == "html":
-        return Response(fault.status, _HTML.format(status=fault.status).encode(), "text/html")
-    if fault.body == "json":
-        return (
-            throttled(headers)
-            if fault.status == HTTPStatus.TOO_MANY_REQUESTS
-            else _json_problem(fault.status).response()
-        )
-    return Response(fault.status, fault.body.encode(), "text/plain")
+        raise ValueError("answer at_once needs stamp arrival: the answer contains times and ids")

@@ -1,9 +1,9 @@
 """
 Rate limits: sliding windows per source address, as documented and as recorded.
 
-Two windows guard every class of request: 60 seconds over all endpoints of the class (visible in the headers) and
-10 seconds per endpoint (invisible). A scale makes both shorter, and the header then tells the scaled
-interval, rounded up to whole seconds, so that whoever waits that long has waited long enough.
+Each class of requests has two windows: 60 seconds over all its endpoints (shown in the headers) and 10 seconds per
+endpoint (not shown). `limit_scale` shortens both; the header then shows the scaled interval, rounded up to whole
+seconds, so that a caller who waits that long has waited long enough.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from blocks.sandbox.http.wire import Request, Response
+from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.settings import Settings
 
 AVERAGE_SECONDS = 60.0
@@ -60,7 +60,7 @@ class Admission:
 
 
 class Limits:
-    """Counts requests and says which are too many."""
+    """Counts requests and refuses those beyond the limit."""
 
     def __init__(self, settings: Settings, virtual_now: Callable[[], float]) -> None:
         self._figures = _LIVE if settings.mode == "live" else _TEST
@@ -91,7 +91,7 @@ class Limits:
         self.blocked += not passes
         return Admission(passes, self._headers(limit, max(0, limit - len(average))))
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start with empty windows."""
         self._averages.clear()
         self._bursts.clear()
@@ -118,13 +118,13 @@ _FREE = Admission(passes=True, headers={})
 def _recent(arrivals: deque[float], now: float, seconds: float) -> deque[float]:
     while arrivals and arrivals[0] <= now - seconds:
         arrivals.popleft()
-    while arrivals and arrivals[-1] > now:  # the clock was set back: they have not come yet
+    while arrivals and arrivals[-1] > now:  # the clock was set back behind them
         arrivals.pop()
     return arrivals
 
 
 def throttled(headers: dict[str, str]) -> Response:
-    """The 429 of the edge: `errors` is an object, `status` a number, and `Retry-After` is 0, as recorded."""
+    """The 429 of the CDN, as recorded: `errors` is an object, `status` a number, and `Retry-After` is 0."""
     body = {"errors": {"title": "Too Many Requests", "code": "THROTTLED", "status": 429}}
     extra = {"Cache-Control": "no-cache", "Retry-After": "0", "Access-Control-Allow-Origin": "*"}
     return Response(429, orjson.dumps(body), "application/json; charset=utf-8", {**headers, **extra})

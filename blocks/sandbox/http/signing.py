@@ -1,8 +1,8 @@
 """
-The key that tokens are signed with: RS512, its public half published as a JSON Web Key Set.
+The key that signs tokens with RS512; its public half is published as a JSON Web Key Set.
 
-Commerce Layer signs so, and js-auth's `jwtVerify` checks it. The key is made when the first token is asked for,
-and is kept in the database, so that tokens stay good across a restart.
+Commerce Layer signs its tokens so, and js-auth's `jwtVerify` verifies them so. The key is made for the first token and
+stored in the database, so that tokens stay valid across a restart.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 _BITS, _EXPONENT = 2048, 65537
-_KEPT_AS = "signing_key"
+_STATE_NAME = "signing_key"
 
 
 class Signer:
-    """Signs tokens, and tells its own signatures from others."""
+    """Signs tokens, and recognizes its own signatures."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -42,7 +42,7 @@ class Signer:
         return encoded(self._key.sign(signed, PKCS1v15(), hashes.SHA512()))
 
     def is_ours(self, signed: bytes, signature: bytes) -> bool:
-        """Whether `sign` made this signature: as there is no chance in it, signing again tells."""
+        """Whether `sign` made this signature. It is deterministic, so signing again gives the same."""
         return self.sign(signed) == signature
 
     def published(self) -> dict[str, Any]:
@@ -51,19 +51,19 @@ class Signer:
 
     @cached_property
     def _key(self) -> RSAPrivateKey:
-        # Imported where it is needed: most of what a sandbox needs to start would be this.
+        # Imported here, because it takes longer than everything else at the start of a sandbox.
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import rsa
 
-        kept = self._database.state(_KEPT_AS, "")
-        if kept:
-            key = serialization.load_pem_private_key(kept.encode(), password=None)
+        stored = self._database.state(_STATE_NAME, "")
+        if stored:
+            key = serialization.load_pem_private_key(stored.encode(), password=None)
             assert isinstance(key, rsa.RSAPrivateKey)
             return key
         made = rsa.generate_private_key(_EXPONENT, _BITS)
         plain = serialization.NoEncryption()
         text = made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-        self._database.set_state(_KEPT_AS, text.decode())
+        self._database.set_state(_STATE_NAME, text.decode())
         return made
 
     @cached_property

@@ -1,9 +1,9 @@
 """
-The token endpoint: client credentials in, JSON Web Token out.
+The token endpoint: it exchanges client credentials for a JSON Web Token.
 
-The same token is handed out again with a shrinking `expires_in` until 15 minutes before its end; then there is
-a new one, and the two overlap (changelog 2024; recorded traffic). Anybody can check a token's signature
-with the keys at /.well-known/jwks.json.
+It issues the same token again, with a shrinking `expires_in`, until 15 minutes before the token expires. Then it issues
+a new one, and the two overlap (changelog 2024; recorded traffic). The keys at /.well-known/jwks.json verify the
+signature.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from blocks.sandbox.http.error_documents import error_response
+from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.http.signing import Signer, encoded
-from blocks.sandbox.http.wire import Request, Response
 from blocks.sandbox.shop.problems import Problem, invalid_token
 from blocks.sandbox.shop.state import Shop
 
@@ -35,7 +36,7 @@ class Tokens:
         self._revoked = {str(row[0]) for row in revoked}
 
     def answer(self, request: Request) -> Response:
-        """Answer anything under /oauth, and the keys that tokens are checked with."""
+        """Answer requests to /oauth, and the one for the keys that verify tokens."""
         action = (request.method, request.path.rstrip("/"))
         if action == ("POST", "/oauth/token"):
             return self._grant(request)
@@ -49,7 +50,7 @@ class Tokens:
 
     def check(self, request: Request) -> None:
         """
-        Let requests with a good bearer token pass.
+        Check the bearer token of a request.
 
         Raises:
             Problem: 401 INVALID_TOKEN.
@@ -65,7 +66,7 @@ class Tokens:
             raise invalid_token(expired=True)
 
     def revoke(self, token: str) -> None:
-        """Make a token worthless now."""
+        """Make a token invalid from now on."""
         self._revoked.add(token)
         self._shop.database.execute("INSERT OR IGNORE INTO sandbox_revoked_tokens VALUES (?)", (token,))
 
@@ -87,7 +88,7 @@ class Tokens:
         return known
 
     def _claims(self, token: str) -> dict[str, Any] | None:
-        """What our own token says; None for a token that we did not sign."""
+        """The claims of a token; None when it was not signed here."""
         signed, _, signature = token.rpartition(".")
         if not token.isascii() or not self._signer.is_ours(signed.encode(), signature.encode()):
             return None
@@ -98,7 +99,7 @@ class Tokens:
         given = _credentials(request)
         if given.get("grant_type") != "client_credentials":
             return _refusal(400, "unsupported_grant_type", "The authorization grant type is not supported.")
-        if not self._knows(given):
+        if not self._is_our_client(given):
             return _unknown_client()
         token = self._current() or self._issue(given.get("scope") or "market:all")
         claims = self._claims(token) or {}
@@ -111,7 +112,7 @@ class Tokens:
         }
         return Response(200, orjson.dumps(answer), _JSON, {"Cache-Control": "no-store"})
 
-    def _knows(self, given: dict[str, str]) -> bool:
+    def _is_our_client(self, given: dict[str, str]) -> bool:
         settings = self._shop.settings
         return (given.get("client_id"), given.get("client_secret")) == (settings.client_id, settings.client_secret)
 
@@ -122,9 +123,9 @@ class Tokens:
             return None
         now = self._shop.now().timestamp()
         claims = self._claims(token) or {}
-        # A clock that was set back makes a token of the future, which nobody would have been given.
-        too_new = claims.get("iat", 0) > now + 1
-        return token if expiry - now > RENEWAL_SECONDS and not too_new else None
+        # After the clock was set back, the token may have been issued in the future.
+        is_from_the_future = claims.get("iat", 0) > now + 1
+        return token if expiry - now > RENEWAL_SECONDS and not is_from_the_future else None
 
     def _issue(self, scope: str) -> str:
         settings, now = self._shop.settings, int(self._shop.now().timestamp())
@@ -156,7 +157,7 @@ class Tokens:
 
     def _revoke(self, request: Request) -> Response:
         given = _credentials(request)
-        if not self._knows(given):
+        if not self._is_our_client(given):
             return _unknown_client()
         if given.get("token"):
             self.revoke(given["token"])
@@ -166,7 +167,7 @@ class Tokens:
         try:
             self.check(request)
         except Problem as refused:
-            return refused.response()
+            return error_response(refused)
         token = request.headers["authorization"].partition(" ")[2]
         claims = self._claims(token) or {}
         now = self._shop.now().timestamp()
@@ -175,7 +176,7 @@ class Tokens:
 
 
 def _credentials(request: Request) -> dict[str, str]:
-    """The members of a JSON or form body, and client id and secret from HTTP Basic when given there."""
+    """The members of a JSON or form body, and the client id and secret of HTTP Basic if they are given there."""
     given: dict[str, str] = {}
     if "json" in request.headers.get("content-type", ""):
         try:
@@ -195,7 +196,7 @@ def _credentials(request: Request) -> dict[str, str]:
 
 
 def _decoded(text: str) -> bytes:
-    """Base64 of either alphabet, padded or not; nothing when it is neither."""
+    """Decode Base64 of either alphabet, padded or not; empty when it is neither."""
     plain = text.replace("-", "+").replace("_", "/").rstrip("=")
     try:
         return base64.b64decode(plain + "=" * (-len(plain) % 4))

@@ -1,8 +1,7 @@
 """
-What a resource type is: its attributes, its relationships, and which of them may be written.
+How a resource type is defined: its attributes, its relationships, and what may be done with them.
 
-`resource_types.py` lists the types themselves in this vocabulary; tables, rendering, filters,
-sorting and validation all follow from that one list.
+Tables, documents, filters, sorting and validation all follow from these definitions.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class Relationship:
 
 @dataclass(frozen=True)
 class ResourceType:
-    """One resource type: where it is stored, what it shows, what may be done to it."""
+    """One resource type: where it is stored, what it shows, and which actions it has."""
 
     name: str
     attributes: Mapping[str, Attribute]
@@ -67,11 +66,11 @@ class ResourceType:
     """`l`ist, `r`etrieve, `c`reate, `u`pdate, `d`elete."""
     singleton: bool = False
     is_view: bool = False
-    """Stored elsewhere: the table of this name is a view."""
+    """The table of this name is a view of others."""
 
     @cached_property
     def path(self) -> str:
-        """The segment after /api: the name, which a singleton has in the singular there."""
+        """The path segment after /api; that of a singleton is singular."""
         return self.name.removesuffix("s") if self.singleton else self.name
 
     @cached_property
@@ -87,7 +86,7 @@ class ResourceType:
 
     @cached_property
     def required(self) -> tuple[str, ...]:
-        """Attributes and relationships without which a create is refused."""
+        """Attributes and relationships that are required at create."""
         members: list[Attribute | Relationship] = [*self.attributes.values(), *self.relationships.values()]
         return tuple(member.name for member in members if "r" in member.flags)
 
@@ -109,7 +108,7 @@ def resource_type(
     is_view: bool = False,
 ) -> ResourceType:
     """
-    Read a type from two little tables.
+    Read a type from two tables in text form.
 
     An attribute is a line `name kind flags`, `-` for no flags. A relationship is `name -> type column flags`
     (to one), `name => type column flags` (to many) or `name <=> type column flags` (many to many).
@@ -141,7 +140,7 @@ _EVERY_RESOURCE = """
 
 
 TAG_TRIGGERS = {"_add_tags": "text", "_remove_tags": "text"}
-"""What every type has that can be tagged."""
+"""Triggers of every type that can have tags."""
 
 
 def _lines(table: str) -> list[str]:

@@ -1,8 +1,7 @@
 """
-Resource types that others are related to and of which the sandbox never has any: their lists are empty.
+Resource types that are always empty here.
 
-They are here so that an include or an address of such a relationship is answered as Commerce Layer would answer it
-for a shop that does not use them.
+Other types are related to them, so that includes and related paths get the answer of a shop that does not use them.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Clock:
         return self._base + timedelta(seconds=(time.monotonic() - self._mark) * self.rate)
 
     def set(self, instant: datetime) -> None:
-        """Make `instant` the present."""
+        """Set the clock to `instant`."""
         self._base, self._mark = instant, time.monotonic()
 
     def run_at(self, rate: float) -> None:
@@ -35,7 +35,7 @@ class Clock:
         self.rate = rate
 
     def real_seconds_until(self, instant: datetime) -> float | None:
-        """Real seconds until the clock shows `instant`, 0 when it is past; None when the clock is frozen before it."""
+        """Real seconds until the clock shows `instant`: 0 when it is past, None when the clock is frozen."""
         seconds = (instant - self.now()).total_seconds()
         if seconds <= 0:
             return 0.0
@@ -50,7 +50,7 @@ def text_of(instant: datetime) -> str:
 
 def instant_of(text: str) -> datetime:
     """
-    The aware UTC datetime a client or the database wrote as ISO 8601; without a zone it is UTC.
+    Parse ISO 8601 from a client or the database into an aware datetime in UTC; without a zone it is UTC.
 
     Raises:
         ValueError: not a time, or outside the years that a datetime can hold.

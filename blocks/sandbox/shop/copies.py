@@ -1,7 +1,7 @@
 """
-Order copies: the asynchronous job, from `pending` over `in_progress` to its end.
+Order copies: the asynchronous job, from `pending` over `in_progress` to its final status.
 
-A copy's next step is in its private column `_due_at`, so that a restarted sandbox goes on where it was.
+The private column `_due_at` holds the instant of a copy's next step, so that a restarted sandbox goes on where it was.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ _TOPICS = {"completed": "complete", "failed": "fail"}  # an aborted copy has nei
 
 
 class OnEnd(Protocol):
-    """Told about the end of a copy that a subscription's own run made."""
+    """Called at the end of a copy that a subscription's own run made."""
 
     def __call__(self, shop: Shop, subscription_id: str, copy_id: str, *, succeeded: bool) -> None:
-        """Follow up."""
+        """Update the subscription."""
         ...
 
 
 class CopyWorker:
-    """Runs copies; `on_end` is told about the end of those that belong to a subscription's own run."""
+    """Runs copies; calls `on_end` at the end of those that a subscription's own run made."""
 
     def __init__(self, shop: Shop, on_end: OnEnd) -> None:
         self._shop = shop
         self._on_end = on_end
 
     def resume(self) -> None:
-        """Put the unfinished copies of an existing database on the scheduler."""
+        """Schedule the next steps of the unfinished copies in an existing database."""
         for table in TABLES:
             sql = f"SELECT id, _due_at FROM {table} WHERE _due_at IS NOT NULL ORDER BY _due_at"  # noqa: S608  ours
             for copy_id, due in self._shop.database.execute(sql).fetchall():
                 self._shop.scheduler.at(instant_of(due), partial(self._step, table, copy_id, due))
 
     def create(self, table: str, values: Row) -> str:
-        """Store a new copy and put it on the scheduler; returns its id."""
+        """Store a new copy and schedule its first step; returns its id."""
         shop = self._shop
         copy_id = shop.database.new_id()
         now = shop.now_text()
@@ -66,13 +66,13 @@ class CopyWorker:
             defaults["ignore_invalid_coupon"] = 0
         row = {**defaults, **values, "id": copy_id, "created_at": now, "updated_at": now, "_due_at": due}
         shop.database.insert(table, row)
-        shop.announce(f"{table}.create", table, copy_id)
+        shop.publish(f"{table}.create", table, copy_id)
         if due is not None:
             shop.scheduler.at(instant_of(due), partial(self._step, table, copy_id, due))
         return copy_id
 
     def release(self, table: str, copy_id: str) -> None:
-        """Let a stuck copy go on now."""
+        """Let a stuck copy go on from now."""
         due = self._shop.now_text()
         self._shop.database.update(table, copy_id, {"_due_at": due})
         self._shop.scheduler.at(self._shop.now(), partial(self._step, table, copy_id, due))
@@ -92,7 +92,7 @@ class CopyWorker:
         due = self._end_of(copy)
         changes = {"status": "in_progress", "started_at": now, "updated_at": now, "_due_at": due}
         shop.database.update(table, copy["id"], changes)
-        shop.announce(f"{table}.start", table, copy["id"])
+        shop.publish(f"{table}.start", table, copy["id"])
         if due is not None:
             shop.scheduler.at(instant_of(due), partial(self._step, table, copy["id"], due))
 
@@ -128,12 +128,12 @@ class CopyWorker:
             changes[f"{status}_at"] = now
         self._shop.database.update(table, copy["id"], changes)
         if status in _TOPICS:
-            self._shop.announce(f"{table}.{_TOPICS[status]}", table, copy["id"])
+            self._shop.publish(f"{table}.{_TOPICS[status]}", table, copy["id"])
         if copy["order_subscription_id"] is not None:
             self._on_end(self._shop, copy["order_subscription_id"], copy["id"], succeeded=status == "completed")
 
     def _outcome(self, copy: Row) -> tuple[str, dict[str, list[str]], str | None]:
-        """Status, errors and target order that this copy ends with; makes and places the target."""
+        """Make and place the target order; returns the copy's final status, its errors and the target order's id."""
         shop = self._shop
         source = shop.database.find("orders", copy["source_order_id"])
         if source is None:
@@ -164,7 +164,7 @@ class CopyWorker:
         return failure.stage in {"copy", "end"}
 
     def _cancel(self, source: Row) -> dict[str, list[str]]:
-        """Cancel the source order; returns the errors, none when it is cancelled."""
+        """Cancel the source order; returns the errors, none on success."""
         try:
             orders.apply_trigger(self._shop, source, "_cancel", value=True)
         except Problem as refused:
@@ -172,7 +172,7 @@ class CopyWorker:
         return {}
 
     def _place(self, target_id: str) -> dict[str, list[str]]:
-        """Place the target; returns the errors, none when it is placed."""
+        """Place the target order; returns the errors, none on success."""
         shop = self._shop
         target = shop.database.find("orders", target_id)
         assert target is not None

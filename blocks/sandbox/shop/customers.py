@@ -1,4 +1,4 @@
-"""Customers: their password, which nobody gets to see, and their wish to be forgotten."""
+"""Customers: the write-only password, and requests for anonymization."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CANCELLABLE = {"requested", "cancelled"}
 
 def apply_trigger(shop: Shop, customer: Row, name: str, value: Any) -> None:
     """
-    Apply a write-only attribute; a requested anonymization stays requested, nobody carries it out here.
+    Apply a write-only attribute; a requested anonymization stays requested, since nothing carries it out here.
 
     Raises:
         Problem: 422 for a blank password, or when no anonymization can be cancelled.

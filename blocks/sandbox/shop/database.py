@@ -1,7 +1,7 @@
 """
-The SQLite file behind the sandbox: one writer in one process, readable by anyone at any time.
+The SQLite file of the sandbox: one process writes it, and any SQLite client may read it at any time.
 
-The schema is in `schema.py`; open the file with any SQLite client to check what really happened:
+The schema is in `schema.py`. Open the file to check what really happened:
 
     SELECT reference, COUNT(*) FROM order_copies GROUP BY reference HAVING COUNT(*) > 1;
     SELECT o.status, COUNT(*) FROM order_copies c JOIN orders o ON o.id = c.target_order_id GROUP BY o.status;
@@ -19,11 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import orjson
-
 from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 from blocks.sandbox.shop.identifiers import id_number
+from blocks.sandbox.shop.json_containment import contains_json
 from blocks.sandbox.shop.replica import Replica
 from blocks.sandbox.shop.scheduler import Scheduler
 from blocks.sandbox.shop.schema import OWN_TABLES, TABLES, VIEW, column_definitions
@@ -40,11 +39,11 @@ class Reader(Protocol):
 
 
 class _DryRunOver(Exception):  # noqa: N818  it says what happened
-    """Undoes what was only rehearsed."""
+    """Rolls a dry run back."""
 
 
 class Database:
-    """Resource rows in, resource rows out; SQL stays behind this class and `queries.py`."""
+    """Stores and finds rows of resources, in transactions that may be nested."""
 
     def __init__(self, path: Path, *, seed: int, durable: bool) -> None:
         self.path = path
@@ -65,7 +64,7 @@ class Database:
         self._updates: dict[tuple[str, ...], str] = {}
 
     def _add_missing_columns(self, kind: ResourceType) -> None:
-        """A file that an older sandbox made lacks what has been added since."""
+        """Add the columns that the file of an older sandbox lacks."""
         if kind.is_view or kind.singleton:
             return
         there = {row[1] for row in self.execute(f"PRAGMA table_info({kind.name})").fetchall()}
@@ -113,17 +112,17 @@ class Database:
         self.execute("ROLLBACK TO inner" if nested else "ROLLBACK")
         if nested:
             self.execute("RELEASE inner")
-        self._ids_reserved = int(self.state("ids", "0"))  # a reservation that was undone would not outlive a restart
+        self._ids_reserved = int(self.state("ids", "0"))  # a reservation that was undone is not in the file
 
     def after_commit(self, action: Callable[[], None]) -> None:
-        """Run `action` once what was written so far is there for good; never when it is undone."""
+        """Run `action` after the commit of what was written so far; never if that is rolled back."""
         if self.connection.in_transaction:
             self._afterwards.append(action)
         else:
             action()
 
     def new_id(self) -> str:
-        """The next id; numbers are reserved a thousand at a time, so that a restart never repeats one."""
+        """The next id. Numbers are reserved a thousand at a time, so that a restart never repeats one."""
         if self._given_ids:
             return self._given_ids.pop(0)
         if self._ids_made >= self._ids_reserved:
@@ -137,7 +136,7 @@ class Database:
 
     @contextmanager
     def dry_run(self) -> Iterator[list[str]]:
-        """Undo in the end what is written in here; the list then has the ids that were made for it."""
+        """Roll back in the end what is written in here; the list then holds the ids that were made for it."""
         before, made = self._ids_made, list[str]()
         try:
             with self.transaction():
@@ -148,8 +147,8 @@ class Database:
 
     @contextmanager
     def with_ids(self, ids: Iterable[str]) -> Iterator[None]:
-        """Give what is made in here the ids of its dry_run."""
-        if self._ids_made > self._ids_reserved:  # the dry_run's reservation was undone with it
+        """Use these ids of a dry run for what is made in here."""
+        if self._ids_made > self._ids_reserved:  # the reservation was rolled back with the dry run
             self._reserve_ids()
         self._given_ids = list(ids)
         try:
@@ -164,12 +163,12 @@ class Database:
         return number
 
     def state(self, name: str, default: str) -> str:
-        """A remembered text."""
+        """The text stored under this name."""
         row = self.execute("SELECT value FROM sandbox_state WHERE name = ?", (name,)).fetchone()
         return default if row is None else str(row[0])
 
     def set_state(self, name: str, value: str) -> None:
-        """Keep a text across restarts."""
+        """Store a text under this name; it survives restarts."""
         self.execute("INSERT OR REPLACE INTO sandbox_state VALUES (?, ?)", (name, value))
 
     def insert(self, table: str, row: Mapping[str, Any]) -> None:
@@ -188,7 +187,7 @@ class Database:
             self._replicate(sql, rows)
 
     def lag_lists(self, seconds: float, resource_types: Collection[str], scheduler: Scheduler) -> None:
-        """From the next commit on, let lists of these types show what was here so many seconds ago; 0 ends it."""
+        """After the next commit, let lists of these types show what was here so many seconds ago; 0 ends it."""
         self.after_commit(partial(self._lag_lists, seconds, resource_types, scheduler))
 
     def _lag_lists(self, seconds: float, resource_types: Collection[str], scheduler: Scheduler) -> None:
@@ -223,7 +222,7 @@ class Database:
         self.execute(f"DELETE FROM {table} WHERE id = ?", (row_id,))  # noqa: S608  table names are ours
 
     def find(self, table: str, row_id: str | None) -> Row | None:
-        """One row with all its columns, private ones too; None when there is none."""
+        """One row with all its columns, including private ones; None when there is none."""
         if row_id is None:
             return None
         return self.first(f"SELECT * FROM {table} WHERE id = ?", (row_id,))  # noqa: S608  table names are ours
@@ -258,23 +257,3 @@ def insertion(table: str, columns: Iterable[str]) -> str:
     names = list(columns)
     marks = ", ".join("?" * len(names))
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608  names are ours
-
-
-def contains_json(stored: str | None, wanted: str) -> bool:
-    """JSON containment as PostgreSQL's `@>`: every member of `wanted` is in `stored`, at any depth."""
-    if stored is None:
-        return False
-    try:
-        return _contains(orjson.loads(stored), orjson.loads(wanted))
-    except RecursionError:  # nested deeper than anyone means
-        return False
-
-
-def _contains(stored: Any, wanted: Any) -> bool:
-    if isinstance(wanted, dict):
-        return isinstance(stored, dict) and all(
-            key in stored and _contains(stored[key], value) for key, value in wanted.items()
-        )
-    if isinstance(wanted, list):
-        return isinstance(stored, list) and all(any(_contains(item, value) for item in stored) for value in wanted)
-    return type(stored) is type(wanted) and bool(stored == wanted)

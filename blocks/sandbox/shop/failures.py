@@ -1,10 +1,10 @@
 """
 Ways in which a copy or a placement fails, by name.
 
-A failure is set on an order (usually the source order) and lasts until it is cleared, healed by a new
-payment source, or used up (`times`). What the texts of `errors_log` look like is documented by a single
-sample, `{"status": ["cannot transition from draft to placed"]}` with a count of 2; the others are modelled
-on it and on the error codes that official front ends know.
+A failure is set on an order, usually the source order. It lasts until it is cleared, ended by a new payment source, or
+used up (`times`). The documentation has a single sample of `errors_log`,
+`{"status": ["cannot transition from draft to placed"]}` with a count of 2. The texts here are modelled on it, and on
+the error codes that official front ends know.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Failure:
 
     @property
     def log(self) -> dict[str, list[str]]:
-        """`errors_log` of a copy that failed so."""
+        """`errors_log` of a copy that failed in this way."""
         own = {self.field: [self.message]}
         return {"status": [_TRANSITION], **own} if self.stage == "place" else own
 
@@ -91,10 +91,10 @@ _ALL = (
 FAILURES: Mapping[str, Failure] = {failure.name: failure for failure in _ALL}
 
 NEVER_PLACED = frozenset({"missing_address"})
-"""Failures that `skip_errors` gets past while copying; the target order cannot be placed all the same."""
+"""Failures that `skip_errors` ignores in a copy, although the target order cannot be placed."""
 
 NO_FAILURE = "none"
-"""Set on a target order: it does not suffer from its source's failure any more."""
+"""Set on a target order that no longer has its source's failure."""
 
 
 def set_failure(shop: Shop, order_id: str, kind: str | None, times: int | None = None) -> None:
@@ -113,7 +113,7 @@ def set_failure(shop: Shop, order_id: str, kind: str | None, times: int | None =
 
 
 def failure_of(shop: Shop, *order_ids: str | None) -> tuple[Failure, str] | None:
-    """The failure that the first of these orders with an entry suffers from, and that order's id."""
+    """The failure of the first of these orders that has an entry, and that order's id."""
     for order_id in order_ids:
         found = shop.database.execute(
             "SELECT kind FROM sandbox_failures WHERE order_id = ? AND (remaining IS NULL OR remaining > 0)", (order_id,)
@@ -124,25 +124,25 @@ def failure_of(shop: Shop, *order_ids: str | None) -> tuple[Failure, str] | None
 
 
 def is_skipped(failure: Failure, copy: Mapping[str, Any]) -> bool:
-    """Whether the options of this copy get it past a failure while collecting."""
+    """Whether the options of this copy make it ignore a failure while collecting."""
     if failure.stage != "collect":
         return False
     return bool(copy.get("skip_errors")) or is_ignored(failure, copy)
 
 
 def is_ignored(failure: Failure, copy: Mapping[str, Any]) -> bool:
-    """Whether this copy drops the coupon that it would fail by."""
+    """Whether this copy drops the invalid coupon."""
     return failure.name == "invalid_coupon" and bool(copy.get("ignore_invalid_coupon"))
 
 
 def use_once(shop: Shop, order_id: str) -> None:
-    """Count one use of a bounded failure; the last one ends it."""
+    """Count one use of a failure that is limited to a number of times; the last use ends it."""
     shop.database.execute("UPDATE sandbox_failures SET remaining = remaining - 1 WHERE order_id = ?", (order_id,))
     shop.database.execute("DELETE FROM sandbox_failures WHERE order_id = ? AND remaining <= 0", (order_id,))
 
 
 def keep_on_open_orders(shop: Shop, source_order_id: str, failure: Failure) -> None:
-    """Before a source order's failure ends: its copies that are not placed yet go on having it."""
+    """Before a source order's failure ends, set it on the copied orders that are not placed yet."""
     open_orders = shop.database.execute(
         "SELECT id FROM orders WHERE _source_order_id = ? AND status IN ('draft', 'pending') "
         "AND id NOT IN (SELECT order_id FROM sandbox_failures)",

@@ -29,10 +29,9 @@ def is_frequency(text: str) -> bool:
 
 def first_after(now: datetime, frequency: str, run: datetime, anchor_day: int) -> datetime | None:
     """
-    The first run after `now` in the rhythm that has a run at `run`, UTC; None when time ends before.
+    The first run after `now` of a subscription that has a run at `run`, UTC; None when there is none.
 
-    Months are clamped to their length, and the anchor's day comes back when it can. What is not a frequency has no
-    runs.
+    A run falls on the anchor's day, or on the last day of a shorter month. What is not a frequency has no runs.
     """
     if not is_frequency(frequency):
         return None

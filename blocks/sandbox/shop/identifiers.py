@@ -1,4 +1,4 @@
-"""Ids as Commerce Layer writes them: ten letters, unique, and the same again for the same seed."""
+"""Ids that look like Commerce Layer's: ten letters, unique, and the same for the same seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PAIRS = [first + second for first in LETTERS for second in LETTERS]
 
 
 def id_number(number: int, seed: int) -> str:
-    """The id of the `number`-th thing made under `seed`: a bijection, so that no two are equal."""
+    """The id with this number; every number gives another id."""
     value = (number * _MULTIPLIER + seed * 7_919_000_017 + 12_345_678_910_111) % _SPACE
     pairs = []
     for _ in range(LENGTH // 2):

@@ -24,10 +24,10 @@ _WITHOUT_EFFECT = {"_validate", "_save_payment_source_to_customer_wallet", "_fix
 
 
 def reason_not_to_place(shop: Shop, order: Row) -> tuple[Failure, str | None] | None:
-    """What stands against placing this order now, and which order's failure it is (None: its own state)."""
-    paid = order["payment_status"] == "authorized"  # by `_authorize`, before it is placed: nothing is charged again
+    """Why this order cannot be placed now, and the order that has the failure (None: its own state is the reason)."""
+    paid = order["payment_status"] == "authorized"  # by `_authorize`: placing charges nothing again
     found = failures.failure_of(shop, order["id"], order["_source_order_id"])
-    if found is not None and _hinders_placing(found[0], order) and not (paid and _is_of_payment(found[0])):
+    if found is not None and _prevents_placing(found[0], order) and not (paid and _is_of_payment(found[0])):
         return found
     if paid:
         return None
@@ -36,7 +36,7 @@ def reason_not_to_place(shop: Shop, order: Row) -> tuple[Failure, str | None] | 
     return None
 
 
-def _hinders_placing(failure: Failure, order: Row) -> bool:
+def _prevents_placing(failure: Failure, order: Row) -> bool:
     return failure.stage in {"place", "collect", "copy"} and failure.name != order["_ignored_failure"]
 
 
@@ -70,10 +70,11 @@ def place(shop: Shop, order: Row, *, paid_by_customer: bool = False) -> None:
     """
     Place an order; placing one that is placed, or is being placed, changes nothing.
 
-    With `place_async` it happens a moment later, and the failures `slow_placing` and `stuck_placing` make it take long.
+    With `place_async` the order is placed a second later, with the failure `slow_placing` after many seconds, and with
+    `stuck_placing` when it is released. It is `placing` until then.
 
     Raises:
-        Problem: 422 with what stands against it; the order then stays as it was, with a `resource_errors` entry.
+        Problem: 422 with the reason; the order then stays as it was, with a `resource_errors` entry.
     """
     if order["status"] in {"placed", "approved"}:
         return
@@ -90,7 +91,7 @@ def place(shop: Shop, order: Row, *, paid_by_customer: bool = False) -> None:
 
 
 def _starts_placing(shop: Shop, order: Row) -> bool:
-    """Let an order be `placing` for a while, if it is one of those that take time; says whether it is."""
+    """Start a placing that takes time, if this order's does; returns whether it does."""
     found = failures.failure_of(shop, order["id"], order["_source_order_id"])
     pace = found[0].name if found is not None else ""
     seconds = {"slow_placing": shop.settings.slow_seconds, "stuck_placing": math.inf}.get(pace)
@@ -108,13 +109,13 @@ def _starts_placing(shop: Shop, order: Row) -> bool:
 
 
 def resume_placing(shop: Shop, order_id: str, until: str) -> None:
-    """Finish the placing of an order when its time comes."""
+    """Schedule the end of a placing, unless it is stuck."""
     if until != _NEVER:
         shop.scheduler.at(instant_of(until), partial(_end_placing, shop, order_id, until))
 
 
 def release_placing(shop: Shop, order_id: str) -> None:
-    """Let the stuck placing of an order, and of those that were copied from it, go on now."""
+    """Release the stuck placings of an order and of the orders that were copied from it."""
     sql = "SELECT id FROM orders WHERE _placing_until = ? AND (id = ? OR _source_order_id = ?)"
     for (stuck_id,) in shop.database.execute(sql, (_NEVER, order_id, order_id)).fetchall():
         now = shop.now_text()
@@ -123,7 +124,7 @@ def release_placing(shop: Shop, order_id: str) -> None:
 
 
 def _end_placing(shop: Shop, order_id: str, until: str) -> None:
-    """Nobody waits for the refusal of an asynchronous placing: it stays `placing`, with a `resource_errors` entry."""
+    """End a placing. A refused order stays `placing`, with a `resource_errors` entry, since no caller waits."""
     order = shop.database.find("orders", order_id)
     if order is None or order["_placing_until"] != until:
         return  # deleted, or paid by the customer since
@@ -136,7 +137,7 @@ def _end_placing(shop: Shop, order_id: str, until: str) -> None:
 
 
 def mark_placed(shop: Shop, order: Row, *, paid: bool) -> None:
-    """Write down that an order is placed."""
+    """Store that an order is placed."""
     now = shop.now_text()
     free = not order["total_amount_with_taxes_cents"]
     changes = {
@@ -148,12 +149,12 @@ def mark_placed(shop: Shop, order: Row, *, paid: bool) -> None:
         "_placing_until": None,
     }
     shop.database.update("orders", order["id"], changes)
-    shop.announce("orders.place", "orders", order["id"])
+    shop.publish("orders.place", "orders", order["id"])
     shop.order_placed(order["id"])
 
 
 def record_refusal(shop: Shop, order: Row, failure: Failure, owner: str | None) -> None:
-    """An order could not be placed: it gets a `resource_errors` entry, and a bounded failure is used once."""
+    """Add a `resource_errors` entry to an order that could not be placed, and use its failure once."""
     if owner is not None:
         failures.use_once(shop, owner)
     now = shop.now_text()
@@ -193,7 +194,7 @@ def apply_trigger(shop: Shop, order: Row, name: str, value: Any) -> None:
     elif name == "_refresh":
         shop.database.update("orders", order["id"], {"refreshed_at": shop.now_text()})
     elif name == "_create_subscriptions":
-        shop.announce("orders.create_subscriptions", "orders", order["id"])  # of line items, which are not simulated
+        shop.publish("orders.create_subscriptions", "orders", order["id"])  # there are no line items to make them of
     elif name in _WITHOUT_EFFECT:
         pass
     elif name == "_reset_circuit":
@@ -251,7 +252,7 @@ def _transition(shop: Shop, order: Row, name: str) -> None:
     if name == "_cancel":
         values["payment_status"] = "voided" if order["payment_status"] == "authorized" else order["payment_status"]
     shop.database.update("orders", order["id"], {**values, "updated_at": now})
-    shop.announce(topic, "orders", order["id"])
+    shop.publish(topic, "orders", order["id"])
 
 
 def _require_payment(name: str, order: Row) -> None:

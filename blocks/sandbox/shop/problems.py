@@ -1,15 +1,9 @@
-"""What the API says when it says no: one exception, and a constructor for every documented code."""
+"""Refusals of the API: one exception, and a constructor for every documented code."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import orjson
-
-from blocks.sandbox.http.wire import Response
-
-JSON_API_ERROR = "application/vnd.api+json; charset=utf-8"
 
 
 class Problem(Exception):  # noqa: N818  RFC 9457 calls it so
@@ -19,11 +13,7 @@ class Problem(Exception):  # noqa: N818  RFC 9457 calls it so
         super().__init__(status, errors)
         self.status, self.errors = status, errors
         self.after_rollback: Callable[[], None] | None = None
-        """What remains although the request is refused and its own changes are undone."""
-
-    def response(self) -> Response:
-        """The refusal as it goes over the wire."""
-        return Response(self.status, orjson.dumps({"errors": self.errors}), JSON_API_ERROR)
+        """Runs after the changes of the refused request were rolled back."""
 
 
 def problem(
@@ -52,7 +42,7 @@ def invalid(field: str, message: str, error: str, *, relationship: bool = False,
 
 
 def not_found() -> Problem:
-    """404, word for word as recorded."""
+    """404, as recorded."""
     detail = "The requested resource was not found. Please double-check the resource id."
     return problem(404, "RECORD_NOT_FOUND", "Record not found", detail)
 
@@ -64,7 +54,7 @@ def invalid_token(*, expired: bool = False) -> Problem:
 
 
 def unauthorized() -> Problem:
-    """401: the token is good, the permission is missing."""
+    """401: the token is valid, but has no permission."""
     detail = "You are not authorized to perform this action on the requested resource."
     return problem(401, "UNAUTHORIZED", "Access denied", detail)
 
@@ -75,7 +65,7 @@ def method_not_allowed(method: str) -> Problem:
 
 
 def param_not_allowed(name: str, *, pointer: str | None = None) -> Problem:
-    """400: a parameter, attribute or relationship that may not be given here."""
+    """400: a parameter, attribute or relationship that is not allowed here."""
     return problem(400, "PARAM_NOT_ALLOWED", "Param not allowed", f"{name} is not allowed.", pointer=pointer)
 
 
@@ -145,7 +135,7 @@ def invalid_data_format() -> Problem:
 
 
 def param_missing(name: str) -> Problem:
-    """400: a member without which the document says nothing."""
+    """400: a required member is missing."""
     return problem(400, "PARAM_MISSING", "Missing Parameter", f"The required parameter, {name}, is missing.")
 
 
@@ -155,7 +145,7 @@ def type_mismatch(given: str) -> Problem:
 
 
 def not_acceptable(accept: str) -> Problem:
-    """406: the caller does not take JSON:API."""
+    """406: the caller does not accept JSON:API."""
     detail = (
         f"All requests must use the 'Accept' of 'application/vnd.api+json'. This request specified '{accept[:200]}'."
     )
@@ -163,7 +153,7 @@ def not_acceptable(accept: str) -> Problem:
 
 
 def unsupported_media_type(given: str) -> Problem:
-    """415: the body is announced as something else than JSON:API."""
+    """415: the content type is not JSON:API's."""
     detail = (
         "All requests that create or update must use the 'Content-Type' of 'application/vnd.api+json'. "
         f"This request specified '{given[:200]}'."
@@ -172,6 +162,6 @@ def unsupported_media_type(given: str) -> Problem:
 
 
 def locked(resource_type: str, resource_id: str) -> Problem:
-    """423: others depend on it."""
+    """423: other resources depend on it."""
     detail = f"Failed to destroy {resource_type} with id={resource_id}"
     return problem(423, "LOCKED", "Locked resource", detail)

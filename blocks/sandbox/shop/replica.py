@@ -1,8 +1,7 @@
 """
-A read replica that lags: a second database which every committed write reaches some seconds later, in commit order.
+A read replica that lags: committed writes reach it some seconds later, in the order of their commits.
 
-Commerce Layer may answer lists from such a replica; nobody outside knows. With it, a test can let a list miss what
-was written a moment ago.
+Commerce Layer may answer lists from such a replica; nobody outside knows.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from blocks.sandbox.shop.scheduler import Scheduler
 
 class Replica:
     """
-    Answers lists of `resource_types` as the database was `seconds` of the sandbox's clock ago.
+    A second database that shows the first as it was `seconds` of the sandbox's clock ago.
 
-    The clock may be set back: a write that then lies in the future happened long ago and is shown at once.
+    After the clock was set back, writes that lie in its future are shown at once.
     """
 
     def __init__(
@@ -38,7 +37,7 @@ class Replica:
         return self._connection.execute(sql, values)
 
     def write(self, sql: str, values: Sequence[Any]) -> None:
-        """Take down a write of a transaction that is still open."""
+        """Note a write of the open transaction."""
         self._open.append((self._scheduler.moment, sql, values))
 
     def position(self) -> int:
@@ -51,9 +50,9 @@ class Replica:
 
     def commit(self) -> None:
         """
-        The open transaction is committed.
+        Note that the open transaction was committed.
 
-        What happened at instants of its own while the clock moved counts from those, everything else from now.
+        Writes of scheduled actions count from the instant at which these were due, all others from now.
         """
         now = self._scheduler.now()
         self._committed.extend((moment or now, sql, values) for moment, sql, values in self._open)
@@ -61,7 +60,7 @@ class Replica:
         self.catch_up()
 
     def catch_up(self) -> None:
-        """Carry out the writes that are old enough by now."""
+        """Apply the writes that are old enough by now."""
         now = self._scheduler.now()
         visible = now - timedelta(seconds=self.seconds)
         while self._committed and not visible < self._committed[0][0] <= now:
@@ -69,5 +68,5 @@ class Replica:
             self._connection.execute(sql, values)
 
     def close(self) -> None:
-        """Let go of the data."""
+        """Drop the data."""
         self._connection.close()

@@ -1,4 +1,4 @@
-"""What will happen when: everything that waits in the sandbox waits here, in order of its instant."""
+"""The scheduler: runs actions at instants of the sandbox's clock, in order."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ _LOG = logging.getLogger(__name__)
 
 class Scheduler:
     """
-    Actions at instants of the sandbox's clock.
+    Holds actions and the instants at which they are due.
 
-    An action looks at the shop when its turn comes and does nothing when it is no longer wanted, so
-    nothing ever has to be taken off the list. Each runs within `attempt`, which undoes what a failing one did; it
-    is logged, and the others go on.
+    An action checks the shop when it runs and does nothing if it is no longer wanted, so actions are never removed.
+    Each runs within `attempt`, which rolls back what a failing one did. The failure is logged, and the others run.
     """
 
     def __init__(self, clock: Clock, attempt: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
@@ -48,11 +47,11 @@ class Scheduler:
         return self._heap[0][0] if self._heap else None
 
     def is_due(self) -> bool:
-        """Whether an action waits whose time has come."""
+        """Whether an action is due."""
         return bool(self._heap) and self._heap[0][0] <= self._clock.now()
 
     def run_until(self, instant: datetime) -> int:
-        """Run what is due up to `instant`, also what these actions add; returns how many ran."""
+        """Run what is due up to `instant`, including what these actions schedule; returns how many ran."""
         ran = 0
         while self._heap and self._heap[0][0] <= instant:
             self.moment, _, action = heapq.heappop(self._heap)
@@ -60,7 +59,7 @@ class Scheduler:
                 with self._attempt():
                     action()
             except Exception:  # noqa: BLE001  a mistake of ours must not stop the clock
-                _LOG.exception("what was due at %s failed; what else is due goes on", self.moment)
+                _LOG.exception("an action that was due at %s failed; the others go on", self.moment)
             finally:
                 ran += 1
                 self.moment = None

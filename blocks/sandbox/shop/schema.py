@@ -1,4 +1,4 @@
-"""The tables of the database: one per resource type, as `resource_types.py` describes it, and the sandbox's own."""
+"""The tables of the database: one per resource type, and those of the sandbox itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state that all parts of the sandbox share, and the few words they all use about it."""
+"""The state that all parts of the sandbox share."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from blocks.sandbox.shop.scheduler import Scheduler
 
 @dataclass(slots=True)
 class Shop:
-    """One organization: its data, its clock and what is going to happen in it."""
+    """One organization: its settings, its data, its clock and its scheduled actions."""
 
     settings: Settings
     database: Database
     clock: Clock
     scheduler: Scheduler
-    announce: Callable[[str, str, str], None] = field(default=lambda *_: None)
-    """Called with topic, resource type and id whenever something happens that has a webhook topic."""
-    fire: Callable[[Row], None] = field(default=lambda _: None)
-    """Called with an event that its webhooks shall hear again."""
+    publish: Callable[[str, str, str], None] = field(default=lambda *_: None)
+    """Called with topic, resource type and resource id of every event."""
+    publish_again: Callable[[Row], None] = field(default=lambda _: None)
+    """Called with an event that is to be delivered again."""
     arrived_at: str | None = None
-    """While a request that was held up is carried out with the times of its arrival: when that was."""
+    """The arrival of a late request, while it is carried out with the times of its arrival."""
     order_placed: Callable[[str], None] = field(default=lambda _: None)
-    """Called with the id of every order that was just placed."""
+    """Called with the id of every order that is placed."""
 
     def now(self) -> datetime:
         """The present instant, UTC."""
@@ -41,7 +41,7 @@ class Shop:
 
     @contextmanager
     def as_of(self, arrived_at: str) -> Iterator[None]:
-        """Stamp what is written in here with an earlier instant."""
+        """Let `now_text` be an earlier instant in here."""
         self.arrived_at = arrived_at
         try:
             yield
@@ -55,7 +55,7 @@ class Shop:
         return instant
 
     def random_for(self, name: str) -> Random:
-        """Chance that belongs to one name: the same in every run with the same seed, whatever else happens."""
+        """Random numbers for one name: the same in every run with the same seed."""
         return Random(f"{self.settings.seed}:{name}")  # noqa: S311  reproducible, not secret
 
     @property

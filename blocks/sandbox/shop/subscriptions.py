@@ -1,8 +1,8 @@
 """
 Order subscriptions and the native engine that runs the active ones.
 
-The engine is as plain as the real one: when `next_run_at` comes, it creates one copy, is `running` until the
-copy ends, counts a failure in `errors_count`, and never retries. Inactive subscriptions are not touched.
+When `next_run_at` comes, the engine creates one copy. The subscription is `running` until the copy ends. A failure is
+counted in `errors_count` and never retried. Inactive subscriptions are not touched.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from blocks.sandbox.shop.state import Shop
 
 
 class NativeEngine:
-    """The native engine."""
+    """Runs the active subscriptions, as Commerce Layer does by itself."""
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
@@ -29,7 +29,7 @@ class NativeEngine:
         shop.order_placed = self._activate_by_source
 
     def resume(self) -> None:
-        """Put copies, placings and active subscriptions of an existing database on the scheduler."""
+        """Schedule what an existing database still has to do: copies, placings and runs of subscriptions."""
         self.worker.resume()
         placing = "SELECT id, _placing_until FROM orders WHERE _placing_until IS NOT NULL ORDER BY 2"
         for order_id, until in self._shop.database.execute(placing).fetchall():
@@ -41,7 +41,7 @@ class NativeEngine:
             self.schedule(dict(zip(names, row, strict=True)))
 
     def schedule(self, subscription: Row) -> None:
-        """Put the next run, and the alert before it, of an active subscription on the scheduler."""
+        """Schedule the next run of an active subscription, and the alert before it."""
         if subscription["status"] != "active" or subscription["next_run_at"] is None:
             return
         due = subscription["next_run_at"]
@@ -49,7 +49,7 @@ class NativeEngine:
         self._shop.scheduler.at(instant_of(due), partial(self._run, subscription["id"], due))
 
     def _activate_by_source(self, order_id: str) -> None:
-        """A placed source order counts as the first run of the subscriptions that wait for it."""
+        """Activate the subscriptions that wait for this source order to be placed."""
         waiting = self._shop.database.execute(
             "SELECT id FROM order_subscriptions "
             "WHERE source_order_id = ? AND status = 'draft' AND activate_by_source_order = 1",
@@ -70,10 +70,10 @@ class NativeEngine:
     def _alert(self, subscription_id: str, due: str) -> None:
         subscription = self._still_due(subscription_id, due)
         if subscription is None or self._shop.now() < _alert_at(subscription):
-            return  # its period was shortened since, and another alert waits
+            return  # the alert period was shortened since, and another alert is scheduled
         if subscription["_alerted_for"] != due:
             self._shop.database.update("order_subscriptions", subscription_id, {"_alerted_for": due})
-            self._shop.announce("order_subscriptions.renewal", "order_subscriptions", subscription_id)
+            self._shop.publish("order_subscriptions.renewal", "order_subscriptions", subscription_id)
 
     def _run(self, subscription_id: str, due: str) -> None:
         subscription = self._still_due(subscription_id, due)
@@ -105,18 +105,18 @@ class NativeEngine:
             "updated_at": shop.now_text(),
             "_running_copy_id": None,
         }
-        # Deactivated or cancelled while it ran: that decision stays.
+        # A subscription that was deactivated or cancelled while it ran stays so.
         if subscription["status"] == "running":
             changes["status"] = "active"
         counter = "occurrencies" if succeeded else "errors_count"
         changes[counter] = int(subscription[counter] or 0) + 1
         shop.database.update("order_subscriptions", subscription["id"], changes)
         topic = f"order_subscriptions.last_run_{'succeeded' if succeeded else 'failed'}"
-        shop.announce(topic, "order_subscriptions", subscription["id"])
+        shop.publish(topic, "order_subscriptions", subscription["id"])
         self.schedule({**subscription, **changes})
 
     def abandon_run(self, subscription_id: str, copy_id: str) -> None:
-        """The copy of a run was deleted before its end: the run is neither a success nor a failure."""
+        """End a run whose copy was deleted: it is neither a success nor a failure."""
         subscription = self._shop.database.find("order_subscriptions", subscription_id)
         if subscription is None or subscription["_running_copy_id"] != copy_id:
             return
@@ -136,7 +136,7 @@ def _alert_at(subscription: Row) -> datetime:
 
 
 def next_run(subscription: Row, now: datetime) -> datetime | None:
-    """The first run of the subscription's own rhythm that lies in the future of `now`; None when there is none."""
+    """The subscription's first run after `now`; None when there is none."""
     run = instant_of(subscription["next_run_at"])
     if run > now:
         return run
@@ -160,10 +160,10 @@ def apply_trigger(shop: Shop, engine: NativeEngine, subscription: Row, name: str
         raise invalid("status", f"cannot transition from {status} to {new_status}", "invalid_transition")
     changes: dict[str, Any] = {"status": new_status, "updated_at": shop.now_text()}
     if name == "_activate" and subscription["next_run_at"] is not None:
-        # Undocumented: what happens to a run that was missed meanwhile. Here it is missed for good.
+        # What happens to runs that were missed meanwhile is not documented. Here they are skipped.
         changes["next_run_at"] = _text(next_run(subscription, shop.now()))
     shop.database.update("order_subscriptions", subscription["id"], changes)
-    shop.announce(topic, "order_subscriptions", subscription["id"])
+    shop.publish(topic, "order_subscriptions", subscription["id"])
     engine.schedule({**subscription, **changes})
 
 
@@ -176,9 +176,9 @@ _TRANSITIONS = {
 
 def new_payment_source(shop: Shop, subscription: Row) -> None:
     """
-    A subscription got another payment source: payment failures of its next copies are over.
+    End the payment failures of a subscription's next copies, after it got another payment source.
 
-    Orders that were copied before keep the source that they have, and fail with it until they get another.
+    Orders that were copied before keep their payment source, and its failure.
     """
     source_order_id = subscription["source_order_id"]
     found = failures.failure_of(shop, source_order_id)

@@ -1,4 +1,4 @@
-"""Tags: names that customers, orders and subscriptions can be given, many of them to many of those."""
+"""Tags of customers, orders and subscriptions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def replace(shop: Shop, resource_id: str, tag_ids: Iterable[str]) -> None:
 
 
 def apply_trigger(shop: Shop, resource_type: str, resource_id: str, name: str, names: str) -> None:
-    """`_add_tags` or `_remove_tags`: a comma list of names, of which those that do not exist are discarded."""
+    """Apply `_add_tags` or `_remove_tags`: a comma list of names; unknown ones are ignored."""
     for tag_name in names.split(","):
         found = shop.database.first("SELECT id FROM tags WHERE name = ?", (tag_name.strip(),))
         if found is not None and name == "_add_tags":
@@ -24,11 +24,11 @@ def apply_trigger(shop: Shop, resource_type: str, resource_id: str, name: str, n
             shop.database.execute(
                 "DELETE FROM taggings WHERE resource_id = ? AND tag_id = ?", (resource_id, found["id"])
             )
-    shop.announce(f"{resource_type}.tagged", resource_type, resource_id)
+    shop.publish(f"{resource_type}.tagged", resource_type, resource_id)
 
 
 def forget(shop: Shop, deleted_id: str) -> None:
-    """A tag, or something that had tags, is gone."""
+    """Remove the tags of a deleted resource, or a deleted tag from all resources."""
     shop.database.execute("DELETE FROM taggings WHERE resource_id = ? OR tag_id = ?", (deleted_id, deleted_id))
 
 

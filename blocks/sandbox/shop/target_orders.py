@@ -1,4 +1,4 @@
-"""The target order of a copy: what it takes over from its source."""
+"""The target order of a copy, and what it takes over from the source order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def create(shop: Shop, source: Row, copy: Row) -> str:
     """
     Clone the source order into a pending target order; returns its id.
 
-    Reference and metadata are not carried over: whether the real API does so is undocumented.
+    It does not get the source's reference and metadata; whether the real API copies them is not documented.
     """
     target_id = shop.database.new_id()
     number = shop.database.next_number("orders")
@@ -42,7 +42,7 @@ def create(shop: Shop, source: Row, copy: Row) -> str:
             "_ignored_failure": _ignored_failure(shop, source, copy),
         },
     )
-    shop.announce("orders.create", "orders", target_id)
+    shop.publish("orders.create", "orders", target_id)
     return target_id
 
 
@@ -84,7 +84,7 @@ def _drops_coupon(shop: Shop, source: Row, copy: Row) -> bool:
 
 
 def _ignored_failure(shop: Shop, source: Row, copy: Row) -> str | None:
-    """The failure that this copy was told to get past: it does not stand against placing what it made either."""
+    """The failure that this copy ignores: it does not prevent placing the target order either."""
     found = failures.failure_of(shop, source["id"])
     if found is None or not failures.is_skipped(found[0], copy) or found[0].name in failures.NEVER_PLACED:
         return None

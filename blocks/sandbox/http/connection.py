@@ -1,9 +1,9 @@
 """
 HTTP/1.1 on a bare asyncio transport.
 
-The sandbox has to do things that a web server is built to prevent: reset a connection instead of
-answering, stop in the middle of a body, promise more bytes than it sends. So it speaks HTTP itself.
-The price is this file; the gain is also speed, since a request costs tens of microseconds here.
+The sandbox does what a web server is built to prevent: it resets a connection instead of answering, stops in the middle
+of a body, and announces more bytes than it sends. So it implements HTTP itself. That is also fast: a request costs
+tens of microseconds here.
 """
 
 from __future__ import annotations
@@ -12,73 +12,19 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from enum import Enum
 from http import HTTPStatus
-from urllib.parse import unquote
 
-MAX_HEAD_BYTES = 32 * 1024
-MAX_BODY_BYTES = 16 * 1024 * 1024
+from blocks.sandbox.http.messages import BODYLESS, Delivery, Request, Response
+from blocks.sandbox.http.request_parsing import MalformedRequestError, parse_request
+
 _LINGER_ZERO = struct.pack("ii", 1, 0)  # close() then sends RST instead of FIN
-BODYLESS = frozenset({204, 304})
-"""Statuses whose answers have no body, whatever anybody wants."""
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-
-
-class Delivery(Enum):
-    """How an answer reaches the caller."""
-
-    WHOLE = "whole"
-    RESET = "reset"
-    """No byte is sent; the connection ends with a TCP reset."""
-    CLOSE = "close"
-    """No byte is sent; the connection is closed in the ordinary way."""
-    TRUNCATED = "truncated"
-    """Half of the promised body is sent, then the connection is reset."""
-    NEVER = "never"
-    """No byte is sent, and the connection stays open until the caller ends it."""
-    SLOW = "slow"
-    """The body is sent in pieces, spread over `seconds`."""
-
-
-@dataclass(slots=True)
-class Request:
-    """One request as it arrived: `path` is percent-decoded, `query` is not, header names are lower case."""
-
-    method: str
-    path: str
-    query: str
-    headers: dict[str, str]
-    body: bytes
-    peer: str
-    keep_alive: bool = True
-
-
-@dataclass(slots=True)
-class Response:
-    """One answer; `headers` come after Content-Type and Content-Length."""
-
-    status: int
-    body: bytes = b""
-    content_type: str = "application/vnd.api+json"
-    headers: dict[str, str] = field(default_factory=dict)
-    delivery: Delivery = Delivery.WHOLE
-    seconds: float = 0.0
-
 
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
 
 
-class MalformedRequestError(Exception):
-    """The bytes are not HTTP that we accept; `status` says how to refuse them."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(status, message)
-        self.status, self.message = status, message
-
-
 class HttpConnection(asyncio.Protocol):
-    """One connection: requests are answered in order, pipelined ones wait."""
+    """One connection. Requests are answered in order; pipelined ones wait."""
 
     def __init__(self, handler: Handler, connections: set[HttpConnection]) -> None:
         self._handler = handler
@@ -91,7 +37,7 @@ class HttpConnection(asyncio.Protocol):
         self._peer = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember the transport and who is at the other end."""
+        """Keep the transport and the address of the peer."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         peer = transport.get_extra_info("peername")
@@ -102,7 +48,7 @@ class HttpConnection(asyncio.Protocol):
         """
         Forget the connection.
 
-        A request that is being handled goes on: a real server also finishes what its client gave up on.
+        A request that is being handled goes on: a real server also finishes what its client has given up.
         """
         del exc
         self._connections.discard(self)
@@ -184,7 +130,7 @@ class HttpConnection(asyncio.Protocol):
     async def _send_half(self, response: Response) -> None:
         head = _head(response.status, response.content_type, len(response.body), response.headers)
         self._transport.write(head + response.body[: len(response.body) // 2])
-        await asyncio.sleep(0.02)  # a reset discards what the peer's kernel has not handed over yet
+        await asyncio.sleep(0.02)  # a reset discards what the peer's kernel has not delivered yet
         self._reset()
 
     async def _send_slowly(self, request: Request, response: Response) -> None:
@@ -198,85 +144,6 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(response.body[start : start + size])
         if not request.keep_alive:
             self._transport.close()
-
-
-def parse_request(buffer: bytearray, peer: str, send_continue: Callable[[], None]) -> Request | None:
-    """
-    Take one request out of `buffer`; None while it is incomplete.
-
-    Raises:
-        MalformedRequestError: the head is too long, malformed, or announces a body that is too long.
-    """
-    end = buffer.find(b"\r\n\r\n")
-    if end < 0:
-        if len(buffer) > MAX_HEAD_BYTES:
-            raise MalformedRequestError(431, "request head too long")
-        return None
-    method, target, version, headers = _parse_head(bytes(buffer[:end]))
-    if "chunked" in headers.get("transfer-encoding", "").lower():
-        taken = _take_chunks(buffer, end + 4)
-    else:
-        taken = _take_body(buffer, end + 4, headers)
-    if taken is None:
-        if headers.get("expect", "").lower() == "100-continue" and len(buffer) == end + 4:
-            send_continue()
-        return None
-    body, after = taken
-    del buffer[:after]
-    path, _, query = target.partition("?")
-    connection = headers.get("connection", "").lower()
-    keep_alive = "close" not in connection and (version != "HTTP/1.0" or "keep-alive" in connection)
-    return Request(method, unquote(path) if "%" in path else path, query, headers, body, peer, keep_alive)
-
-
-def _parse_head(head: bytes) -> tuple[str, str, str, dict[str, str]]:
-    lines = head.decode("latin-1").split("\r\n")
-    try:
-        method, target, version = lines[0].split(" ")
-    except ValueError:
-        raise MalformedRequestError(400, "malformed request line") from None
-    if not version.startswith("HTTP/1."):
-        raise MalformedRequestError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
-    headers: dict[str, str] = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise MalformedRequestError(400, "malformed header line")
-        headers[name.strip().lower()] = value.strip()
-    return method, target, version, headers
-
-
-def _take_body(buffer: bytearray, start: int, headers: dict[str, str]) -> tuple[bytes, int] | None:
-    announced = headers.get("content-length", "0")
-    if not (announced.isascii() and announced.isdigit()):
-        raise MalformedRequestError(400, "malformed Content-Length")
-    length = int(announced)
-    if length > MAX_BODY_BYTES:
-        raise MalformedRequestError(413, "request body too long")
-    if len(buffer) < start + length:
-        return None
-    return bytes(buffer[start : start + length]), start + length
-
-
-def _take_chunks(buffer: bytearray, start: int) -> tuple[bytes, int] | None:
-    body = bytearray()
-    while True:
-        line_end = buffer.find(b"\r\n", start)
-        if line_end < 0:
-            return None
-        try:
-            size = int(bytes(buffer[start:line_end]).split(b";")[0], 16)
-        except ValueError:
-            raise MalformedRequestError(400, "malformed chunk") from None
-        if size < 0 or len(body) + size > MAX_BODY_BYTES:
-            raise MalformedRequestError(413, "request body too long")
-        start = line_end + 2
-        if len(buffer) < start + size + 2:
-            return None
-        body += buffer[start : start + size]
-        start += size + 2
-        if size == 0:
-            return bytes(body), start
 
 
 def _head(status: int, content_type: str, length: int, headers: dict[str, str]) -> bytes:

@@ -1,0 +1,190 @@
+"""The command line of `python -m blocks.sandbox`: its options, and what they say about the sandbox to start."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from functools import partial
+from typing import Any
+
+from blocks.sandbox.control.seeding import SeedPlan, read_plan
+from blocks.sandbox.settings import Settings
+from blocks.sandbox.shop.clock import Clock, instant_of
+from blocks.sandbox.shop.failures import FAILURES
+from blocks.sandbox.shop.list_lag import LONGEST_LAG_SECONDS
+
+_EPILOG = """\
+examples:
+  python -m blocks.sandbox --port 8900 --seed-subscriptions 100 --failures declined=3,out_of_stock=1
+  python -m blocks.sandbox --port 8900 --clock 2026-03-01T06:00:00Z --frozen
+  curl -X POST localhost:8900/_sandbox/clock -d '{"advance": 86400}'
+
+failures:
+  %s
+
+Simulated are tokens, JSON:API, order copies, subscriptions and their native engine, orders, limits, webhooks, faults.
+What is known to differ from Commerce Layer, and what nobody outside knows about it, is listed in docs/sandbox.md.
+The controls are described at /_sandbox/openapi.json.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options, in groups."""
+    made = argparse.ArgumentParser(
+        prog="python -m blocks.sandbox",
+        description="A Commerce Layer organization on a local port, with a clock, faults and limits of its own.",
+        usage="%(prog)s [options]",
+        epilog=_EPILOG % "\n  ".join(textwrap.wrap(" ".join(FAILURES), 90)),
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=34, width=110),
+    )
+    defaults = Settings()
+    _add_serving(made)
+    _add_organization(made, defaults)
+    _add_time_and_copies(made, defaults)
+    _add_limits(made, defaults)
+    _add_seed(made, defaults)
+    return made
+
+
+def _add_serving(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where it listens and what it keeps")
+    group.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    group.add_argument("--port", type=int, default=8900, help="port; 0 takes a free one (%(default)s)")
+    group.add_argument("--database", metavar="FILE", help="SQLite file to keep; default: a new one, removed at the end")
+    group.add_argument("--durable", action="store_true", help="wait for the disk at every commit")
+    group.add_argument("--with-parent", action="store_true", help="end when the starting process ends (reads stdin)")
+
+
+def _add_organization(parser: argparse.ArgumentParser, defaults: Settings) -> None:
+    group = parser.add_argument_group("the organization")
+    group.add_argument("--organization", default=defaults.organization, metavar="SLUG", help="slug (%(default)s)")
+    group.add_argument("--mode", choices=("test", "live"), default=defaults.mode, help="environment (%(default)s)")
+    group.add_argument("--client-id", default=defaults.client_id, metavar="ID", help="(%(default)s)")
+    group.add_argument("--client-secret", default=defaults.client_secret, metavar="SECRET", help="(%(default)s)")
+    group.add_argument(
+        "--token-seconds",
+        type=int,
+        metavar="SECONDS",
+        default=defaults.token_seconds,
+        help="lifetime (%(default)s)",
+    )
+
+
+def _add_time_and_copies(parser: argparse.ArgumentParser, defaults: Settings) -> None:
+    group = parser.add_argument_group("time and copies")
+    group.add_argument("--clock", metavar="INSTANT", help="start at this instant, ISO 8601 (default: the real time)")
+    group.add_argument("--rate", type=float, default=1.0, help="sandbox seconds per real second (%(default)s)")
+    group.add_argument("--frozen", action="store_true", help="the clock moves only when told to; same as --rate 0")
+    for name, member, unit, help_text in (
+        ("--queue-seconds", "queue_seconds", "SECONDS", "a copy waits so long before it starts"),
+        ("--copy-seconds", "copy_seconds", "SECONDS", "a copy takes so long"),
+        ("--copy-spread", "copy_spread", "SHARE", "give or take this share"),
+        ("--slow-seconds", "slow_seconds", "SECONDS", "a slow copy or placing takes so long"),
+        ("--list-lag", "list_lag_seconds", "SECONDS", "lists show what was there so long ago"),
+        ("--promotion-percent", "promotion_percent", "PERCENT", "discount that apply_promotions gives"),
+    ):
+        default = getattr(defaults, member)
+        text = f"{help_text} (%(default)s)"
+        group.add_argument(name, dest=member, type=float, metavar=unit, default=default, help=text)
+    group.add_argument("--auto-capture", action="store_true", help="placed orders are paid, not just authorized")
+
+
+def _add_limits(parser: argparse.ArgumentParser, defaults: Settings) -> None:
+    group = parser.add_argument_group("rate limits")
+    group.add_argument("--limits", choices=("documented", "off"), default=defaults.limits, help="(%(default)s)")
+    group.add_argument(
+        "--limit-scale",
+        type=float,
+        metavar="FACTOR",
+        default=1.0,
+        help="length of all windows; 0.1 = ten times shorter (%(default)s)",
+    )
+    group.add_argument(
+        "--limit-clock", choices=("real", "virtual"), default=defaults.limit_clock, help="what windows are measured by"
+    )
+    group.add_argument(
+        "--write-counters",
+        choices=("shared", "per-method"),
+        default=defaults.write_counters,
+        help="one budget for all writes, as documented, or one per method, as recorded (%(default)s)",
+    )
+    group.add_argument(
+        "--count-blocked", action="store_true", help="refused requests count, too, and prolong the block"
+    )
+
+
+def _add_seed(parser: argparse.ArgumentParser, defaults: Settings) -> None:
+    group = parser.add_argument_group("demo data")
+    group.add_argument("--seed", type=int, default=defaults.seed, help="seed of ids and random choices (%(default)s)")
+    group.add_argument(
+        "--subscriptions", "--seed-subscriptions", dest="seed_subscriptions", type=int, default=0, metavar="N",
+        help="due, adopted by Perennial",
+    )  # fmt: skip
+    group.add_argument("--seed-active", type=int, default=0, metavar="N", help="run by the native engine")
+    group.add_argument("--seed-foreign", type=int, default=0, metavar="N", help="inactive, not adopted")
+    group.add_argument("--due", metavar="INSTANT", help="next_run_at of the first one (default: a minute ago)")
+    group.add_argument(
+        "--spread-seconds", type=float, metavar="SECONDS", default=0.0, help="the others are due over so many seconds"
+    )
+    group.add_argument("--frequencies", metavar="MIX", default="", help="e.g. monthly=0.8,weekly=0.2 or counts")
+    group.add_argument("--failures", metavar="MIX", default="", help="e.g. declined=3,out_of_stock=1 or shares below 1")
+    group.add_argument("--instance", help="instance written into metadata.perennial")
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """
+    The settings that the options ask for.
+
+    Raises:
+        ValueError: names the option, its value and what is possible.
+    """
+    if options.limit_scale <= 0:
+        raise ValueError(f"--limit-scale is {options.limit_scale}; it must be above 0")
+    if not 0 <= options.copy_spread <= 1:
+        raise ValueError(f"--copy-spread is {options.copy_spread}; it lies between 0 and 1")
+    if not 0 <= options.list_lag_seconds <= LONGEST_LAG_SECONDS:
+        raise ValueError(f"--list-lag is {options.list_lag_seconds}; it lies between 0 and {LONGEST_LAG_SECONDS}")
+    names = Settings.__dataclass_fields__
+    return Settings(**{name: getattr(options, name) for name in names})
+
+
+def clock_of(options: argparse.Namespace) -> Clock:
+    """
+    The clock to start with.
+
+    Raises:
+        ValueError: names the option, its value and what is possible.
+    """
+    if options.rate < 0:
+        raise ValueError(f"--rate is {options.rate}; it cannot be negative")
+    return Clock(instant_of(options.clock) if options.clock else None, 0.0 if options.frozen else options.rate)
+
+
+def seed_plan_of(options: argparse.Namespace) -> SeedPlan:
+    """
+    What to seed before the start.
+
+    Raises:
+        ValueError, TypeError: names what is wrong.
+    """
+    given: dict[str, Any] = {
+        "subscriptions": options.seed_subscriptions,
+        "active": options.seed_active,
+        "foreign": options.seed_foreign,
+        "due": options.due,
+        "spread_seconds": options.spread_seconds,
+        "frequencies": _mix(options.frequencies) or {"monthly": 1.0},
+        "failures": _mix(options.failures),
+        "instance": options.instance,
+    }
+    return read_plan(given)
+
+
+def _mix(text: str) -> dict[str, float]:
+    mix = {}
+    for part in filter(None, text.split(",")):
+        name, equals, amount = part.partition("=")
+        if not equals:
+            raise ValueError(f"{part!r} should be name=count or name=share")
+        mix[name] = float(amount) if "." in amount else int(amount)
+    return mix

@@ -1,0 +1,98 @@
+"""Parses HTTP/1.1 requests from the bytes of a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import unquote
+
+from blocks.sandbox.http.messages import Request
+
+MAX_HEAD_BYTES = 32 * 1024
+MAX_BODY_BYTES = 16 * 1024 * 1024
+
+
+class MalformedRequestError(Exception):
+    """The bytes are not an HTTP request that is accepted here; `status` is the answer to them."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(status, message)
+        self.status, self.message = status, message
+
+
+def parse_request(buffer: bytearray, peer: str, send_continue: Callable[[], None]) -> Request | None:
+    """
+    Take one request out of `buffer`; None while it is incomplete.
+
+    Raises:
+        MalformedRequestError: the head is too long, malformed, or announces a body that is too long.
+    """
+    end = buffer.find(b"\r\n\r\n")
+    if end < 0:
+        if len(buffer) > MAX_HEAD_BYTES:
+            raise MalformedRequestError(431, "request head too long")
+        return None
+    method, target, version, headers = _parse_head(bytes(buffer[:end]))
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        taken = _take_chunks(buffer, end + 4)
+    else:
+        taken = _take_body(buffer, end + 4, headers)
+    if taken is None:
+        if headers.get("expect", "").lower() == "100-continue" and len(buffer) == end + 4:
+            send_continue()
+        return None
+    body, after = taken
+    del buffer[:after]
+    path, _, query = target.partition("?")
+    connection = headers.get("connection", "").lower()
+    keep_alive = "close" not in connection and (version != "HTTP/1.0" or "keep-alive" in connection)
+    return Request(method, unquote(path) if "%" in path else path, query, headers, body, peer, keep_alive)
+
+
+def _parse_head(head: bytes) -> tuple[str, str, str, dict[str, str]]:
+    lines = head.decode("latin-1").split("\r\n")
+    try:
+        method, target, version = lines[0].split(" ")
+    except ValueError:
+        raise MalformedRequestError(400, "malformed request line") from None
+    if not version.startswith("HTTP/1."):
+        raise MalformedRequestError(505, "only HTTP/1.0 and HTTP/1.1 are supported")
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise MalformedRequestError(400, "malformed header line")
+        headers[name.strip().lower()] = value.strip()
+    return method, target, version, headers
+
+
+def _take_body(buffer: bytearray, start: int, headers: dict[str, str]) -> tuple[bytes, int] | None:
+    announced = headers.get("content-length", "0")
+    if not (announced.isascii() and announced.isdigit()):
+        raise MalformedRequestError(400, "malformed Content-Length")
+    length = int(announced)
+    if length > MAX_BODY_BYTES:
+        raise MalformedRequestError(413, "request body too long")
+    if len(buffer) < start + length:
+        return None
+    return bytes(buffer[start : start + length]), start + length
+
+
+def _take_chunks(buffer: bytearray, start: int) -> tuple[bytes, int] | None:
+    body = bytearray()
+    while True:
+        line_end = buffer.find(b"\r\n", start)
+        if line_end < 0:
+            return None
+        try:
+            size = int(bytes(buffer[start:line_end]).split(b";")[0], 16)
+        except ValueError:
+            raise MalformedRequestError(400, "malformed chunk") from None
+        if size < 0 or len(body) + size > MAX_BODY_BYTES:
+            raise MalformedRequestError(413, "request body too long")
+        start = line_end + 2
+        if len(buffer) < start + size + 2:
+            return None
+        body += buffer[start : start + size]
+        start += size + 2
+        if size == 0:
+            return bytes(body), start
