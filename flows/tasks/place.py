@@ -63,6 +63,8 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
             placed = await _Renewing(run, work, attempt).carry_out(announce=not created_here)
     if isinstance(placed, OrderAnswered):
         placed = await _once_it_ended(run, work, placed)
+    if isinstance(placed, LeftAlone) and placed.skipped.reason.ends_the_renewal:
+        await run.withdrawals.withdraw(attempt.order.id, placed.skipped.sentence)
     return _told(placed)
 
 
@@ -144,11 +146,8 @@ class _Renewing:
     async def _end(self, end: Placed) -> Placed:
         if isinstance(end, PlacementRefused) and end.order is not None and end.order.status is OrderStatus.CANCELLED:
             end = self._changed("was cancelled a moment ago")
-        if isinstance(end, LeftAlone):
-            if end.skipped.reason.ends_the_renewal:
-                await self._run.withdrawals.withdraw(self._attempt.order.id, end.skipped.sentence)
-            if self._announced is not None:
-                await self._take_back_the_announcement()
+        if isinstance(end, LeftAlone) and self._announced is not None:
+            await self._take_back_the_announcement()
         return end
 
     async def _take_back_the_announcement(self) -> None:

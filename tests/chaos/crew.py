@@ -32,8 +32,9 @@ class Worker:
 
     async def wait(self, seconds: float = 120) -> dict[str, Any] | None:
         """What its run came to; `None` when it was killed. Raises TimeoutError."""
-        if not await asyncio.to_thread(self.ended.wait, seconds):
-            raise TimeoutError(f"worker {self.pid} still runs after {seconds} s")
+        async with asyncio.timeout(seconds):
+            while not self.ended.is_set():  # noqa: ASYNC110 - many wait at once, and threads are few
+                await asyncio.sleep(0.01)
         if self.status == 0:
             result: dict[str, Any] = json.loads(self.result_file.read_text())
             return result
@@ -80,7 +81,7 @@ class Crew:
     def __enter__(self) -> Crew:
         log = (Path(self._folder.name) / "crew.log").open("wb")
         script = Path(__file__).with_name("worker_process.py")
-        paths = os.pathsep.join([str(script.parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+        paths = os.pathsep.join(map(str, [*script.parents[1:3], *filter(None, [os.environ.get("PYTHONPATH")])]))
         self._process = subprocess.Popen(
             [sys.executable, str(script)],
             env={**os.environ, "PYTHONPATH": paths},
@@ -116,7 +117,8 @@ class Crew:
         Start one run of a flow in a process of its own.
 
         Further members: die_at (a place of `worker_process.PLACES`) with nth and signal; parameters; disk_is_full;
-        prefect (another address of the server); clock_jumps_by (seconds).
+        prefect (another address of the server); clock_jumps_by (seconds); clock (the address of a `SharedClock`, which
+        it goes with instead of winding the sandbox's clock).
         """
         assert self._process.stdin is not None
         result_file = Path(self._folder.name) / f"{uuid4()}.json"

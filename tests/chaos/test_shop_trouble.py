@@ -62,6 +62,7 @@ async def test_a_shop_that_is_restarted_in_the_middle_of_a_sweep_renews_everybod
 async def test_a_shop_whose_clock_jumps_in_the_middle_of_a_sweep_renews_everybody_once(
     merchant: Merchant, crew: Crew, by: timedelta
 ) -> None:
+    await merchant.install(copy_deadline_seconds=30, brake_share=1.0, max_unconfirmed=1000)
     auditor = seeded(merchant)
     merchant.sandbox.fault("delay", **CREATION, seconds=0.3)
     merchant.sandbox.resume()
@@ -73,6 +74,7 @@ async def test_a_shop_whose_clock_jumps_in_the_middle_of_a_sweep_renews_everybod
     merchant.sandbox.set_clock(merchant.sandbox.clock() - by)  # somebody noticed
 
     assert await worker.wait() is not None
+    merchant.sandbox.advance(abs(by).total_seconds())  # copies that were begun on the wrong day end on that day
     await renewed_in_the_end(merchant, auditor)
 
 
