@@ -209,10 +209,16 @@ class CommerceLayer:
         return found
 
     async def iter_our_copies(
-        self, created_since: datetime, *, reference_origin: str = "perennial"
+        self, created_since: datetime, *, only_unplaced: bool = False, reference_origin: str = "perennial"
     ) -> AsyncIterator[list[OrderCopy]]:
-        """The copies of this origin made at or after `created_since`, 25 at a time, by id."""
+        """
+        The copies of this origin made at or after `created_since`, 25 at a time, by id.
+
+        `only_unplaced`: those whose target order is there and can still be placed.
+        """
         filters = {"reference_origin_eq": reference_origin, "created_at_gteq": jsonapi.instant(created_since)}
+        if only_unplaced:
+            filters["target_order_status_in"] = "draft,pending"
         async for page in self._pages(COPIES, OrderCopy, filters, COPY_VIEW):
             yield page
 

@@ -131,7 +131,8 @@ async def open_run(credentials: str, policy: str, as_of: datetime | None) -> Asy
             identity = RunIdentity.current()
             yield Run(
                 client, block.organization, terms, credentials, policy, moment, identity, poller, LastLooks(client),
-                Withdrawals(client, block.organization, identity.flow_run_id), asyncio.Semaphore(PLACED_AT_ONCE),
+                Withdrawals(client, block.organization, identity.flow_run_id, terms.settle_seconds),
+                asyncio.Semaphore(PLACED_AT_ONCE),
             )  # fmt: skip
 
 

@@ -8,9 +8,11 @@ from prefect.events import emit_event
 from prefect.logging import get_logger
 
 from blocks.commerce_layer.client import CommerceLayer
+from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus
 from flows.rules.order_copies import WITHDRAWN, CopiesOfPeriod, is_moving
+from flows.run.freshness import LOOK_LASTS
 
 
 class Withdrawals:
@@ -21,9 +23,11 @@ class Withdrawals:
         client: the open client.
         organization: the shop's slug, for events.
         flow_run_id: the run, for events.
+        settle_seconds: by how much list reads may lag.
     """
 
-    def __init__(self, client: CommerceLayer, organization: str, flow_run_id: str) -> None:
+    def __init__(self, client: CommerceLayer, organization: str, flow_run_id: str, settle_seconds: float) -> None:
+        self._older_looks_last = LOOK_LASTS + settle_seconds
         self._surplus: set[str] = set()
         self.cancelled_after_placing: list[str] = []
         """Orders that another run placed in the moment in which this one cancelled them: a person must look."""
@@ -41,14 +45,24 @@ class Withdrawals:
         for copy in copies.surplus:
             order_id = copy.target_order_id or (copy.target_order.id if copy.target_order else None)
             why = f"surplus: order copy {counts.id} counts" if counts else "its order copy failed"
-            if order_id is not None and await self.withdraw(order_id, why) and counts and copy.id not in self._surplus:
-                # Whoever else in this run saw it in the same moment has cancelled it, too.
+            if order_id is not None and await self._cancel(order_id, why) and counts and copy.id not in self._surplus:
+                # A renewal and the review of the sweep may both have seen it in the same moment.
                 self._surplus.add(copy.id)
                 self._announce(copy, order_id, counts)
 
     async def withdraw(self, order_id: str, why: str) -> bool:
         """
-        Cancel an order unless it is placed, and write down why. Returns whether it was cancelled.
+        Cancel the order of a renewal that is no longer wanted, unless it is placed. Returns whether it was cancelled.
+
+        It is not cancelled before every look at the subscription is over that may still have shown it as wanted: until
+        then another run may place the order upon such a look.
+        """
+        await current_clock().sleep(self._older_looks_last)
+        return await self._cancel(order_id, why)
+
+    async def _cancel(self, order_id: str, why: str) -> bool:
+        """
+        Cancel an order unless it is placed, and write down why.
 
         It is read right before. Should another run place it in that very moment, the answer tells, and it is noted.
         What fails is left to the next sweep: an unplaced order costs nobody anything.

@@ -15,6 +15,7 @@ from prefect.logging import get_run_logger
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.jsonapi import pages_of
+from blocks.commerce_layer.resources import OrderCopy
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.summaries import RenewalLine
 from flows.rules.verdicts import Judgement
@@ -109,9 +110,11 @@ class Pacing:
                 return
             look = await self._look(page)
             if look is not None:
-                async with asyncio.TaskGroup() as renewing:
+                async with asyncio.TaskGroup() as working:
+                    for copy in look.stale:
+                        working.create_task(self._withdraw(copy))
                     for renewal in look.renewals:
-                        renewing.create_task(self._renew_one(renewal))
+                        working.create_task(self._renew_one(renewal))
         finally:
             self._under_way.release()
 
@@ -131,8 +134,6 @@ class Pacing:
             self._troubles.clear()
             for skipped in look.skipped:
                 self._report.add((await record_skip(self._run, skipped)).line)
-            for copy in look.stale:
-                await self._run.withdrawals.withdraw(copy.target_order_id or "", "its renewal is no longer wanted")
         except CommerceLayerError as error:
             self._note_trouble(page, error)
         except Exception as error:  # noqa: BLE001 - one page's error never stops the others
@@ -143,6 +144,9 @@ class Pacing:
         finally:
             self._looking -= len(page)
         return None
+
+    async def _withdraw(self, copy: OrderCopy) -> None:
+        await self._run.withdrawals.withdraw(copy.target_order_id or "", "its renewal is no longer wanted")
 
     async def _renew_one(self, renewal: Renewal) -> None:
         try:

@@ -1,10 +1,10 @@
-"""Looks at what was created recently: cancels the orders of surplus copies, and finds double charges."""
+"""Looks at what was created recently: cancels the orders that nobody will place, and finds double charges."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
@@ -20,6 +20,7 @@ from blocks.commerce_layer.resources import OrderCopy
 from flows.rules.next_action import duplicate
 from flows.rules.order_copies import CopiesOfPeriod, is_open
 from flows.rules.references import parse_reference
+from flows.rules.skips import SkipReason, status_refusal
 from flows.rules.summaries import RenewalLine
 from flows.rules.waves import BrakePulled
 from flows.run.context import Run
@@ -27,38 +28,46 @@ from flows.run.report import Report
 from flows.run.states import green, run_task
 
 REVIEWED = timedelta(hours=1)
-"""How far back a sweep looks at its beginning. The sweeps before it have looked at what is older."""
+"""How far back a sweep looks for double charges at its beginning. The sweeps before it have looked at what is older."""
+
+LEFT_BEHIND = timedelta(days=31)
+"""How far back it looks for unplaced orders, which are few. What is older is met when the next period is due."""
 
 
 @asynccontextmanager
 async def reviewing(run: Run, report: Report) -> AsyncIterator[None]:
     """
-    Look at the copies of the last hour while the sweep works, and at its own ones at the end.
+    Look at what was created before while the sweep works, and at its own copies at the end.
 
-    A creation may be lost and carried out late, when its period is settled and nobody looks at it any more. And a read
-    that is staler than the policy's `settle_seconds` is how two orders of one period can be placed.
+    A creation may be lost and carried out late, when its period is settled and nobody looks at it any more. A run may
+    die before it cancels the order of a customer who has left. And a read that is staler than the policy's
+    `settle_seconds` is how two orders of one period can be placed.
     """
     began_at = run.now()
-    of_before = asyncio.create_task(run_task(clean_up_surplus_copies, run, report, began_at - REVIEWED))
+    of_before = clean_up_surplus_copies, run, report, began_at - REVIEWED, began_at - LEFT_BEHIND
+    reviewing_those = asyncio.create_task(run_task(*of_before))
     try:
         yield
     finally:
-        await of_before
-        await run_task(clean_up_surplus_copies, run, report, began_at)
+        await reviewing_those
+        await run_task(clean_up_surplus_copies, run, report, began_at, began_at)
 
 
 @task(task_run_name="clean up surplus copies", cache_policy=NO_CACHE, retries=0)
-async def clean_up_surplus_copies(run: Run, report: Report, since: datetime) -> State[int]:
+async def clean_up_surplus_copies(run: Run, report: Report, since: datetime, unplaced_since: datetime) -> State[int]:
     """
-    Cancel the orders of surplus copies created since then, and stop the sweep where a period is charged twice.
+    Cancel unplaced orders that nobody will place, and stop the sweep where a period is charged twice.
 
-    What cannot be read or cancelled is left to the next sweep.
+    Those are the orders of surplus copies, and of customers who have left. `since` and `unplaced_since` say how far
+    back to look for double charges and for unplaced orders. What cannot be read or cancelled is left to the next sweep.
     """
     before = run.withdrawals.surplus
     try:
-        for references in pages_of(await _suspects(run, since)):
-            for copies in (await run.client.find_order_copies(references)).values():
+        for references in pages_of(await _suspects(run, since, unplaced_since)):
+            found = [CopiesOfPeriod.of(copies) for copies in (await run.client.find_order_copies(references)).values()]
+            for copies in found:
                 await _review(run, report, copies)
+            await _withdraw_what_nobody_wants(run, found)
     except CommerceLayerError as error:
         get_run_logger().warning("the recent order copies could not be read: %s", error)
         return green("NotReadable", f"the recent order copies could not be read: {error}", 0)
@@ -66,23 +75,39 @@ async def clean_up_surplus_copies(run: Run, report: Report, since: datetime) -> 
     return green("CleanedUp", f"{count} surplus order copies found, their orders are cancelled", count)
 
 
-async def _suspects(run: Run, since: datetime) -> list[str]:
+async def _suspects(run: Run, since: datetime, unplaced_since: datetime) -> list[str]:
     """References with several copies, or with an unplaced order: an older copy may have been placed."""
     counts: Counter[str] = Counter()
     unplaced: set[str] = set()
     async for page in run.client.iter_our_copies(since):
-        for copy in page:
-            if copy.reference is not None:
-                counts[copy.reference] += 1
-                unplaced |= {copy.reference} if is_open(copy) else set()
-    return sorted(reference for reference, count in counts.items() if count > 1 or reference in unplaced)
+        counts.update(copy.reference for copy in page if copy.reference is not None)
+    async for page in run.client.iter_our_copies(unplaced_since, only_unplaced=True):
+        unplaced |= {copy.reference for copy in page if copy.reference is not None}
+    return sorted(unplaced | {reference for reference, count in counts.items() if count > 1})
 
 
-async def _review(run: Run, report: Report, copies: Sequence[OrderCopy]) -> None:
-    of_period = CopiesOfPeriod.of(copies)
-    if len(of_period.placed) > 1 and of_period.placed[0].reference not in report.charged_twice:
-        _sound_the_alarm(run, report, of_period.placed)
-    await run.withdrawals.cancel_surplus(of_period)
+async def _review(run: Run, report: Report, copies: CopiesOfPeriod) -> None:
+    if len(copies.placed) > 1 and copies.placed[0].reference not in report.charged_twice:
+        _sound_the_alarm(run, report, copies.placed)
+    await run.withdrawals.cancel_surplus(copies)
+
+
+async def _withdraw_what_nobody_wants(run: Run, found: Iterable[CopiesOfPeriod]) -> None:
+    """Withdraw the orders of subscriptions that were cancelled or handed over since: no sweep finds those due again."""
+    unplaced = [
+        (copies.canonical, reference.subscription_id)
+        for copies in found
+        if copies.canonical is not None
+        and is_open(copies.canonical)
+        and (reference := parse_reference(copies.canonical.reference)) is not None
+    ]
+    fresh = await run.client.get_subscriptions(subscription_id for _, subscription_id in unplaced)
+    async with asyncio.TaskGroup() as withdrawing:
+        for copy, subscription_id in unplaced:
+            subscription = fresh.get(subscription_id)
+            refusal = status_refusal(subscription) if subscription else (SkipReason.GONE, "the subscription is gone")
+            if refusal is not None:
+                withdrawing.create_task(run.withdrawals.withdraw(copy.target_order_id or "", refusal[1]))
 
 
 def _sound_the_alarm(run: Run, report: Report, placed: Sequence[OrderCopy]) -> None:

@@ -74,6 +74,8 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
                 placed = await _Renewing(run, work, attempt).carry_out(announce=not created_here)
     if isinstance(placed, OrderAnswered):
         placed = await _once_it_ended(run, work, placed)
+    if isinstance(placed, LeftAlone) and placed.skipped.reason.ends_the_renewal:
+        await run.withdrawals.withdraw(attempt.order.id, placed.skipped.sentence)
     return _told(placed)
 
 
@@ -157,11 +159,8 @@ class _Renewing:
         order, may_be_made = (end.order if isinstance(end, PlacementRefused | OrderAnswered) else None), self._was_sent
         if order is not None and order.status is OrderStatus.CANCELLED:
             end, may_be_made = self._changed("was cancelled a moment ago"), False
-        if isinstance(end, LeftAlone):
-            if end.skipped.reason.ends_the_renewal:
-                await self._run.withdrawals.withdraw(self._attempt.order.id, end.skipped.sentence)
-            if self._announced is not None and not may_be_made:
-                await self._take_back_the_announcement()
+        if isinstance(end, LeftAlone) and self._announced is not None and not may_be_made:
+            await self._take_back_the_announcement()
         return end
 
     async def _take_back_the_announcement(self) -> None:

@@ -43,7 +43,7 @@ from chaos.crew import Crew
 from chaos.customers import Customers
 from chaos.faults import Armory
 from chaos.own_prefect import OwnPrefect
-from chaos.ways import ONE_RUN, Ways
+from chaos.ways import Ways
 from merchant import Merchant, open_merchant
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -129,16 +129,16 @@ class Campaign:
         if way == "shop restarted":  # which forgets all faults, and nobody winds the clock while one waits
             await self._ways.take(way)
             return
-        self._make_trouble(alone=way in ONE_RUN)
+        self._make_trouble()
         await self._ways.take(way)
         self._armory.disarm()
         if self._box.clock() < self._armory.late_until and self._dice.random() < 0.5:
             self._box.advance(AN_HOUR_LATER)
             await self._ways.alone()
 
-    def _make_trouble(self, *, alone: bool) -> None:
+    def _make_trouble(self) -> None:
         if self._dice.random() < 0.6:
-            self._armory.arm(alone=alone)
+            self._armory.arm()
         if self._dice.random() < 0.15:
             sources = self._merchant.rows("SELECT source_order_id AS id FROM order_subscriptions ORDER BY id")
             failure = self._dice.choice(["declined", "out_of_stock"])
@@ -188,8 +188,9 @@ def report(findings: Findings, tally: Tally) -> str:
             *_by_kind("people", tally.deeds),
             f"failures          {tally.declines} (declined cards, empty stock)",
             f"charged twice     {len(findings.charged_twice)}",
-            f"copied twice      {len(findings.copied_twice)}, too soon {len(findings.copied_too_soon)}",
+            f"undone            {len(findings.undone)}, too soon {len(findings.placed_too_soon)}",
             f"early             {len(findings.early)}, after leaving {len(findings.after_leaving)}",
+            f"surplus copies    {findings.surplus}, left {len(findings.surplus_left) + len(findings.unwanted_left)}",
             f"lost              {len(findings.lost)}",
             f"wrong dates       {len(findings.unknown_dates)}, unnamed copies {len(findings.unnamed)}",
             f"worst delay       {findings.worst_delay}",
@@ -231,7 +232,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same year (1)")
     given = parser.parse_args()
     try:
-        with OwnPrefect(HOME, "filesystem", PORT) as prefect, Crew() as crew:
+        with OwnPrefect(HOME, PORT) as prefect, Crew() as crew:
             findings, tally = asyncio.run(campaign(crew, given.renewals, given.seed, given.days, prefect))
     finally:
         shutil.rmtree(HOME, ignore_errors=True)

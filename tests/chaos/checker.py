@@ -36,16 +36,22 @@ class Findings:
     renewals: int = 0
     by_hand: int = 0
     """Copies that a person asked for, and that were placed."""
+    surplus: int = 0
+    """Copies that made one order more for a reference than is needed: they charge nobody, and cost some requests."""
     charged_twice: list[str] = field(default_factory=list)
     """Periods with two orders that were placed, also if one was cancelled later."""
-    copied_twice: list[str] = field(default_factory=list)
-    """References that two order copies carry."""
-    copied_too_soon: list[str] = field(default_factory=list)
-    """Copies made while an earlier one of their period was running, or its order could still be paid."""
+    undone: list[str] = field(default_factory=list)
+    """Orders that were placed and then cancelled; no person does that here."""
+    surplus_left: list[str] = field(default_factory=list)
+    """Copies beside a placed one, or beside an earlier one, whose order can still be placed."""
+    unwanted_left: list[str] = field(default_factory=list)
+    """Copies for customers who have left, whose order can still be placed."""
+    placed_too_soon: list[str] = field(default_factory=list)
+    """Orders placed while an earlier copy of their period was under way, or its order could still be placed."""
     early: list[str] = field(default_factory=list)
     """Copies made, or orders placed, before their date."""
     after_leaving: list[str] = field(default_factory=list)
-    """Copies made after the customer had cancelled or paused."""
+    """Orders placed after the customer had cancelled, paused, or postponed that date."""
     lost: list[str] = field(default_factory=list)
     """Periods that are due, and copies asked for by hand, that have no placed order."""
     unknown_dates: list[str] = field(default_factory=list)
@@ -96,10 +102,10 @@ class Auditor:
             if period in known:
                 self._judge_period(period, copies, found)
             else:
-                found.unknown_dates += [f"{copy['reference']} ({copy['id']})" for copy in copies]
+                found.unknown_dates += [_named(copy) for copy in copies]
         for contract in self.contracts.values():
             for date in self._dates(contract.subscription_id, until):
-                self._judge_date(contract, date, by_period.get((contract.subscription_id, date), []), found)
+                self._judge_date(contract, date, until, by_period.get((contract.subscription_id, date), []), found)
         return found
 
     def _dates(self, subscription_id: str, until: datetime) -> list[datetime]:
@@ -133,40 +139,53 @@ class Auditor:
             elif date is None:
                 found.unnamed += [copy["id"]] if copy["source_order_id"] in sources else []
             elif contract is None or contract.source_order_id != copy["source_order_id"]:
-                found.unknown_dates.append(f"{copy['reference']} ({copy['id']})")
+                found.unknown_dates.append(_named(copy))
             else:
-                by_period[subscription_id, date].append(copy)
+                by_period[subscription_id, contract.stands_for(date)].append({**copy, "date": date})
         return by_period, by_hand
 
     def _judge_by_hand(self, reference: str, copies: list[dict[str, Any]], found: Findings) -> None:
+        self._judge_copies(reference, copies, found)
         placed = [copy for copy in copies if copy["placed_at"]]
         found.by_hand += bool(placed)
         found.lost += [] if placed or (copies and all(map(_made_no_order, copies))) else [reference]
-        found.copied_twice += [reference] if len(copies) > 1 else []
 
     def _judge_period(self, period: Period, copies: list[dict[str, Any]], found: Findings) -> None:
-        subscription_id, date = period
+        subscription_id, _ = period
         contract = self.contracts[subscription_id]
-        seen = Counter(copy["reference"] for copy in copies)
-        found.copied_twice += [reference for reference, count in seen.items() if count > 1]
-        placed = [copy for copy in copies if copy["placed_at"]]
-        if any(not _was_cancelled_by(one, other["created_at"]) for one, other in pairwise(placed)):
-            found.charged_twice.append(_name(period))
-        for number, copy in enumerate(copies):
-            named = f"{copy['reference']} ({copy['id']})"
-            if min(copy["created_at"], copy["placed_at"] or copy["created_at"]) < date:
-                found.early.append(named)
-            if any(_might_be_placed(earlier, copy["created_at"]) for earlier in copies[:number]):
-                found.copied_too_soon.append(named)
-            if contract.was_left_alone_at(copy["created_at"], GRACE):
-                found.after_leaving.append(named)
+        self._judge_copies(_name(period), copies, found)
+        for copy in copies:
+            if min(copy["created_at"], copy["placed_at"] or copy["created_at"]) < copy["date"]:
+                found.early.append(_named(copy))
+            if copy["placed_at"] and contract.was_left_alone_at(copy["placed_at"], GRACE, copy["date"]):
+                found.after_leaving.append(_named(copy))
 
-    def _judge_date(self, contract: Contract, date: datetime, copies: list[dict[str, Any]], found: Findings) -> None:
+    def _judge_copies(self, name: str, copies: list[dict[str, Any]], found: Findings) -> None:
+        """What holds for every reference: any number of copies, one order of which is placed, and stays so."""
+        with_order = Counter(copy["reference"] for copy in copies if copy["target_order_id"])
+        found.surplus += with_order.total() - len(with_order)
+        placed = sorted((copy for copy in copies if copy["placed_at"]), key=lambda copy: copy["placed_at"])
+        if any(not _was_cancelled_by(one, other["placed_at"]) for one, other in pairwise(placed)):
+            found.charged_twice.append(name)
+        found.undone += [_named(copy) for copy in placed if copy["cancelled_at"]]
+        for number, copy in enumerate(copies):
+            earlier = copies[:number]
+            if copy["placed_at"] and any(_might_be_placed(each, copy["placed_at"]) for each in earlier):
+                found.placed_too_soon.append(_named(copy))
+            if _is_open(copy) and (placed or any(map(_is_open, earlier))):
+                found.surplus_left.append(_named(copy))
+
+    def _judge_date(
+        self, contract: Contract, date: datetime, until: datetime, copies: list[dict[str, Any]], found: Findings
+    ) -> None:
         placed = [copy["placed_at"] for copy in copies if copy["placed_at"]]
         found.renewals += bool(placed)
         found.by_frequency[contract.frequency] += bool(placed)
-        if not placed and contract.cancelled_at is None:  # who has left is owed nothing any more
+        is_owed = contract.cancelled_at is None and contract.owed_from(date) <= until
+        if not placed and is_owed:  # who has left is owed nothing any more
             found.lost.append(_name((contract.subscription_id, date)))
+        if not placed and contract.cancelled_at is not None:
+            found.unwanted_left += [_named(copy) for copy in copies if _is_open(copy)]
         late = (moment - max(contract.waits_from(date, moment), self._since or date) for moment in placed)
         found.worst_delay = max([found.worst_delay, *late])
 
@@ -178,9 +197,8 @@ class Auditor:
 
 def _period_of(copy: dict[str, Any]) -> tuple[str, datetime | None]:
     """Whose renewal of which date a copy says it is; no date when it says nothing of the kind."""
-    name, _, number = (copy["reference"] or "").partition("#")
-    subscription_id, _, date = name.partition("@")
-    if copy["reference_origin"] != "perennial" or (number and not number.isdigit()):
+    subscription_id, _, date = (copy["reference"] or "").partition("@")
+    if copy["reference_origin"] != "perennial":
         return "", None
     try:
         return subscription_id, minute(datetime.strptime(date, "%Y-%m-%dT%H:%MZ").replace(tzinfo=UTC))
@@ -201,9 +219,18 @@ def _might_be_placed(copy: dict[str, Any], instant: datetime) -> bool:
     return not _was_cancelled_by(copy, instant)
 
 
+def _is_open(copy: dict[str, Any]) -> bool:
+    """Whether it has an order that is neither placed nor cancelled."""
+    return bool(copy["target_order_id"]) and copy["placed_at"] is None and copy["cancelled_at"] is None
+
+
 def _made_no_order(copy: dict[str, Any]) -> bool:
     """Whether it failed before there was an order: by hand, that is told to the person, and not repeated."""
     return copy["ended"] in {"failed", "aborted"} and copy["target_order_id"] is None
+
+
+def _named(copy: dict[str, Any]) -> str:
+    return f"{copy['reference']} ({copy['id']})"
 
 
 def _name(period: Period) -> str:

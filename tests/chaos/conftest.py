@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from chaos.crew import Crew, let_leases_expire
+from chaos.crew import Crew
 from merchant import Merchant, open_merchant
 
 from flows.cli.prefect_server import PrefectServer
@@ -20,4 +20,3 @@ def crew(server: PrefectServer) -> Iterator[Crew]:
 async def merchant(server: PrefectServer) -> AsyncIterator[Merchant]:
     async with open_merchant(payment_retries=["1d"], brake_share=1.0, max_unconfirmed=1000) as opened:
         yield opened
-    await let_leases_expire()

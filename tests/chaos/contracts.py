@@ -29,6 +29,8 @@ class Contract:
     """From and until, by the shop's clock; a date inside is renewed afterwards."""
     moves: list[tuple[datetime, datetime]] = field(default_factory=list)
     """When the next date was moved, and to which one."""
+    postponed: dict[datetime, tuple[datetime, datetime]] = field(default_factory=dict)
+    """Dates that were due when they were moved: when, and to which date. One order is owed for the two of them."""
 
     def dates(self, until: datetime) -> Iterator[datetime]:
         """Every date on which it is due, up to `until`, whole minutes."""
@@ -38,6 +40,14 @@ class Contract:
             for date in self._from(first, until):
                 if date <= moved_at and not self._ended_before(date):
                     yield date
+
+    def stands_for(self, date: datetime) -> datetime:
+        """The date that this one was postponed from; itself when it was not."""
+        return next((due for due, (_, to) in self.postponed.items() if to == date), date)
+
+    def owed_from(self, date: datetime) -> datetime:
+        """The date that this one was postponed to; itself when it was not."""
+        return self.postponed[date][1] if date in self.postponed else date
 
     def _ended_before(self, date: datetime) -> bool:
         return self.cancelled_at is not None and date > self.cancelled_at
@@ -89,11 +99,15 @@ class Contract:
 
     def waits_from(self, date: datetime, renewed_at: datetime) -> datetime:
         """From when on a renewal of `date` was late: a customer who paused did not wait."""
-        return max([date, *(until for _, until in self.pauses if until <= renewed_at)])
+        moved_to = self.owed_from(date)
+        start = moved_to if moved_to <= renewed_at else date
+        return max([start, *(until for _, until in self.pauses if until <= renewed_at)])
 
-    def was_left_alone_at(self, instant: datetime, grace: timedelta) -> bool:
-        """Whether the customer had cancelled, or paused, for longer than `grace`: nothing may be copied then."""
+    def was_left_alone_at(self, instant: datetime, grace: timedelta, date: datetime) -> bool:
+        """Whether the customer had cancelled, paused, or postponed `date` for longer than `grace`."""
         if self.cancelled_at is not None and instant > self.cancelled_at + grace:
+            return True
+        if date in self.postponed and instant > self.postponed[date][0] + grace:
             return True
         return any(since + grace < instant < until for since, until in self.pauses)
 

@@ -11,17 +11,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-from flows.tasks.prompt_client import prompt_client, promptly
 from merchant import Merchant
-
-LEASE_SECONDS = 130
-"""After these many seconds a dead holder's lease is over for sure."""
 
 
 @dataclass
@@ -35,8 +32,9 @@ class Worker:
 
     async def wait(self, seconds: float = 120) -> dict[str, Any] | None:
         """What its run came to; `None` when it was killed. Raises TimeoutError."""
-        if not await asyncio.to_thread(self.ended.wait, seconds):
-            raise TimeoutError(f"worker {self.pid} still runs after {seconds} s")
+        async with asyncio.timeout(seconds):
+            while not self.ended.is_set():  # noqa: ASYNC110 - many wait at once, and threads are few
+                await asyncio.sleep(0.01)
         if self.status == 0:
             result: dict[str, Any] = json.loads(self.result_file.read_text())
             return result
@@ -48,13 +46,25 @@ class Worker:
         if not self.ended.is_set():
             os.kill(self.pid, signal_number)
 
-    def leases(self) -> list[str]:
-        """The ids of all leases that it ever took."""
-        file = self.result_file.with_suffix(".leases")
-        return file.read_text().split() if file.exists() else []
+    def kill(self) -> None:
+        """End it at once."""
+        self.send(signal.SIGKILL)
 
-    def is_stopped(self) -> bool:
-        """Whether it was stopped by SIGSTOP."""
+    async def stop(self) -> None:
+        """Let it stand still, until it gets SIGCONT."""
+        self.send(signal.SIGSTOP)
+        await self.until_stopped()
+
+    async def until_stopped(self) -> bool:
+        """Wait until it stands still; False when it has ended instead."""
+        while not self.ended.is_set():
+            with suppress(OSError):
+                if self._is_stopped():
+                    return True
+            await asyncio.sleep(0.02)
+        return False
+
+    def _is_stopped(self) -> bool:
         return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
@@ -71,7 +81,7 @@ class Crew:
     def __enter__(self) -> Crew:
         log = (Path(self._folder.name) / "crew.log").open("wb")
         script = Path(__file__).with_name("worker_process.py")
-        paths = os.pathsep.join([str(script.parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+        paths = os.pathsep.join(map(str, [*script.parents[1:3], *filter(None, [os.environ.get("PYTHONPATH")])]))
         self._process = subprocess.Popen(
             [sys.executable, str(script)],
             env={**os.environ, "PYTHONPATH": paths},
@@ -107,7 +117,8 @@ class Crew:
         Start one run of a flow in a process of its own.
 
         Further members: die_at (a place of `worker_process.PLACES`) with nth and signal; parameters; disk_is_full;
-        lease_times (fields of `LeaseTimes`); prefect (another address of the server); clock_jumps_by (seconds).
+        prefect (another address of the server); clock_jumps_by (seconds); clock (the address of a `SharedClock`, which
+        it goes with instead of winding the sandbox's clock).
         """
         assert self._process.stdin is not None
         result_file = Path(self._folder.name) / f"{uuid4()}.json"
@@ -133,20 +144,17 @@ class Crew:
                 worker.ended.set()
 
 
-async def let_leases_expire(merchant: Merchant | None = None, *dead: Worker) -> None:
-    """
-    Do what the Prefect server does when nobody confirms a lease any more, without the wait.
+async def until_hit(merchant: Merchant, worker: Worker | None = None, hits: int = 1) -> None:
+    """Wait until so many requests, of that worker or of whoever, have met a fault of the sandbox."""
+    async with asyncio.timeout(200):
+        while merchant.sandbox.counters()["faults"] < hits:
+            assert worker is None or not worker.ended.is_set(), "it ended before it came there"
+            await asyncio.sleep(0.02)
 
-    Of the dead workers only; of everybody when none is named, which is right only while no holder lives. The
-    sandbox's clock moves on by as much as it would have taken.
-    """
-    if dead:
-        ended = [UUID(line) for worker in dead for line in worker.leases()]
-    else:
-        folder = Path(os.environ["PREFECT_HOME"]) / "concurrency_leases"
-        ended = [UUID(file.stem) for file in folder.glob("*-*.json")]
-    async with prompt_client() as api:
-        for lease_id in ended:
-            await promptly(api.release_concurrency_slots_with_lease, lease_id)
-    if merchant is not None:
-        merchant.sandbox.advance(LEASE_SECONDS)
+
+async def until_posted(merchant: Merchant, count: int = 1, worker: Worker | None = None) -> None:
+    """Wait until so many order copies were created, or asked for in vain."""
+    async with asyncio.timeout(200):
+        while merchant.sandbox.counters()["requests"].get("POST /api/order_copies", 0) < count:
+            assert worker is None or not worker.ended.is_set(), "it ended before it came there"
+            await asyncio.sleep(0.01)

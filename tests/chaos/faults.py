@@ -10,6 +10,7 @@ from typing import Any
 from blocks.sandbox.running import RunningSandbox
 
 CREATION = {"method": "POST", "path": "/api/order_copies"}
+PLACEMENT = {"method": "PATCH", "path": "/api/orders/*", "match": "_place"}
 RECORD = {"method": "PATCH", "path": "/api/order_subscriptions/*"}
 ANY = {"path": "/api/*"}
 FAULTS: dict[str, dict[str, Any]] = {
@@ -21,7 +22,14 @@ FAULTS: dict[str, dict[str, Any]] = {
     "creation cut short": {"action": "truncate", **CREATION},
     "creation late by 5 s": {"action": "late", "seconds": 5, **CREATION},
     "creation late by 50 s": {"action": "late", "seconds": 50, **CREATION},
+    "creation late by 10 min": {"action": "late", "seconds": 600, **CREATION},
+    "creation there after 3 s": {"action": "late", "seconds": 3, "stamp": "arrival", **CREATION},
     "creation refused, 500": {"action": "status", "status": 500, "body": "json", **CREATION},
+    "placement reset before": {"action": "reset", "when": "before", **PLACEMENT},
+    "placement reset after": {"action": "reset", "when": "after", **PLACEMENT},
+    "placement 502 after": {"action": "status", "status": 502, "when": "after", **PLACEMENT},
+    "placement late by 5 s": {"action": "late", "seconds": 5, **PLACEMENT},
+    "placement late by 50 s": {"action": "late", "seconds": 50, **PLACEMENT},
     "read 503": {"action": "status", "status": 503, "method": "GET", **ANY},
     "read reset": {"action": "reset", "method": "GET", **ANY},
     "read garbled": {"action": "malformed", "method": "GET", **ANY},
@@ -32,15 +40,6 @@ FAULTS: dict[str, dict[str, Any]] = {
     "throttled": {"action": "throttle", **ANY},
     "token revoked": {"action": "revoke", **ANY},
 }
-
-LATER_THAN_SETTLED: dict[str, dict[str, Any]] = {
-    "creation late by 90 s": {"action": "late", "seconds": 90, **CREATION},
-    "creation late by 10 min": {"action": "late", "seconds": 600, **CREATION},
-}
-"""
-Only for a run that is alone, with the next one as far away as the schedule has it: the one thing that no client can
-close is a creation that arrives after the next run has looked.
-"""
 
 
 class Armory:
@@ -53,15 +52,14 @@ class Armory:
         self.late_until = box.clock()
         """Until when a request that was held up may still arrive."""
 
-    def arm(self, *, alone: bool) -> None:
-        """Some faults for the next run; those that only a run alone may meet, if it is."""
-        known = FAULTS | (LATER_THAN_SETTLED if alone else {})
-        for name in self._dice.sample(sorted(known), self._dice.choice([1, 1, 2, 3])):
+    def arm(self) -> None:
+        """Some faults for the next run."""
+        for name in self._dice.sample(sorted(FAULTS), self._dice.choice([1, 1, 2, 3])):
             nth = sorted(self._dice.sample(range(1, 8), self._dice.choice([1, 2, 3])))
             if name.startswith("record late"):
                 nth = [1, 2, 3, 4] if self._dice.random() < 0.5 else nth  # all tries of one record
-            self._armed.append((name, known[name], len(nth)))
-            self._box.fault(**known[name], nth=nth)
+            self._armed.append((name, FAULTS[name], len(nth)))
+            self._box.fault(**FAULTS[name], nth=nth)
 
     def disarm(self) -> None:
         """No more faults; what was held up arrives all the same."""
@@ -79,9 +77,10 @@ class Armory:
 
 
 def _key(fault: dict[str, Any]) -> tuple[Any, ...]:
-    defaults = {"when": "before", "method": "*", "status": 500, "seconds": 0, "body": "html"}
+    defaults = {"when": "before", "method": "*", "status": 500, "seconds": 0, "body": "html", "stamp": "commit"}
     if fault["action"] in {"truncate", "malformed"}:
         defaults["when"] = "after"
     return tuple(
-        fault.get(name, defaults.get(name)) for name in ("action", "when", "method", "path", "status", "seconds")
+        fault.get(name, defaults.get(name))
+        for name in ("action", "when", "method", "path", "status", "seconds", "stamp")
     )

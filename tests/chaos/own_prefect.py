@@ -18,13 +18,13 @@ from flows.cli.processes import process
 
 class OwnPrefect:
     """
-    Its database is kept while it is dead. Leases are kept in memory, as Prefect does by default, or in files.
+    Its database is kept while it is dead. Leases are kept in memory, as Prefect does by default: it forgets them.
 
     Start it from the main thread: the server ends with the thread that started it.
     """
 
-    def __init__(self, home: Path, storage: str = "memory", port: int | None = None) -> None:
-        self._home, self.storage = home, storage
+    def __init__(self, home: Path, port: int | None = None) -> None:
+        self._home = home
         self.url = f"http://127.0.0.1:{port or free_port()}"
         self._stack = ExitStack()
         self._child: psutil.Popen
@@ -38,8 +38,6 @@ class OwnPrefect:
         """Start it, or start it again."""
         self._home.mkdir(parents=True, exist_ok=True)
         settings = private_settings(self._home, self.url)
-        storage = f"prefect.server.concurrency.lease_storage.{self.storage}"
-        settings["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"] = storage
         port = self.url.rpartition(":")[2]
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
         self._child = self._stack.enter_context(process(command, settings, self._home / "server.log"))

@@ -24,7 +24,7 @@ async def test_a_short_campaign_ends_with_one_order_for_each_period(crew: Crew) 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_a_year_of_trouble_ends_with_one_order_for_each_period(crew: Crew, tmp_path: Path, seed: int) -> None:
-    with OwnPrefect(tmp_path, "filesystem") as prefect:
+    with OwnPrefect(tmp_path) as prefect:
         findings, tally = await campaign(crew, renewals=700, seed=seed, prefect=prefect)
     print(report(findings, tally))
     assert findings.is_clean, findings.complaints

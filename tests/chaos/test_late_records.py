@@ -29,7 +29,7 @@ class Case:
     failure: str | None
     says: str
     healed: Callable[[Merchant], None]
-    copy_late_by: int = 0
+    copies_late_by: int = 0
 
 
 def _goes_on(merchant: Merchant) -> None:
@@ -49,7 +49,7 @@ CASES = {
     "in progress": Case("stuck_pending", "in_progress", _goes_on),
     "waiting for a retry": Case("declined", "retry_scheduled", _is_paid),
     "held for a person": Case("hard_declined", "needs_attention", _is_paid),
-    "unconfirmed": Case(None, "unconfirmed", _appears, copy_late_by=300),
+    "not created": Case(None, "retry_scheduled", _appears, copies_late_by=300),
     "renewed": Case(None, "renewed", lambda _: None),
 }
 
@@ -67,9 +67,8 @@ async def one_due(merchant: Merchant, case: Case, frequency: str, retries: str =
 
 async def left_behind(merchant: Merchant, case: Case) -> None:
     """A first run leaves the period as the case says."""
-    if case.copy_late_by:
-        late = {"method": "POST", "path": "/api/order_copies", "seconds": case.copy_late_by, "times": 1}
-        merchant.sandbox.fault("late", **late)
+    if case.copies_late_by:
+        merchant.sandbox.fault("late", method="POST", path="/api/order_copies", seconds=case.copies_late_by)
     assert (await merchant.sweep()).outcomes == {case.says: 1}
     merchant.sandbox.clear_faults()
 

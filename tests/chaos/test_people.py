@@ -1,68 +1,123 @@
-"""People who act while a renewal is under way: what they decide holds for everything that comes after it."""
+"""People who act while a renewal is under way: what they decide holds until the moment in which money moves."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from chaos.checker import Auditor
-from merchant import Merchant, cancel
+from chaos.crew import until_hit
+from merchant import Ended, Merchant, cancel
 
 A_MONTH = 31 * 86_400
-Deed = Callable[[Merchant, str], Awaitable[None]]
+UNDER_WAY: dict[str, Any] = {"method": "POST", "path": "/api/order_copies", "answer": "at_commit", "seconds": 3600}
+ON_ITS_WAY: dict[str, Any] = {"method": "PATCH", "path": "/api/orders/*", "answer": "at_commit", "seconds": 3600}
 
 
-async def _pause(merchant: Merchant, subscription_id: str) -> None:
-    metadata = merchant.subscription(subscription_id)["metadata"]
-    metadata["perennial"]["held"] = True
-    async with merchant.dashboard() as dashboard:
-        await dashboard.update_subscription(subscription_id, metadata=metadata)
-    assert merchant.subscription(subscription_id)["metadata"]["perennial"]["held"]
-
-
-async def _cancel(merchant: Merchant, subscription_id: str) -> None:
-    async with merchant.dashboard() as dashboard:
-        await cancel(dashboard, subscription_id)
-
-
-@pytest.mark.chaos
-@pytest.mark.parametrize("deed", [_pause, _cancel])
-async def test_who_leaves_while_a_copy_is_under_way_is_not_renewed_any_more(merchant: Merchant, deed: Deed) -> None:
-    box = merchant.sandbox
-    made = box.create_subscription()
-    auditor = Auditor(box.database)
-    box.fault("delay", method="POST", path="/api/order_copies", when="after", seconds=1.5, times=1)
+@asynccontextmanager
+async def during(merchant: Merchant, request: dict[str, Any]) -> AsyncIterator[list[Ended]]:
+    """A sweep whose request is held up, and carried out when the block has ended."""
+    merchant.sandbox.fault("late", **request, times=1)
+    ended: list[Ended] = []
     sweeping = asyncio.create_task(merchant.sweep())
-    async with asyncio.timeout(60):
-        while not box.counters()["faults"]:  # noqa: ASYNC110 - it happens in another process
-            await asyncio.sleep(0.02)
-    await deed(merchant, made["id"])
-    await sweeping
+    await until_hit(merchant)
+    yield ended
+    merchant.sandbox.advance(3601)
+    ended.append(await sweeping)
 
-    auditor.contracts[made["id"]].cancelled_at = box.clock()
-    for _ in range(2):
-        box.advance(A_MONTH)
+
+async def _goes_on(merchant: Merchant, months: int = 2) -> None:
+    for _ in range(months):
+        merchant.sandbox.advance(A_MONTH)
         await merchant.sweep()
 
-    findings = auditor.audit(box.clock())
-    assert findings.is_clean, findings.complaints
-    assert findings.renewals == 1
+
+def _orders_made(merchant: Merchant) -> list[str]:
+    rows = merchant.rows("SELECT o.status FROM order_copies c, orders o WHERE o.id = c.target_order_id")
+    return [str(row["status"]) for row in rows]
+
+
+async def test_who_cancels_while_a_copy_is_under_way_is_not_charged(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+    auditor = Auditor(merchant.sandbox.database)
+    async with during(merchant, UNDER_WAY) as ended:
+        async with merchant.dashboard() as dashboard:
+            await cancel(dashboard, made["id"])
+        auditor.contracts[made["id"]].cancelled_at = merchant.sandbox.clock()
+    await _goes_on(merchant)
+
+    assert ended[0].outcomes == {"skipped": 1}
+    assert _orders_made(merchant) == ["cancelled"]
+    findings = auditor.audit(merchant.sandbox.clock())
+    assert (findings.is_clean, findings.renewals) == (True, 0), findings.complaints
+
+
+async def test_who_postpones_while_a_copy_is_under_way_is_charged_at_the_new_date(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+    auditor = Auditor(merchant.sandbox.database)
+    contract = auditor.contracts[made["id"]]
+    async with during(merchant, UNDER_WAY) as ended:
+        now = merchant.sandbox.clock()
+        later = (now + timedelta(days=3)).replace(second=0, microsecond=0)
+        async with merchant.dashboard() as dashboard:
+            await dashboard.update_subscription(made["id"], next_run_at=later)
+        contract.postponed[contract.first_due] = (now, later)
+    assert _orders_made(merchant) == ["cancelled"]
+    merchant.sandbox.advance(3 * 86_400)
+    await merchant.sweep()
+
+    assert ended[0].outcomes == {"skipped": 1}
+    assert _orders_made(merchant) == ["cancelled", "placed"]
+    findings = auditor.audit(merchant.sandbox.clock())
+    assert (findings.is_clean, findings.renewals) == (True, 1), findings.complaints
+
+
+async def test_who_pauses_while_a_copy_is_under_way_is_charged_when_it_goes_on(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+    auditor = Auditor(merchant.sandbox.database)
+    async with during(merchant, UNDER_WAY) as ended:
+        since = merchant.sandbox.clock()
+        await _hold(merchant, made["id"], held=True)
+    await merchant.sweep()
+    assert ended[0].outcomes == {"skipped": 1}
+    assert _orders_made(merchant) == ["pending"]
+    merchant.sandbox.advance(3 * 86_400)
+    await _hold(merchant, made["id"], held=False)
+    auditor.contracts[made["id"]].pauses.append((since, merchant.sandbox.clock()))
+    await merchant.sweep()
+
+    assert _orders_made(merchant) == ["placed"]
+    findings = auditor.audit(merchant.sandbox.clock())
+    assert (findings.is_clean, findings.renewals) == (True, 1), findings.complaints
+
+
+async def _hold(merchant: Merchant, subscription_id: str, *, held: bool) -> None:
+    metadata = merchant.subscription(subscription_id)["metadata"]
+    metadata["perennial"]["held"] = held
+    async with merchant.dashboard() as dashboard:
+        await dashboard.update_subscription(subscription_id, metadata=metadata)
 
 
 @pytest.mark.chaos
+async def test_who_cancels_when_the_order_is_being_placed_is_charged_this_once(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+    async with during(merchant, ON_ITS_WAY) as ended, merchant.dashboard() as dashboard:
+        await cancel(dashboard, made["id"])
+    await _goes_on(merchant)
+
+    assert ended[0].outcomes == {"renewed": 1}
+    assert _orders_made(merchant) == ["placed"]
+
+
 async def test_what_a_crm_writes_while_a_copy_is_under_way_stays(merchant: Merchant) -> None:
-    box = merchant.sandbox
-    made = box.create_subscription()
-    box.fault("delay", method="POST", path="/api/order_copies", when="after", seconds=1.5, times=1)
-    sweeping = asyncio.create_task(merchant.sweep())
-    async with asyncio.timeout(60):
-        while not box.counters()["faults"]:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-    metadata = merchant.subscription(made["id"])["metadata"]
-    async with merchant.dashboard() as crm:
+    made = merchant.sandbox.create_subscription()
+    async with during(merchant, UNDER_WAY), merchant.dashboard() as crm:
+        metadata = merchant.subscription(made["id"])["metadata"]
         await crm.update_subscription(made["id"], metadata={**metadata, "crm": "met the customer"})
-    await sweeping
 
     after = merchant.subscription(made["id"])["metadata"]
     assert (after["crm"], after["perennial"]["outcome"]) == ("met the customer", "renewed")

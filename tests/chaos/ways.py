@@ -7,24 +7,17 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from chaos.crew import Crew, Worker, let_leases_expire
+from chaos.crew import Crew, Worker
 from chaos.customers import Customers
 from chaos.own_prefect import OwnPrefect
 from chaos.proxy import CableProxy
-from chaos.worker_process import PLACES
+from chaos.worker_process import PLACES, SIDE_PLACES
 from merchant import UNLIMITED, Merchant
 
 from flows.cli.installation import credentials_for, install
-
-QUICK_TO_FALL = {"fence_after": 1.0, "confirm_every": 0.3}
-"""A fence that falls after a second instead of 25, so that nobody waits for that long."""
-
-MAY_BE_STOPPED = sorted(set(PLACES) - {"between the fence and the socket"})
-"""Where a stop for longer than the lease lives does no harm; at the one place left out, nothing can be done."""
 
 Way = Callable[[], Awaitable[None]]
 
@@ -80,17 +73,15 @@ class Ways:
         worker.send(signal.SIGKILL)
         if await worker.wait() is None:
             self.kills["at any moment"] += 1
-        await let_leases_expire(self._merchant, worker)
 
     async def _killed(self) -> None:
-        place = self._dice.choice(sorted(PLACES))
+        place = self._dice.choice(sorted(PLACES | SIDE_PLACES))
         worker = self._hire(die_at=place, nth=self._dice.choice([1, 1, 2, 3]))
         if self._dice.random() < 0.3:  # somewhere in between
             await self._kill_at_any_moment(worker)
             return
         if await worker.wait() is None:
             self.kills[place] += 1
-        await let_leases_expire(self._merchant, worker)
 
     async def _several_at_once(self) -> None:
         workers = [self._hire() for _ in range(self._dice.choice([2, 2, 3, 4]))]
@@ -99,12 +90,11 @@ class Ways:
         await asyncio.gather(*(worker.wait(400) for worker in workers))
 
     async def _stopped_and_continued(self) -> None:
-        stop = {"die_at": self._dice.choice(MAY_BE_STOPPED), "signal": signal.SIGSTOP, "nth": self._dice.choice([1, 2])}
-        worker = self._hire(**stop, lease_times=QUICK_TO_FALL)
-        if await _stops(worker):
-            await let_leases_expire(self._merchant, worker)
+        place, nth = self._dice.choice(sorted(PLACES | SIDE_PLACES)), self._dice.choice([1, 2])
+        worker = self._hire(die_at=place, nth=nth, signal=signal.SIGSTOP)
+        if await worker.until_stopped():
+            self._merchant.sandbox.advance(self._dice.uniform(1, 3600))
             await self.alone()
-            await asyncio.sleep(1.1)
             worker.send(signal.SIGCONT)
         await worker.wait(300)
 
@@ -150,7 +140,6 @@ class Ways:
         await asyncio.to_thread(self._merchant.sandbox.restart, kill=True)
         await _ends(worker, 200)
         self._merchant.sandbox.freeze()
-        await let_leases_expire(self._merchant, worker)
 
     async def _prefect_killed(self) -> None:
         assert self._prefect is not None
@@ -159,7 +148,6 @@ class Ways:
         self._prefect.kill()
         self._prefect.start()
         await _ends(worker, 90)
-        await let_leases_expire(self._merchant, worker)
 
 
 SHARES = {
@@ -168,20 +156,6 @@ SHARES = {
     "Prefect killed": 0.015,
 }  # fmt: skip
 """How often each way is gone."""
-
-ONE_RUN = {"alone", "killed", "cable cut", "worker's clock jumps", "Prefect killed"}
-"""Ways on which nobody looks before the schedule's next run does."""
-
-
-async def _stops(worker: Worker) -> bool:
-    """Wait until it is stopped, or has ended because it did not come by that place."""
-    async with asyncio.timeout(200):
-        while not worker.ended.is_set():
-            with suppress(OSError):
-                if worker.is_stopped():
-                    return True
-            await asyncio.sleep(0.02)
-    return False
 
 
 async def _ends(worker: Worker, seconds: float) -> None:

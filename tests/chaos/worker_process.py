@@ -18,23 +18,28 @@ import select
 import signal
 import traceback
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import AsyncExitStack, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import flows.tasks.door
-import flows.tasks.leases
+import fastapi  # noqa: F401 - with these five, a first flow run takes half a second less
+import graphviz  # noqa: F401
 import httpx
-from flows.tasks.leases import Lease, LeaseTimes, WriterLeases
+import prefect.concurrency.v1.services
+import prefect.flow_engine
+import prefect.task_engine  # noqa: F401
+from chaos.shared_clock import following
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import flows.renew
 import flows.reorder
+import flows.sweep.pacing
 import flows.tasks.record
 from blocks.commerce_layer.clock import current_clock, use_clock
 from blocks.commerce_layer.wire import Wire
-from flows.run.poller import CopyWatcher
+from flows.rules.state import PLACING
+from flows.run.poller import CopyPoller
 
 Picks = Callable[..., bool]
 
@@ -47,43 +52,59 @@ def _is_creation(_: Any, request: httpx.Request, *__: Any) -> bool:
     return request.method == "POST" and request.url.path.endswith("/order_copies")
 
 
-def _patches(resource: str, attribute: str) -> Picks:
+def _patches(resource: str, says: Callable[[dict[str, Any]], Any]) -> Picks:
+    """Picks the requests that change such a resource and say this in their attributes."""
+
     def picks(_: Any, request: httpx.Request, *__: Any) -> bool:
         if request.method != "PATCH" or request.url.path.split("/")[-2] != resource:
             return False
-        return bool(json.loads(request.content)["data"]["attributes"].get(attribute))
+        return bool(says(json.loads(request.content)["data"]["attributes"]))
 
     return picks
 
 
+def _ours(attributes: dict[str, Any]) -> dict[str, Any]:
+    return (attributes.get("metadata") or {}).get("perennial") or {}
+
+
+def _is_surplus(attributes: dict[str, Any]) -> bool:
+    return bool(attributes.get("_cancel")) and str(_ours(attributes).get("withdrawn")).startswith("surplus")
+
+
+_placement = _patches("orders", lambda says: says.get("_place"))
+_announcement = _patches("order_subscriptions", lambda says: _ours(says).get("outcome") == PLACING)
+_surplus = _patches("orders", _is_surplus)
+_withdrawal = _patches("orders", lambda says: says.get("_cancel") and not _is_surplus(says))
+_cancellation = _patches("order_subscriptions", lambda says: says.get("_cancel"))
+_anything = _patches("order_subscriptions", lambda says: says.get("metadata"))
+
 PLACES: dict[str, tuple[Any, str, str, Picks]] = {
-    "before it waits for the lease": (WriterLeases, "_take", "before", _always),
-    "with a lease that is not published": (flows.tasks.leases, "publish", "before", _always),
-    "with a lease, before the look": (flows.tasks.door, "look", "before", _always),
-    "after the look": (flows.tasks.door, "look", "after", _always),
-    "between the fence and the socket": (Wire, "_send", "before", _is_creation),
-    "with the answer in its hands": (Wire, "_send", "after", _is_creation),
-    "before it gives the lease back": (WriterLeases, "_give_back", "before", _always),
-    "after it gave the lease back": (WriterLeases, "_give_back", "after", _always),
-    "before it polls": (CopyWatcher, "wait_for", "before", _always),
-    "after it polled": (CopyWatcher, "wait_for", "after", _always),
-    "before the record": (flows.tasks.record, "write_down", "before", _always),
-    "after the record": (flows.tasks.record, "write_down", "after", _always),
+    "before the first look": (flows.sweep.pacing, "take_first_look", "before", _always),
+    "after the first look": (flows.sweep.pacing, "take_first_look", "after", _always),
+    "with a creation that is composed and not sent": (Wire, "_send", "before", _is_creation),
+    "with the answer to a creation": (Wire, "_send", "after", _is_creation),
+    "before it polls": (CopyPoller, "wait_for", "before", _always),
+    "after it polled": (CopyPoller, "wait_for", "after", _always),
+    "with a placement that is composed and not sent": (Wire, "_send", "before", _placement),
+    "with the answer to a placement": (Wire, "_send", "after", _placement),
+    "before the record": (flows.tasks.record, "_write_down", "before", _always),
+    "after the record": (flows.tasks.record, "_write_down", "after", _always),
 }
 """Every run of the sweep comes by there."""
 
 SIDE_PLACES: dict[str, tuple[Any, str, str, Picks]] = {
-    "while it waits for a lease": (flows.tasks.leases.Waiter, "look", "before", _always),
-    "before it tags the order": (Wire, "_send", "before", _patches("orders", "reference")),
-    "after it tagged the order": (Wire, "_send", "after", _patches("orders", "reference")),
-    "before it cancels the subscription": (Wire, "_send", "before", _patches("order_subscriptions", "_cancel")),
-    "after it cancelled the subscription": (Wire, "_send", "after", _patches("order_subscriptions", "_cancel")),
-    "before it places the order": (Wire, "_send", "before", _patches("orders", "_place")),
-    "after it placed the order": (Wire, "_send", "after", _patches("orders", "_place")),
-    "before it writes on the subscription": (Wire, "_send", "before", _patches("order_subscriptions", "metadata")),
-    "after it wrote on the subscription": (Wire, "_send", "after", _patches("order_subscriptions", "metadata")),
+    "before it announces an attempt": (Wire, "_send", "before", _announcement),
+    "after it announced an attempt": (Wire, "_send", "after", _announcement),
+    "before it withdraws an order": (Wire, "_send", "before", _withdrawal),
+    "after it withdrew an order": (Wire, "_send", "after", _withdrawal),
+    "before it cancels a surplus order": (Wire, "_send", "before", _surplus),
+    "after it cancelled a surplus order": (Wire, "_send", "after", _surplus),
+    "before it cancels the subscription": (Wire, "_send", "before", _cancellation),
+    "after it cancelled the subscription": (Wire, "_send", "after", _cancellation),
+    "before it writes on the subscription": (Wire, "_send", "before", _anything),
+    "after it wrote on the subscription": (Wire, "_send", "after", _anything),
 }
-"""Only some runs do: those that wait for others, tag orders, cancel subscriptions, or place what failed."""
+"""Only some runs do: those that go on with what another one began, meet surplus copies, or cancel."""
 
 
 class JumpingClock:
@@ -145,42 +166,35 @@ def _arrange_the_end(place: str, nth: int, signal_number: int) -> None:
     setattr(owner, name, patched)
 
 
-def _note_leases(file: Path) -> None:
-    """Write down which leases we take, so that the harness can end them when we are dead."""
-    real = WriterLeases._publish
-
-    async def noted(leases: WriterLeases, lease: Lease) -> None:
-        with suppress(OSError), file.open("a") as book:  # a full disk
-            book.write(f"{lease.lease_id}\n")
-        await real(leases, lease)
-
-    WriterLeases._publish = noted  # type: ignore[method-assign]
-
-
 async def _work(job: dict[str, Any]) -> dict[str, Any]:
     flow = {"sweep": flows.renew.renew_subscriptions, "reorder": flows.reorder.reorder}[job["flow"]]
-    clock = use_clock(WoundClock(job["sandbox"])) if job["wind"] else nullcontext()
     prefect = temporary_settings({PREFECT_API_URL: job["prefect"]}) if "prefect" in job else nullcontext()
-    with clock, prefect, use_clock(JumpingClock(job.get("clock_jumps_by", 0.0))):
+    async with AsyncExitStack() as stack:
+        if "clock" in job:
+            stack.enter_context(use_clock(await stack.enter_async_context(following(job["clock"]))))
+        elif job["wind"]:
+            stack.enter_context(use_clock(WoundClock(job["sandbox"])))
+        stack.enter_context(use_clock(JumpingClock(job.get("clock_jumps_by", 0.0))))
+        stack.enter_context(prefect)
         state: Any = await flow(**job["parameters"], return_state=True)
         facts = await state.aresult(raise_on_failure=False)
     error = repr(facts) if isinstance(facts, BaseException) else None
-    return {"name": state.name, "message": state.message, "error": error, "outcomes": _outcomes(facts)}
-
-
-def _outcomes(facts: Any) -> dict[str, int]:
-    return dict(facts.get("outcomes", {})) if isinstance(facts, dict) else {}
+    known = facts if isinstance(facts, dict) else {}
+    return {
+        "name": state.name,
+        "message": state.message,
+        "error": error,
+        "outcomes": dict(known.get("outcomes", {})),
+        "surplus": known.get("surplus", 0),
+    }
 
 
 def _be_a_worker(job: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     status = 1
     try:
-        _note_leases(Path(job["result"]).with_suffix(".leases"))
         if job.get("die_at"):
             _arrange_the_end(job["die_at"], job.get("nth", 1), job.get("signal", signal.SIGKILL))
-        if "lease_times" in job:
-            LeaseTimes.settling = lambda _: LeaseTimes(**job["lease_times"])  # type: ignore[method-assign,assignment]
         if job.get("disk_is_full"):
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         result = asyncio.run(_work(job))

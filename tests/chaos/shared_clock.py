@@ -1,0 +1,189 @@
+"""
+One clock for many processes. It moves on by a little as soon as each of them has taken notice of the move before.
+
+So a worker gets done as much between two moves on a busy machine as on an idle one, and the sandbox's time that lies
+between a look and what is sent upon it does not depend on real seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import selectors
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from blocks.sandbox.running import RunningSandbox
+
+STEP = 0.1
+"""Seconds by which the clock moves at a time."""
+
+TURNS = 5
+"""Rounds that a worker's event loop makes before it lets the clock move on: who wakes up can act."""
+
+PATIENCE = 120.0
+"""Real seconds after which a process that takes no notice is taken for hung."""
+
+
+class SharedClock:
+    """
+    Moves a sandbox's clock on while processes use it; use it as a context manager.
+
+    It stands still as long as nobody uses it. A process that ends, however that is, is no longer waited for.
+    """
+
+    def __init__(self, sandbox: RunningSandbox) -> None:
+        self._sandbox = sandbox
+        self._folder = tempfile.TemporaryDirectory(prefix="clock-")
+        self.address = str(Path(self._folder.name) / "socket")
+        """Where processes connect; see `TickingClock`."""
+        self._selector = selectors.DefaultSelector()
+        self._server = socket.socket(socket.AF_UNIX)
+        self._behind: set[socket.socket] = set()
+        self._is_over = False
+        self._failed: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._now = sandbox.clock()
+        self._sleeping = 0
+
+    def __enter__(self) -> SharedClock:
+        self._server.bind(self.address)
+        self._server.listen(64)
+        self._selector.register(self._server, selectors.EVENT_READ)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._is_over = True
+        self._thread.join(PATIENCE)
+        for connection in self._processes:
+            connection.close()
+        self._server.close()
+        self._selector.close()
+        self._folder.cleanup()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once so much of the sandbox's time has passed."""
+        start = self._now
+        self._sleeping += 1
+        try:
+            while (self._now - start).total_seconds() < seconds:
+                if self._failed is not None:
+                    raise RuntimeError("the clock has stopped") from self._failed
+                await asyncio.sleep(0.005)
+        finally:
+            self._sleeping -= 1
+
+    @property
+    def _processes(self) -> list[socket.socket]:
+        listening = self._selector.get_map().values()
+        return [key.fileobj for key in listening if isinstance(key.fileobj, socket.socket) and key.data == "process"]
+
+    def _run(self) -> None:
+        try:
+            while not self._is_over:
+                is_used = bool(self._processes) or self._sleeping > 0
+                self._take_in(0.0 if is_used else 0.02)
+                if is_used:
+                    self._move()
+        except BaseException as error:  # noqa: BLE001 - told to whoever sleeps
+            self._failed = error
+
+    def _move(self) -> None:
+        self._now = self._sandbox.advance(STEP)
+        for connection in self._processes:
+            try:
+                connection.sendall(f"{self._now.timestamp()}\n".encode())
+                self._behind.add(connection)
+            except OSError:
+                self._forget(connection)
+        deadline = time.monotonic() + PATIENCE
+        while self._behind and not self._is_over:
+            if time.monotonic() > deadline:
+                raise TimeoutError("a process takes no notice of the clock")
+            self._take_in(0.05)
+
+    def _take_in(self, timeout: float) -> None:
+        for key, _ in self._selector.select(timeout):
+            connection = key.fileobj
+            assert isinstance(connection, socket.socket)
+            if connection is self._server:
+                self._selector.register(self._server.accept()[0], selectors.EVENT_READ, "process")
+                continue
+            said = b""
+            with suppress(OSError):
+                said = connection.recv(4096)
+            if said:
+                self._behind.discard(connection)
+            else:
+                self._forget(connection)
+
+    def _forget(self, connection: socket.socket) -> None:
+        self._selector.unregister(connection)
+        self._behind.discard(connection)
+        connection.close()
+
+
+class TickingClock:
+    """A process's end of a `SharedClock`: what waits in this process wakes up when the shared clock says so."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._order = itertools.count()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self._seconds, UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._seconds + seconds, next(self._order), future))
+        await future
+
+    async def follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take notice of every move of the shared clock, until it is no more."""
+        while await self.take_in(reader, writer):
+            pass
+
+    async def take_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Take notice of one move; False when there will be no other one."""
+        line = await reader.readline()
+        if not line:
+            return False
+        self._seconds = float(line)
+        while self._sleepers and self._sleepers[0][0] <= self._seconds:
+            sleeper = heapq.heappop(self._sleepers)[2]
+            if not sleeper.done():
+                sleeper.set_result(None)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        writer.write(b"\n")
+        await writer.drain()
+        return True
+
+
+@asynccontextmanager
+async def following(address: str) -> AsyncIterator[TickingClock]:
+    """A clock that goes with the `SharedClock` at this address."""
+    reader, writer = await asyncio.open_unix_connection(address)
+    clock = TickingClock()
+    await clock.take_in(reader, writer)
+    follower = asyncio.create_task(clock.follow(reader, writer))
+    try:
+        yield clock
+    finally:
+        follower.cancel()
+        writer.close()
