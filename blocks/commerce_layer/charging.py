@@ -13,8 +13,9 @@ from typing import Any
 
 from blocks.commerce_layer import jsonapi
 from blocks.commerce_layer.client import CommerceLayer, reader
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyDraft
+from blocks.commerce_layer.resources import Order, OrderCopy
 from blocks.commerce_layer.views import COPIES, ORDER_VIEW, ORDERS
+from blocks.commerce_layer.writes import OrderCopyDraft
 
 
 @dataclass(frozen=True, slots=True)

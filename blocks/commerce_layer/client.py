@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Self, TypeVar
 
@@ -17,29 +16,16 @@ from pydantic import SecretStr
 from blocks.commerce_layer import jsonapi
 from blocks.commerce_layer.auth import ExpectedShop, TokenClaims
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
-from blocks.commerce_layer.resources import (
-    Order,
-    OrderCopy,
-    OrderSubscription,
-    SubscriptionStatus,
-)
+from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription, SubscriptionStatus
 from blocks.commerce_layer.transport import Timeouts
 from blocks.commerce_layer.views import COPIES, COPY_VIEW, ORDER_VIEW, ORDERS, SUBSCRIPTION_VIEW, SUBSCRIPTIONS
 from blocks.commerce_layer.wire import Wire
+from blocks.commerce_layer.writes import SubscriptionChange
 
 M = TypeVar("M", OrderCopy, OrderSubscription, Order)
 
 BOOKKEEPING_TRIES = 4
 """How often a write is sent that sets absolute values, and so may be repeated."""
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriptionChange:
-    """What one request changes on a subscription: all of its metadata, its next date, its status. None leaves it."""
-
-    metadata: Mapping[str, Any] | None = None
-    next_run_at: datetime | None = None
-    cancel: bool = False
 
 
 class CommerceLayer:

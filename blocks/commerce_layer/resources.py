@@ -1,4 +1,4 @@
-"""The resources of Commerce Layer that we read, as frozen models, and the one we create.
+"""The resources of Commerce Layer that we read, as frozen models.
 
 Source of every field: Commerce Layer API reference ("The order copy object", "The order
 subscription object", "The order object"). Times are UTC with millisecond precision.
@@ -262,30 +262,3 @@ class OrderSubscription(_WithStatus):
     """The order that every renewal copies."""
     customer_payment_source_id: str | None = None
     """The payment source in the customer's wallet that renewals are charged to."""
-
-
-class OrderCopyDraft(BaseModel):
-    """
-    An order copy to be created. The options cannot be changed afterwards.
-
-    `place_target_order` is not among them: the target order is placed by a request of its own, which may be repeated.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    source_order_id: str
-    """The order to copy."""
-    reference: str
-    """What the copy is found by again, together with every other copy of the same period."""
-    reference_origin: str = "perennial"
-    """The system that `reference` belongs to."""
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    """Whose renewal this is, and which run made it."""
-    reuse_wallet: bool = True
-    """Copy the payment source from the customer's wallet."""
-    apply_promotions: bool = False
-    """Compute promotions anew instead of copying the discounts."""
-    ignore_invalid_coupon: bool = False
-    """Drop an invalid coupon code instead of failing."""
-    skip_errors: bool = False
-    """Complete the copy in spite of errors, such as a line out of stock."""

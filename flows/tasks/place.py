@@ -10,10 +10,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
 from blocks.commerce_layer.charging import Placement, place_order
-from blocks.commerce_layer.client import SubscriptionChange
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, NotFound, Refused, WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus, OrderSubscription
+from blocks.commerce_layer.writes import SubscriptionChange
 from flows.rules.by_hand import ManualCopy
 from flows.rules.evidence import (
     CopyEnded,
@@ -25,13 +25,13 @@ from flows.rules.evidence import (
     StillRunning,
 )
 from flows.rules.next_action import Conclude, Hold, HoldReason, Place, Wait
-from flows.rules.order_copies import is_moving
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.state import PLACING, RenewalState
 from flows.rules.still_wanted import still_wanted
-from flows.rules.work import Work, next_action_for, references_of
+from flows.rules.work import Work, next_action_for
 from flows.run.context import Run
+from flows.run.orders import once_it_ended, order_as_it_is, tells_what_came_of_it
 from flows.run.states import green
 from flows.tasks.create import Created, Creation
 
@@ -73,7 +73,7 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
             async with run.placing:
                 placed = await _Renewing(run, work, attempt).carry_out(announce=not created_here)
     if isinstance(placed, OrderAnswered):
-        placed = await _once_it_ended(run, work, placed)
+        placed = await once_it_ended(run, work, placed)
     if isinstance(placed, LeftAlone) and placed.skipped.reason.ends_the_renewal:
         await run.withdrawals.withdraw(attempt.order.id, placed.skipped.sentence)
     return _told(placed)
@@ -226,15 +226,15 @@ async def _send(run: Run, attempt: Place, compose: Callable[[], Awaitable[Placem
         except WriteFateUnknown as error:
             lost = error
             await current_clock().sleep(PAUSE)
-            order = await _order_as_it_is(run, attempt)
+            order = await order_as_it_is(run, attempt)
             if order is None:
                 break
-            if _tells_what_came_of_it(attempt, order):
+            if tells_what_came_of_it(attempt, order):
                 return OrderAnswered(attempt, order)
         except CommerceLayerError as error:
             if lost is not None and not isinstance(error, (Refused, NotFound)):
                 break
-            return PlacementRefused(attempt, error, await _order_as_it_is(run, attempt))
+            return PlacementRefused(attempt, error, await order_as_it_is(run, attempt))
         else:
             return OrderAnswered(attempt, answer)
     assert lost is not None
@@ -243,44 +243,13 @@ async def _send(run: Run, attempt: Place, compose: Callable[[], Awaitable[Placem
 
 async def _after_a_lost_answer(run: Run, attempt: Place, lost: WriteFateUnknown, end: Placed) -> Placed:
     """What the look tells before the placement is sent again may come of the request whose answer was lost."""
-    order = await _order_as_it_is(run, attempt)
-    if order is not None and order.status is not OrderStatus.CANCELLED and _tells_what_came_of_it(attempt, order):
+    order = await order_as_it_is(run, attempt)
+    if order is not None and order.status is not OrderStatus.CANCELLED and tells_what_came_of_it(attempt, order):
         return OrderAnswered(attempt, order)
     is_withdrawn = isinstance(end, LeftAlone) and end.skipped.reason.ends_the_renewal
     if isinstance(end, NotPlaced | LeftAlone) and not is_withdrawn:
         return PlacementRefused(attempt, lost, order)
     return end
-
-
-def _tells_what_came_of_it(attempt: Place, order: Order) -> bool:
-    has_new_errors = (order.errors_count or 0) > (attempt.order.errors_count or 0)
-    return order.is_placed or is_moving(order) or order.status is OrderStatus.CANCELLED or has_new_errors
-
-
-async def _once_it_ended(run: Run, work: Work, answered: OrderAnswered) -> OrderAnswered:
-    """The answer once the order is no longer `placing`, which is how a market answers that places in the background."""
-    if not is_moving(answered.order):
-        return answered
-    attempt = answered.attempt
-
-    def is_done(copies: Sequence[OrderCopy]) -> bool:
-        order = _order_in(copies, attempt)
-        return order is not None and not is_moving(order) and _tells_what_came_of_it(attempt, order)
-
-    polled = await run.poller.wait_for(references_of(work), attempt.copy, is_done)
-    return OrderAnswered(attempt, _order_in(polled.copies, attempt) or answered.order) if polled.is_done else answered
-
-
-def _order_in(copies: Sequence[OrderCopy], attempt: Place) -> Order | None:
-    return next((copy.target_order for copy in copies if copy.id == attempt.copy.id), None)
-
-
-async def _order_as_it_is(run: Run, attempt: Place) -> Order | None:
-    """The order, or `None` when it cannot be read."""
-    try:
-        return await run.client.get_order(attempt.order.id)
-    except CommerceLayerError:
-        return None
 
 
 def _told(placed: Placed) -> State[Placed]:

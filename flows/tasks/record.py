@@ -17,10 +17,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 
-from blocks.commerce_layer.client import SubscriptionChange
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, NotConnected, Refused, Unauthorized, WriteFateUnknown
 from blocks.commerce_layer.resources import OrderSubscription
+from blocks.commerce_layer.writes import SubscriptionChange
 from flows.rules.evidence import Evidence, LeftAlone
 from flows.rules.outcomes import Judgement, Outcome, judge
 from flows.rules.records import Record, another_placed_order, record_of, skip_record_of

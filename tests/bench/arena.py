@@ -81,7 +81,7 @@ def run(contestant: Contestant, race: Round, home: Path, terms: Mapping[str, Any
         ends_within = race.least_seconds + max(ENDS_WITHIN, race.renewals / 10)
         told = _start(contestant, ticket, server, home, terms or {}, ends_within)
         after = _cpu_by_command()
-        books = _Books.of(sandbox.database)
+        books = Books.of(sandbox.database)
         if books.renewed != race.renewals:
             raise ContestantFailed(f"{contestant.name} renewed {books.renewed} of {race.renewals}: {told}")
         counters = sandbox.counters()
@@ -161,7 +161,7 @@ def _start(
 
 
 @dataclass(frozen=True)
-class _Books:
+class Books:
     """What the sandbox's own database says."""
 
     renewed: int
@@ -170,7 +170,7 @@ class _Books:
     last_create: float
 
     @classmethod
-    def of(cls, database: Path) -> _Books:
+    def of(cls, database: Path) -> Books:
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as books:
             creations = [_seconds(row[0]) for row in books.execute("SELECT created_at FROM order_copies")]
             placed = books.execute(_PLACED).fetchall()
@@ -197,7 +197,7 @@ def _figures(
     contestant: Contestant,
     race: Round,
     told: Mapping[str, Any],
-    books: _Books,
+    books: Books,
     counters: Mapping[str, Any],
     spent: Mapping[str, float] | None,
 ) -> Figures:

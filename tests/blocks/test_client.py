@@ -23,7 +23,6 @@ from odd_shop import (
 )
 
 from blocks.commerce_layer.charging import Placement, create_order_copy, place_order
-from blocks.commerce_layer.client import SubscriptionChange
 from blocks.commerce_layer.errors import (
     NotConnected,
     NotFound,
@@ -33,7 +32,7 @@ from blocks.commerce_layer.errors import (
     Unauthorized,
     WriteFateUnknown,
 )
-from blocks.commerce_layer.resources import OrderCopyDraft
+from blocks.commerce_layer.writes import OrderCopyDraft, SubscriptionChange
 
 AS_OF = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
 REFERENCE = "subSubSubS@2026-03-01T06:00Z"

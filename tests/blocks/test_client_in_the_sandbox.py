@@ -17,8 +17,9 @@ from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.errors import NotFound, Refused, WriteFateUnknown
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.rate_limit.stores import LedgerStore, SqliteStore
-from blocks.commerce_layer.resources import OrderCopyDraft, OrderCopyStatus, OrderStatus, SubscriptionStatus
+from blocks.commerce_layer.resources import OrderCopyStatus, OrderStatus, SubscriptionStatus
 from blocks.commerce_layer.transport import Timeouts
+from blocks.commerce_layer.writes import OrderCopyDraft
 from blocks.sandbox.running import RunningSandbox
 
 DUE = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)

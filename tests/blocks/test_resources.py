@@ -13,13 +13,13 @@ from blocks.commerce_layer import resources
 from blocks.commerce_layer.resources import (
     Order,
     OrderCopy,
-    OrderCopyDraft,
     OrderCopyStatus,
     OrderStatus,
     OrderSubscription,
     PaymentStatus,
     SubscriptionStatus,
 )
+from blocks.commerce_layer.writes import OrderCopyDraft
 
 
 @pytest.mark.parametrize("status", ["pending", "in_progress", "unknown", "paused_by_moon", "", None])

@@ -9,7 +9,7 @@ import pytest
 from merchant import Merchant
 
 from blocks.commerce_layer.charging import create_order_copy
-from blocks.commerce_layer.resources import OrderCopyDraft
+from blocks.commerce_layer.writes import OrderCopyDraft
 from flows.__main__ import main
 
 

@@ -1,0 +1,38 @@
+"""A sweep with the documented limits, on a clock that waits for the work: all of the limit, none of the refusals."""
+
+from __future__ import annotations
+
+import pytest
+from bench.arena import Books
+from bench.figures import SHARE, WRITES, share_of_limit
+from bench.quiet_clock import Answers, QuietClock
+from merchant import open_merchant
+
+from blocks.commerce_layer.clock import use_clock
+from blocks.commerce_layer.rate_limit import RateLimits
+from flows.cli.prefect_server import PrefectServer
+
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]
+
+RENEWALS = 120
+WINDOW, WRITES_IN_WINDOW = 60.0, 100
+OPTIONS = ("--limits", "documented", "--limit-clock", "virtual", "--copy-seconds", "9", "--queue-seconds", "1")
+
+
+async def test_a_long_list_uses_nearly_all_of_the_write_limit_and_nothing_is_refused(
+    server: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = Answers(monkeypatch)
+    async with open_merchant(*OPTIONS) as merchant:
+        with use_clock(QuietClock(merchant.sandbox, answers)):
+            await merchant.install(RateLimits(), first_wave=1000, second_wave=1000)
+            merchant.sandbox.seed(RENEWALS)
+            merchant.sandbox.reset_counters()
+
+            ended = await merchant.sweep()
+        counters, books = merchant.sandbox.counters(), Books.of(merchant.sandbox.database)
+
+    assert ended.outcomes == {"renewed": RENEWALS}
+    assert counters["throttled"] == 0
+    assert len(books.writes) == WRITES * RENEWALS
+    assert (share_of_limit(books.writes, books.last_create, WINDOW, WRITES_IN_WINDOW) or 0.0) >= SHARE

@@ -1,0 +1,146 @@
+"""
+List reads that lag behind what was written, as those of a read replica may.
+
+What was written and cannot be seen yet must become visible within the policy's `settle_seconds`. As long as it does, no
+period is charged twice. Where it does not, the second charge is found, and the sweep stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import records
+from meanwhile import copy_order, patch
+from merchant import Merchant
+
+CREATIONS = {"method": "POST", "path": "/api/order_copies"}
+
+
+def nobody_is_charged_twice(merchant: Merchant, charged: int) -> None:
+    placed = merchant.placed()
+    assert len(placed) == len(set(placed)) == charged
+
+
+@pytest.mark.parametrize("lag", [0.5, 2.0, 4.0])
+async def test_two_sweeps_at_once_charge_once_although_lists_lag(merchant: Merchant, lag: float) -> None:
+    merchant.sandbox.seed(6)
+    merchant.sandbox.lag_lists(lag)
+
+    first, second = await asyncio.gather(merchant.sweep(), merchant.sweep())
+
+    assert (first.name, second.name) == ("Completed", "Completed")
+    nobody_is_charged_twice(merchant, 6)
+    merchant.sandbox.advance(60)
+    third = await merchant.sweep()
+    assert (third.name, third.facts["brake"]) == ("Completed", None)
+    nobody_is_charged_twice(merchant, 6)
+    assert {order["status"] for order in merchant.target_orders()} <= {"placed", "cancelled"}
+
+
+@pytest.mark.parametrize(("late", "lag"), [(1.5, 3.0), (3.0, 1.5), (2.0, 2.0)])
+async def test_a_copy_that_commits_late_with_an_early_date_counts_as_long_as_it_shows_up_in_time(
+    merchant: Merchant, late: float, lag: float
+) -> None:
+    merchant.sandbox.seed(5)
+    merchant.sandbox.lag_lists(lag)
+    merchant.sandbox.fault("late", seconds=late, stamp="arrival", share=0.5, **CREATIONS)
+
+    for _ in range(3):
+        await asyncio.gather(merchant.sweep(), merchant.sweep())
+        merchant.sandbox.advance(20)
+
+    nobody_is_charged_twice(merchant, 5)
+    assert {order["status"] for order in merchant.target_orders()} <= {"placed", "cancelled"}
+
+
+async def test_an_announced_attempt_is_made_although_the_announcement_cannot_be_seen_yet(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription(failure="declined", times=1)
+    await merchant.sweep()
+    merchant.sandbox.advance(2 * 86_400)
+    merchant.sandbox.lag_lists(4.0)
+
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
+    assert merchant.subscription(made["id"])["metadata"]["perennial"]["attempt"] == 2
+
+
+async def charge_twice(merchant: Merchant) -> dict[str, Any]:
+    """
+    Two sweeps place two orders of one period: the assumption on which everything stands does not hold.
+
+    A creation loses its answer and commits late with an early date; the first sweep makes another copy and places it.
+    Lists lag by more than `settle_seconds`: the second sweep sees the early copy, and not yet that the other is placed.
+    """
+    made = merchant.sandbox.create_subscription()
+    merchant.sandbox.lag_lists(10.0)
+    merchant.sandbox.fault("late", seconds=4, stamp="arrival", times=1, **CREATIONS)
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
+    await merchant.sweep()
+    assert len(merchant.placed()) == 2
+    assert len(set(merchant.placed())) == 1
+    merchant.sandbox.lag_lists(0)
+    merchant.sandbox.advance(60)
+    return dict(made)
+
+
+async def test_a_double_charge_is_found_and_the_next_sweep_stops_before_its_second_wave(merchant: Merchant) -> None:
+    await merchant.install(first_wave=2, second_wave=2)
+    made = await charge_twice(merchant)
+    merchant.sandbox.seed(5)
+
+    ended = await merchant.sweep()
+
+    reference = (
+        merchant.placed()[0] if False else next(each for each in merchant.placed() if each.startswith(made["id"]))
+    )
+    assert ended.name == "NeedsAttention"
+    assert ended.outcomes == {"renewed": 2, "needs_attention": 1}
+    assert f"Stopped: one period is charged twice: {reference}: 2 orders of one period are placed" in ended.message
+    assert ended.message.endswith("cancel all but one of them; 3 stay due")
+    worst, *_ = await records.table(ended.flow_run_id)
+    assert worst["renewal"] == reference
+    (event,) = await records.events(
+        f"perennial.subscription.{made['id']}", 1, "perennial.renewal.charged_twice", ended.flow_run_id
+    )
+    assert event["payload"]["reference"] == reference
+    (stopped,) = await records.events("perennial.shop.", 1, "perennial.sweep.stopped", ended.flow_run_id)
+    assert reference in stopped["payload"]["sentence"]
+
+
+async def test_sweeps_stop_until_a_person_has_cancelled_one_of_the_two_orders(merchant: Merchant) -> None:
+    await merchant.install(first_wave=1, second_wave=1)
+    made = await charge_twice(merchant)
+    merchant.sandbox.seed(4)
+
+    for renewed in (1, 2):
+        ended = await merchant.sweep()
+        assert (ended.name, ended.outcomes["renewed"]) == ("NeedsAttention", 1)
+        assert len(merchant.placed()) == 2 + renewed
+    surplus = next(each for each in merchant.target_orders() if each["copy_reference"].startswith(made["id"]))
+    patch(merchant, "orders", surplus["id"], _cancel=True)
+    ended = await merchant.sweep()
+
+    assert (ended.name, ended.outcomes) == ("Completed", {"renewed": 2})
+    nobody_is_charged_twice(merchant, 5)
+
+
+async def test_a_period_of_which_two_orders_are_placed_is_held_and_stops_the_sweep(merchant: Merchant) -> None:
+    """Somebody else has written our references; nothing of this period is recorded."""
+    await merchant.install(first_wave=1, second_wave=1)
+    made = merchant.sandbox.create_subscription()
+    reference = f"{made['id']}@{made['next_run_at'][:16]}Z"
+    for _ in range(2):
+        members = {"reference": reference, "reference_origin": "perennial", "place_target_order": True}
+        copy_order(merchant, made["source_order_id"], **members)
+    merchant.sandbox.advance(60)
+    assert merchant.placed() == [reference] * 2
+
+    ended = await merchant.sweep()
+
+    assert ended.name == "NeedsAttention"
+    assert "one period is charged twice" in ended.message
+    state = merchant.subscription(made["id"])["metadata"]["perennial"]
+    assert (state["held"], state["outcome"]) == (True, "needs_attention")
+    assert merchant.placed() == [reference] * 2
+    assert len(merchant.copies()) == 2
