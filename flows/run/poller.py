@@ -35,6 +35,9 @@ So long 25 renewals take at the lowest documented limit, 100 writes a minute of 
 anything: renewals come as fast as the limits allow, not as fast as copies are looked at.
 """
 
+LINGER = 0.5
+"""The same for a copy that an earlier run has left: its customer has waited already."""
+
 CLOCK_STEP = 1.0
 """Seconds by which the shop's clock may be ahead of what its answers say: their `Date` has whole seconds only."""
 
@@ -89,6 +92,7 @@ class _Waiting:
     look_at: float
     deadline: float
     interval: float
+    patience: float
     is_new: bool = True
     """Whether it was not looked at yet."""
 
@@ -146,6 +150,7 @@ class CopyPoller:
             deadline=now + max(self._deadline_seconds - age, 0.0),
             # In steps of a quarter: a copy that takes a minute is looked at again a few times, and not a hundred.
             interval=max(SHORTEST_INTERVAL, first_look / 4),
+            patience=PATIENCE if first > 0 else LINGER,
         )
         self._waiting.append(entry)
         self._somebody_waits.set()
@@ -199,7 +204,7 @@ class CopyPoller:
         ripe = sorted((entry for entry in self._waiting if entry.look_at <= now), key=lambda entry: entry.look_at)
         if not ripe or len(ripe) >= PAGE_SIZE:
             return ripe[:PAGE_SIZE]
-        patience_ends = ripe[0].look_at + PATIENCE
+        patience_ends = min(entry.look_at + entry.patience for entry in ripe)
         company = (entry.is_new and now < entry.look_at <= patience_ends for entry in self._waiting)
         return [] if now < patience_ends and any(company) else ripe
 

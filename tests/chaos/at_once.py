@@ -1,8 +1,6 @@
 """
 Many sweeps at once: processes of the real flows renew the same subscriptions, and nothing keeps them apart.
 
-    python tests/chaos/campaign.py --at-once
-
 Every day at six, all subscriptions are due. As many processes as there are workers sweep, again and again, from starts
 drawn by lot. Two of five creations go wrong, and a quarter of the placements: lost, late, reset, or answered with an
 error after they were carried out; lists lag. Workers are killed, at a line or at a moment drawn by lot, and others take
@@ -26,6 +24,7 @@ from typing import Any
 from chaos.checker import Auditor, Findings
 from chaos.contracts import Contract, minute
 from chaos.crew import Crew, Worker
+from chaos.own_prefect import OwnPrefect
 from chaos.shared_clock import SharedClock
 from chaos.worker_process import PLACES, SIDE_PLACES
 from merchant import Merchant, cancel, open_merchant
@@ -118,7 +117,10 @@ POLICY: dict[str, Any] = {
 class AtOnce:
     """One merchant whose subscriptions many workers renew at the same time."""
 
-    def __init__(self, merchant: Merchant, crew: Crew, clock: SharedClock, plan: Plan) -> None:
+    def __init__(
+        self, merchant: Merchant, crew: Crew, clock: SharedClock, plan: Plan, prefect: OwnPrefect | None = None
+    ) -> None:
+        self._prefect = prefect
         self.merchant, self._box, self._crew, self._clock, self._plan = merchant, merchant.sandbox, crew, clock, plan
         self._dice = random.Random(plan.seed)
         self._due = self._first_due = minute(self._box.clock())
@@ -179,7 +181,8 @@ class AtOnce:
 
     def _hire(self, **job: Any) -> Worker:
         self.tally.sweeps += 1
-        return self._crew.hire(self.merchant, clock=self._clock.address, **job)
+        prefect = {} if self._prefect is None else {"prefect": self._prefect.api_url}
+        return self._crew.hire(self.merchant, clock=self._clock.address, **prefect, **job)
 
     # --- people -------------------------------------------------------------------------------
 
@@ -257,9 +260,9 @@ def report(findings: Findings, tally: Tally, plan: Plan) -> str:
 
 
 @asynccontextmanager
-async def open_at_once(crew: Crew, plan: Plan, **terms: Any) -> AsyncIterator[AtOnce]:
-    """Everything on a sandbox of its own, whose clock the workers share."""
+async def open_at_once(crew: Crew, plan: Plan, prefect: OwnPrefect | None = None) -> AsyncIterator[AtOnce]:
+    """Everything on a sandbox of its own, whose clock the workers share; on `prefect`, if it is given."""
     options = ("--clock", "2026-03-01T06:00:00Z", "--seed", str(plan.seed), "--list-lag", str(plan.list_lag))
-    async with open_merchant(*options, **{**POLICY, **terms}) as merchant:
+    async with open_merchant(*options, **POLICY) as merchant:
         with SharedClock(merchant.sandbox) as clock:
-            yield AtOnce(merchant, crew, clock, plan)
+            yield AtOnce(merchant, crew, clock, plan, prefect)

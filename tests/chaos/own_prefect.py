@@ -15,16 +15,23 @@ import psutil
 from flows.cli.prefect_server import free_port, private_settings, wait_until_it_answers
 from flows.cli.processes import process
 
+NO_BOOKS = {
+    f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
+    for service in ("TASK_RUN_RECORDER", "EVENT_PERSISTER", "TRIGGERS")
+}
+"""Settings of a server that writes down neither task runs nor events."""
+
 
 class OwnPrefect:
     """
     Its database is kept while it is dead. Leases are kept in memory, as Prefect does by default: it forgets them.
 
-    Start it from the main thread: the server ends with the thread that started it.
+    Start it from the main thread: the server ends with the thread that started it. Without `keeps_books` it writes down
+    neither task runs nor events, so that many sweeps at once do not keep its SQLite locked.
     """
 
-    def __init__(self, home: Path, port: int | None = None) -> None:
-        self._home = home
+    def __init__(self, home: Path, port: int | None = None, *, keeps_books: bool = True) -> None:
+        self._home, self._keeps_books = home, keeps_books
         self.url = f"http://127.0.0.1:{port or free_port()}"
         self._stack = ExitStack()
         self._child: psutil.Popen
@@ -37,7 +44,7 @@ class OwnPrefect:
     def start(self) -> None:
         """Start it, or start it again."""
         self._home.mkdir(parents=True, exist_ok=True)
-        settings = private_settings(self._home, self.url)
+        settings = private_settings(self._home, self.url) | ({} if self._keeps_books else NO_BOOKS)
         port = self.url.rpartition(":")[2]
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
         self._child = self._stack.enter_context(process(command, settings, self._home / "server.log"))
