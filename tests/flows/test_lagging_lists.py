@@ -8,12 +8,16 @@ period is charged twice. Where it does not, the second charge is found, and the 
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import records
 from meanwhile import copy_order, patch
 from merchant import Merchant
+
+LAG = 30.0
+"""Seconds; `settle_seconds` is 5."""
 
 CREATIONS = {"method": "POST", "path": "/api/order_copies"}
 
@@ -69,19 +73,24 @@ async def charge_twice(merchant: Merchant) -> dict[str, Any]:
     """
     Two sweeps place two orders of one period: the assumption on which everything stands does not hold.
 
-    A creation loses its answer and commits late with an early date; the first sweep makes another copy and places it.
-    Lists lag by more than `settle_seconds`: the second sweep sees the early copy, and not yet that the other is placed.
+    A creation loses its answer and commits late with an early date, so that the first sweep makes another copy. Lists
+    lag by more than `settle_seconds`: the first sweep places the order of its copy without seeing the earlier one, and
+    the second sweep sees the earlier one without seeing that an order is placed.
     """
-    made = merchant.sandbox.create_subscription()
-    merchant.sandbox.lag_lists(10.0)
-    merchant.sandbox.fault("late", seconds=4, stamp="arrival", times=1, **CREATIONS)
+    made: dict[str, Any] = merchant.sandbox.create_subscription()
+    merchant.sandbox.lag_lists(LAG)
+    merchant.sandbox.fault("late", seconds=LAG / 2, stamp="arrival", times=1, **CREATIONS)
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
+    early, later = merchant.copies()
+    (placed_at,) = [order["placed_at"] for order in merchant.target_orders() if order["copy_id"] == later["id"]]
+    seen_from = datetime.fromisoformat(early["completed_at"]) + timedelta(seconds=LAG + 1)
+    assert seen_from < datetime.fromisoformat(placed_at) + timedelta(seconds=LAG - 5)
+    merchant.sandbox.set_clock(max(seen_from, merchant.sandbox.clock()))
     await merchant.sweep()
     assert len(merchant.placed()) == 2
     assert len(set(merchant.placed())) == 1
     merchant.sandbox.lag_lists(0)
-    merchant.sandbox.advance(60)
-    return dict(made)
+    return made
 
 
 async def test_a_double_charge_is_found_and_the_next_sweep_stops_before_its_second_wave(merchant: Merchant) -> None:
@@ -91,9 +100,7 @@ async def test_a_double_charge_is_found_and_the_next_sweep_stops_before_its_seco
 
     ended = await merchant.sweep()
 
-    reference = (
-        merchant.placed()[0] if False else next(each for each in merchant.placed() if each.startswith(made["id"]))
-    )
+    reference = next(each for each in merchant.placed() if each.startswith(made["id"]))
     assert ended.name == "NeedsAttention"
     assert ended.outcomes == {"renewed": 2, "needs_attention": 1}
     assert f"Stopped: one period is charged twice: {reference}: 2 orders of one period are placed" in ended.message
