@@ -104,11 +104,17 @@ class Contract:
         return max([start, *(until for _, until in self.pauses if until <= renewed_at)])
 
     def was_left_alone_at(self, instant: datetime, grace: timedelta, date: datetime) -> bool:
-        """Whether the customer had cancelled, paused, or postponed `date` for longer than `grace`."""
+        """
+        Whether the customer had cancelled, paused, or postponed `date` for longer than `grace`.
+
+        When the new date has come, the order that was begun for the old one may be placed.
+        """
         if self.cancelled_at is not None and instant > self.cancelled_at + grace:
             return True
-        if date in self.postponed and instant > self.postponed[date][0] + grace:
-            return True
+        if date in self.postponed:
+            since, to = self.postponed[date]
+            if since + grace < instant < to:
+                return True
         return any(since + grace < instant < until for since, until in self.pauses)
 
 

@@ -320,6 +320,16 @@ def test_a_date_and_the_one_it_was_postponed_to_are_not_both_charged(
     assert auditor.audit(END).complaints.keys() == complaints
 
 
+def test_the_copy_of_a_date_that_was_postponed_may_be_placed_when_the_new_date_has_come(
+    books: Books, auditor: Auditor
+) -> None:
+    renewed(books, FIRST)
+    later = SECOND + DAY
+    auditor.contracts["Sub"].postponed[SECOND] = (SECOND + A_MINUTE, later)
+    books.copy(SECOND, _reference(SECOND), later)
+    assert auditor.audit(END).is_clean
+
+
 def test_a_date_that_was_moved_takes_the_place_of_the_nearest_one(books: Books, auditor: Auditor) -> None:
     renewed(books, FIRST)
     moved = SECOND - 4 * DAY

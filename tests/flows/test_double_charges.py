@@ -1,0 +1,47 @@
+"""Two placed orders of one period: nothing of ours makes them, and if somebody else does, no sweep goes on unheard."""
+
+from __future__ import annotations
+
+import records
+from merchant import Merchant
+
+from blocks.commerce_layer.charging import Placement, create_order_copy, place_order
+from blocks.commerce_layer.clock import current_clock
+from blocks.commerce_layer.writes import OrderCopyDraft
+
+WAITING = 200
+
+
+async def charge_once_more(merchant: Merchant, reference: str, source_order_id: str) -> None:
+    """Somebody else creates a copy with our reference, and places its order without a look."""
+
+    async def placement() -> Placement:
+        return Placement(reference, "perennial", {})
+
+    async with merchant.dashboard() as dashboard:
+        copy = await create_order_copy(dashboard, OrderCopyDraft(source_order_id=source_order_id, reference=reference))
+        while not copy.is_final:
+            await current_clock().sleep(1)
+            copy = (await dashboard.get_order_copies([copy.id]))[copy.id]
+        assert copy.target_order_id is not None
+        await place_order(dashboard, copy.target_order_id, placement)
+
+
+async def test_a_double_charge_is_found_by_the_next_sweep_which_stops_and_calls_a_person(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
+    (copy,) = merchant.copies()
+    await charge_once_more(merchant, copy["reference"], made["source_order_id"])
+    merchant.sandbox.seed(WAITING)
+
+    ended = await merchant.sweep()
+
+    assert ended.name == "NeedsAttention"
+    assert f"one period is charged twice: {copy['reference']}" in ended.message
+    assert ended.facts["left"] >= WAITING - 10, "no more than the first wave was begun"
+    (row,) = [row for row in await records.table(ended.flow_run_id) if row["renewal"] == copy["reference"]]
+    assert row["why"].endswith("cancel all but one of them")
+    found = await records.events(
+        f"perennial.subscription.{made['id']}", 1, "perennial.renewal.charged_twice", ended.flow_run_id
+    )
+    assert {event["payload"]["reference"] for event in found} == {copy["reference"]}
