@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 from bench.arena import Books
 from bench.figures import SHARE, WRITES, share_of_limit
-from bench.quiet_clock import Answers, QuietClock
 from merchant import open_merchant
 
-from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.rate_limit import RateLimits
 from flows.cli.prefect_server import PrefectServer
 
@@ -19,17 +17,12 @@ WINDOW, WRITES_IN_WINDOW = 60.0, 100
 OPTIONS = ("--limits", "documented", "--limit-clock", "virtual", "--copy-seconds", "9", "--queue-seconds", "1")
 
 
-async def test_a_long_list_uses_nearly_all_of_the_write_limit_and_nothing_is_refused(
-    server: PrefectServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = Answers(monkeypatch)
+async def test_a_long_list_uses_nearly_all_of_the_write_limit_and_nothing_is_refused(server: PrefectServer) -> None:
     async with open_merchant(*OPTIONS) as merchant:
-        with use_clock(QuietClock(merchant.sandbox, answers)):
-            await merchant.install(RateLimits(), first_wave=1000, second_wave=1000)
-            merchant.sandbox.seed(RENEWALS)
-            merchant.sandbox.reset_counters()
-
-            ended = await merchant.sweep()
+        await merchant.install(RateLimits(), first_wave=1000, second_wave=1000)
+        merchant.sandbox.seed(RENEWALS)
+        merchant.sandbox.reset_counters()
+        ended = await merchant.sweep()
         counters, books = merchant.sandbox.counters(), Books.of(merchant.sandbox.database)
 
     assert ended.outcomes == {"renewed": RENEWALS}

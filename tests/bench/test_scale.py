@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 from bench.figures import READS, WRITES
-from bench.quiet_clock import Answers, QuietClock
 from merchant import Merchant, open_merchant
 
-from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.jsonapi import PAGE_SIZE
 from flows.cli.prefect_server import PrefectServer
 from flows.rules.renewal import Renewal
@@ -34,21 +32,20 @@ class Cost:
     most_alive: int
 
 
-async def sweep_of(renewals: int, answers: Answers) -> Cost:
+async def sweep_of(renewals: int) -> Cost:
     async with open_merchant(first_wave=1000, second_wave=1000) as merchant:
-        with use_clock(QuietClock(merchant.sandbox, answers)):
-            await renew(merchant, WARMING_UP)
-            merchant.sandbox.reset_counters()
-            began, most_alive = time.process_time(), [0]
+        await renew(merchant, WARMING_UP)
+        merchant.sandbox.reset_counters()
+        began, most_alive = time.process_time(), [0]
 
-            def count(report: Report) -> None:
-                if report.done % 10 == 0:
-                    alive = sum(isinstance(each, Renewal) for each in gc.get_objects())
-                    most_alive.append(alive)
+        def count(report: Report) -> None:
+            if report.done % 10 == 0:
+                alive = sum(isinstance(each, Renewal) for each in gc.get_objects())
+                most_alive.append(alive)
 
-            with watched_by(count):
-                await renew(merchant, renewals)
-            cpu = time.process_time() - began
+        with watched_by(count):
+            await renew(merchant, renewals)
+        cpu = time.process_time() - began
         requests = merchant.sandbox.counters()["requests"]
     reads = sum(number for name, number in requests.items() if name.startswith("GET /api"))
     writes = sum(number for name, number in requests.items() if name.startswith(("POST /api", "PATCH /api")))
@@ -66,9 +63,7 @@ async def test_a_large_sweep_costs_no_more_per_renewal_than_a_small_one(
 ) -> None:
     monkeypatch.setattr(pacing, "PAGES_UNDER_WAY", 2)
 
-    answers = Answers(monkeypatch)
-
-    few, many = await sweep_of(FEW, answers), await sweep_of(MANY, answers)
+    few, many = await sweep_of(FEW), await sweep_of(MANY)
 
     assert many.writes_each <= WRITES
     assert many.reads_each <= READS
