@@ -107,9 +107,14 @@ class _Renewing:
             attempt.attempt, attempt.copy.id, attempt.order.id, run.now(), run.identity.flow_run_id
         )
 
+        announced: RenewalState | None = None
+
         async def change() -> SubscriptionChange:
+            nonlocal announced
             subscription, _ = await self._look()
-            return SubscriptionChange(state.written_into(subscription.metadata))
+            metadata = state.written_into(subscription.metadata)
+            announced = RenewalState.read(metadata)  # as it will be read: instants are written in whole seconds
+            return SubscriptionChange(metadata)
 
         try:
             await run.client.record_on_subscription(subscription_id, change)
@@ -117,11 +122,11 @@ class _Renewing:
             raise _Stop(NotPlaced(self._attempt, refused)) from refused
         except WriteFateUnknown:
             there = (await run.client.get_subscriptions([subscription_id])).get(subscription_id)
-            if there is None or RenewalState.read(there.metadata) != state:
+            if there is None or RenewalState.read(there.metadata) != announced:
                 raise
         finally:
             run.last_looks.forget(subscription_id)
-        self._announced = state
+        self._announced = announced
 
     async def _use_new_payment_source(self) -> None:
         source, tried = self._renewal.payment_source_id, self._renewal.state.payment_source_id
