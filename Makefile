@@ -28,7 +28,7 @@ up: venv ## Keep sandbox, Prefect server, worker and deployments running until C
 test: venv ## All tests
 	@$(RUN) -m pytest -q -n auto --dist loadgroup
 
-chaos: venv ## Kill, drop, delay and overlap for some ten minutes, and count duplicates and losses
+chaos: venv ## Kill, drop, delay and overlap for an hour and more, and count double charges and losses
 	@$(RUN) -m pytest -q -m chaos tests
 	@$(RUN) tests/chaos/campaign.py
 
