@@ -110,11 +110,13 @@ class Pacing:
                 return
             look = await self._look(page)
             if look is not None:
-                async with asyncio.TaskGroup() as working:
+                # First, and not meanwhile: until the order of a date that was moved is withdrawn, another run may place it.
+                async with asyncio.TaskGroup() as withdrawing:
                     for copy in look.stale:
-                        working.create_task(self._withdraw(copy))
+                        withdrawing.create_task(self._withdraw(copy))
+                async with asyncio.TaskGroup() as renewing:
                     for renewal in look.renewals:
-                        working.create_task(self._renew_one(renewal))
+                        renewing.create_task(self._renew_one(renewal))
         finally:
             self._under_way.release()
 
