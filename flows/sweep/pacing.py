@@ -110,7 +110,7 @@ class Pacing:
                 return
             look = await self._look(page)
             if look is not None:
-                # First, and not meanwhile: until the order of a date that was moved is withdrawn, another run may place it.
+                # First: until the order of a date that was moved is withdrawn, another run may place it.
                 async with asyncio.TaskGroup() as withdrawing:
                     for copy in look.stale:
                         withdrawing.create_task(self._withdraw(copy))
