@@ -5,23 +5,22 @@ from typing import ClassVar
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, HttpUrl
 
-from blocks.policy_terms import PolicyTerms
+from blocks.policy import Policy
 
 _LOGO = "https://github.com/commercelayer.png"
 _DOCUMENTATION = "https://docs.commercelayer.io/core-api-reference/order_subscriptions"
 
 
-class RenewalPolicy(Block, PolicyTerms):
+class RenewalPolicy(Block, Policy):
     """
     How subscriptions are renewed: time zone, catching up, retries, limits, and what happens in the end.
 
     Example:
-        Load a stored policy and read its terms:
+        Load a stored policy as plain data:
         ```python
         from blocks.renewal_policy import RenewalPolicy
 
-        policy = RenewalPolicy.load("BLOCK_NAME")
-        terms = policy.terms()
+        policy = RenewalPolicy.load("BLOCK_NAME").plain()
         ```
     """
 
@@ -33,6 +32,6 @@ class RenewalPolicy(Block, PolicyTerms):
     _logo_url: ClassVar[HttpUrl | None] = HttpUrl(_LOGO)
     _documentation_url: ClassVar[HttpUrl | None] = HttpUrl(_DOCUMENTATION)
 
-    def terms(self) -> PolicyTerms:
+    def plain(self) -> Policy:
         """The policy as plain data for the rules. Raises ValidationError when a field was set to nonsense since."""
-        return PolicyTerms(**{name: getattr(self, name) for name in PolicyTerms.model_fields})
+        return Policy(**{name: getattr(self, name) for name in Policy.model_fields})

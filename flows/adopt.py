@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 
 from flows.rules.adoption import Handover, HandoverRequest
 from flows.run.context import open_run
-from flows.run.states import green, red, run_task
+from flows.run.states import completed, failed, run_task
 from flows.tasks.adopting import find_subscriptions, hand_over
 
 
@@ -51,5 +51,5 @@ async def adopt_subscriptions(
         result = await run_task(hand_over, run, request, found, dry_run=dry_run)
     facts = {"sentence": result.sentence, "rows": result.rows, "dry_run": dry_run}
     if result.needs_person and not dry_run:
-        return red("NeedsAttention", result.sentence, facts)
-    return green("DryRun" if dry_run else "Completed", result.sentence, facts)
+        return failed(result.sentence, facts)
+    return completed(f"dry run: {result.sentence}" if dry_run else result.sentence, facts)

@@ -7,7 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.rules.evidence import CopyEnded, Evidence, HeldBack, LeftAlone, NotCreated, StillRunning
+from flows.rules.findings import CopyEnded, Finding, HeldBack, LeftAlone, NotCreated, StillRunning
 from flows.rules.next_action import Place
 from flows.rules.renewal import Renewal
 from flows.run.context import Run, open_run, sweep_name
@@ -48,7 +48,7 @@ async def renew_subscriptions(
     """
     async with open_run(credentials, policy, as_of) as run, open_report(run) as report:
         due = await run_task(find_due_subscriptions, run, report, subscriptions)
-        pace = in_batches if distribute and len(due) > run.terms.batch_size else in_waves
+        pace = in_batches if distribute and len(due) > run.policy.batch_size else in_waves
         async with reviewing(run, report):
             await pace(run, report, due, renew)
         summary = await run_task(publish_summary, run, report)
@@ -59,10 +59,10 @@ async def renew(run: Run, renewal: Renewal) -> Recorded:
     """One renewal: create the order copy, poll it, place its order, record what came of it."""
     creation = await run_task(create_order_copy, run, renewal)
     polled = await run_task(poll_order_copy, run, renewal, creation)
-    result: Evidence | LeftAlone
+    finding: Finding | LeftAlone
     match polled:
         case Place():
-            result = await run_task(place_target_order, run, renewal, creation, polled)
+            finding = await run_task(place_target_order, run, renewal, creation, polled)
         case CopyEnded() | StillRunning() | NotCreated() | HeldBack():
-            result = polled
-    return await run_task(record_outcome, run, renewal, result)
+            finding = polled
+    return await run_task(record_outcome, run, renewal, finding)

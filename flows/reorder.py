@@ -7,15 +7,15 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.rules.by_hand import ManualOutcome
-from flows.rules.evidence import CopyEnded, Evidence, HeldBack, LeftAlone, NotCreated, StillRunning
+from flows.rules.findings import CopyEnded, Finding, HeldBack, LeftAlone, NotCreated, StillRunning
+from flows.rules.manual_copy import ManualOutcome
 from flows.rules.next_action import Place
 from flows.run.context import open_run
-from flows.run.states import green, red, run_task
+from flows.run.states import completed, failed, run_task
 from flows.tasks.create import create_order_copy
-from flows.tasks.place import place_target_order as place_order_by_hand
+from flows.tasks.place import place_target_order as place_the_order
 from flows.tasks.poll import poll_order_copy
-from flows.tasks.reordering import look_at_order, record_by_hand
+from flows.tasks.reordering import look_at_order, record_manual_copy
 
 
 @flow(name="reorder", flow_run_name="reorder {source_order_id}")
@@ -53,15 +53,12 @@ async def reorder(
         work = await look_at_order(run, source_order_id, reference, options, place=place_target_order)
         creation = await run_task(create_order_copy, run, work)
         polled = await run_task(poll_order_copy, run, work, creation)
-        result: Evidence | LeftAlone
+        finding: Finding | LeftAlone
         match polled:
             case Place():
-                result = await run_task(place_order_by_hand, run, work, creation, polled)
+                finding = await run_task(place_the_order, run, work, creation, polled)
             case CopyEnded() | StillRunning() | NotCreated() | HeldBack():
-                result = polled
-        ended = await run_task(record_by_hand, run, work, result)
-    if ended.outcome is ManualOutcome.COMPLETED:
-        return green("Completed", ended.sentence, ended.as_dict())
-    if ended.outcome is ManualOutcome.FAILED:
-        return red("NeedsAttention", ended.sentence, ended.as_dict())
-    return green(ended.outcome.title().replace("_", ""), ended.sentence, ended.as_dict())
+                finding = polled
+        ended = await run_task(record_manual_copy, run, work, finding)
+    tell = failed if ended.outcome is ManualOutcome.FAILED else completed
+    return tell(ended.sentence, ended.as_dict())

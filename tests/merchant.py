@@ -17,7 +17,7 @@ from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.rate_limit import RateLimits
 from blocks.commerce_layer.resources import OrderSubscription
 from blocks.commerce_layer.writes import SubscriptionChange
-from blocks.policy_terms import PolicyTerms
+from blocks.policy import Policy
 from blocks.sandbox.running import RunningSandbox
 from flows.cli.installation import credentials_for, install
 
@@ -54,13 +54,13 @@ class Merchant:
         self.sandbox = sandbox
         self.name = f"shop-{uuid4().hex[:8]}"
 
-    async def install(self, limits: RateLimits = UNLIMITED, **terms: Any) -> None:
-        """Save both blocks; `terms` are fields of the policy."""
+    async def install(self, limits: RateLimits = UNLIMITED, **policy: Any) -> None:
+        """Save both blocks; `policy` is made of fields of the policy."""
         box = self.sandbox
         credentials = credentials_for(
             box.organization, box.client_id, box.client_secret, "test", box.api_url, box.auth_url, limits
         )
-        await install(credentials, PolicyTerms(**terms), credentials_name=self.name, policy_name=self.name)
+        await install(credentials, Policy(**policy), credentials_name=self.name, policy_name=self.name)
 
     async def sweep(self, **parameters: Any) -> Ended:
         """One run of the sweep, in this process."""
@@ -138,10 +138,10 @@ async def _ended(state: Any) -> Ended:
 
 
 @asynccontextmanager
-async def open_merchant(*options: str, **terms: Any) -> AsyncIterator[Merchant]:
+async def open_merchant(*options: str, **policy: Any) -> AsyncIterator[Merchant]:
     """A merchant whose sandbox's clock stands still and is moved by whoever waits."""
     with RunningSandbox("--limits", "off", "--frozen", *options) as sandbox:
         merchant = Merchant(sandbox)
-        await merchant.install(**terms)
+        await merchant.install(**policy)
         with use_clock(SandboxClock(sandbox)):
             yield merchant

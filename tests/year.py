@@ -193,7 +193,7 @@ async def _live_alone(given: argparse.Namespace) -> Year:
 
     from flows.cli.prefect_server import drain
 
-    async with open_merchant("--clock", START.isoformat(), "--seed", str(given.seed), **TERMS) as merchant:
+    async with open_merchant("--clock", START.isoformat(), "--seed", str(given.seed), **POLICY) as merchant:
         year = await live(merchant, given.days, given.subscriptions, given.seed, talk=True)
     await drain()
     return year
@@ -209,7 +209,7 @@ LIGHT = {
 }
 """Nobody looks at the runs of this year: what the server would only keep for people is left out."""
 
-TERMS: dict[str, Any] = {"time_zone": ZONE}
+POLICY: dict[str, Any] = {"time_zone": ZONE}
 """The merchant's policy: the defaults, in a zone that changes its clocks."""
 
 

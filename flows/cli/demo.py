@@ -128,7 +128,7 @@ def _bar() -> Progress:
 
 
 def _print_summary(trial: TrialEnvironment, facts: dict[str, Any], name: str, sentence: str) -> None:
-    colour = "red" if name == "NeedsAttention" else "green"
+    colour = "red" if name == "Failed" else "green"
     console.print(f"   {trial.sandbox.clock():%a %d %b}  [{colour}]{name}[/]  {sentence}", soft_wrap=True)
     counters = trial.sandbox.counters()
     requests = facts["requests"]

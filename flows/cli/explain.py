@@ -81,8 +81,8 @@ async def _look_up(subscription_id: str, on: date | datetime | None, credentials
                 f"There is no subscription {subscription_id!r} in organization {claims.organization_slug} "
                 f"({claims.mode} mode). The id is the ten letters in its address in the dashboard, not its number."
             )
-        then = replace(run, as_of=_instant_meant(on, ZoneInfo(run.terms.time_zone)) or run.as_of)
-        explanation = explain(subscription, run.terms, then.as_of, *await _what_a_sweep_would_do(then, subscription))
+        then = replace(run, as_of=_instant_meant(on, ZoneInfo(run.policy.time_zone)) or run.as_of)
+        explanation = explain(subscription, run.policy, then.as_of, *await _what_a_sweep_would_do(then, subscription))
         return Findings(subscription, explanation, *await _last_renewal(run, subscription))
 
 
@@ -115,7 +115,7 @@ async def _last_renewal(run: Run, subscription: OrderSubscription) -> tuple[Orde
 
 def _show(console: Console, findings: Findings) -> None:
     one, explanation = findings.subscription, findings.explanation
-    zone = ZoneInfo(explanation.terms.time_zone)
+    zone = ZoneInfo(explanation.policy.time_zone)
     about = [one.id, f"#{one.number}" if one.number else "", one.frequency, one.raw_status or one.status.value]
     console.print(f"[bold]{escape('  '.join(filter(None, about)))}[/]  {escape(one.customer_email or '')}")
     console.print(f"as of {_dated(explanation.as_of, zone)}")
@@ -171,7 +171,7 @@ def _show_attempts_left(console: Console, explanation: Explanation, zone: ZoneIn
     table = _grid()
     for cls, moments in explanation.attempts_left.items():
         again = ", ".join(f"{wall_of(moment, zone):%d %b %H:%M}" for moment in moments[1:]) or "no retry"
-        table.add_row(cls.value, f"{again}; then {explanation.terms.final_action_for(cls).value.replace('_', ' ')}")
+        table.add_row(cls.value, f"{again}; then {explanation.policy.final_action_for(cls).value.replace('_', ' ')}")
     first = next(iter(explanation.attempts_left.values()))[0]
     which = "an attempt made now" if explanation.waits_for_person else f"the attempt of {_dated(first, zone)}"
     console.print(f"\n[bold]if {which} fails, by reason: when it is tried again, and what happens in the end[/]")

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from blocks.commerce_layer.credentials import CommerceLayerCredentials
 from blocks.commerce_layer.rate_limit import RateLimits
-from blocks.policy_terms import PolicyTerms
+from blocks.policy import Policy
 from blocks.renewal_policy import RenewalPolicy
 
 CREDENTIALS = "commerce-layer"
@@ -41,7 +41,7 @@ def credentials_for(
 
 
 async def install(
-    credentials: CommerceLayerCredentials, policy: PolicyTerms | None = None, *, credentials_name: str = CREDENTIALS,
+    credentials: CommerceLayerCredentials, policy: Policy | None = None, *, credentials_name: str = CREDENTIALS,
     policy_name: str = POLICY,
 ) -> None:  # fmt: skip
     """
@@ -58,7 +58,7 @@ async def install(
     async with get_client() as prefect:
         await credentials.asave(credentials_name, overwrite=True, client=prefect)
         if policy is not None or not await _exists(policy_name, prefect):
-            block = RenewalPolicy(**(policy or PolicyTerms()).model_dump())
+            block = RenewalPolicy(**(policy or Policy()).model_dump())
             await block.asave(policy_name, overwrite=True, client=prefect)
 
 

@@ -21,14 +21,13 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
-from blocks.policy_terms import PolicyOverrideInvalid, PolicyTerms
+from blocks.policy import Policy, PolicyOverrideInvalid
 from flows.rules.frequencies import UnknownFrequency
-from flows.rules.outcomes import Outcome
 from flows.rules.periods import Schedule
 from flows.rules.references import whole_minute
 from flows.rules.renewal import anchor_of
 from flows.rules.skips import damage_in_words
-from flows.rules.state import KEY, RenewalState
+from flows.rules.state import KEY, Outcome, RenewalState
 from flows.rules.zones import in_words, wall_of
 
 CLEAR_OF_RUNS = timedelta(minutes=10)
@@ -86,18 +85,18 @@ class HandoverRequest:
     named: bool = True
 
 
-def decide(subscription: OrderSubscription, request: HandoverRequest, terms: PolicyTerms, as_of: datetime) -> Decision:
+def decide(subscription: OrderSubscription, request: HandoverRequest, policy: Policy, as_of: datetime) -> Decision:
     """What follows from a request for one subscription, as it was read a moment ago."""
-    return _Deciding(subscription, request, terms, as_of).decide()
+    return _Deciding(subscription, request, policy, as_of).decide()
 
 
 class _Deciding:
     """Everything the decisions on one subscription have in common."""
 
     def __init__(
-        self, subscription: OrderSubscription, request: HandoverRequest, terms: PolicyTerms, as_of: datetime
+        self, subscription: OrderSubscription, request: HandoverRequest, policy: Policy, as_of: datetime
     ) -> None:
-        self._one, self._request, self._terms, self._as_of = subscription, request, terms, as_of
+        self._one, self._request, self._policy, self._as_of = subscription, request, policy, as_of
         self._state = RenewalState.read(subscription.metadata)
 
     def decide(self) -> Decision:
@@ -113,7 +112,7 @@ class _Deciding:
     def _adopt(self) -> Decision:
         if self._is_ours():
             return self._as_requested(f"adopted already; {self._when_due()}")
-        problem = self._cannot_be_driven() or self._native_run_is_near() or self._would_surprise()
+        problem = self._cannot_be_driven() or self._native_run_is_near() or self._may_be_paused()
         if problem:
             return self._refused(problem)
         trigger: Literal["deactivate"] | None = "deactivate" if self._is_active else None
@@ -133,7 +132,7 @@ class _Deciding:
         if one.next_run_at is None:
             return "it has no next_run_at; set one first"
         try:
-            own = self._terms.overridden_by(self._state.policy if self._state else None)
+            own = self._policy.overridden_by(self._state.policy if self._state else None)
             Schedule(one.frequency, one.starts_at or one.next_run_at, own.time_zone)
         except (UnknownFrequency, PolicyOverrideInvalid) as error:
             return str(error)
@@ -150,7 +149,7 @@ class _Deciding:
             )
         return None
 
-    def _would_surprise(self) -> str | None:
+    def _may_be_paused(self) -> str | None:
         """An inactive subscription may be one that the customer paused: who wakes it must mean it."""
         if self._request.named or self._is_active or self._due > self._as_of or self._state is not None:
             return None
@@ -179,7 +178,7 @@ class _Deciding:
         starts_at = self._one.starts_at
         if starts_at is None:
             return None
-        own = self._terms.overridden_by(self._state.policy if self._state else None)
+        own = self._policy.overridden_by(self._state.policy if self._state else None)
         nearest = Schedule(self._one.frequency, starts_at, own.time_zone).nearest(self._due)
         on_the_calendar = nearest is not None and abs(nearest - self._due) <= CLOCK_CHANGE
         return None if on_the_calendar else self._due
@@ -225,7 +224,7 @@ class _Deciding:
         assert state is not None
         if self._is_active or state.held or self._due > self._as_of:
             return None
-        if state.is_unsettled and state.outcome == Outcome.RETRY_SCHEDULED and state.next_attempt_at is not None:
+        if state.is_unsettled and state.outcome is Outcome.RETRY_SCHEDULED and state.next_attempt_at is not None:
             if state.next_attempt_at > self._as_of:
                 return None
             return "its retry is due now; give it back when the next sweep is over"
@@ -238,7 +237,7 @@ class _Deciding:
         state = self._state
         anchor = anchor_of(state, self._one.frequency, self._one.starts_at, self._one.next_run_at)
         try:
-            own = self._terms.overridden_by(state.policy if state else None)
+            own = self._policy.overridden_by(state.policy if state else None)
             return Schedule(self._one.frequency, anchor, own.time_zone).next_after(self._as_of)
         except (UnknownFrequency, PolicyOverrideInvalid):
             return None
@@ -270,7 +269,7 @@ class _Deciding:
         return f"next renewal {self._say(self._due)}"
 
     def _say(self, instant: datetime) -> str:
-        zone = ZoneInfo(self._terms.time_zone)
+        zone = ZoneInfo(self._policy.time_zone)
         return f"{in_words(instant, zone)} {wall_of(instant, zone).year}"
 
     def _refused(self, sentence: str) -> Decision:

@@ -22,7 +22,7 @@ _DAY = timedelta(days=1)
 def calendar_warnings(schedule: Schedule, as_of: datetime, end: datetime | None = None) -> list[str]:
     """What will surprise somebody after `as_of`, and before the subscription's `end`."""
     until = as_of + LOOKED_AHEAD if end is None else min(as_of + LOOKED_AHEAD, end - timedelta(minutes=1))
-    return [*_month_ends(schedule, as_of, end), *_crontab_traps(schedule), *_clock_changes(schedule, as_of, until)]
+    return [*_month_ends(schedule, as_of, end), *_crontab_pitfalls(schedule), *_clock_changes(schedule, as_of, until)]
 
 
 def _month_ends(schedule: Schedule, as_of: datetime, end: datetime | None) -> list[str]:
@@ -40,7 +40,7 @@ def _month_ends(schedule: Schedule, as_of: datetime, end: datetime | None) -> li
     return [f"it counts from day {day}: in months without that day it is due on the last day, next on {first:%Y-%m-%d}"]
 
 
-def _crontab_traps(schedule: Schedule) -> list[str]:
+def _crontab_pitfalls(schedule: Schedule) -> list[str]:
     if not isinstance(schedule.frequency, Crontab):
         return []
     found = []

@@ -6,7 +6,7 @@ from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
-from blocks.policy_terms import FailureClass, PolicyOverrideInvalid, PolicyTerms
+from blocks.policy import FailureClass, Policy, PolicyOverrideInvalid
 from flows.rules.calendar_warnings import calendar_warnings
 from flows.rules.next_action import Conclude, Create, Hold, HoldReason, NextAction, Place, Wait
 from flows.rules.periods import Schedule, UnknownFrequency
@@ -38,7 +38,7 @@ class Explanation:
     is_due: bool
     waits_for_person: bool
     sentence: str
-    terms: PolicyTerms
+    policy: Policy
     next_dates: tuple[datetime, ...]
     attempts_left: dict[FailureClass, tuple[datetime, ...]]
     warnings: tuple[str, ...]
@@ -46,19 +46,19 @@ class Explanation:
 
 def explain(
     subscription: OrderSubscription,
-    terms: PolicyTerms,
+    policy: Policy,
     as_of: datetime,
     answer: Renewal | Skipped,
     action: NextAction | None,
 ) -> Explanation:
     """
-    Why `subscription` is due or not at `as_of` under `terms`; never raises for what a shop may contain.
+    Why `subscription` is due or not at `as_of` under `policy`; never raises for what a shop may contain.
 
     `answer` is what a sweep would plan, after its looks; `action` what it would do next, if anything.
     """
-    own = _own_terms(subscription, terms)
+    own = _own_policy(subscription, policy)
     schedule = _schedule(subscription, own)
-    coming = tuple(islice(upcoming_renewals(subscription, terms, as_of), DATES_SHOWN))
+    coming = tuple(islice(upcoming_renewals(subscription, policy, as_of), DATES_SHOWN))
     warnings = answer.warnings if isinstance(answer, Renewal) else ()
     if schedule is not None:
         warnings = (
@@ -71,24 +71,24 @@ def explain(
     return Explanation(
         subscription_id=subscription.id, as_of=as_of,
         is_due=isinstance(answer, Renewal) and not isinstance(action, Hold),
-        waits_for_person=_waits_for_person(answer), sentence=_sentence(answer, action, first, own), terms=own,
+        waits_for_person=_waits_for_person(answer), sentence=_sentence(answer, action, first, own), policy=own,
         next_dates=tuple(each.due for each in coming), attempts_left=left, warnings=warnings,
     )  # fmt: skip
 
 
-def _own_terms(subscription: OrderSubscription, terms: PolicyTerms) -> PolicyTerms:
+def _own_policy(subscription: OrderSubscription, policy: Policy) -> Policy:
     state = RenewalState.read(subscription.metadata)
     try:
-        return terms.overridden_by(state.policy if state else None)
+        return policy.overridden_by(state.policy if state else None)
     except PolicyOverrideInvalid:
-        return terms  # plan has said so
+        return policy  # plan has said so
 
 
-def _schedule(subscription: OrderSubscription, terms: PolicyTerms) -> Schedule | None:
+def _schedule(subscription: OrderSubscription, policy: Policy) -> Schedule | None:
     state = RenewalState.read(subscription.metadata)
     anchor = (state.anchor if state else None) or subscription.starts_at or subscription.next_run_at
     try:
-        return Schedule(subscription.frequency, anchor, terms.time_zone) if anchor else None
+        return Schedule(subscription.frequency, anchor, policy.time_zone) if anchor else None
     except UnknownFrequency:
         return None  # plan has said so
 
@@ -97,10 +97,10 @@ def _schedule(subscription: OrderSubscription, terms: PolicyTerms) -> Schedule |
 
 
 def _sentence(
-    answer: Renewal | Skipped, action: NextAction | None, first: UpcomingRenewal | None, terms: PolicyTerms
+    answer: Renewal | Skipped, action: NextAction | None, first: UpcomingRenewal | None, policy: Policy
 ) -> str:
     if isinstance(answer, Skipped):
-        return _why_not(answer, first, terms)
+        return _why_not(answer, first, policy)
     but = ""
     if isinstance(action, Hold):
         but = ", but it waits" if action.reason is HoldReason.ATTEMPT_LIMIT else ", but nothing is sent"
@@ -109,21 +109,21 @@ def _sentence(
         if answer.state.attempt and not isinstance(action, (Conclude, Wait))
         else ""
     )
-    return f"due{but}: the period of {_dated(answer.due, terms)}{attempt}; {_next_step(answer, action)}"
+    return f"due{but}: the period of {_dated(answer.due, policy)}{attempt}; {_next_step(answer, action)}"
 
 
-def _why_not(answer: Skipped, first: UpcomingRenewal | None, terms: PolicyTerms) -> str:
+def _why_not(answer: Skipped, first: UpcomingRenewal | None, policy: Policy) -> str:
     sentence = answer.sentence
     match answer.reason:
         case SkipReason.NOT_DUE:
             return f"not due yet: {sentence}"
         case SkipReason.RETRY_NOT_DUE if first is not None:
-            period = f"the period of {_dated(first.due, terms)}"
+            period = f"the period of {_dated(first.due, policy)}"
             return f"not due yet: {sentence}, which is attempt {first.state.attempt + 1} of {period}"
         case SkipReason.NOTHING_PENDING:
-            coming = f"; the next is due on {_dated(first.due, terms)}" if first else ""
+            coming = f"; the next is due on {_dated(first.due, policy)}" if first else ""
             return f"not due: {sentence}{coming}"
-    waiting = f"the period of {_dated(answer.due, terms)} waits, " if answer.due and _waits_for_person(answer) else ""
+    waiting = f"the period of {_dated(answer.due, policy)} waits, " if answer.due and _waits_for_person(answer) else ""
     return f"not renewed: {waiting}{sentence}"
 
 
@@ -161,22 +161,22 @@ def _is_paid(action: NextAction | None) -> bool:
     return order is not None and order.is_placed
 
 
-def _attempts_left(terms: PolicyTerms, first: UpcomingRenewal) -> dict[FailureClass, tuple[datetime, ...]]:
+def _attempts_left(policy: Policy, first: UpcomingRenewal) -> dict[FailureClass, tuple[datetime, ...]]:
     made, charges = first.state.attempt, first.state.attempts_until(first.at)
-    start = whole_minute(earliest_allowed(terms, charges, first.at))
-    return {cls: tuple(calendar_of_retries(terms, cls, start, made, charges)) for cls in FailureClass}
+    start = whole_minute(earliest_allowed(policy, charges, first.at))
+    return {cls: tuple(calendar_of_retries(policy, cls, start, made, charges)) for cls in FailureClass}
 
 
-def _overlong(schedule: Schedule, terms: PolicyTerms, as_of: datetime) -> list[str]:
+def _overlong(schedule: Schedule, policy: Policy, as_of: datetime) -> list[str]:
     """Retries that run into the next period hold it up."""
     shortest = min(later - earlier for earlier, later in pairwise(schedule.upcoming(as_of, DATES_SHOWN)))
-    calendars = {cls: calendar_of_retries(terms, cls, whole_minute(as_of)) for cls in FailureClass}
+    calendars = {cls: calendar_of_retries(policy, cls, whole_minute(as_of)) for cls in FailureClass}
     long = [cls for cls, moments in calendars.items() if moments[-1] - moments[0] >= shortest]
     if not long:
         return []
     return [f"retries ({', '.join(long)}) can outlast a period: later ones wait, or are caught up by policy"]
 
 
-def _dated(instant: datetime, terms: PolicyTerms) -> str:
-    zone = ZoneInfo(terms.time_zone)
+def _dated(instant: datetime, policy: Policy) -> str:
+    zone = ZoneInfo(policy.time_zone)
     return f"{in_words(instant, zone)} {wall_of(instant, zone).year}"

@@ -10,7 +10,7 @@ Checkout.com and PayPal; Visa's response codes that may never be repeated (04, 0
 import re
 from dataclasses import dataclass
 
-from blocks.policy_terms import FailureClass
+from blocks.policy import FailureClass
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from blocks.commerce_layer.errors import (
     WriteFateUnknown,
 )  # fmt: skip
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyStatus, OrderStatus, PaymentStatus
-from blocks.policy_terms import FailureClass, PolicyTerms
+from blocks.policy import FailureClass, Policy
 from flows.rules.failure_words import HARD_DECLINE, RULES, in_short
 
 
@@ -53,16 +53,16 @@ _GRAVEST_FIRST = (
 )  # fmt: skip
 
 
-def classify_copy(copy: OrderCopy, terms: PolicyTerms) -> Failure:
+def classify_copy(copy: OrderCopy, policy: Policy) -> Failure:
     """Why an order copy failed, from its `errors_log`."""
     lines = list(_lines_of_log(copy.errors_log or {}))
     if lines:
-        return _gravest(lines, terms)
+        return _gravest(lines, policy)
     said = "was aborted" if copy.status is OrderCopyStatus.ABORTED else f"ended as {copy.raw_status or copy.status}"
-    return _gravest([f"order copy {copy.id} {said} without saying why"], terms, only_patterns=True)
+    return _gravest([f"order copy {copy.id} {said} without saying why"], policy, only_patterns=True)
 
 
-def classify_error(error: CommerceLayerError, terms: PolicyTerms) -> Failure:
+def classify_error(error: CommerceLayerError, policy: Policy) -> Failure:
     """Why a request was not carried out, or may not have been."""
     if isinstance(error, AccessDenied):
         return Failure(FailureClass.CATALOGUE, str(error), attempted=False)
@@ -73,17 +73,17 @@ def classify_error(error: CommerceLayerError, terms: PolicyTerms) -> Failure:
     if isinstance(error, NotFound):
         return Failure(FailureClass.CATALOGUE, str(error), permanent=True)
     if isinstance(error, ApiError):
-        return _classify_refusal(error, terms)
+        return _classify_refusal(error, policy)
     return Failure(FailureClass.UNKNOWN, str(error))
 
 
-def classify_order(order: Order, terms: PolicyTerms) -> Failure:
+def classify_order(order: Order, policy: Policy) -> Failure:
     """Why a target order is not placed although nothing complained."""
     name = f"order {order.number or order.id}"
     text = f"{name} is {order.raw_status or order.status} and {order.payment_status}, not placed"
     if order.status is OrderStatus.CANCELLED:
         return Failure(FailureClass.CATALOGUE, f"{name} was cancelled", permanent=True)
-    failure = _gravest([text], terms, only_patterns=True)
+    failure = _gravest([text], policy, only_patterns=True)
     if failure.cls is FailureClass.UNKNOWN and order.payment_status is PaymentStatus.UNPAID:
         return Failure(FailureClass.PAYMENT, text)
     return failure
@@ -96,8 +96,8 @@ _BY_HTTP_STATUS = {
 }  # fmt: skip
 
 
-def _classify_refusal(error: ApiError, terms: PolicyTerms) -> Failure:
-    failure = _gravest([_line_of_item(item) for item in error.errors] or [str(error)], terms)
+def _classify_refusal(error: ApiError, policy: Policy) -> Failure:
+    failure = _gravest([_line_of_item(item) for item in error.errors] or [str(error)], policy)
     if failure.cls is not FailureClass.UNKNOWN:
         return failure
     return Failure(_BY_HTTP_STATUS.get(error.status, FailureClass.UNKNOWN), failure.text)
@@ -115,17 +115,17 @@ def _lines_of_log(log: Mapping[str, Any]) -> Iterator[str]:
             yield f"{attribute}: {message}"
 
 
-def _gravest(lines: Iterable[str], terms: PolicyTerms, *, only_patterns: bool = False) -> Failure:
+def _gravest(lines: Iterable[str], policy: Policy, *, only_patterns: bool = False) -> Failure:
     """The gravest reading of all lines; the text keeps every line. `only_patterns`: the words are our own."""
     lines = list(lines)
-    readings = [_reading(line, terms, only_patterns=only_patterns) for line in lines]
+    readings = [_reading(line, policy, only_patterns=only_patterns) for line in lines]
     permanent = [cls for cls, is_permanent in readings if is_permanent]
     cls = min(permanent or [cls for cls, _ in readings], key=_GRAVEST_FIRST.index)
     return Failure(cls, "; ".join(lines), permanent=bool(permanent))
 
 
-def _reading(line: str, terms: PolicyTerms, *, only_patterns: bool) -> tuple[FailureClass, bool]:
-    for pattern, cls in terms.failure_patterns.items():
+def _reading(line: str, policy: Policy, *, only_patterns: bool) -> tuple[FailureClass, bool]:
+    for pattern, cls in policy.failure_patterns.items():
         if re.search(pattern, line, re.IGNORECASE):
             # A merchant's pattern may say where a failure belongs, but not that a hard decline is soft.
             return cls, HARD_DECLINE.fits(line)

@@ -15,7 +15,7 @@ from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod, is_moving,
 from flows.rules.references import REFERENCE_ORIGIN, numbered_reference, parse_reference
 from flows.rules.renewal import Renewal
 from flows.rules.retries import earliest_allowed
-from flows.rules.state import PLACING
+from flows.rules.state import Outcome
 from flows.rules.zones import in_words
 
 
@@ -69,10 +69,10 @@ class Hold:
 
 NextAction = Create | Wait | Place | Conclude | Hold
 
-_NOT_CONCLUDED = frozenset({None, "in_progress", "unconfirmed", PLACING})
+_NOT_CONCLUDED = frozenset({None, Outcome.IN_PROGRESS, Outcome.UNCONFIRMED, Outcome.PLACING})
 """Recorded outcomes that do not tell how the recorded copy ended."""
 
-_RELEASED = frozenset({"needs_attention", "exhausted"})
+_RELEASED = frozenset({Outcome.NEEDS_ATTENTION, Outcome.EXHAUSTED})
 """Recorded outcomes of a subscription that was held. It is planned again only after a person has released it."""
 
 
@@ -165,7 +165,7 @@ def _go_on_with(renewal: Renewal, copy: OrderCopy, as_of: datetime) -> NextActio
     order, state = copy.target_order, renewal.state
     if not copy.is_final or order is None or is_moving(order):
         return Wait(copy)
-    if state.outcome == PLACING and state.order_copy_id in {None, copy.id}:
+    if state.outcome is Outcome.PLACING and state.order_copy_id in {None, copy.id}:
         # A run has begun to place it and has not recorded how that went. The order is not placed, so it failed.
         return Conclude(copy)
     if copy.place_target_order and not _is_concluded(renewal, copy):
@@ -192,7 +192,7 @@ def _is_concluded(renewal: Renewal, copy: OrderCopy) -> bool:
 
 
 def _if_allowed(renewal: Renewal, action: Create | Place, as_of: datetime) -> NextAction:
-    allowed = earliest_allowed(renewal.terms, renewal.state.attempts_until(as_of), as_of)
+    allowed = earliest_allowed(renewal.policy, renewal.state.attempts_until(as_of), as_of)
     if allowed <= as_of:
         return action
     when = in_words(allowed, renewal.zone)

@@ -1,7 +1,7 @@
 """
-The verdict on a renewal: from what was tried and what came of it, to what is recorded.
+The result on a renewal: from what was tried and what came of it, to what is recorded.
 
-`judge` is the only place where money is declared to have moved or not. Whatever it does not
+`result_of` is the only place where money is declared to have moved or not. Whatever it does not
 recognise keeps us waiting; it never becomes a success, and never a reason for a second copy.
 """
 
@@ -10,10 +10,11 @@ from datetime import datetime
 
 from blocks.commerce_layer.errors import AccessDenied, CommerceLayerError, WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus
-from blocks.policy_terms import FailureClass
-from flows.rules.evidence import (
+from blocks.policy import FailureClass
+from flows.rules.failures import Failure, classify_copy, classify_error, classify_order
+from flows.rules.findings import (
     CopyEnded,
-    Evidence,
+    Finding,
     HeldBack,
     NotCreated,
     NotPlaced,
@@ -22,42 +23,39 @@ from flows.rules.evidence import (
     StillRunning,
     times_in,
 )  # fmt: skip
-from flows.rules.failures import Failure, classify_copy, classify_error, classify_order
-from flows.rules.judgements import Judgements, name_of
 from flows.rules.next_action import Hold, HoldReason, Place
 from flows.rules.order_copies import FAILED_STATUSES, is_moving, is_refused
 from flows.rules.renewal import Renewal
-from flows.rules.state import PLACING
-from flows.rules.verdicts import Judgement, Outcome
+from flows.rules.result_builder import ResultBuilder, name_of
+from flows.rules.results import RenewalResult
+from flows.rules.state import Outcome
 
-__all__ = ["Outcome", "Judgement", "judge"]
 
-
-def judge(renewal: Renewal, evidence: Evidence, as_of: datetime, flow_run_id: str | None = None) -> Judgement:
+def result_of(renewal: Renewal, finding: Finding, as_of: datetime, flow_run_id: str | None = None) -> RenewalResult:
     """
-    The verdict on what came of a renewal; `flow_run_id` is recorded as the run that wrote it.
+    The result on what came of a renewal; `flow_run_id` is recorded as the run that wrote it.
 
     `as_of` is when it happened: the present, not the instant up to which everything was due. Of a late
     run the two are days apart, and waits counted from the past would be over at once. Where the
-    evidence carries a later time of the shop, that one holds.
+    finding carries a later time of the shop, that one holds.
     """
-    happened = max(as_of, *times_in(evidence))
-    return _FromEvidence(renewal, evidence, happened, flow_run_id).judge()
+    happened = max(as_of, *times_in(finding))
+    return _FromFinding(renewal, finding, happened, flow_run_id).result_of()
 
 
 FAILED_BEFORE = frozenset({Outcome.RETRY_SCHEDULED, Outcome.NEEDS_ATTENTION, Outcome.EXHAUSTED})
 """Outcomes that are recorded only after an attempt was seen to fail."""
 
 
-class _FromEvidence(Judgements):
-    """Chooses among the judgements by what came of the renewal."""
+class _FromFinding(ResultBuilder):
+    """Chooses among the results by what came of the renewal."""
 
-    def __init__(self, renewal: Renewal, evidence: Evidence, as_of: datetime, flow_run_id: str | None) -> None:
-        super().__init__(renewal, as_of, flow_run_id, may_have_charged=_may_have_charged(renewal, evidence))
-        self.evidence = evidence
+    def __init__(self, renewal: Renewal, finding: Finding, as_of: datetime, flow_run_id: str | None) -> None:
+        super().__init__(renewal, as_of, flow_run_id, may_have_charged=_may_have_charged(renewal, finding))
+        self.finding = finding
 
-    def judge(self) -> Judgement:  # noqa: PLR0911 - one line for each kind of evidence
-        match self.evidence:
+    def result_of(self) -> RenewalResult:  # noqa: PLR0911 - one line for each kind of finding
+        match self.finding:
             case NotCreated(error):
                 return self._not_created(error)
             case StillRunning(copy):
@@ -75,7 +73,7 @@ class _FromEvidence(Judgements):
 
     # --- what happened to the copy -------------------------------------------------------------
 
-    def _copy_ended(self, copy: OrderCopy) -> Judgement:
+    def _copy_ended(self, copy: OrderCopy) -> RenewalResult:
         self._note_copy(copy)
         order = copy.target_order
         if order is not None and order.is_placed:
@@ -86,8 +84,8 @@ class _FromEvidence(Judgements):
         if not self._is_counted(copy):
             self._set(attempt=self.state.attempt + 1)
         if order is not None and (copy.status not in FAILED_STATUSES or is_refused(copy)):
-            return self._failed(classify_order(order, self.renewal.terms))
-        return self._failed(classify_copy(copy, self.renewal.terms))
+            return self._failed(classify_order(order, self.renewal.policy))
+        return self._failed(classify_copy(copy, self.renewal.policy))
 
     @staticmethod
     def _has_ended(copy: OrderCopy) -> bool:
@@ -99,7 +97,7 @@ class _FromEvidence(Judgements):
     def _is_counted(self, copy: OrderCopy) -> bool:
         """Whether the attempt to place the copy's order was counted when it was made, because its end was not known."""
         before = self.renewal.state
-        if before.outcome == PLACING:
+        if before.outcome is Outcome.PLACING:
             return before.order_copy_id in {None, copy.id}
         # Version 0.1 counted the attempt with the creation.
         is_known = before.order_copy_id == copy.id and before.outcome in {Outcome.IN_PROGRESS, Outcome.UNCONFIRMED}
@@ -116,13 +114,13 @@ class _FromEvidence(Judgements):
         # now. Any other was renewed by a run that has not recorded it.
         if before.order_copy_id == copy.id and before.outcome in FAILED_BEFORE:
             return Outcome.RENEWED, ", which was placed since the last attempt"
-        was_left_under_way = before.outcome == Outcome.IN_PROGRESS or before.under_way_since is not None
+        was_left_under_way = before.outcome is Outcome.IN_PROGRESS or before.under_way_since is not None
         return (Outcome.RENEWED if was_left_under_way else Outcome.ALREADY_RENEWED), ""
 
-    def _running(self, copy: OrderCopy) -> Judgement:
+    def _running(self, copy: OrderCopy) -> RenewalResult:
         self._note_copy(copy)
         order, status = copy.target_order, copy.raw_status or copy.status
-        is_tried = self.renewal.state.outcome == PLACING and self._is_counted(copy)
+        is_tried = self.renewal.state.outcome is Outcome.PLACING and self._is_counted(copy)
         if not copy.is_final:
             return self._in_progress(f"order copy {copy.id} is still {status}", is_tried=is_tried)
         if order is None:
@@ -131,19 +129,19 @@ class _FromEvidence(Judgements):
 
     # --- what happened to the order ------------------------------------------------------------
 
-    def _order_answered(self, attempt: Place, order: Order) -> Judgement:
+    def _order_answered(self, attempt: Place, order: Order) -> RenewalResult:
         self._note_placement(attempt)
         if order.is_placed:
             return self._renewed(order, Outcome.RENEWED)
         if is_moving(order):
             return self._under_way(order)
-        return self._failed(classify_order(order, self.renewal.terms))
+        return self._failed(classify_order(order, self.renewal.policy))
 
-    def _placement_refused(self, attempt: Place, error: CommerceLayerError, order: Order | None) -> Judgement:
+    def _placement_refused(self, attempt: Place, error: CommerceLayerError, order: Order | None) -> RenewalResult:
         if order is not None and order.is_placed:
             self._note_placement(attempt)
             return self._renewed(order, Outcome.RENEWED)
-        failure = classify_error(error, self.renewal.terms)
+        failure = classify_error(error, self.renewal.policy)
         if not failure.attempted:
             self._note_copy(attempt.copy)
             return self._not_attempted(error, failure)
@@ -154,17 +152,17 @@ class _FromEvidence(Judgements):
             self._note_charge()
             return self._unconfirmed(f"the answer to placing order {attempt.order.id} was lost", failure)
         if order is not None and order.status is OrderStatus.CANCELLED:
-            return self._failed(classify_order(order, self.renewal.terms))
+            return self._failed(classify_order(order, self.renewal.policy))
         return self._failed(failure)
 
-    def _under_way(self, order: Order) -> Judgement:
+    def _under_way(self, order: Order) -> RenewalResult:
         """The attempt was made, and nobody knows how it ends. Should it fail, it must not be repeated at once."""
         self._note_charge()
         return self._in_progress(f"order {name_of(order)} is {order.raw_status or order.status}", is_tried=True)
 
-    def _not_placed(self, attempt: Place, error: CommerceLayerError) -> Judgement:
+    def _not_placed(self, attempt: Place, error: CommerceLayerError) -> RenewalResult:
         self._note_copy(attempt.copy)
-        return self._not_attempted(error, replace(classify_error(error, self.renewal.terms), attempted=False))
+        return self._not_attempted(error, replace(classify_error(error, self.renewal.policy), attempted=False))
 
     def _note_placement(self, attempt: Place) -> None:
         self._note_copy(attempt.copy)
@@ -172,49 +170,49 @@ class _FromEvidence(Judgements):
 
     # --- what happened to the request ----------------------------------------------------------
 
-    def _not_created(self, error: CommerceLayerError) -> Judgement:
-        failure = classify_error(error, self.renewal.terms)
+    def _not_created(self, error: CommerceLayerError) -> RenewalResult:
+        failure = classify_error(error, self.renewal.policy)
         if not failure.attempted or isinstance(error, WriteFateUnknown):
             # A copy charges nobody, whether it was created or not.
             return self._not_attempted(error, replace(failure, attempted=False))
         self._set(attempt=self.state.attempt + 1)
         return self._failed(failure)
 
-    def _not_attempted(self, error: CommerceLayerError, failure: Failure) -> Judgement:
+    def _not_attempted(self, error: CommerceLayerError, failure: Failure) -> RenewalResult:
         """Nothing reached this renewal: it stays as it was, and due."""
         self._complain(failure)
         if isinstance(error, AccessDenied):
             # Every renewal of the sweep meets this. It is not this subscription that is wrong, so
             # it is not held: it goes on by itself once the credentials are right.
-            sentence = f"nothing was charged, the shop refuses us: {failure.text}"
-            verdict = self._verdict(Outcome.NEEDS_ATTENTION, sentence, failure=failure, needs_person=True)
-            return self._as_it_stood(verdict)
-        sentence = f"nothing was charged ({failure.text}); the next sweep tries again"
-        return self._as_it_stood(self._verdict(Outcome.RETRY_SCHEDULED, sentence, failure=failure))
+            what = f"nothing was charged, the shop refuses us: {failure.text}"
+            result = self._result(Outcome.NEEDS_ATTENTION, what, failure=failure, needs_person=True)
+            return self._as_it_stood(result)
+        what, then = f"nothing was charged ({failure.text})", "the next sweep tries again"
+        return self._as_it_stood(self._result(Outcome.RETRY_SCHEDULED, what, then, failure=failure))
 
-    def _as_it_stood(self, verdict: Judgement) -> Judgement:
-        """The verdict, but the period's recorded outcome unchanged: the next act depends on what happened last."""
+    def _as_it_stood(self, result: RenewalResult) -> RenewalResult:
+        """The result, but the period's recorded outcome unchanged: the next act depends on what happened last."""
         before = {"outcome": self.renewal.state.outcome}
-        return replace(verdict, state=verdict.state.model_copy(update=before))
+        return replace(result, state=result.state.model_copy(update=before))
 
-    def _held_back(self, hold: Hold) -> Judgement:
+    def _held_back(self, hold: Hold) -> RenewalResult:
         if hold.reason is HoldReason.ATTEMPT_LIMIT:
             self._set(next_attempt_at=hold.until)
-            return self._verdict(Outcome.RETRY_SCHEDULED, hold.sentence, hold=hold)
+            return self._result(Outcome.RETRY_SCHEDULED, hold.sentence, hold=hold)
         self._complain(Failure(FailureClass.UNKNOWN, hold.sentence))
         missing = hold.reason is HoldReason.COPY_MISSING
         self._set(held=not missing, next_attempt_at=None)
-        verdict = self._verdict(Outcome.NEEDS_ATTENTION, hold.sentence, hold=hold, needs_person=True)
+        result = self._result(Outcome.NEEDS_ATTENTION, hold.sentence, hold=hold, needs_person=True)
         # A copy that is found again goes on from where it was, without anybody's help.
-        return self._as_it_stood(verdict) if missing else verdict
+        return self._as_it_stood(result) if missing else result
 
 
-def _may_have_charged(renewal: Renewal, evidence: Evidence) -> bool:
+def _may_have_charged(renewal: Renewal, finding: Finding) -> bool:
     """Whether what came of the renewal may have reached the card: card networks count that."""
-    match evidence:
+    match finding:
         case CopyEnded(copy):
             # Only a copy of version 0.1 places its order itself.
-            return copy.place_target_order and renewal.state.outcome != PLACING
+            return copy.place_target_order and renewal.state.outcome is not Outcome.PLACING
         case OrderAnswered() | PlacementRefused():
             return True
     return False

@@ -1,7 +1,7 @@
 """
-What is written about a verdict, given the subscription as it is at that moment.
+What is written about a result, given the subscription as it is at that moment.
 
-Between the verdict and its record, minutes may pass: other requests come first. Meanwhile customers move dates, staff
+Between the result and its record, minutes may pass: other requests come first. Meanwhile customers move dates, staff
 change the policy, and another run may have recorded the same period. What it says, and what people say, holds.
 """
 
@@ -13,9 +13,9 @@ from typing import Any
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
 from flows.rules.references import whole_minute
 from flows.rules.renewal import Renewal, Settlement
+from flows.rules.results import RenewalResult
 from flows.rules.skips import Skipped
-from flows.rules.state import RenewalState
-from flows.rules.verdicts import RENEWED, Judgement
+from flows.rules.state import RENEWED, RenewalState
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,39 +27,39 @@ class Record:
     cancel: bool = False
 
 
-def record_of(judgement: Judgement, fresh: OrderSubscription) -> Record | None:
+def record_of(result: RenewalResult, fresh: OrderSubscription) -> Record | None:
     """
-    What to write about `judgement` on the subscription as it is now; None when there is nothing to write.
+    What to write about `result` on the subscription as it is now; None when there is nothing to write.
 
     Nothing is written over a period that was settled meanwhile, nor, by a run that sent nothing, over what another
     run has recorded.
     """
     stored = RenewalState.read(fresh.metadata)
-    if stored is None or stored.damaged is not None or _is_behind(judgement.renewal, stored):
+    if stored is None or stored.damaged is not None or _is_behind(result.renewal, stored):
         return None
-    planned = RenewalState.read(judgement.renewal.metadata) or RenewalState()
+    planned = RenewalState.read(result.renewal.metadata) or RenewalState()
     # What this run has announced is its own.
-    overtaken = stored.flow_run_id not in {planned.flow_run_id, judgement.state.flow_run_id}
-    if overtaken and not judgement.is_settled and not judgement.was_attempted:
+    overtaken = stored.flow_run_id not in {planned.flow_run_id, result.state.flow_run_id}
+    if overtaken and not result.is_settled and not result.was_attempted:
         return None
-    settlement = _settlement(judgement, fresh)
+    settlement = _settlement(result, fresh)
     state = settlement.state.model_copy(update={"policy": stored.policy})
-    if overtaken and not judgement.is_settled:
+    if overtaken and not result.is_settled:
         state = _together(state, stored)
     if stored.held and not planned.held and not overtaken:  # by a person, while the renewal was under way
         state = state.model_copy(update={"held": True})
-    cancel = judgement.cancel and fresh.status is not SubscriptionStatus.CANCELLED
+    cancel = result.cancel and fresh.status is not SubscriptionStatus.CANCELLED
     return Record(state.written_into(fresh.metadata), settlement.next_run_at, cancel)
 
 
-def another_placed_order(judgement: Judgement, fresh: OrderSubscription) -> str | None:
+def another_placed_order(result: RenewalResult, fresh: OrderSubscription) -> str | None:
     """The order that another run has placed and recorded for this very period, when it is not ours: a double charge."""
     stored = RenewalState.read(fresh.metadata)
-    if stored is None or stored.damaged is not None or judgement.outcome not in RENEWED:
+    if stored is None or stored.damaged is not None or result.outcome not in RENEWED:
         return None
     theirs = stored.target_order_id
-    same_period = stored.period == judgement.renewal.due and stored.outcome in RENEWED
-    return theirs if same_period and theirs not in {None, judgement.state.target_order_id} else None
+    same_period = stored.period == result.renewal.due and stored.outcome in RENEWED
+    return theirs if same_period and theirs not in {None, result.state.target_order_id} else None
 
 
 def skip_record_of(skipped: Skipped, fresh: OrderSubscription) -> Record | None:
@@ -82,19 +82,19 @@ def _is_behind(renewal: Renewal, stored: RenewalState) -> bool:
     return stored.done_through is not None and stored.done_through >= renewal.due
 
 
-def _settlement(judgement: Judgement, fresh: OrderSubscription) -> Settlement:
-    renewal, moved_to = judgement.renewal, fresh.next_run_at
+def _settlement(result: RenewalResult, fresh: OrderSubscription) -> Settlement:
+    renewal, moved_to = result.renewal, fresh.next_run_at
     if moved_to is None or moved_to == renewal.next_run_at:
-        return Settlement(judgement.state, judgement.next_run_at)
-    if not judgement.is_settled:
-        return Settlement(judgement.state, None)
+        return Settlement(result.state, result.next_run_at)
+    if not result.is_settled:
+        return Settlement(result.state, None)
     # Somebody moved the next date while the period was renewed. If it stands for this period, it is renewed and the
     # date moves on; if it stands for a later one, it stays as they wish.
-    before = judgement.state.model_copy(update={"done_through": renewal.state.done_through})
-    settled = replace(renewal, next_run_at=moved_to).settlement(before, judgement.happened, judgement.placed_at)
+    before = result.state.model_copy(update={"done_through": renewal.state.done_through})
+    settled = replace(renewal, next_run_at=moved_to).settlement(before, result.happened, result.placed_at)
     through = settled.state.done_through
     assert through is not None
-    state = settled.state.model_copy(update={"outcome": judgement.state.outcome})
+    state = settled.state.model_copy(update={"outcome": result.state.outcome})
     return Settlement(state, settled.next_run_at if through >= whole_minute(moved_to) else None)
 
 

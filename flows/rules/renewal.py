@@ -13,12 +13,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
-from blocks.policy_terms import PolicyOverrideInvalid, PolicyTerms
+from blocks.policy import Policy, PolicyOverrideInvalid
 from flows.rules.frequencies import UnknownFrequency
 from flows.rules.periods import Schedule
 from flows.rules.references import period_text, reference_of, whole_minute
 from flows.rules.skips import CHECKS, Settlement, Skip, Skipped, SkipReason, has_new_payment_source, waits_for_payment
-from flows.rules.state import RenewalState
+from flows.rules.state import Outcome, RenewalState
 from flows.rules.zones import in_words, wall_of
 
 __all__ = ["Renewal", "Settlement", "SkipReason", "Skipped", "anchor_of", "plan"]
@@ -32,7 +32,7 @@ class Renewal:
     The work for one period of one subscription, with everything needed to decide about it.
 
     `due` is UTC in whole minutes. `state` is the state of this very period (a fresh start for a
-    new one); `terms` are the merchant's with the subscription's own laid over them.
+    new one); `policy` are the merchant's with the subscription's own laid over them.
     """
 
     subscription_id: str
@@ -40,7 +40,7 @@ class Renewal:
     due: datetime
     state: RenewalState
     metadata: dict[str, Any]
-    terms: PolicyTerms
+    policy: Policy
     frequency: str
     starts_at: datetime | None
     expires_at: datetime | None
@@ -62,7 +62,7 @@ class Renewal:
     @property
     def schedule(self) -> Schedule:
         """The calendar of the subscription."""
-        return Schedule(self.frequency, self.anchor, self.terms.time_zone)
+        return Schedule(self.frequency, self.anchor, self.policy.time_zone)
 
     def _moved_to(self, settled_at: datetime) -> datetime:
         """The date that this period was moved to: by a customer, while it was being worked on. It is not one more."""
@@ -84,7 +84,7 @@ class Renewal:
     @property
     def zone(self) -> ZoneInfo:
         """The merchant's time zone."""
-        return ZoneInfo(self.terms.time_zone)
+        return ZoneInfo(self.policy.time_zone)
 
     def settlement(self, state: RenewalState, as_of: datetime, placed_at: datetime | None = None) -> Settlement:
         """
@@ -121,9 +121,7 @@ def anchor_of(
     return (state.anchor if state else None) or starts_at or next_run_at
 
 
-def plan(
-    subscription: OrderSubscription, terms: PolicyTerms, as_of: datetime, *, paid: bool = False
-) -> Renewal | Skipped:
+def plan(subscription: OrderSubscription, policy: Policy, as_of: datetime, *, paid: bool = False) -> Renewal | Skipped:
     """
     The next period of a subscription to work on at `as_of`, or why there is none.
 
@@ -144,8 +142,8 @@ def plan(
         if refusal := check(subscription, state):
             return skipped(*refusal, due=state.period if state.is_unsettled else None)
     try:
-        own_terms = terms.overridden_by(state.policy)
-        renewal = _draft(subscription, state, own_terms)
+        own_policy = policy.overridden_by(state.policy)
+        renewal = _draft(subscription, state, own_policy)
         return _Choice(renewal, renewal.schedule, state, as_of, skipped).choose()
     except PolicyOverrideInvalid as error:
         return skipped(SkipReason.BAD_POLICY, str(error))
@@ -153,13 +151,13 @@ def plan(
         return skipped(SkipReason.UNKNOWN_FREQUENCY, str(error))
 
 
-def _draft(subscription: OrderSubscription, state: RenewalState, terms: PolicyTerms) -> Renewal:
+def _draft(subscription: OrderSubscription, state: RenewalState, policy: Policy) -> Renewal:
     assert subscription.source_order_id is not None
     assert subscription.next_run_at is not None
     due = whole_minute(subscription.next_run_at)
     return Renewal(
         subscription_id=subscription.id, source_order_id=subscription.source_order_id, due=due,
-        state=state.for_period(due), metadata=dict(subscription.metadata), terms=terms,
+        state=state.for_period(due), metadata=dict(subscription.metadata), policy=policy,
         frequency=subscription.frequency, starts_at=subscription.starts_at, expires_at=subscription.expires_at,
         next_run_at=subscription.next_run_at, payment_source_id=subscription.customer_payment_source_id,
     )  # fmt: skip
@@ -195,9 +193,9 @@ class _Choice:
         newest = self._newest()
         if newest is None:
             return self._none_pending()
-        if self.draft.terms.catch_up == "all":
+        if self.draft.policy.catch_up == "all":
             return self._for(next(self._dates()))
-        if self.draft.terms.catch_up == "skip" and self.as_of - newest > self.draft.terms.late_after_delay:
+        if self.draft.policy.catch_up == "skip" and self.as_of - newest > self.draft.policy.late_after_delay:
             return self._late(newest)
         return self._for(newest, self._older_than(newest))
 
@@ -233,9 +231,9 @@ class _Choice:
 
     def _late(self, newest: datetime) -> Skipped:
         for_newest = self._for(newest)
-        state = self.state.for_period(newest).model_copy(update={"outcome": "skipped"})
+        state = self.state.for_period(newest).model_copy(update={"outcome": Outcome.SKIPPED})
         sentence = (
-            f"the period of {self._say(newest)} is more than {self.draft.terms.late_after} late: skipped on purpose"
+            f"the period of {self._say(newest)} is more than {self.draft.policy.late_after} late: skipped on purpose"
         )
         return self.skipped(SkipReason.LATE, sentence, newest, for_newest.settlement(state, self.as_of))
 
@@ -251,7 +249,7 @@ class _Choice:
         draft = self.draft
         return Renewal(
             subscription_id=draft.subscription_id, source_order_id=draft.source_order_id, due=due,
-            state=self.state.for_period(due), metadata=draft.metadata, terms=draft.terms, frequency=draft.frequency,
+            state=self.state.for_period(due), metadata=draft.metadata, policy=draft.policy, frequency=draft.frequency,
             starts_at=draft.starts_at, expires_at=draft.expires_at, next_run_at=draft.next_run_at,
             payment_source_id=draft.payment_source_id, warnings=warnings,
         )  # fmt: skip

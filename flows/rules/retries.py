@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from blocks.policy_terms import FailureClass, PolicyTerms
+from blocks.policy import FailureClass, Policy
 from flows.rules.references import whole_minute
 from flows.rules.zones import next_time_of_day
 
@@ -16,10 +16,10 @@ ON_THE_CARD = frozenset({FailureClass.PAYMENT, FailureClass.TRANSIENT, FailureCl
 """Failures that may have reached the card. The others stop before it, and card networks do not count them."""
 
 
-def earliest_allowed(terms: PolicyTerms, charges: Sequence[datetime], wanted: datetime) -> datetime:
+def earliest_allowed(policy: Policy, charges: Sequence[datetime], wanted: datetime) -> datetime:
     """The first instant from `wanted` on at which one more charge breaks no card network's limit."""
     allowed = wanted
-    for window, limit in ((DAY, terms.max_attempts_per_day), (MONTH, terms.max_attempts_per_month)):
+    for window, limit in ((DAY, policy.max_attempts_per_day), (MONTH, policy.max_attempts_per_month)):
         # The charge that must leave the window is the limit-th newest one.
         if len(charges) >= limit:
             allowed = max(allowed, sorted(charges)[-limit] + window)
@@ -27,27 +27,27 @@ def earliest_allowed(terms: PolicyTerms, charges: Sequence[datetime], wanted: da
 
 
 def next_attempt(
-    terms: PolicyTerms, cls: FailureClass, attempt: int, charges: Sequence[datetime], as_of: datetime
+    policy: Policy, cls: FailureClass, attempt: int, charges: Sequence[datetime], as_of: datetime
 ) -> datetime | None:
     """
     When attempt number `attempt` (from 1), which just failed, is followed by another; None when it was the last.
 
     `charges` are the failed charges of the last 30 days, this one included.
     """
-    delays = terms.retry_delays(cls)
+    delays = policy.retry_delays(cls)
     if not 1 <= attempt <= len(delays):
         return None
     delay = delays[attempt - 1]
-    wanted = earliest_allowed(terms, charges, as_of + delay)
+    wanted = earliest_allowed(policy, charges, as_of + delay)
     # A retry within the day is for a fault that passes; until tomorrow morning it would not be one.
-    if terms.retry_at is not None and delay >= DAY:
-        return next_time_of_day(wanted, terms.retry_at, ZoneInfo(terms.time_zone))
+    if policy.retry_at is not None and delay >= DAY:
+        return next_time_of_day(wanted, policy.retry_at, ZoneInfo(policy.time_zone))
     minute = whole_minute(wanted)
     return minute if minute == wanted else minute + timedelta(minutes=1)
 
 
 def calendar_of_retries(
-    terms: PolicyTerms, cls: FailureClass, first: datetime, made: int = 0, charges: Sequence[datetime] = ()
+    policy: Policy, cls: FailureClass, first: datetime, made: int = 0, charges: Sequence[datetime] = ()
 ) -> list[datetime]:
     """
     All attempts to come of a renewal that keeps failing for one reason, the one at `first` included.
@@ -57,7 +57,7 @@ def calendar_of_retries(
     moments = [first]
     while True:
         counted = [*charges, *(moment for moment in moments if cls in ON_THE_CARD)]
-        following = next_attempt(terms, cls, made + len(moments), counted, moments[-1])
+        following = next_attempt(policy, cls, made + len(moments), counted, moments[-1])
         if following is None:
             return moments
         moments.append(following)

@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
-from blocks.policy_terms import FailureClass
+from blocks.policy import FailureClass
 from flows.rules.failure_words import in_short
-from flows.rules.state import KEY, VERSION, RenewalState
+from flows.rules.state import KEY, VERSION, Outcome, RenewalState
 
 NATIVE_STATUSES = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.RUNNING, SubscriptionStatus.PENDING})
 
@@ -145,9 +145,11 @@ def waits_for_payment(state: RenewalState) -> bool:
     if not (state.is_unsettled and state.target_order_id):
         return False
     if not state.held:
-        return state.outcome == "retry_scheduled" and state.next_attempt_at is not None
+        return state.outcome is Outcome.RETRY_SCHEDULED and state.next_attempt_at is not None
     # Other holds, such as for two copies of one period, are a person's, whatever becomes of the order.
-    return state.outcome == "exhausted" or (state.outcome == "needs_attention" and state.error_class == "payment")
+    return state.outcome is Outcome.EXHAUSTED or (
+        state.outcome is Outcome.NEEDS_ATTENTION and state.error_class == "payment"
+    )
 
 
 def has_new_payment_source(subscription: OrderSubscription, state: RenewalState) -> bool:

@@ -6,6 +6,7 @@ There is no other memory: a worker can die anywhere, and the next one reads this
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -23,8 +24,6 @@ from pydantic_core import ErrorDetails
 from flows.rules.references import whole_minute
 
 VERSION = 1
-PLACING = "placing"
-"""The outcome while nobody knows how an attempt ended: whoever finds it must not make the same one again."""
 KEY = "perennial"
 ERROR_LENGTH = 500
 ATTEMPTS_KEPT_FOR = timedelta(days=30)
@@ -50,6 +49,23 @@ def _iso(instant: datetime) -> str:
     return moment.isoformat(timespec="seconds" if moment.second else "minutes") + "Z"
 
 
+class Outcome(StrEnum):
+    """How a renewal stands."""
+
+    RENEWED = "renewed"
+    ALREADY_RENEWED = "already_renewed"
+    IN_PROGRESS = "in_progress"
+    RETRY_SCHEDULED = "retry_scheduled"
+    NEEDS_ATTENTION = "needs_attention"
+    EXHAUSTED = "exhausted"
+    UNCONFIRMED = "unconfirmed"
+    SKIPPED = "skipped"
+    PLACING = "placing"  # only recorded: an attempt was begun, and its end is not known; it is not made again
+
+
+RENEWED = frozenset({Outcome.RENEWED, Outcome.ALREADY_RENEWED})
+
+
 Instant = Annotated[
     AwareDatetime, BeforeValidator(_text_only), AfterValidator(_in_our_times), PlainSerializer(_iso, when_used="json")
 ]
@@ -73,7 +89,7 @@ class RenewalState(BaseModel):
     """The last period that is settled: renewed, or skipped on purpose."""
     frequency: str | None = None
     """The frequency by which the last period was settled: a changed one counts from the date that came next."""
-    outcome: str | None = None
+    outcome: Outcome | None = None
     """How the work on `period` stands."""
     attempt: int = Field(default=0, ge=0)
     """Attempts made in this period."""
@@ -155,7 +171,7 @@ class RenewalState(BaseModel):
         Whatever happens to us then, the attempt counts, for the retries and for the card networks' limits.
         """
         news = {
-            "outcome": PLACING, "attempt": attempt, "attempts": [*self.attempts_until(moment), moment],
+            "outcome": Outcome.PLACING, "attempt": attempt, "attempts": [*self.attempts_until(moment), moment],
             "order_copy_id": order_copy_id, "target_order_id": target_order_id, "flow_run_id": flow_run_id,
         }  # fmt: skip
         return self.model_copy(update=news)

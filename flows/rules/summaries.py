@@ -7,9 +7,10 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.rules.outcomes import Judgement, Outcome
 from flows.rules.references import period_text, reference_of
 from flows.rules.renewal import Skipped, SkipReason
+from flows.rules.results import RenewalResult
+from flows.rules.state import RENEWED, Outcome
 
 ROWS_KEPT = 200
 """Rows a summary keeps: enough for a person to act on, small enough to be stored with the run."""
@@ -50,8 +51,8 @@ class RenewalLine(BaseModel):
     """Whether somebody must act."""
 
     @classmethod
-    def of(cls, result: Judgement | Skipped) -> Self:
-        """The line for a verdict, or for a subscription that was left alone."""
+    def of(cls, result: RenewalResult | Skipped) -> Self:
+        """The line for a result, or for a subscription that was left alone."""
         if isinstance(result, Skipped):
             return cls(
                 subscription_id=result.subscription_id, outcome=Outcome.SKIPPED, sentence=result.sentence,
@@ -67,7 +68,7 @@ class RenewalLine(BaseModel):
         )  # fmt: skip
 
     @classmethod
-    def surprised(cls, subscription_id: str, reference: str | None, error: Exception) -> Self:
+    def unexpected_error(cls, subscription_id: str, reference: str | None, error: Exception) -> Self:
         """The line for a renewal that ended in an error which nobody foresaw: a person must look."""
         said = f"{type(error).__name__}: {error}".removesuffix(": ")
         said = said if len(said) <= _QUOTED else f"{said[: _QUOTED - 1]}…"
@@ -92,6 +93,11 @@ class RenewalLine(BaseModel):
             target_order_id=order_id,
             sentence="it was placed by another run in the moment in which it was cancelled: its payment is voided",
         )  # fmt: skip
+
+    @property
+    def told(self) -> str:
+        """The sentence behind the outcome's own words: `retry scheduled: card declined; next attempt ...`."""
+        return self.sentence if self.outcome in RENEWED else f"{in_words(self.outcome)}: {self.sentence}"
 
     @property
     def badness(self) -> tuple[bool, int, str]:
@@ -179,6 +185,18 @@ class RenewalSummary(BaseModel):
     @property
     def sentence(self) -> str:
         """`3 renewals: 1 renewed, 1 waits for a retry, 1 needs attention; failures: 2 payment`, in plain words."""
+        stopped = self.brake or self.gave_up
+        left = f"; {self.left} {_verb(self.left, 'stay')} due" if self.left else ""
+        return f"{self._counts()}. Stopped: {stopped}{left}" if stopped else self._counts()
+
+    @property
+    def headline(self) -> str:
+        """The sentence behind what matters most, if a person must act: `2 need a person: 100 renewals: ...`."""
+        matters = [f"{self.for_a_person} {_verb(self.for_a_person, 'need')} a person"] if self.for_a_person else []
+        matters += ["stopped"] if self.brake or self.gave_up else []
+        return f"{', '.join(matters)}: {self.sentence}" if matters else self.sentence
+
+    def _counts(self) -> str:
         worked_on = self.total - self.outcomes.get(Outcome.SKIPPED, 0)
         parts = [text for text in (self._done(), self._waiting(), self._bad(), self._left_alone()) if text]
         said = f"{worked_on} renewal{'' if worked_on == 1 else 's'}"
@@ -188,9 +206,7 @@ class RenewalSummary(BaseModel):
             said += "; failures: " + ", ".join(f"{count} {cls}" for cls, count in sorted(self.failures.items()))
         if self.surplus:
             said += f"; {self.surplus} surplus {'copy' if self.surplus == 1 else 'copies'} cancelled"
-        stopped = self.brake or self.gave_up
-        left = f"; {self.left} {_verb(self.left, 'stay')} due" if self.left else ""
-        return f"{said}. Stopped: {stopped}{left}" if stopped else said
+        return said
 
     def _count(self, *outcomes: Outcome) -> int:
         return sum(self.outcomes.get(outcome, 0) for outcome in outcomes)
@@ -233,6 +249,11 @@ class RenewalSummary(BaseModel):
         return rows
 
 
+def in_words(outcome: Outcome) -> str:
+    """`retry scheduled`: an outcome as people read it."""
+    return outcome.value.replace("_", " ")
+
+
 def _worst(lines: Iterable[RenewalLine]) -> tuple[RenewalLine, ...]:
     return tuple(sorted(lines, key=lambda line: line.badness)[:ROWS_KEPT])
 
@@ -248,7 +269,7 @@ def _list(*counted: tuple[int, str]) -> str:
 def _row(line: RenewalLine) -> dict[str, str]:
     return {
         "renewal": line.reference or line.subscription_id,
-        "outcome": line.outcome.value.replace("_", " "),
+        "outcome": in_words(line.outcome),
         "why": line.sentence,
         "order": line.target_order_id or "",
         "copy": line.order_copy_id or "",

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
-from blocks.policy_terms import PolicyTerms
+from blocks.policy import Policy
 from flows.rules.periods import Schedule
 from flows.rules.renewal import Renewal, Settlement, Skipped, SkipReason, plan
 from flows.rules.state import RenewalState
@@ -29,9 +29,7 @@ class UpcomingRenewal:
     state: RenewalState
 
 
-def upcoming_renewals(
-    subscription: OrderSubscription, terms: PolicyTerms, as_of: datetime
-) -> Iterator[UpcomingRenewal]:
+def upcoming_renewals(subscription: OrderSubscription, policy: Policy, as_of: datetime) -> Iterator[UpcomingRenewal]:
     """
     The periods that sweeps from `as_of` on will renew, in order, if each succeeds.
 
@@ -40,7 +38,7 @@ def upcoming_renewals(
     """
     paper, idle = _let_go(subscription), 0
     while idle < _IDLE_ROUNDS:
-        answer = plan(paper, terms, as_of)
+        answer = plan(paper, policy, as_of)
         if isinstance(answer, Renewal):
             yield UpcomingRenewal(answer.due, as_of, answer.state)
             paper, idle = _settled(paper, answer.settlement(answer.state, as_of)), 0
@@ -48,7 +46,7 @@ def upcoming_renewals(
         idle += 1
         if answer.settlement is not None:
             paper = _settled(paper, answer.settlement)
-        moment = _moment_after(answer, paper, terms, as_of)
+        moment = _moment_after(answer, paper, policy, as_of)
         if moment is None:
             return
         as_of = moment
@@ -72,7 +70,7 @@ def _settled(paper: OrderSubscription, settlement: Settlement) -> OrderSubscript
     return paper.model_copy(update=changes)
 
 
-def _moment_after(answer: Skipped, paper: OrderSubscription, terms: PolicyTerms, as_of: datetime) -> datetime | None:
+def _moment_after(answer: Skipped, paper: OrderSubscription, policy: Policy, as_of: datetime) -> datetime | None:
     """When to look again after a look that found nothing to renew; None when nothing will come by itself."""
     state = RenewalState.read(paper.metadata)
     if state is None or paper.next_run_at is None:
@@ -83,14 +81,14 @@ def _moment_after(answer: Skipped, paper: OrderSubscription, terms: PolicyTerms,
         case SkipReason.RETRY_NOT_DUE:
             return state.next_attempt_at
         case SkipReason.NOTHING_PENDING:
-            return _date_after(paper, state, terms, as_of)
+            return _date_after(paper, state, policy, as_of)
         case SkipReason.LATE:
             return as_of
     return None
 
 
-def _date_after(paper: OrderSubscription, state: RenewalState, terms: PolicyTerms, as_of: datetime) -> datetime:
-    own = terms.overridden_by(state.policy)
+def _date_after(paper: OrderSubscription, state: RenewalState, policy: Policy, as_of: datetime) -> datetime:
+    own = policy.overridden_by(state.policy)
     anchor = state.anchor or paper.starts_at or paper.next_run_at
     assert anchor is not None
     schedule = Schedule(paper.frequency, anchor, own.time_zone)

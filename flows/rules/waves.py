@@ -1,5 +1,5 @@
 """
-Waves and the brake: a sweep renews a few first, reads the verdicts, and stops when they are bad.
+Waves and the brake: a sweep renews a few first, reads the results, and stops when they are bad.
 
 A wrong price or an empty warehouse then costs ten customers their patience, not ten thousand. The next wave is
 larger only when enough is known about the shop: not when the first few were retries, or were renewed before.
@@ -8,10 +8,9 @@ larger only when enough is known about the shop: not when the first few were ret
 from collections import Counter
 from dataclasses import dataclass
 
-from blocks.policy_terms import FailureClass, PolicyTerms
-from flows.rules.outcomes import Judgement, Outcome
-
-_GOOD = frozenset({Outcome.RENEWED, Outcome.ALREADY_RENEWED})
+from blocks.policy import FailureClass, Policy
+from flows.rules.results import RenewalResult
+from flows.rules.state import RENEWED, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +23,15 @@ class BrakePulled:
 
 class Brake:
     """
-    Watches the verdicts of a sweep. Once pulled it stays pulled.
+    Watches the results of a sweep's renewals. Once pulled it stays pulled.
 
     The share counts first attempts only: a retry is more likely to fail than not, and that says
     nothing about the shop. It is read from the size of the first wave on. Copies that do not end in
     time say something, too: a shop that takes them and never finishes them must not be given all.
     """
 
-    def __init__(self, terms: PolicyTerms) -> None:
-        self._terms = terms
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
         self._finished = 0
         self._unfinished = 0
         self._failed: Counter[FailureClass] = Counter()
@@ -40,81 +39,82 @@ class Brake:
         self._errors_in_a_row = 0
         self._pulled: BrakePulled | None = None
 
-    def note(self, judgement: Judgement) -> None:
-        """Take one more verdict into account, in the order in which they were given."""
+    def note(self, result: RenewalResult) -> None:
+        """Take one more result into account, in the order in which they were given."""
         self._errors_in_a_row = 0
-        self._count(judgement)
-        self._pulled = self._pulled or self._look(judgement)
+        self._count(result)
+        self._pulled = self._pulled or self._look(result)
 
     def note_error(self, said: str) -> None:
         """Take into account that working on a renewal ended in an error that nobody foresaw."""
         self._errors_in_a_row += 1
-        if self._errors_in_a_row >= self._terms.max_unconfirmed:
+        if self._errors_in_a_row >= self._policy.max_unconfirmed:
             in_words = f"{self._errors_in_a_row} renewals in a row ended in an unexpected error ({said})"
             self._pulled = self._pulled or BrakePulled(in_words)
 
-    def verdict(self) -> BrakePulled | None:
+    @property
+    def pulled(self) -> BrakePulled | None:
         """Why the sweep must stop; None while it may go on."""
         return self._pulled
 
     @property
-    def judged(self) -> int:
+    def counted(self) -> int:
         """First attempts that say something about the shop so far."""
         return self._finished + self._unfinished
 
-    def _count(self, judgement: Judgement) -> None:
-        is_first = judgement.renewal.state.attempt == 0
-        if judgement.outcome is Outcome.UNCONFIRMED:
+    def _count(self, result: RenewalResult) -> None:
+        is_first = result.renewal.state.attempt == 0
+        if result.outcome is Outcome.UNCONFIRMED:
             self._unconfirmed_in_a_row += 1
             return
-        if judgement.outcome is Outcome.IN_PROGRESS:
+        if result.outcome is Outcome.IN_PROGRESS:
             self._unfinished += is_first
             return
         self._unconfirmed_in_a_row = 0
         if not is_first:
             return
-        if judgement.outcome in _GOOD or judgement.failure is not None:
+        if result.outcome in RENEWED or result.failure is not None:
             self._finished += 1
-        if judgement.failure is not None:
-            self._failed[judgement.failure.cls] += 1
+        if result.failure is not None:
+            self._failed[result.failure.cls] += 1
 
-    def _look(self, judgement: Judgement) -> BrakePulled | None:
-        if judgement.is_duplicate:
-            return BrakePulled(f"one period is charged twice: {judgement.sentence}")
-        if self._unconfirmed_in_a_row >= self._terms.max_unconfirmed:
+    def _look(self, result: RenewalResult) -> BrakePulled | None:
+        if result.is_duplicate:
+            return BrakePulled(f"one period is charged twice: {result.sentence}")
+        if self._unconfirmed_in_a_row >= self._policy.max_unconfirmed:
             return BrakePulled(f"{self._unconfirmed_in_a_row} answers in a row were lost: Commerce Layer is in trouble")
-        if self.judged < self._terms.first_wave:
+        if self.counted < self._policy.first_wave:
             return None
         return self._too_many_failures() or self._too_many_unfinished()
 
     def _too_many_failures(self) -> BrakePulled | None:
         cls, count = self._failed.most_common(1)[0] if self._failed else (None, 0)
         # A share of 1 can never be exceeded, which is how it is switched off.
-        if count <= self._terms.brake_share * self._finished:
+        if count <= self._policy.brake_share * self._finished:
             return None
-        share = f"more than {self._terms.brake_share:.0%}"
+        share = f"more than {self._policy.brake_share:.0%}"
         return BrakePulled(f"{count} of {self._finished} renewals failed for one reason ({cls}), {share}", cls)
 
     def _too_many_unfinished(self) -> BrakePulled | None:
-        if self._unfinished <= self._terms.brake_share * self.judged:
+        if self._unfinished <= self._policy.brake_share * self.counted:
             return None
-        share = f"more than {self._terms.brake_share:.0%}"
-        return BrakePulled(f"{self._unfinished} of {self.judged} order copies did not end in time, {share}")
+        share = f"more than {self._policy.brake_share:.0%}"
+        return BrakePulled(f"{self._unfinished} of {self.counted} order copies did not end in time, {share}")
 
 
 class Waves:
-    """How many come next: a few until enough of them could be judged, then some more, then the rest."""
+    """How many come next: a few until enough of them could be counted, then some more, then the rest."""
 
-    def __init__(self, terms: PolicyTerms, brake: Brake) -> None:
-        self._terms, self._brake = terms, brake
+    def __init__(self, policy: Policy, brake: Brake) -> None:
+        self._policy, self._brake = policy, brake
         self._grown = 0
-        self._judged_before: int | None = None
+        self._counted_before: int | None = None
 
     def next(self, left: int) -> int:
         """The size of the next wave, when `left` are left and the one before has ended."""
-        judged = self._brake.judged
+        counted = self._brake.counted
         # A wave of retries alone is no reason to go on in small steps: there is nothing to learn from those.
-        if self._judged_before is not None and (judged >= self._terms.first_wave or judged == self._judged_before):
+        if self._counted_before is not None and (counted >= self._policy.first_wave or counted == self._counted_before):
             self._grown += 1
-        self._judged_before = judged
-        return min(left, (self._terms.first_wave, self._terms.second_wave, left)[min(self._grown, 2)])
+        self._counted_before = counted
+        return min(left, (self._policy.first_wave, self._policy.second_wave, left)[min(self._grown, 2)])

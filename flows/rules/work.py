@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from blocks.commerce_layer.resources import OrderCopy
-from flows.rules.by_hand import ManualCopy
+from flows.rules.manual_copy import ManualCopy
 from flows.rules.next_action import NextAction, next_action, references_to_look_up
 from flows.rules.renewal import Renewal
 
@@ -25,11 +25,11 @@ def copy_options(work: Work) -> Mapping[str, bool]:
     """The options of its order copy."""
     if isinstance(work, ManualCopy):
         return work.options
-    terms = work.terms
+    policy = work.policy
     return {
-        "apply_promotions": terms.apply_promotions,
-        "ignore_invalid_coupon": terms.ignore_invalid_coupon,
-        "reuse_wallet": terms.reuse_wallet,
+        "apply_promotions": policy.apply_promotions,
+        "ignore_invalid_coupon": policy.ignore_invalid_coupon,
+        "reuse_wallet": policy.reuse_wallet,
     }
 
 

@@ -15,12 +15,13 @@ from pydantic import ValidationError
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.credentials import AUTH_URL, CommerceLayerCredentials
 from blocks.commerce_layer.errors import NotConnected
-from blocks.policy_terms import PolicyTerms
+from blocks.policy import Policy
 from blocks.renewal_policy import RenewalPolicy
-from flows.rules.by_hand import ManualCopy
+from flows.rules.manual_copy import ManualCopy
 from flows.rules.references import period_text
 from flows.rules.renewal import Renewal
 from flows.run.poller import CopyPoller
+from flows.run.prefect_internals import quieten_task_runs
 from flows.run.reads import LastLooks
 from flows.run.withdrawals import Withdrawals
 
@@ -66,7 +67,7 @@ class Run:
 
     client: CommerceLayer
     organization: str
-    terms: PolicyTerms
+    policy: Policy
     credentials_name: str
     policy_name: str
     as_of: datetime
@@ -122,16 +123,17 @@ async def open_run(credentials: str, policy: str, as_of: datetime | None) -> Asy
         WrongShop: the token belongs to another organization or mode than the block says.
         AheadOfTime: `as_of` is later than the shop's own clock.
     """
+    quieten_task_runs()
     block = await _load(CommerceLayerCredentials, credentials)
-    terms = (await _load(RenewalPolicy, policy)).terms()
+    rules = (await _load(RenewalPolicy, policy)).plain()
     async with block.get_client() as client:
         await _connect(client, block, credentials)
         moment = _checked(as_of, client.shop_time)
-        async with CopyPoller(client, terms.settle_seconds, terms.copy_deadline_seconds) as poller:
+        async with CopyPoller(client, rules.settle_seconds, rules.copy_deadline_seconds) as poller:
             identity = RunIdentity.current()
             yield Run(
-                client, block.organization, terms, credentials, policy, moment, identity, poller, LastLooks(client),
-                Withdrawals(client, block.organization, identity.flow_run_id, terms.settle_seconds),
+                client, block.organization, rules, credentials, policy, moment, identity, poller, LastLooks(client),
+                Withdrawals(client, block.organization, identity.flow_run_id, rules.settle_seconds),
                 asyncio.Semaphore(PLACED_AT_ONCE),
             )  # fmt: skip
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus
-from flows.rules.evidence import OrderAnswered
+from flows.rules.findings import OrderAnswered
 from flows.rules.next_action import Place
 from flows.rules.order_copies import is_moving
 from flows.rules.work import Work, references_of

@@ -18,7 +18,7 @@ from prefect.logging import get_run_logger
 from flows.rules.summaries import RenewalLine, RenewalSummary
 from flows.rules.waves import BrakePulled
 from flows.run.context import Run
-from flows.run.states import green, red
+from flows.run.states import completed, failed
 
 PROGRESS_EVERY = 2.0
 """Seconds between two updates of the progress artifact: often enough to watch, too rare to cost anything."""
@@ -153,10 +153,7 @@ async def open_report(run: Run) -> AsyncIterator[Report]:
 
 
 def final_state(summary: RenewalSummary) -> State[Any]:
-    """Green when every renewal is done or takes care of itself; red when a person must act, with the sentence why."""
+    """Completed when every renewal is done or takes care of itself; Failed when a person must act, and why."""
     facts = summary.model_dump(mode="json", exclude={"rows"})
-    if summary.gave_up:
-        return red("Failed", summary.sentence, facts)
-    if summary.needs_attention:
-        return red("NeedsAttention", summary.sentence, facts)
-    return green("Completed", summary.sentence, facts)
+    tell = failed if summary.needs_attention else completed
+    return tell(summary.headline, facts)

@@ -1,7 +1,7 @@
 """
 A sweep that is shared among the workers of a pool: each batch is a run of the `renew-batch` deployment.
 
-A few are renewed by the sweep itself first, and only when the verdict on them is good are batches started, a few
+A few are renewed by the sweep itself first, and only when the result on them is good are batches started, a few
 at a time. Once the brake of one has stopped it, no further ones are. A batch hands in its summary as an artifact
 of its run, because workers on several machines share nothing but the Prefect server.
 """
@@ -60,14 +60,14 @@ async def in_batches(run: Run, report: Report, due: Sequence[Due], renew: Renew)
         NotSetUp: the deployment of the batches does not exist. The first few are renewed.
         BatchesLost: some batches did not end as they should; all others have ended.
     """
-    first = run.terms.first_wave + run.terms.second_wave
+    first = run.policy.first_wave + run.policy.second_wave
     here = Pacing(run, report, renew)
     await here.work_through(due[:first])
     if here.is_stopped:
         return
     ids = [each.subscription_id for each in due[first:]]
     async with get_client() as api:
-        await Batches(run, report, api).renew(batches(ids, run.terms.batch_size))
+        await Batches(run, report, api).renew(batches(ids, run.policy.batch_size))
 
 
 class Batches:
@@ -152,7 +152,7 @@ class Batches:
 
     async def _final_state(self, flow_run_id: UUID, size: int) -> State | None:
         """The batch's final state, or `None` when it has not ended in time: its worker may have died."""
-        allowed = self._run.terms.copy_deadline_seconds + SECONDS_PER_RENEWAL * size
+        allowed = self._run.policy.copy_deadline_seconds + SECONDS_PER_RENEWAL * size
         deadline = time.monotonic() + allowed
         while time.monotonic() < deadline:
             state = (await self._api.read_flow_run(flow_run_id)).state

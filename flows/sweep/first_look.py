@@ -80,7 +80,7 @@ def _plan_one(
     if subscription is None:
         sentence = "the subscription is gone since the due list was read"
         return Skipped(subscription_id, None, SkipReason.GONE, sentence)
-    return plan(subscription, run.terms, run.as_of, paid=subscription_id in paid)
+    return plan(subscription, run.policy, run.as_of, paid=subscription_id in paid)
 
 
 def _settle_first(renewal: Renewal, copies: Iterable[OrderCopy]) -> Renewal:

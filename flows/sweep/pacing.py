@@ -17,8 +17,8 @@ from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.jsonapi import pages_of
 from blocks.commerce_layer.resources import OrderCopy
 from flows.rules.renewal import Renewal, Skipped, SkipReason
+from flows.rules.results import RenewalResult
 from flows.rules.summaries import RenewalLine
-from flows.rules.verdicts import Judgement
 from flows.rules.waves import Brake, Waves
 from flows.run.context import Run
 from flows.run.report import Report
@@ -49,7 +49,7 @@ class Pacing:
 
     def __init__(self, run: Run, report: Report, renew: Renew) -> None:
         self._run, self._report, self._renew = run, report, renew
-        self._brake = Brake(run.terms)
+        self._brake = Brake(run.policy)
         self._under_way = asyncio.Semaphore(PAGES_UNDER_WAY)
         self._looking = 0
         self._one_waits_for_room = asyncio.Lock()
@@ -76,10 +76,10 @@ class Pacing:
     @property
     def is_stopped(self) -> bool:
         """Whether nothing further may be begun: the brake was pulled, or nothing can be looked up any more."""
-        return self._brake.verdict() is not None or self._report.brake is not None or self._given_up
+        return self._brake.pulled is not None or self._report.brake is not None or self._given_up
 
     async def _work_through_once(self, due: Sequence[Due]) -> None:
-        waves, done = Waves(self._run.terms, self._brake), 0
+        waves, done = Waves(self._run.policy, self._brake), 0
         while done < len(due):
             wave = due[done : done + waves.next(len(due) - done)]
             done += len(wave)
@@ -98,7 +98,7 @@ class Pacing:
         return len(self._troubles) >= TROUBLES_IN_A_ROW
 
     def _must_stop(self) -> bool:
-        pulled = self._brake.verdict()
+        pulled = self._brake.pulled
         if pulled is not None:
             self._report.brake_pulled(pulled)
         return self.is_stopped
@@ -140,7 +140,7 @@ class Pacing:
             self._note_trouble(page, error)
         except Exception as error:  # noqa: BLE001 - one page's error never stops the others
             for each in page:
-                self._note_surprise(each.subscription_id, None, error)
+                self._note_unexpected_error(each.subscription_id, None, error)
         else:
             return look
         finally:
@@ -154,18 +154,18 @@ class Pacing:
         try:
             recorded = await self._renew(self._run, renewal)
         except Exception as error:  # noqa: BLE001 - one renewal's error never stops the others
-            self._note_surprise(renewal.subscription_id, renewal.reference, error)
+            self._note_unexpected_error(renewal.subscription_id, renewal.reference, error)
             return
         self._report.add(recorded.line)
-        if recorded.judgement is not None:
-            self._brake.note(recorded.judgement)
+        if recorded.result is not None:
+            self._brake.note(recorded.result)
             if recorded.not_written is None:
-                self._note_what_is_left(recorded.judgement)
+                self._note_what_is_left(recorded.result)
         await self._report.show()
 
-    def _note_what_is_left(self, judgement: Judgement) -> None:
-        renewal = judgement.renewal
-        if not judgement.leaves_more(self._run.as_of):
+    def _note_what_is_left(self, result: RenewalResult) -> None:
+        renewal = result.renewal
+        if not result.leaves_more(self._run.as_of):
             return
         # Only ever further: a record that somebody else has undone must not keep us here for ever.
         before = self._settled.get(renewal.subscription_id)
@@ -180,7 +180,7 @@ class Pacing:
             skipped = Skipped(each.subscription_id, None, SkipReason.NOT_READABLE, str(error))
             self._report.add(RenewalLine.of(skipped))
 
-    def _note_surprise(self, subscription_id: str, reference: str | None, error: Exception) -> None:
+    def _note_unexpected_error(self, subscription_id: str, reference: str | None, error: Exception) -> None:
         get_run_logger().error("renewal of %s ended unexpectedly", subscription_id, exc_info=error)
         self._brake.note_error(f"{type(error).__name__}: {error}")
-        self._report.add(RenewalLine.surprised(subscription_id, reference, error))
+        self._report.add(RenewalLine.unexpected_error(subscription_id, reference, error))

@@ -19,7 +19,7 @@ from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatu
 from flows.rules.adoption import Change, Decision, Handling, Handover, HandoverRequest, decide
 from flows.rules.state import RenewalState
 from flows.run.context import Run
-from flows.run.states import green, red
+from flows.run.states import completed, failed
 
 ROWS_SHOWN = 500
 """Lines of the table; the counts cover all."""
@@ -80,7 +80,7 @@ async def find_subscriptions(
     for status in statuses:
         async for page in run.client.iter_subscriptions(SubscriptionStatus(status)):
             found |= {each.id: None for each in page if _is_concerned(each, request)}
-    return green("Found", f"{len(found)} subscriptions", list(found))
+    return completed(f"{len(found)} subscriptions", list(found))
 
 
 def _is_concerned(subscription: OrderSubscription, request: HandoverRequest) -> bool:
@@ -96,7 +96,7 @@ async def hand_over(
 ) -> State[HandoverResult]:
     """Decide for each subscription as it is now and, unless it is a dry run, change it. Nothing is changed twice."""
     decisions: list[Decision] = []
-    failed: list[Decision] = []
+    undone: list[Decision] = []
     for page in pages_of(subscription_ids):
         if dry_run:
             decisions += await _decide(run, request, page)
@@ -105,16 +105,16 @@ async def hand_over(
             if problem is None:
                 decisions.append(decision)
             else:
-                failed.append(Decision(decision.subscription_id, decision.handling, problem, decision.change))
-    result = HandoverResult(request, decisions, failed, dry_run)
+                undone.append(Decision(decision.subscription_id, decision.handling, problem, decision.change))
+    result = HandoverResult(request, decisions, undone, dry_run)
     await acreate_table_artifact(result.rows[:ROWS_SHOWN], key="subscriptions", description=result.sentence)
-    return (red if failed else green)("HandedOver", result.sentence, result)
+    return (failed if undone else completed)(result.sentence, result)
 
 
 async def _decide(run: Run, request: HandoverRequest, subscription_ids: Sequence[str]) -> list[Decision]:
     fresh = await run.client.get_subscriptions(subscription_ids)
     return [
-        decide(fresh[each], request, run.terms, run.as_of)
+        decide(fresh[each], request, run.policy, run.as_of)
         if each in fresh
         else Decision(each, Handling.REFUSED, "there is no such subscription in this organization and mode")
         for each in subscription_ids

@@ -25,7 +25,7 @@ from flows.rules.summaries import RenewalLine
 from flows.rules.waves import BrakePulled
 from flows.run.context import Run
 from flows.run.report import Report
-from flows.run.states import green, run_task
+from flows.run.states import completed, run_task
 
 REVIEWED = timedelta(hours=1)
 """How far back a sweep looks for double charges at its beginning. The sweeps before it have looked at what is older."""
@@ -70,9 +70,9 @@ async def clean_up_surplus_copies(run: Run, report: Report, since: datetime, unp
             await _withdraw_what_nobody_wants(run, found)
     except CommerceLayerError as error:
         get_run_logger().warning("the recent order copies could not be read: %s", error)
-        return green("NotReadable", f"the recent order copies could not be read: {error}", 0)
+        return completed(f"the recent order copies could not be read: {error}", 0)
     count = run.withdrawals.surplus - before
-    return green("CleanedUp", f"{count} surplus order copies found, their orders are cancelled", count)
+    return completed(f"{count} surplus order copies found, their orders are cancelled", count)
 
 
 async def _suspects(run: Run, since: datetime, unplaced_since: datetime) -> list[str]:

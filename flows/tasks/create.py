@@ -13,11 +13,11 @@ from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, WriteFateUnknown
 from blocks.commerce_layer.resources import OrderCopy
 from blocks.commerce_layer.writes import OrderCopyDraft
-from flows.rules.evidence import NotCreated
+from flows.rules.findings import NotCreated
 from flows.rules.next_action import Create
 from flows.rules.work import Work, attempts_made, copy_options, next_action_for, references_of
 from flows.run.context import Run
-from flows.run.states import green
+from flows.run.states import completed
 
 CREATE_TRIES = 3
 """How often a creation is sent whose answer is lost. A copy too many is an unplaced order, and is cancelled."""
@@ -50,7 +50,7 @@ async def create_order_copy(run: Run, work: Work) -> State[Creation]:
     and created again if it is not there.
     """
     if not isinstance(next_action_for(work, work.found, run.as_of), Create):
-        return green("Found", "an order copy exists already, or none is to be created", Found())
+        return completed("an order copy exists already, or none is to be created", Found())
     error: CommerceLayerError | None = None
     for _ in range(CREATE_TRIES):
         try:
@@ -59,13 +59,13 @@ async def create_order_copy(run: Run, work: Work) -> State[Creation]:
             error = lost
             await current_clock().sleep(PAUSE)
             if await _has_arrived(run, work):
-                return green("Found", f"the answer was lost, but order copy {work.reference} was created", Found())
+                return completed(f"the answer was lost, but order copy {work.reference} was created", Found())
         except CommerceLayerError as refused:  # not sent, or answered with a no
-            return green("Refused", str(refused), NotCreated(refused))
+            return completed(str(refused), NotCreated(refused))
         else:
-            return green("Created", f"order copy {copy.id} with reference {work.reference}", Created(copy))
+            return completed(f"order copy {copy.id} with reference {work.reference}", Created(copy))
     assert error is not None
-    return green("Refused", f"{CREATE_TRIES} answers were lost: {error}", NotCreated(error))
+    return completed(f"{CREATE_TRIES} answers were lost: {error}", NotCreated(error))
 
 
 def _draft(run: Run, work: Work) -> OrderCopyDraft:

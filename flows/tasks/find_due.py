@@ -16,7 +16,7 @@ from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.summaries import RenewalLine
 from flows.run.context import Run
 from flows.run.report import Report
-from flows.run.states import green
+from flows.run.states import completed
 from flows.sweep.first_look import Due, paid_meanwhile
 
 
@@ -44,7 +44,7 @@ async def find_due_subscriptions(run: Run, report: Report, only: Sequence[str] |
         for subscription in page:
             planned = _plan(run, subscription, paid)
             if isinstance(planned, Exception):
-                report.add(RenewalLine.surprised(subscription.id, None, planned), was_due=False)
+                report.add(RenewalLine.unexpected_error(subscription.id, None, planned), was_due=False)
             elif isinstance(planned, Renewal) or planned.settlement is not None:
                 (retries if _is_retry(planned) else first_attempts).append(
                     Due(subscription.id, subscription.source_order_id)
@@ -59,7 +59,7 @@ async def find_due_subscriptions(run: Run, report: Report, only: Sequence[str] |
     due = first_attempts + retries
     report.expect(len(due))
     who = "1 subscription is" if len(due) == 1 else f"{len(due)} subscriptions are"
-    return green("Found", f"{who} due at {run.as_of:%Y-%m-%d %H:%M} UTC", due)
+    return completed(f"{who} due at {run.as_of:%Y-%m-%d %H:%M} UTC", due)
 
 
 def _is_retry(planned: Renewal | Skipped) -> bool:
@@ -68,7 +68,7 @@ def _is_retry(planned: Renewal | Skipped) -> bool:
 
 def _plan(run: Run, subscription: OrderSubscription, paid: frozenset[str]) -> Renewal | Skipped | Exception:
     try:
-        return plan(subscription, run.terms, run.as_of, paid=subscription.id in paid)
+        return plan(subscription, run.policy, run.as_of, paid=subscription.id in paid)
     except Exception as error:  # noqa: BLE001 - whatever is odd about one of them is no reason to renew nobody
         get_run_logger().exception("subscription %s cannot be planned", subscription.id)
         return error

@@ -14,8 +14,7 @@ from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, NotFound, Refused, WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus, OrderSubscription
 from blocks.commerce_layer.writes import SubscriptionChange
-from flows.rules.by_hand import ManualCopy
-from flows.rules.evidence import (
+from flows.rules.findings import (
     CopyEnded,
     HeldBack,
     LeftAlone,
@@ -24,15 +23,16 @@ from flows.rules.evidence import (
     PlacementRefused,
     StillRunning,
 )
+from flows.rules.manual_copy import ManualCopy
 from flows.rules.next_action import Conclude, Hold, HoldReason, Place, Wait
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
-from flows.rules.state import PLACING, RenewalState
+from flows.rules.state import Outcome, RenewalState
 from flows.rules.still_wanted import still_wanted
 from flows.rules.work import Work, next_action_for
 from flows.run.context import Run
 from flows.run.orders import once_it_ended, order_as_it_is, tells_what_came_of_it
-from flows.run.states import green
+from flows.run.states import completed
 from flows.tasks.create import Created, Creation
 
 PLACE_TRIES = 3
@@ -66,7 +66,7 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
     placed: Placed
     if isinstance(work, ManualCopy):
         async with run.placing:
-            placed = await _send(run, attempt, lambda: _compose_by_hand(run, work, attempt))
+            placed = await _send(run, attempt, lambda: _compose_manual_copy(run, work, attempt))
     else:
         # From here on, and not only once it is its turn: a last look is shared by those that are next.
         with run.last_looks.waiting_to_place(work):
@@ -174,7 +174,7 @@ class _Renewing:
         with suppress(CommerceLayerError):
             fresh = (await client.get_subscriptions([subscription_id])).get(subscription_id)
             stored = RenewalState.read(fresh.metadata) if fresh is not None else None
-            ours = (PLACING, self._run.identity.flow_run_id)
+            ours = (Outcome.PLACING, self._run.identity.flow_run_id)
             if fresh is not None and stored is not None and (stored.outcome, stored.flow_run_id) == ours:
                 metadata = stored.without_announcement(self._renewal.state).written_into(fresh.metadata)
                 await client.update_subscription(subscription_id, metadata=metadata)
@@ -200,7 +200,7 @@ def _order_to_place(run: Run, work: Work, attempt: Place, shown: Sequence[OrderC
     return None
 
 
-async def _compose_by_hand(run: Run, work: ManualCopy, attempt: Place) -> Placement:
+async def _compose_manual_copy(run: Run, work: ManualCopy, attempt: Place) -> Placement:
     try:
         found = await run.client.find_order_copies([work.reference])
     except CommerceLayerError as error:
@@ -260,16 +260,14 @@ async def _after_a_lost_answer(run: Run, attempt: Place, lost: WriteFateUnknown,
 def _told(placed: Placed) -> State[Placed]:
     match placed:
         case OrderAnswered(_, order):
-            return green(
-                "Placed" if order.is_placed else "NotPlaced", f"order {order.id} is {order.raw_status}", placed
-            )
+            return completed(f"order {order.id} is {order.raw_status}", placed)
         case PlacementRefused(_, error) | NotPlaced(_, error):
-            return green("Refused", str(error), placed)
+            return completed(str(error), placed)
         case CopyEnded(copy):
-            return green("PlacedAlready", f"the order of order copy {copy.id} is placed already", placed)
+            return completed(f"the order of order copy {copy.id} is placed already", placed)
         case StillRunning(copy):
-            return green("StillRunning", f"another request may place the order of order copy {copy.id}", placed)
+            return completed(f"another request may place the order of order copy {copy.id}", placed)
         case HeldBack(Hold() as hold):
-            return green("Held", hold.sentence, placed)
+            return completed(hold.sentence, placed)
         case LeftAlone(skipped):
-            return green("Skipped", skipped.sentence, placed)
+            return completed(skipped.sentence, placed)

@@ -10,12 +10,12 @@ from prefect.client.schemas.objects import State
 
 from blocks.commerce_layer.errors import ReadFailed
 from blocks.commerce_layer.resources import OrderCopy
-from flows.rules.evidence import CopyEnded, HeldBack, NotCreated, StillRunning
+from flows.rules.findings import CopyEnded, HeldBack, NotCreated, StillRunning
 from flows.rules.next_action import Conclude, Create, Hold, NextAction, Place, Wait
 from flows.rules.order_copies import CopiesOfPeriod
 from flows.rules.work import Work, next_action_for, references_of
 from flows.run.context import Run
-from flows.run.states import green
+from flows.run.states import completed
 from flows.tasks.create import Created, Creation
 
 Polled = Place | CopyEnded | StillRunning | NotCreated | HeldBack
@@ -31,7 +31,7 @@ async def poll_order_copy(run: Run, work: Work, creation: Creation) -> State[Pol
     wait; this task shows one renewal's own waiting and result.
     """
     if isinstance(creation, NotCreated):
-        return green("NothingToPoll", "no order copy was created", creation)
+        return completed("no order copy was created", creation)
     action = next_action_for(work, work.found, run.as_of)
     if not isinstance(creation, Created) and isinstance(action, (Conclude, Hold)):
         return _told(_ended(action))
@@ -71,14 +71,14 @@ def _under_way(work: Work, action: NextAction) -> Polled:
 def _told(polled: Polled) -> State[Polled]:
     match polled:
         case Place(copy, order):
-            return green("Completed", f"order copy {copy.id} is completed, its order {order.id} is not placed", polled)
+            return completed(f"order copy {copy.id} is completed, its order {order.id} is not placed", polled)
         case CopyEnded(copy):
             status = copy.raw_status or copy.status.value
-            return green(f"Copy{status.title()}", f"order copy {copy.id} is {status}", polled)
+            return completed(f"order copy {copy.id} is {status}", polled)
         case StillRunning(copy):
             sentence = f"order copy {copy.id} is still {copy.raw_status}; the next sweep looks again"
-            return green("StillRunning", sentence, polled)
+            return completed(sentence, polled)
         case NotCreated(error):
-            return green("NotCreated", str(error), polled)
+            return completed(str(error), polled)
         case HeldBack(hold):
-            return green("Held", hold.sentence, polled)
+            return completed(hold.sentence, polled)

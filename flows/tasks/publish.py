@@ -11,7 +11,7 @@ from prefect.events import emit_event
 from flows.rules.summaries import RenewalSummary
 from flows.run.context import Run
 from flows.run.report import Report
-from flows.run.states import green
+from flows.run.states import completed
 
 
 @task(task_run_name="publish summary", cache_policy=NO_CACHE)
@@ -19,7 +19,7 @@ async def publish_summary(run: Run, report: Report) -> State[RenewalSummary]:
     """Publish the table of the sweep, worst first, and an event with the counts."""
     summary = report.summary()
     requests = ", ".join(f"{count} {method}" for method, count in sorted(summary.requests.items()))
-    description = f"**{summary.sentence}**\n\n{summary.seconds:.0f} s, requests: {requests}"
+    description = f"**{summary.headline}**\n\n{summary.seconds:.0f} s, requests: {requests}"
     await acreate_table_artifact(summary.table_rows, key="renewals", description=description)
     emit_event(
         event="perennial.sweep.finished",
@@ -30,4 +30,4 @@ async def publish_summary(run: Run, report: Report) -> State[RenewalSummary]:
         },
         payload=summary.model_dump(mode="json", exclude={"rows"}),
     )
-    return green("Published", summary.sentence, summary)
+    return completed(summary.headline, summary)

@@ -16,19 +16,21 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
+from prefect.logging import get_run_logger
 
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, NotConnected, Refused, Unauthorized, WriteFateUnknown
 from blocks.commerce_layer.resources import OrderSubscription
 from blocks.commerce_layer.writes import SubscriptionChange
-from flows.rules.evidence import Evidence, LeftAlone
-from flows.rules.outcomes import Judgement, Outcome, judge
+from flows.rules.findings import Finding, LeftAlone
+from flows.rules.outcomes import result_of
 from flows.rules.records import Record, another_placed_order, record_of, skip_record_of
 from flows.rules.references import reference_of
 from flows.rules.renewal import Renewal, Skipped
+from flows.rules.results import RenewalResult
 from flows.rules.summaries import RenewalLine
 from flows.run.context import Run
-from flows.run.states import green, red
+from flows.run.states import completed, failed
 
 RECORD_TRIES = 4
 """How often a record is sent whose answer is lost; before each it is read whether it arrived."""
@@ -54,41 +56,38 @@ class Recorded:
     """
     How a renewal ended, as the sweep's report shows it.
 
-    `judgement` is None when the renewal was left alone; `not_written` says why it could not be written down.
+    `result` is None when the renewal was left alone; `not_written` says why it could not be written down.
     """
 
     line: RenewalLine
-    judgement: Judgement | None = None
+    result: RenewalResult | None = None
     not_written: str | None = None
 
     @classmethod
-    def of(cls, judgement: Judgement, not_written: str | None = None) -> Recorded:
+    def of(cls, result: RenewalResult, not_written: str | None = None) -> Recorded:
         """With the line that belongs to it."""
-        line = RenewalLine.of(judgement)
+        line = RenewalLine.of(result)
         if not_written is not None:
-            line = line.model_copy(update={"sentence": judgement.unrecorded(not_written)})
-        return cls(line, judgement, not_written)
-
-
-def state_name(outcome: Outcome) -> str:
-    """The name of a task's state for an outcome, as the UI shows it: `RetryScheduled`."""
-    return outcome.value.title().replace("_", "")
+            line = line.model_copy(update={"sentence": result.unrecorded(not_written)})
+        return cls(line, result, not_written)
 
 
 @task(task_run_name="record {renewal.reference}", cache_policy=NO_CACHE, retries=0)
-async def record_outcome(run: Run, renewal: Renewal, result: Evidence | LeftAlone) -> State[Recorded]:
-    """Judge what came of a renewal, write it down where people and systems look for it, and say it in plain words."""
+async def record_outcome(run: Run, renewal: Renewal, finding: Finding | LeftAlone) -> State[Recorded]:
+    """Decide what a finding means, write it down where people and systems look for it, and say it in plain words."""
     try:
-        if isinstance(result, LeftAlone):
-            recorded = await record_skip(run, result.skipped)
+        if isinstance(finding, LeftAlone):
+            recorded = await record_skip(run, finding.skipped)
         else:
-            judged = judge(renewal, result, run.now(), run.identity.flow_run_id)
-            recorded = await _write_down(run, judged)
-            _announce(run, recorded, judged)
+            result = result_of(renewal, finding, run.now(), run.identity.flow_run_id)
+            recorded = await _write_down(run, result)
+            _announce(run, recorded, result)
     finally:
         run.last_looks.forget(renewal.subscription_id)
-    tell = red if recorded.line.needs_person else green
-    return tell(state_name(recorded.line.outcome), recorded.line.sentence, recorded)
+    if recorded.line.needs_person:
+        get_run_logger().error("%s: %s", renewal.reference, recorded.line.told)
+        return failed(recorded.line.told, recorded)
+    return completed(recorded.line.told, recorded)
 
 
 async def record_skip(run: Run, skipped: Skipped) -> Recorded:
@@ -112,38 +111,38 @@ async def record_skip(run: Run, skipped: Skipped) -> Recorded:
     return Recorded(line)
 
 
-async def _write_down(run: Run, judgement: Judgement) -> Recorded:
+async def _write_down(run: Run, result: RenewalResult) -> Recorded:
     """
-    Write the judgement onto the subscription. A cancellation that the shop refuses becomes a hold.
+    Write the result onto the subscription. A cancellation that the shop refuses becomes a hold.
 
     What could not be written stands all the same, and the next run, which finds the order copy by its reference,
     writes it.
     """
     try:
         try:
-            await _write_judgement(run, judgement)
+            await _write_result(run, result)
         except (Refused, Unauthorized) as refused:
-            if not judgement.cancel:
+            if not result.cancel:
                 raise
-            judgement = judgement.not_cancelled(str(refused))
-            await _write_judgement(run, judgement)
+            result = result.not_cancelled(str(refused))
+            await _write_result(run, result)
     except CommerceLayerError as error:
-        return Recorded.of(judgement, str(error))
+        return Recorded.of(result, str(error))
     except _PlacedTwice as twice:
-        return Recorded.of(judgement.placed_twice(twice.order_id))
-    return Recorded.of(judgement)
+        return Recorded.of(result.placed_twice(twice.order_id))
+    return Recorded.of(result)
 
 
-async def _write_judgement(run: Run, judgement: Judgement) -> None:
-    renewal = judgement.renewal
+async def _write_result(run: Run, result: RenewalResult) -> None:
+    renewal = result.renewal
 
     async def fresh() -> OrderSubscription | None:
         return await run.last_looks.before_recording(renewal)
 
     def compose(subscription: OrderSubscription) -> Record | None:
-        if (other := another_placed_order(judgement, subscription)) is not None:
+        if (other := another_placed_order(result, subscription)) is not None:
             raise _PlacedTwice(other)
-        return record_of(judgement, subscription)
+        return record_of(result, subscription)
 
     with run.last_looks.waiting_to_record(renewal):
         await _write(run, renewal.subscription_id, fresh, compose)
@@ -195,32 +194,32 @@ def _is_written(record: Record, fresh: OrderSubscription) -> bool:
     return record.metadata == fresh.metadata and moved and not record.cancel
 
 
-def _announce(run: Run, recorded: Recorded, judgement: Judgement) -> None:
+def _announce(run: Run, recorded: Recorded, result: RenewalResult) -> None:
     """
     Emit `perennial.renewal.{outcome}` for automations and webhooks, and `perennial.final_action.{action}`.
 
     An event's id follows from what it says: a run that repeats the record after a crash emits the same event, not a
     second one.
     """
-    judgement = recorded.judgement or judgement
-    state = judgement.state
+    result = recorded.result or result
+    state = result.state
     facts: dict[str, str | int | None] = {
-        "subscription_id": judgement.renewal.subscription_id,
-        "source_order_id": judgement.renewal.source_order_id,
-        "reference": judgement.renewal.reference,
+        "subscription_id": result.renewal.subscription_id,
+        "source_order_id": result.renewal.source_order_id,
+        "reference": result.renewal.reference,
         "order_copy_id": state.order_copy_id,
         "target_order_id": state.target_order_id,
-        "failure_class": judgement.failure.cls.value if judgement.failure else None,
+        "failure_class": result.failure.cls.value if result.failure else None,
         "attempt": state.attempt,
         "next_attempt_at": state.next_attempt_at.isoformat() if state.next_attempt_at else None,
-        "next_run_at": judgement.next_run_at.isoformat() if judgement.next_run_at else None,
-        "final_action": judgement.final_action.value if judgement.final_action else None,
+        "next_run_at": result.next_run_at.isoformat() if result.next_run_at else None,
+        "final_action": result.final_action.value if result.final_action else None,
         "sentence": recorded.line.sentence,
         "flow_run_id": run.identity.flow_run_id,
     }
-    _emit(run, f"perennial.renewal.{judgement.outcome.value}", facts)
-    if judgement.final_action is not None and recorded.not_written is None:
-        _emit(run, f"perennial.final_action.{judgement.final_action.value}", facts)
+    _emit(run, f"perennial.renewal.{result.outcome.value}", facts)
+    if result.final_action is not None and recorded.not_written is None:
+        _emit(run, f"perennial.final_action.{result.final_action.value}", facts)
 
 
 def _announce_skip(run: Run, skipped: Skipped) -> None:

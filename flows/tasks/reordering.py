@@ -13,11 +13,11 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 
 from blocks.commerce_layer.errors import NotFound
-from flows.rules.by_hand import ManualCopy, ManualOutcome, ManualResult, judge_by_hand
-from flows.rules.evidence import Evidence, LeftAlone
+from flows.rules.findings import Finding, LeftAlone
+from flows.rules.manual_copy import ManualCopy, ManualOutcome, ManualResult, manual_result
 from flows.rules.references import manual_reference
 from flows.run.context import Run
-from flows.run.states import green, red
+from flows.run.states import completed, failed
 
 WHERE_THE_ID_IS = "The id is the ten letters in the order's address in the dashboard, not its number."
 
@@ -55,15 +55,15 @@ async def look_at_order(
 
 
 @task(task_run_name="record {work.reference}", cache_policy=NO_CACHE, retries=0)
-async def record_by_hand(run: Run, work: ManualCopy, evidence: Evidence | LeftAlone) -> State[ManualResult]:
+async def record_manual_copy(run: Run, work: ManualCopy, finding: Finding | LeftAlone) -> State[ManualResult]:
     """Judge what came of the copy, and say it in plain words."""
-    assert not isinstance(evidence, LeftAlone), "only a subscription's renewal is left alone"
-    result = judge_by_hand(work, evidence, run.terms)
+    assert not isinstance(finding, LeftAlone), "only a subscription's renewal is left alone"
+    result = manual_result(work, finding, run.policy)
     rows = [{"": name, "value": value} for name, value in result.as_dict().items() if value is not None]
     await acreate_table_artifact(rows, key="reorder", description=result.sentence)
     _announce(run, result)
-    tell = red if result.outcome is ManualOutcome.FAILED else green
-    return tell(result.outcome.title().replace("_", ""), result.sentence, result)
+    tell = failed if result.outcome is ManualOutcome.FAILED else completed
+    return tell(result.sentence, result)
 
 
 def _announce(run: Run, result: ManualResult) -> None:

@@ -62,7 +62,7 @@ SDK_SCRIPT = Contestant("official SDK", ("node", "renew.js"), share_of_work=0.5)
 BARE = Contestant("bare httpx", (sys.executable, "-m", "bench.contestants.bare"), at_once=200)
 
 
-def run(contestant: Contestant, race: Round, home: Path, terms: Mapping[str, Any] | None = None) -> Figures:
+def run(contestant: Contestant, race: Round, home: Path, policy: Mapping[str, Any] | None = None) -> Figures:
     """
     One contestant in one round, on a sandbox (and, if it needs one, a Prefect server) of its own.
 
@@ -79,7 +79,7 @@ def run(contestant: Contestant, race: Round, home: Path, terms: Mapping[str, Any
         ticket = _ticket(sandbox, race, contestant)
         before = _cpu_by_command()
         ends_within = race.least_seconds + max(ENDS_WITHIN, race.renewals / 10)
-        told = _start(contestant, ticket, server, home, terms or {}, ends_within)
+        told = _start(contestant, ticket, server, home, policy or {}, ends_within)
         after = _cpu_by_command()
         books = Books.of(sandbox.database)
         if books.renewed != race.renewals:
@@ -129,14 +129,14 @@ def _start(
     ticket: Ticket,
     server: PrefectServer | None,
     home: Path,
-    terms: Mapping[str, Any],
+    policy: Mapping[str, Any],
     ends_within: float,
 ) -> dict[str, Any]:
     environment = {
         **os.environ,
         **(server.environment if server else {}),
         **ticket.as_environment(),
-        "BENCH_TERMS": json.dumps(dict(terms)),
+        "BENCH_POLICY": json.dumps(dict(policy)),
         "XDG_STATE_HOME": str(home / "state"),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",

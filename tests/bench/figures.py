@@ -120,7 +120,7 @@ TEN_TIMES_AS_MANY = "Perennial, ten times as many"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Result:
     """What became of one target: met, or missed by how much and bound by what."""
 
     target: str
@@ -128,7 +128,7 @@ class Verdict:
     sentence: str
 
 
-def verdicts(race: Round, figures: Sequence[Figures]) -> list[Verdict]:
+def verdicts(race: Round, figures: Sequence[Figures]) -> list[Result]:
     """The targets that a round can tell about, for its first contestant."""
     one = figures[0]
     found = [_at_most("429s", one.throttled, 0), _at_most("writes per renewal", one.writes_each, WRITES)]
@@ -140,32 +140,32 @@ def verdicts(race: Round, figures: Sequence[Figures]) -> list[Verdict]:
         found.append(_speed(one))
     if one.task_runs_each is not None:
         enough = one.task_runs_each >= RUNS_EACH
-        found.append(Verdict(f"{RUNS_EACH} visible task runs each", enough, f"{one.task_runs_each:.2f}"))
+        found.append(Result(f"{RUNS_EACH} visible task runs each", enough, f"{one.task_runs_each:.2f}"))
     return found + [_growth(one, many) for many in figures if many.contestant == TEN_TIMES_AS_MANY]
 
 
-def _growth(few: Figures, many: Figures) -> Verdict:
+def _growth(few: Figures, many: Figures) -> Result:
     ratios = {"reads": many.reads_each / few.reads_each, "CPU": many.cpu_each / few.cpu_each}
     said = ", ".join(f"{ratio - 1:+.0%} {what}" for what, ratio in ratios.items())
     target = f"{many.renewals} cost at most a tenth more each than {few.renewals}"
-    return Verdict(target, max(ratios.values()) <= GROWTH, f"{said}; {many.peak_megabytes:.0f} MB at the peak")
+    return Result(target, max(ratios.values()) <= GROWTH, f"{said}; {many.peak_megabytes:.0f} MB at the peak")
 
 
-def _at_most(what: str, seen: float, allowed: float) -> Verdict:
+def _at_most(what: str, seen: float, allowed: float) -> Result:
     over = "" if seen <= allowed else f", {seen - allowed:.2f} too many"
-    return Verdict(f"at most {allowed:g} {what}", seen <= allowed, f"{seen:.2f}{over}")
+    return Result(f"at most {allowed:g} {what}", seen <= allowed, f"{seen:.2f}{over}")
 
 
-def _share(race: Round, one: Figures, share: float) -> Verdict:
+def _share(race: Round, one: Figures, share: float) -> Result:
     said = f"{share:.1%}"
     if share < SHARE:
         idle = (1 - share) * one.seconds
         said += f", {100 * (SHARE - share):.1f} points short: places lay idle for {idle:.1f} s of {one.seconds:.0f} s"
         said += f", which is {idle / race.window_seconds:.2f} windows"
-    return Verdict(f"at least {SHARE:.0%} of the limit", share >= SHARE, said)
+    return Result(f"at least {SHARE:.0%} of the limit", share >= SHARE, said)
 
 
-def _speed(one: Figures) -> Verdict:
+def _speed(one: Figures) -> Result:
     said = f"{one.per_second:.1f}"
     if one.per_second < PER_SECOND:
         said += f", {PER_SECOND - one.per_second:.1f} short"
@@ -180,4 +180,4 @@ def _speed(one: Figures) -> Verdict:
             f". CPU per renewal: {', '.join(f'{1000 * each:.0f} ms {name}' for name, each in known.items())}. One core "
             f"for {who} allows {1 / most:.0f} a second, two cores for all of them {2 / sum(known.values()):.0f}"
         )
-    return Verdict(f"at least {PER_SECOND:.0f} renewals a second", one.per_second >= PER_SECOND, said)
+    return Result(f"at least {PER_SECOND:.0f} renewals a second", one.per_second >= PER_SECOND, said)

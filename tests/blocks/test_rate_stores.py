@@ -1,4 +1,4 @@
-"""Every store keeps the same ledgers, alone, for all who share it; and none of them can stop a renewal."""
+"""Every store keeps the same histories, alone, for all who share it; and none of them can stop a renewal."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from pydantic import SecretStr, ValidationError
 from blocks.commerce_layer.clock import current_clock, use_clock
 from blocks.commerce_layer.credentials import CommerceLayerCredentials
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits, open_store, remote_stores, stores
-from blocks.commerce_layer.rate_limit.ledger import Ledger
 from blocks.commerce_layer.rate_limit.remote_stores import PostgresStore, RedisStore
+from blocks.commerce_layer.rate_limit.request_history import RequestHistory
 from blocks.commerce_layer.rate_limit.sharing import FallbackStore
 from blocks.commerce_layer.rate_limit.stores import LedgerStore, MemoryStore, SqliteStore, default_path, load
 
@@ -69,9 +69,9 @@ async def store(request, tmp_path):
     await opened.close()
 
 
-def count(ledger: Ledger, now: float) -> int:
-    ledger.proofs += 1
-    return ledger.proofs
+def count(history: RequestHistory, now: float) -> int:
+    history.proofs += 1
+    return history.proofs
 
 
 async def test_a_ledger_is_kept_by_its_name(store):
@@ -95,8 +95,8 @@ async def test_a_change_that_fails_leaves_the_ledger_as_it_was(store):
     name = uuid.uuid4().hex
     await store.change(name, count)
 
-    def fail(ledger: Ledger, now: float) -> None:
-        ledger.proofs = 100
+    def fail(history: RequestHistory, now: float) -> None:
+        history.proofs = 100
         raise KeyError(now)
 
     with pytest.raises(KeyError):
@@ -245,9 +245,9 @@ async def test_what_was_sent_while_the_store_was_away_still_counts_when_it_is_ba
         clock.advance(31)
         await send(budget, "back", 1)
 
-        (ledger,) = shared._ledgers.values()
-        assert [entry.endpoint for entry in ledger.entries] == ["away"] * 25 + ["back"]
-        assert all(0 <= entry.taken <= clock.monotonic() - 31 for entry in ledger.entries[:25])
+        (history,) = shared._histories.values()
+        assert [entry.endpoint for entry in history.entries] == ["away"] * 25 + ["back"]
+        assert all(0 <= entry.taken <= clock.monotonic() - 31 for entry in history.entries[:25])
 
 
 async def test_what_was_sent_before_the_store_went_away_still_counts():
@@ -296,7 +296,7 @@ async def test_a_file_that_power_loss_has_spoilt_is_made_anew(tmp_path):
 
     assert await store.change("a", count) == 1
     await store.close()
-    assert sqlite3.connect(path).execute("SELECT name FROM ledgers").fetchall() == [("a",)]
+    assert sqlite3.connect(path).execute("SELECT name FROM histories").fetchall() == [("a",)]
 
 
 async def test_the_default_is_a_file_of_this_user(monkeypatch, tmp_path):
@@ -309,7 +309,7 @@ async def test_the_default_is_a_file_of_this_user(monkeypatch, tmp_path):
         await budget.close()
 
     assert default_path() == tmp_path / "perennial" / "request-budget.sqlite3"
-    assert sqlite3.connect(default_path()).execute("SELECT name FROM ledgers").fetchall() == [("host|test|write",)]
+    assert sqlite3.connect(default_path()).execute("SELECT name FROM histories").fetchall() == [("host|test|write",)]
     assert default_path().parent.stat().st_mode & 0o077 == 0
 
 

@@ -2,7 +2,7 @@ import pytest
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from pydantic import ValidationError
 
-from blocks.policy_terms import PolicyTerms
+from blocks.policy import Policy
 from blocks.renewal_policy import RenewalPolicy
 
 
@@ -17,11 +17,11 @@ class TestTheBlockMeetsPrefectsStandard(BlockStandardTestSuite):
 
 
 def test_the_block_offers_every_field_of_the_terms_and_no_other():
-    assert set(RenewalPolicy.model_fields) == set(PolicyTerms.model_fields)
+    assert set(RenewalPolicy.model_fields) == set(Policy.model_fields)
 
 
 def test_a_block_left_as_it_is_gives_the_default_terms():
-    assert RenewalPolicy().terms() == PolicyTerms()
+    assert RenewalPolicy().plain() == Policy()
 
 
 def test_the_terms_are_what_was_entered():
@@ -32,12 +32,12 @@ def test_the_terms_are_what_was_entered():
         "failure_patterns": {"warehouse .* shut": "stock"},
         "payment_retries": ["12h", "3d"],
     }
-    assert RenewalPolicy(**fields).terms() == PolicyTerms(**fields)
+    assert RenewalPolicy(**fields).plain() == Policy(**fields)
 
 
 def test_a_policy_survives_being_stored_as_json():
     policy = RenewalPolicy(retry_at="08:00", final_actions={"stock": "skip_period"})
-    assert RenewalPolicy.model_validate_json(policy.model_dump_json()).terms() == policy.terms()
+    assert RenewalPolicy.model_validate_json(policy.model_dump_json()).plain() == policy.plain()
 
 
 def test_nonsense_is_refused_when_it_is_entered():
@@ -49,15 +49,15 @@ def test_nonsense_that_was_set_later_is_refused_when_the_terms_are_read():
     policy = RenewalPolicy()
     policy.brake_share = 7
     with pytest.raises(ValidationError, match="brake_share"):
-        policy.terms()
+        policy.plain()
 
 
 def test_the_form_groups_its_fields_as_the_terms_do():
     schema = RenewalPolicy.model_json_schema()
-    assert list(schema["properties"]) == list(PolicyTerms.model_fields)
+    assert list(schema["properties"]) == list(Policy.model_fields)
     assert schema["properties"]["catch_up"]["enum"] == ["latest", "all", "skip"]
 
 
 def test_a_block_that_an_earlier_version_has_stored_is_read_without_its_retired_fields():
     stored = {**RenewalPolicy(payment_retries=["12h"]).model_dump(mode="json"), "tag_target_orders": True}
-    assert RenewalPolicy.model_validate(stored).terms() == PolicyTerms(payment_retries=["12h"])
+    assert RenewalPolicy.model_validate(stored).plain() == Policy(payment_retries=["12h"])

@@ -38,7 +38,7 @@ import flows.sweep.pacing
 import flows.tasks.record
 from blocks.commerce_layer.clock import current_clock, use_clock
 from blocks.commerce_layer.wire import Wire
-from flows.rules.state import PLACING
+from flows.rules.state import Outcome
 from flows.run.poller import CopyPoller
 
 Picks = Callable[..., bool]
@@ -72,7 +72,7 @@ def _is_surplus(attributes: dict[str, Any]) -> bool:
 
 
 _placement = _patches("orders", lambda says: says.get("_place"))
-_announcement = _patches("order_subscriptions", lambda says: _ours(says).get("outcome") == PLACING)
+_announcement = _patches("order_subscriptions", lambda says: _ours(says).get("outcome") == Outcome.PLACING)
 _surplus = _patches("orders", _is_surplus)
 _withdrawal = _patches("orders", lambda says: says.get("_cancel") and not _is_surplus(says))
 _cancellation = _patches("order_subscriptions", lambda says: says.get("_cancel"))

@@ -40,7 +40,7 @@ async def test_a_dry_run_says_everything_and_changes_nothing(merchant: Merchant)
 
     shown = await merchant.hand_over(*ids, dry_run=True)
 
-    assert (shown.name, shown.message) == ("DryRun", "1 would be adopted, 1 refused")
+    assert (shown.name, shown.message) == ("Completed", "dry run: 1 would be adopted, 1 refused")
     assert [row["handling"] for row in shown.facts["rows"]] == ["refused", "change"]
     assert [merchant.subscription(each) for each in ids] == before
 
@@ -50,7 +50,7 @@ async def test_what_is_refused_makes_the_run_red_and_the_others_are_adopted(merc
 
     adopted = await merchant.hand_over(good, soon, "NoSuchOne0")
 
-    assert (adopted.name, adopted.message) == ("NeedsAttention", "1 adopted, 2 refused")
+    assert (adopted.name, adopted.message) == ("Failed", "1 adopted, 2 refused")
     assert merchant.subscription(good)["status"] == "inactive"
     assert merchant.subscription(soon)["metadata"] == {"crm": 7}
 
@@ -68,7 +68,7 @@ async def test_a_lost_answer_leaves_a_subscription_in_one_hand_and_the_next_run_
     assert (row["status"], "perennial" in row["metadata"]) == (
         ("active", False) if when == "before" else ("inactive", True)
     )
-    assert first.name == ("NeedsAttention" if when == "before" else "Completed")
+    assert first.name == ("Failed" if when == "before" else "Completed")
     second = await merchant.hand_over(one)
     assert second.name == "Completed"
     assert merchant.subscription(one)["status"] == "inactive"

@@ -114,7 +114,7 @@ async def test_a_bad_policy_of_one_subscription_needs_a_person_and_stops_nobody(
 
     ended = await merchant.sweep()
 
-    assert (ended.name, ended.outcomes) == ("NeedsAttention", {"renewed": 1, "skipped": 1})
+    assert (ended.name, ended.outcomes) == ("Failed", {"renewed": 1, "skipped": 1})
     first, *_ = await records.table(ended.flow_run_id)
     assert first["renewal"].startswith(odd["id"])
     assert "catch_up = 'skp'" in first["why"]

@@ -166,7 +166,7 @@ async def test_no_further_batch_is_started_once_one_was_stopped(
 
     ended = await shop.sweep(distribute=True)
 
-    assert ended.name == "NeedsAttention"
+    assert ended.name == "Failed"
     assert "Stopped" in ended.message
     # Two that run and two that wait for a worker are started at first; none after the first verdict.
     assert len(await batches_of(shop)) == BATCHES_AT_ONCE

@@ -36,7 +36,7 @@ async def test_a_double_charge_is_found_by_the_next_sweep_which_stops_and_calls_
 
     ended = await merchant.sweep()
 
-    assert ended.name == "NeedsAttention"
+    assert ended.name == "Failed"
     assert f"one period is charged twice: {copy['reference']}" in ended.message
     assert ended.facts["left"] >= WAITING - 10, "no more than the first wave was begun"
     (row,) = [row for row in await records.table(ended.flow_run_id) if row["renewal"] == copy["reference"]]

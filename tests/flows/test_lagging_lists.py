@@ -101,7 +101,7 @@ async def test_a_double_charge_is_found_and_the_next_sweep_stops_before_its_seco
     ended = await merchant.sweep()
 
     reference = next(each for each in merchant.placed() if each.startswith(made["id"]))
-    assert ended.name == "NeedsAttention"
+    assert ended.name == "Failed"
     assert ended.outcomes == {"renewed": 2, "needs_attention": 1}
     assert f"Stopped: one period is charged twice: {reference}: 2 orders of one period are placed" in ended.message
     assert ended.message.endswith("cancel all but one of them; 3 stay due")
@@ -122,7 +122,7 @@ async def test_sweeps_stop_until_a_person_has_cancelled_one_of_the_two_orders(me
 
     for renewed in (1, 2):
         ended = await merchant.sweep()
-        assert (ended.name, ended.outcomes["renewed"]) == ("NeedsAttention", 1)
+        assert (ended.name, ended.outcomes["renewed"]) == ("Failed", 1)
         assert len(merchant.placed()) == 2 + renewed
     surplus = next(each for each in merchant.target_orders() if each["copy_reference"].startswith(made["id"]))
     patch(merchant, "orders", surplus["id"], _cancel=True)
@@ -145,7 +145,7 @@ async def test_a_period_of_which_two_orders_are_placed_is_held_and_stops_the_swe
 
     ended = await merchant.sweep()
 
-    assert ended.name == "NeedsAttention"
+    assert ended.name == "Failed"
     assert "one period is charged twice" in ended.message
     state = merchant.subscription(made["id"])["metadata"]["perennial"]
     assert (state["held"], state["outcome"]) == (True, "needs_attention")

@@ -15,7 +15,7 @@ from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.errors import ReadFailed
 from blocks.commerce_layer.rate_limit import RateLimits
-from blocks.policy_terms import PolicyTerms
+from blocks.policy import Policy
 from blocks.sandbox.running import RunningSandbox
 from flows.cli.installation import credentials_for
 from flows.rules.renewal import Renewal, plan
@@ -73,7 +73,7 @@ def opened(sandbox: RunningSandbox, limits: RateLimits) -> CommerceLayer:
 async def due(sandbox: RunningSandbox, client: CommerceLayer, count: int) -> list[Renewal]:
     """So many renewals that are due; what was read to plan them is not counted."""
     found = await client.get_subscriptions(sandbox.seed(count)["subscription_ids"])
-    planned = [plan(each, PolicyTerms(), sandbox.clock()) for each in found.values()]
+    planned = [plan(each, Policy(), sandbox.clock()) for each in found.values()]
     sandbox.reset_counters()
     return [each for each in planned if isinstance(each, Renewal)]
 

@@ -41,6 +41,6 @@ async def test_whoever_must_not_be_renewed_is_left_alone_with_the_reason_in_word
     assert rows.pop(good["id"])["outcome"] == "renewed"
     assert {row["outcome"] for row in rows.values()} == {"skipped"}
     assert {name: words for name, words in expected.items() if words not in rows[name]["why"]} == {}
-    assert ended.name == "NeedsAttention"
-    assert ended.message == "1 renewal: 1 renewed, 1 skipped, 5 skipped until a person acts"
+    assert ended.name == "Failed"
+    assert ended.message == "5 need a person: 1 renewal: 1 renewed, 1 skipped, 5 skipped until a person acts"
     assert [copy["reference_origin"] for copy in merchant.copies()] == ["crm", "perennial"]

@@ -164,7 +164,7 @@ async def test_a_shop_that_answers_no_placement_stops_the_sweep_and_the_next_one
 
     first = await merchant.sweep()
 
-    assert first.name == "NeedsAttention"
+    assert first.name == "Failed"
     assert first.outcomes == {"unconfirmed": 5}
     assert "answers in a row were lost: Commerce Layer is in trouble; 15 stay due" in first.message
     merchant.sandbox.clear_faults()

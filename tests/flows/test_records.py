@@ -140,7 +140,7 @@ async def test_a_cancellation_that_is_refused_is_held_for_a_person_and_nothing_i
     charged = len(merchant.rows("SELECT * FROM resource_errors"))
     again = await merchant.sweep()
 
-    assert ended.name == "NeedsAttention"
+    assert ended.name == "Failed"
     assert merchant.subscription(made)["status"] == "inactive"
     state = merchant.subscription(made)["metadata"]["perennial"]
     assert (state["held"], state["final_action"], state["outcome"]) == (True, "hold", "exhausted")
@@ -165,9 +165,9 @@ from flows.tasks.create import create_order_copy
 from flows.tasks.place import place_target_order
 from flows.tasks.poll import poll_order_copy
 from flows.tasks.record import record_outcome
-from flows.tasks.reordering import record_by_hand
+from flows.tasks.reordering import record_manual_copy
 story = (create_order_copy, poll_order_copy, place_target_order, record_outcome)
-print([task.retries for task in (*story, record_by_hand, clean_up_surplus_copies)])
+print([task.retries for task in (*story, record_manual_copy, clean_up_surplus_copies)])
 """
 
 

@@ -51,7 +51,7 @@ async def test_a_declined_card_is_red_and_points_at_the_order_that_exists(mercha
     ended = await merchant.reorder(made["source_order_id"])
 
     (copy,) = merchant.copies()
-    assert ended.name == "NeedsAttention"
+    assert ended.name == "Failed"
     (order,) = merchant.rows("SELECT number FROM orders WHERE id = ?", copy["target_order_id"])
     assert ended.message == (
         f"order #{order['number']} was copied but could not be placed: card declined. "
@@ -64,7 +64,7 @@ async def test_a_declined_card_is_red_and_points_at_the_order_that_exists(mercha
 async def test_an_aborted_copy_is_red(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(failure="aborted")
     ended = await merchant.reorder(made["source_order_id"])
-    assert ended.name == "NeedsAttention"
+    assert ended.name == "Failed"
     assert "is aborted" in ended.message
 
 

@@ -72,8 +72,8 @@ async def test_a_lost_card_makes_the_run_red_and_holds_the_subscription(merchant
 
     ended = await merchant.sweep()
 
-    assert ended.name == "NeedsAttention"
-    assert ended.message == "1 renewal: 1 needs attention; failures: 1 payment"
+    assert ended.name == "Failed"
+    assert ended.message == "1 needs a person: 1 renewal: 1 needs attention; failures: 1 payment"
     assert (await line_of(ended, made["id"]))[
         "why"
     ] == "card lost or stolen; not retried; held for a person: release it to go on"
@@ -137,7 +137,7 @@ async def test_a_renewal_that_was_made_but_not_recorded_is_found_and_not_made_ag
 @pytest.mark.parametrize(
     ("action", "name", "words", "status", "held"),
     [
-        ("hold", "NeedsAttention", "held for a person: release it to go on", "inactive", True),
+        ("hold", "Failed", "held for a person: release it to go on", "inactive", True),
         ("skip_period", "Completed", "this period is skipped", "inactive", False),
         ("cancel", "Completed", "the subscription is cancelled", "cancelled", True),
     ],

@@ -8,7 +8,7 @@ import pytest
 import records
 from merchant import Merchant
 
-from flows.rules.outcomes import judge
+from flows.rules.outcomes import result_of
 from flows.rules.renewal import plan
 
 
@@ -18,16 +18,16 @@ async def test_an_unexpected_error_in_one_renewal_stops_nobody_else_and_needs_a_
     seeded = merchant.sandbox.seed(12)
     odd = seeded["subscription_ids"][0]
 
-    def judge_with_a_defect(renewal: Any, *rest: Any) -> Any:
+    def result_of_with_a_defect(renewal: Any, *rest: Any) -> Any:
         if renewal.subscription_id == odd:
             raise KeyError("odd")
-        return judge(renewal, *rest)
+        return result_of(renewal, *rest)
 
     with monkeypatch.context() as defect:
-        defect.setattr("flows.tasks.record.judge", judge_with_a_defect)
+        defect.setattr("flows.tasks.record.result_of", result_of_with_a_defect)
         ended = await merchant.sweep()
 
-    assert (ended.name, ended.outcomes) == ("NeedsAttention", {"renewed": 11, "needs_attention": 1})
+    assert (ended.name, ended.outcomes) == ("Failed", {"renewed": 11, "needs_attention": 1})
     first, *_ = await records.table(ended.flow_run_id)
     assert first["renewal"].startswith(odd)
     assert first["why"].startswith("unexpected error (KeyError: 'odd'); the next sweep")
@@ -50,7 +50,7 @@ async def test_a_subscription_that_cannot_even_be_planned_stops_nobody_else(
         defect.setattr("flows.tasks.find_due.plan", plan_with_a_defect)
         ended = await merchant.sweep()
 
-    assert (ended.name, ended.outcomes) == ("NeedsAttention", {"renewed": 1, "needs_attention": 1})
+    assert (ended.name, ended.outcomes) == ("Failed", {"renewed": 1, "needs_attention": 1})
 
 
 async def test_unexpected_errors_in_a_row_stop_the_sweep(merchant: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,10 +60,10 @@ async def test_unexpected_errors_in_a_row_stop_the_sweep(merchant: Merchant, mon
     def defect(*_: Any) -> Any:
         raise KeyError("everybody")
 
-    monkeypatch.setattr("flows.tasks.record.judge", defect)
+    monkeypatch.setattr("flows.tasks.record.result_of", defect)
     ended = await merchant.sweep()
 
-    assert ended.name == "NeedsAttention"
+    assert ended.name == "Failed"
     assert "Stopped: 3 renewals in a row ended in an unexpected error (KeyError: 'everybody')" in ended.message
     assert ended.message.endswith("15 stay due")
     assert len(merchant.copies()) == 5
@@ -75,7 +75,7 @@ async def test_a_bad_first_wave_pulls_the_brake_which_state_table_and_event_tell
 
     ended = await merchant.sweep()
 
-    assert (ended.name, ended.outcomes) == ("NeedsAttention", {"retry_scheduled": 5})
+    assert (ended.name, ended.outcomes) == ("Failed", {"retry_scheduled": 5})
     reason = "5 of 5 renewals failed for one reason (stock), more than 20%"
     assert ended.message.endswith(f"Stopped: {reason}; 25 stay due")
     artifact = (await records.artifacts(ended.flow_run_id))["renewals"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from merchant import Merchant, open_merchant
-from year import START, TERMS, ZONE, Year, live, tell
+from year import POLICY, START, ZONE, Year, live, tell
 from year_checker import Report, check
 
 from flows.cli.prefect_server import PrefectServer
@@ -21,7 +21,7 @@ PLACED = "SELECT c.id FROM order_copies c JOIN orders o ON o.id = c.target_order
 async def test_in_two_months_nobody_is_lost_nobody_is_renewed_twice_and_no_card_is_overcharged(
     server: PrefectServer, tmp_path: Path
 ) -> None:
-    async with open_merchant("--clock", START.isoformat(), "--seed", "7", **TERMS) as merchant:
+    async with open_merchant("--clock", START.isoformat(), "--seed", "7", **POLICY) as merchant:
         year = await live(merchant, days=60, subscriptions=40, seed=7)
         tell(year)
 

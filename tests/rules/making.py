@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
-from blocks.policy_terms import PolicyTerms
+from blocks.policy import Policy
 from flows.rules.renewal import Renewal, plan
 from flows.rules.state import RenewalState
 
-TERMS = PolicyTerms()
+POLICY = Policy()
 
 
 def at(text: str) -> datetime:
@@ -64,9 +64,7 @@ def withdrawn(**fields: Any) -> Order:
     return order("cancelled", payment_status="unpaid", metadata={"perennial": {"withdrawn": "postponed"}}, **fields)
 
 
-def planned(
-    sub: OrderSubscription | None = None, as_of: str = "2026-03-01T06:05", terms: PolicyTerms = TERMS
-) -> Renewal:
-    renewal = plan(sub or subscription(), terms, at(as_of))
+def planned(sub: OrderSubscription | None = None, as_of: str = "2026-03-01T06:05", policy: Policy = POLICY) -> Renewal:
+    renewal = plan(sub or subscription(), policy, at(as_of))
     assert isinstance(renewal, Renewal), renewal
     return renewal

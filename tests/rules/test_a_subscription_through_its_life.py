@@ -15,10 +15,10 @@ from rules.making import at, copy, order, subscription
 
 from blocks.commerce_layer.errors import ErrorItem, NotConnected, Refused, Unauthorized, WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderCopy, SubscriptionStatus
-from blocks.policy_terms import FailureClass, PolicyTerms
-from flows.rules.evidence import (
+from blocks.policy import FailureClass, Policy
+from flows.rules.findings import (
     CopyEnded,
-    Evidence,
+    Finding,
     HeldBack,
     NotCreated,
     NotPlaced,
@@ -38,11 +38,12 @@ from flows.rules.next_action import (
     references_to_look_up,
 )
 from flows.rules.order_copies import CopiesOfPeriod
-from flows.rules.outcomes import Judgement, Outcome, judge
+from flows.rules.outcomes import result_of
 from flows.rules.records import record_of, skip_record_of
 from flows.rules.references import parse_reference
 from flows.rules.renewal import Renewal, Skipped, plan
-from flows.rules.state import RenewalState
+from flows.rules.results import RenewalResult
+from flows.rules.state import Outcome, RenewalState
 from flows.rules.still_wanted import still_wanted
 from flows.rules.unrecorded import stale_copies, unrecorded_period
 
@@ -117,7 +118,7 @@ class Life:
 
     def __init__(self, chance: Random) -> None:
         self.chance = chance
-        self.terms = PolicyTerms(
+        self.policy = Policy(
             catch_up=chance.choice(["latest", "all", "skip"]),
             final_action=chance.choice(["hold", "hold", "skip_period", "cancel"]),
             max_attempts_per_day=chance.randint(1, 5),
@@ -144,7 +145,7 @@ class Life:
         # A scheduler that was down starts late runs, which work up to an instant of days ago.
         self.as_of = self.now - timedelta(days=self.chance.choice([0, 0, 0, 1, 5]))
         for _ in range(self.chance.randint(1, 2)):
-            answer = plan(self.sub, self.terms, self.as_of)
+            answer = plan(self.sub, self.policy, self.as_of)
             if isinstance(answer, Skipped):
                 self.seen[f"skipped: {answer.reason}"] += 1
                 self._write(skip_record_of(answer, self.sub))
@@ -163,29 +164,29 @@ class Life:
     def renew(self, renewal: Renewal) -> None:
         assert still_wanted(renewal, self.sub, [self.sub], list(self.shop.copies.values()), self.as_of) is None
         self.announced = self.sent = False
-        evidence = self.create_and_poll(renewal)
-        if evidence is None:
+        finding = self.create_and_poll(renewal)
+        if finding is None:
             self.nobody_has_recorded_anything()
             return
-        verdict = judge(renewal, evidence, self.now, f"run-{self.runs}")
-        self.seen[verdict.outcome.value] += 1
-        self._check(renewal, verdict)
+        result = result_of(renewal, finding, self.now, f"run-{self.runs}")
+        self.seen[result.outcome.value] += 1
+        self._check(renewal, result)
         if self.chance.random() < 0.1:
             self.seen["died before the record"] += 1
             self.nobody_has_recorded_anything()
             return
         if self.announced:
             self.shop.charges.remove(self.now)
-        if self.sent and _may_be_a_failed_charge(verdict):
+        if self.sent and _may_be_a_failed_charge(result):
             self.shop.charges.append(self.now)
-        self._write(record_of(verdict, self.sub))
+        self._write(record_of(result, self.sub))
 
     def nobody_has_recorded_anything(self) -> None:
         """And then the customer moves the date."""
         if self.chance.random() < 0.7:
             self.postpone()
 
-    def create_and_poll(self, renewal: Renewal) -> Evidence | None:
+    def create_and_poll(self, renewal: Renewal) -> Finding | None:
         action, created = self.look(renewal), None
         if isinstance(action, Create):
             created = self.create(renewal)
@@ -228,7 +229,7 @@ class Life:
         name = self.shop.create(renewal.reference, self.now)
         return None if fate == "died" else name
 
-    def place(self, renewal: Renewal, attempt: Place, *, is_ours: bool) -> Evidence | None:
+    def place(self, renewal: Renewal, attempt: Place, *, is_ours: bool) -> Finding | None:
         self._check_placement(renewal, attempt)
         if not is_ours:
             state = renewal.state.announcing(
@@ -257,7 +258,7 @@ class Life:
         self.postpone()
         return None
 
-    def answer(self, attempt: Place, fate: str) -> Evidence | None:
+    def answer(self, attempt: Place, fate: str) -> Finding | None:
         order_id = attempt.order.id
         how = self.chance.choice(["placed", "placing", "declined", "declined", "declined"])
         if fate != "lost before" and how in {"placed", "placing"}:
@@ -306,7 +307,7 @@ class Life:
             self.shop.set_order(name, "placed" if is_placed else "pending", placed_at=self.now if is_placed else None)
 
     def another_run_creates_a_copy(self) -> None:
-        answer = plan(self.sub, self.terms, self.now)
+        answer = plan(self.sub, self.policy, self.now)
         if isinstance(answer, Renewal):
             self.shop.create(answer.reference, self.now)
 
@@ -383,24 +384,24 @@ class Life:
         assert renewal.due not in self.refused, "a person cancelled it: only a person may have it again"
         assert renewal.state.done_through is None or renewal.due > renewal.state.done_through
         recorded = renewal.state.attempts_until(self.now)
-        assert sum(moment > self.now - timedelta(days=1) for moment in recorded) < self.terms.max_attempts_per_day
+        assert sum(moment > self.now - timedelta(days=1) for moment in recorded) < self.policy.max_attempts_per_day
 
-    def _check(self, renewal: Renewal, verdict: Judgement) -> None:
-        before, after = renewal.state, verdict.state
+    def _check(self, renewal: Renewal, result: RenewalResult) -> None:
+        before, after = renewal.state, result.state
         assert after.attempt - before.attempt in {0, 1}
         for cls, failed in after.failures.items():
-            retries = len(renewal.terms.retry_delays(FailureClass(cls)))
+            retries = len(renewal.policy.retry_delays(FailureClass(cls)))
             assert failed <= retries + 1 + self.releases[renewal.due], "each class has its own retries, and no more"
-        assert verdict.next_run_at is None or verdict.next_run_at > self.now
-        assert (verdict.next_run_at is None) or after.done_through is not None
-        if verdict.outcome in {Outcome.RENEWED, Outcome.ALREADY_RENEWED}:
+        assert result.next_run_at is None or result.next_run_at > self.now
+        assert (result.next_run_at is None) or after.done_through is not None
+        if result.outcome in {Outcome.RENEWED, Outcome.ALREADY_RENEWED}:
             orders = [found.target_order for found in self.shop.of_period(renewal.due)]
             assert any(order is not None and order.is_placed for order in orders)
             assert after.done_through >= renewal.due
-        if verdict.needs_person and not after.held:
+        if result.needs_person and not after.held:
             # It goes on by itself: when the shop lets us in again, or when what is under way ends.
-            assert after.under_way_since or verdict.failure.attempted is False
-        assert len(verdict.sentence) < 400
+            assert after.under_way_since or result.failure.attempted is False
+        assert len(result.sentence) < 400
 
     def check(self) -> None:
         placed = self.periods_with_a_placed_order()
@@ -418,15 +419,15 @@ class Life:
 
     def _check_charges(self) -> None:
         for moment in self.shop.charges:
-            for window, limit in ((DAY, self.terms.max_attempts_per_day), (MONTH, self.terms.max_attempts_per_month)):
+            for window, limit in ((DAY, self.policy.max_attempts_per_day), (MONTH, self.policy.max_attempts_per_month)):
                 assert sum(moment - window < other <= moment for other in self.shop.charges) <= limit
 
 
-def _may_be_a_failed_charge(verdict: Judgement) -> bool:
-    if verdict.outcome is Outcome.RENEWED:
+def _may_be_a_failed_charge(result: RenewalResult) -> bool:
+    if result.outcome is Outcome.RENEWED:
         return False
     on_the_card = {FailureClass.PAYMENT, FailureClass.TRANSIENT, FailureClass.UNKNOWN}
-    return verdict.failure is None or verdict.failure.cls in on_the_card
+    return result.failure is None or result.failure.cls in on_the_card
 
 
 def _counts(found: OrderCopy) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from rules.making import TERMS, at, subscription
+from rules.making import POLICY, at, subscription
 
 from blocks.commerce_layer.resources import OrderSubscription
 from flows.rules.adoption import CLEAR_OF_RUNS, Change, Decision, Handling, Handover, HandoverRequest, decide
@@ -22,7 +22,7 @@ def native(status: str = "active", **fields) -> OrderSubscription:
 
 
 def decided(one: OrderSubscription, request: HandoverRequest = ADOPT, as_of=NOW) -> Decision:
-    return decide(one, request, TERMS, as_of)
+    return decide(one, request, POLICY, as_of)
 
 
 def after(one: OrderSubscription, change: Change) -> OrderSubscription:
@@ -47,7 +47,7 @@ def test_what_was_adopted_is_due_on_the_date_it_had_before():
     one = native()
     adopted = after(one, decided(one).change)
 
-    planned = plan(adopted, TERMS, at("2026-03-01T06:05"))
+    planned = plan(adopted, POLICY, at("2026-03-01T06:05"))
 
     assert isinstance(planned, Renewal)
     assert planned.due == at("2026-03-01T06:00")
@@ -144,7 +144,7 @@ def test_what_version_0_1_has_adopted_for_another_installation_can_be_steered_by
 def test_a_half_done_adoption_is_driven_by_nobody_else_and_is_finished_by_the_next():
     half = after(native(), decided(native()).change).model_copy(update={"status": native().status})
 
-    skipped = plan(half, TERMS, at("2026-03-01T06:05"))
+    skipped = plan(half, POLICY, at("2026-03-01T06:05"))
     assert isinstance(skipped, Skipped)
     assert skipped.reason is SkipReason.SECOND_ENGINE
     assert decided(half).change is not None
@@ -159,7 +159,7 @@ def test_adopting_again_after_native_renewals_forgets_the_period_that_failed_bac
     one = subscription(state, status="active")
     adopted = after(one, decided(one).change)
 
-    planned = plan(adopted, TERMS, at("2026-03-01T06:05"))
+    planned = plan(adopted, POLICY, at("2026-03-01T06:05"))
 
     assert isinstance(planned, Renewal)
     assert (planned.due, planned.state.attempt, planned.state.copies) == (at("2026-03-01T06:00"), 0, 0)
@@ -238,7 +238,7 @@ def test_a_damaged_state_is_left_for_a_person(handover):
 def test_a_rhythm_that_was_moved_before_the_adoption_is_kept():
     one = native(next_run_at="2026-03-20T06:00:00.000Z")  # starts_at is the first of the month
     adopted = after(one, decided(one).change)
-    work = plan(adopted, TERMS, at("2026-03-20T06:05"))
+    work = plan(adopted, POLICY, at("2026-03-20T06:05"))
 
     assert isinstance(work, Renewal)
     settled = work.settlement(work.state, at("2026-03-20T06:05"))
@@ -251,7 +251,7 @@ def test_an_engine_that_does_not_keep_the_time_of_day_causes_no_renewal_twice_a_
     one = native(next_run_at=f"2026-03-01T{hour}:00:00.000Z")
     decision = decided(one, as_of=at("2026-02-20"))
     adopted = after(one, decision.change)
-    work = plan(adopted, TERMS, at("2026-03-01T08:00"))
+    work = plan(adopted, POLICY, at("2026-03-01T08:00"))
 
     assert isinstance(work, Renewal)
     settled = work.settlement(work.state, at("2026-03-01T08:00"))

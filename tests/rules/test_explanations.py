@@ -1,29 +1,29 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rules.making import TERMS, at, copy, order, subscription
+from rules.making import POLICY, at, copy, order, subscription
 
-from blocks.policy_terms import FailureClass, PolicyTerms
+from blocks.policy import FailureClass, Policy
 from flows.rules.explanations import Explanation, explain
 from flows.rules.next_action import next_action
 from flows.rules.renewal import plan
 
-ROME = PolicyTerms(time_zone="Europe/Rome")
+ROME = Policy(time_zone="Europe/Rome")
 NOW = at("2026-03-01T06:05")
 
 
-def explained(sub, terms=TERMS, as_of=NOW, action=None) -> Explanation:
-    return explain(sub, terms, as_of, plan(sub, terms, as_of), action)
+def explained(sub, policy=POLICY, as_of=NOW, action=None) -> Explanation:
+    return explain(sub, policy, as_of, plan(sub, policy, as_of), action)
 
 
-def warned(terms=TERMS, **fields) -> str:
-    return "\n".join(explained(subscription(**fields), terms, NOW).warnings)
+def warned(policy=POLICY, **fields) -> str:
+    return "\n".join(explained(subscription(**fields), policy, NOW).warnings)
 
 
-def dates(sub, as_of=NOW, terms=TERMS, count=3):
+def dates(sub, as_of=NOW, policy=POLICY, count=3):
     return [
         f"{date:%Y-%m-%d %H:%M}"
-        for date in explained(sub, terms, at(as_of) if isinstance(as_of, str) else as_of).next_dates[:count]
+        for date in explained(sub, policy, at(as_of) if isinstance(as_of, str) else as_of).next_dates[:count]
     ]
 
 
@@ -64,7 +64,7 @@ def test_what_is_settled_is_not_promised_again():
 def test_missed_periods_are_promised_as_the_policy_catches_them_up(catch_up, expected):
     sub = subscription({"done_through": "2025-12-01T06:00Z"}, next_run_at="2026-01-01T06:00:00Z",
                        starts_at="2025-01-01T06:00:00Z")  # fmt: skip
-    assert dates(sub, "2026-03-05T00:00", PolicyTerms(catch_up=catch_up), 2) == expected
+    assert dates(sub, "2026-03-05T00:00", Policy(catch_up=catch_up), 2) == expected
 
 
 def test_a_period_that_waits_for_its_retry_comes_first():
@@ -102,7 +102,7 @@ def test_a_card_that_is_at_its_limit_is_said_to_wait_and_until_when():
         "attempts": charges,
     }
     sub = subscription(state)
-    renewal = plan(sub, TERMS, NOW)
+    renewal = plan(sub, POLICY, NOW)
     action = next_action(renewal, [copy(renewal.reference, "completed", order("pending"))], NOW)
     explanation = explained(sub, action=action)
     assert not explanation.is_due
@@ -125,14 +125,14 @@ def test_a_card_that_is_at_its_limit_is_said_to_wait_and_until_when():
 def test_what_the_next_sweep_will_do_is_said(found, words):
     sub = subscription({"period": "2026-03-01T06:00Z", "attempt": 1, "outcome": "retry_scheduled",
                         "order_copy_id": "CpyAbcdefb"})  # fmt: skip
-    renewal = plan(sub, TERMS, NOW)
+    renewal = plan(sub, POLICY, NOW)
     action = next_action(renewal, [copy(renewal.reference, *found)], NOW)
     assert explained(sub, action=action).sentence == f"due: the period of Sun 1 Mar 06:00 UTC 2026{words}"
 
 
 def test_an_announced_attempt_is_recorded_as_failed_by_the_next_sweep():
     sub = subscription({"period": "2026-03-01T06:00Z", "attempt": 1, "outcome": "placing"})
-    renewal = plan(sub, TERMS, NOW)
+    renewal = plan(sub, POLICY, NOW)
     action = next_action(renewal, [copy(renewal.reference, "completed", order("pending"))], NOW)
     assert explained(sub, action=action).sentence == (
         "due: the period of Sun 1 Mar 06:00 UTC 2026; order copy CpyAbcdefb is completed, "
@@ -142,7 +142,7 @@ def test_an_announced_attempt_is_recorded_as_failed_by_the_next_sweep():
 
 def test_what_a_person_must_look_at_is_said_and_that_nothing_is_sent():
     sub = subscription({})
-    renewal = plan(sub, TERMS, NOW)
+    renewal = plan(sub, POLICY, NOW)
     action = next_action(renewal, [copy(renewal.reference, "completed", order("cancelled"))], NOW)
     explanation = explained(sub, action=action)
     assert not explanation.is_due
@@ -154,7 +154,7 @@ def test_what_a_person_must_look_at_is_said_and_that_nothing_is_sent():
 def test_an_order_that_is_placed_needs_no_more_attempts():
     sub = subscription({"period": "2026-03-01T06:00Z", "attempt": 1, "outcome": "retry_scheduled",
                         "order_copy_id": "CpyAbcdefb"})  # fmt: skip
-    renewal = plan(sub, TERMS, NOW)
+    renewal = plan(sub, POLICY, NOW)
     action = next_action(renewal, [copy(renewal.reference, "completed", order("placed"))], NOW)
     assert explained(sub, action=action).attempts_left == {}
 
@@ -182,7 +182,7 @@ def test_a_settled_period_is_not_due_and_the_next_one_is_named():
 
 def test_a_period_that_is_skipped_as_late_waits_for_nobody():
     sub = subscription({"done_through": "2026-02-01T06:00Z"})
-    explanation = explained(sub, PolicyTerms(catch_up="skip"), at("2026-03-05T06:00"))
+    explanation = explained(sub, Policy(catch_up="skip"), at("2026-03-05T06:00"))
     assert not explanation.waits_for_person
     assert explanation.sentence == (
         "not renewed: the period of Sun 1 Mar 06:00 UTC is more than 1d late: skipped on purpose"
@@ -196,20 +196,20 @@ def test_a_cancelled_subscription_is_promised_nothing():
 
 
 def test_a_subscription_that_is_not_due_says_why():
-    explanation = explained(subscription({"held": True}), TERMS, NOW)
+    explanation = explained(subscription({"held": True}), POLICY, NOW)
     assert not explanation.is_due
     assert explanation.sentence.startswith("not renewed: held for a person")
 
 
 def test_a_state_of_a_newer_version_asks_for_an_upgrade_not_for_its_removal():
-    sentence = explained(subscription({"v": 2}), TERMS, NOW).sentence
+    sentence = explained(subscription({"v": 2}), POLICY, NOW).sentence
     assert "a newer Perennial wrote it" in sentence
     assert sentence.endswith("upgrade this installation")
     assert "remove" not in sentence
 
 
 def test_a_damaged_state_is_never_to_be_removed():
-    sentence = explained(subscription({"attempt": "many"}), TERMS, NOW).sentence
+    sentence = explained(subscription({"attempt": "many"}), POLICY, NOW).sentence
     assert "repair it: metadata.perennial.attempt = 'many'" in sentence
     assert "remove" not in sentence
 
@@ -311,6 +311,6 @@ json_values = (
 )
 def test_whatever_a_shop_contains_is_explained_not_raised(state, frequency, status, starts, due):
     sub = subscription(state, frequency=frequency, status=status, starts_at=starts, next_run_at=due)
-    explanation = explained(sub, TERMS, NOW)
+    explanation = explained(sub, POLICY, NOW)
     assert explanation.sentence
     assert list(explanation.next_dates) == sorted(set(explanation.next_dates))

@@ -3,7 +3,7 @@ from time import perf_counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rules.making import TERMS, copy, order
+from rules.making import POLICY, copy, order
 
 from blocks.commerce_layer.errors import (
     AuthenticationFailed,
@@ -19,7 +19,7 @@ from blocks.commerce_layer.errors import (
     WriteFateUnknown,
     WrongShop,
 )
-from blocks.policy_terms import FailureClass, PolicyTerms
+from blocks.policy import FailureClass, Policy
 from flows.rules.failures import classify_copy, classify_error, classify_order
 
 REF = "SubAbcdefg@2026-03-01T06:00Z"
@@ -69,7 +69,7 @@ def failed(log, **fields):
     ],
 )
 def test_an_errors_log_is_read_by_its_words(log, cls):
-    failure = classify_copy(failed(log), TERMS)
+    failure = classify_copy(failed(log), POLICY)
     assert failure.cls is cls
     assert not failure.permanent
     assert failure.attempted
@@ -85,14 +85,14 @@ def test_an_errors_log_is_read_by_its_words(log, cls):
     ],
 )  # fmt: skip
 def test_a_hard_decline_is_never_retried_by_machine(words):
-    failure = classify_copy(failed({"base": ["cannot transition from pending to placed", words]}), TERMS)
+    failure = classify_copy(failed({"base": ["cannot transition from pending to placed", words]}), POLICY)
     assert failure.cls is PAYMENT
     assert failure.permanent
 
 
 def test_of_several_reasons_the_gravest_counts_and_all_are_kept():
     log = {"status": ["cannot transition from draft to placed"], "line_items": ["is out of stock", "no price"]}
-    failure = classify_copy(failed(log), TERMS)
+    failure = classify_copy(failed(log), POLICY)
     assert failure.cls is STOCK
     assert failure.text == (
         "status: cannot transition from draft to placed; line_items: is out of stock; line_items: no price"
@@ -101,21 +101,21 @@ def test_of_several_reasons_the_gravest_counts_and_all_are_kept():
 
 @pytest.mark.parametrize("log", [None, {}, {"base": []}])
 def test_a_copy_that_ended_without_a_word_is_unknown(log):
-    assert classify_copy(failed(log), TERMS).cls is UNKNOWN
-    aborted = classify_copy(copy(REF, "aborted", errors_log=log), TERMS)
+    assert classify_copy(failed(log), POLICY).cls is UNKNOWN
+    aborted = classify_copy(copy(REF, "aborted", errors_log=log), POLICY)
     assert aborted.cls is UNKNOWN
     assert "was aborted without saying why" in aborted.text
 
 
 def test_the_merchants_own_words_come_first():
-    terms = PolicyTerms(failure_patterns={"warehouse [0-9]+ shut": "stock", "was aborted": "transient"})
-    assert classify_copy(failed({"base": ["payment held, Warehouse 12 shut"]}), terms).cls is STOCK
-    assert classify_copy(copy(REF, "aborted"), terms).cls is TRANSIENT
+    policy = Policy(failure_patterns={"warehouse [0-9]+ shut": "stock", "was aborted": "transient"})
+    assert classify_copy(failed({"base": ["payment held, Warehouse 12 shut"]}), policy).cls is STOCK
+    assert classify_copy(copy(REF, "aborted"), policy).cls is TRANSIENT
 
 
 def test_the_merchants_words_do_not_make_a_hard_decline_soft():
-    terms = PolicyTerms(failure_patterns={"stolen": "transient"})
-    failure = classify_copy(failed({"base": ["stolen_card"]}), terms)
+    policy = Policy(failure_patterns={"stolen": "transient"})
+    failure = classify_copy(failed({"base": ["stolen_card"]}), policy)
     assert failure.cls is TRANSIENT
     assert failure.permanent
 
@@ -157,13 +157,13 @@ TRANSITION = {"detail": "cannot transition from pending to placed", "pointer": "
     ],
 )
 def test_an_error_is_classed_by_what_it_means_for_this_renewal(error, cls, permanent, attempted):
-    failure = classify_error(error, TERMS)
+    failure = classify_error(error, POLICY)
     assert (failure.cls, failure.permanent, failure.attempted) == (cls, permanent, attempted)
     assert failure.text
 
 
 def test_the_text_of_a_refusal_names_the_attribute():
-    assert classify_error(refused(422, BY_POINTER), TERMS).text == "coupon_code: is invalid - VALIDATION_ERROR"
+    assert classify_error(refused(422, BY_POINTER), POLICY).text == "coupon_code: is invalid - VALIDATION_ERROR"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_the_text_of_a_refusal_names_the_attribute():
     ],
 )
 def test_an_order_that_is_not_placed_is_classed_by_how_it_stands(target, cls, permanent):
-    failure = classify_order(target, TERMS)
+    failure = classify_order(target, POLICY)
     assert (failure.cls, failure.permanent) == (cls, permanent)
     assert "#" not in failure.text
     assert "1001" in failure.text
@@ -183,7 +183,7 @@ def test_an_order_that_is_not_placed_is_classed_by_how_it_stands(target, cls, pe
 
 @given(st.dictionaries(st.text(), st.text() | st.lists(st.text() | st.integers() | st.none())))
 def test_any_log_is_classed_and_kept_word_for_word(log):
-    failure = classify_copy(failed(log), TERMS)
+    failure = classify_copy(failed(log), POLICY)
     said = [line for lines in log.values() for line in (lines if isinstance(lines, list) else [lines])]
     assert all(str(line) in failure.text for line in said)
 
@@ -191,11 +191,11 @@ def test_any_log_is_classed_and_kept_word_for_word(log):
 @pytest.mark.parametrize("word", ["declin", "exceed ", "card ", "account ", "coupon ", "refus (", "fraud ", "a"])
 def test_a_page_of_one_word_is_read_at_once(word):
     began = perf_counter()
-    assert classify_copy(failed({"base": [word * 20_000]}), TERMS).in_short
+    assert classify_copy(failed({"base": [word * 20_000]}), POLICY).in_short
     assert perf_counter() - began < 5
 
 
 @given(st.text(max_size=300))
 def test_reading_a_text_takes_no_unreasonable_time(text):
     # The tables hold no nested repetition; a pattern that does would hang here on such texts.
-    assert classify_copy(failed({"base": [text * 100]}), TERMS).text == f"base: {text * 100}"
+    assert classify_copy(failed({"base": [text * 100]}), POLICY).text == f"base: {text * 100}"

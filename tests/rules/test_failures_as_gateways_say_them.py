@@ -1,7 +1,7 @@
 """What Stripe, Adyen, Braintree, Checkout.com, PayPal and Commerce Layer say, and what it must mean for a renewal."""
 
 import pytest
-from rules.making import TERMS, copy
+from rules.making import POLICY, copy
 
 from flows.rules.failures import classify_copy
 
@@ -93,7 +93,7 @@ OF_ORDERS = [*told("stock", STOCK), *told("coupon", COUPON), *told("catalogue", 
 
 def reading(attribute, text):
     log = {attribute: [text]}
-    failure = classify_copy(copy("SubAbcdefg@2026-03-01T06:00Z", "failed", errors_log=log), TERMS)
+    failure = classify_copy(copy("SubAbcdefg@2026-03-01T06:00Z", "failed", errors_log=log), POLICY)
     return str(failure.cls), failure.permanent
 
 

@@ -1,11 +1,12 @@
 import pytest
 from rules.making import at, copy, order, planned, subscription
 
-from blocks.policy_terms import FailureClass, PolicyTerms
-from flows.rules.evidence import CopyEnded, OrderAnswered
+from blocks.policy import FailureClass, Policy
 from flows.rules.failures import Failure, classify_copy
+from flows.rules.findings import CopyEnded, OrderAnswered
 from flows.rules.next_action import Place
-from flows.rules.outcomes import Outcome, judge
+from flows.rules.outcomes import result_of
+from flows.rules.state import Outcome
 from flows.rules.waves import Brake
 
 TRANSITION = "cannot transition from pending to placed"
@@ -46,7 +47,7 @@ TRANSITION = "cannot transition from pending to placed"
     ],
 )
 def test_a_failure_is_told_in_a_few_words_and_kept_in_full(log, cls, words):
-    failure = classify_copy(copy(planned().reference, "failed", errors_log=log), PolicyTerms())
+    failure = classify_copy(copy(planned().reference, "failed", errors_log=log), Policy())
     assert (failure.cls, failure.in_short) == (cls, words)
     assert all(message in failure.text for messages in log.values() for message in messages)
 
@@ -61,18 +62,18 @@ def test_what_is_not_known_by_heart_is_quoted_and_cut():
 def test_an_order_that_failed_before_and_is_placed_now_is_renewed_and_says_so():
     renewal = planned()
     attempt = Place(copy(renewal.reference, "completed", order("pending")), order("pending"), 1)
-    before = judge(renewal, OrderAnswered(attempt, order("pending")), at("2026-03-01T06:06"))
+    before = result_of(renewal, OrderAnswered(attempt, order("pending")), at("2026-03-01T06:06"))
     again = planned(subscription(before.state), "2026-03-03T06:06")
-    verdict = judge(again, CopyEnded(copy(renewal.reference, "completed", order("placed"))), at("2026-03-03T06:06"))
-    assert verdict.outcome is Outcome.RENEWED
-    assert ", which was placed since the last attempt; next on" in verdict.sentence
+    result = result_of(again, CopyEnded(copy(renewal.reference, "completed", order("placed"))), at("2026-03-03T06:06"))
+    assert result.outcome is Outcome.RENEWED
+    assert ", which was placed since the last attempt; next on" in result.sentence
 
 
 def test_errors_that_nobody_foresaw_pull_the_brake_when_they_come_in_a_row():
-    brake = Brake(PolicyTerms(max_unconfirmed=2))
+    brake = Brake(Policy(max_unconfirmed=2))
     brake.note_error("KeyError: 'a'")
-    assert brake.verdict() is None
+    assert brake.pulled is None
     brake.note_error("KeyError: 'a'")
-    pulled = brake.verdict()
+    pulled = brake.pulled
     assert pulled is not None
     assert pulled.sentence == "2 renewals in a row ended in an unexpected error (KeyError: 'a')"

@@ -1,7 +1,7 @@
 import pytest
 from rules.making import at, copy, legacy, order, planned, subscription, withdrawn
 
-from flows.rules.evidence import CopyEnded
+from flows.rules.findings import CopyEnded
 from flows.rules.next_action import (
     Conclude,
     Create,
@@ -13,7 +13,7 @@ from flows.rules.next_action import (
     next_action,
     references_to_look_up,
 )
-from flows.rules.outcomes import judge
+from flows.rules.outcomes import result_of
 
 NOW = at("2026-03-02T07:00")
 REF = "SubAbcdefg@2026-03-01T06:00Z"
@@ -217,7 +217,7 @@ def test_an_attempt_that_was_announced_for_another_copy_says_nothing_about_this_
 def test_after_an_announced_attempt_was_judged_the_same_order_is_placed_again():
     found = copy(REF, "completed", order("pending"))
     announced = renewal(outcome="placing")
-    judged = judge(announced, CopyEnded(found), NOW)
+    judged = result_of(announced, CopyEnded(found), NOW)
     moment = judged.state.next_attempt_at
     later = planned(subscription(judged.state), f"{moment:%Y-%m-%dT%H:%M}")
     assert next_action(later, [found], moment) == Place(found, order("pending"), 2)

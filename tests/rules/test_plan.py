@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rules.making import TERMS, at, planned, subscription
+from rules.making import POLICY, at, planned, subscription
 
-from blocks.policy_terms import PolicyTerms
+from blocks.policy import Policy
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.state import RenewalState
 
@@ -14,8 +14,8 @@ NOW = at("2026-03-01T06:05")
 SETTLED = {"period": "2026-02-01T06:00Z", "done_through": "2026-02-01T06:00Z", "outcome": "renewed"}
 
 
-def skipped(sub, as_of=NOW, terms=TERMS) -> Skipped:
-    answer = plan(sub, terms, as_of)
+def skipped(sub, as_of=NOW, policy=POLICY) -> Skipped:
+    answer = plan(sub, policy, as_of)
     assert isinstance(answer, Skipped), answer
     return answer
 
@@ -86,14 +86,14 @@ def test_the_name_of_an_installation_that_version_0_1_has_written_says_nothing_a
 
 def test_a_subscription_may_have_terms_of_its_own():
     renewal = planned(subscription({"policy": {"payment_retries": ["12h"], "final_action": "cancel"}}))
-    assert renewal.terms.payment_retries == ["12h"]
-    assert renewal.terms.final_action == "cancel"
-    assert TERMS.payment_retries != ["12h"]
+    assert renewal.policy.payment_retries == ["12h"]
+    assert renewal.policy.final_action == "cancel"
+    assert POLICY.payment_retries != ["12h"]
 
 
 def test_a_field_of_an_earlier_versions_policy_stops_nothing():
     renewal = planned(subscription({"policy": {"tag_target_orders": True, "payment_retries": ["12h"]}}))
-    assert renewal.terms.payment_retries == ["12h"]
+    assert renewal.policy.payment_retries == ["12h"]
 
 
 def test_a_period_that_was_begun_comes_before_later_ones():
@@ -105,7 +105,7 @@ def test_a_period_that_was_begun_comes_before_later_ones():
 
 @pytest.mark.parametrize(("catch_up", "due"), [("latest", "2026-06-01T06:00"), ("all", "2026-03-01T06:00")])
 def test_after_downtime_the_policy_chooses_among_the_missed_periods(catch_up, due):
-    renewal = planned(subscription(SETTLED), "2026-06-15", PolicyTerms(catch_up=catch_up))
+    renewal = planned(subscription(SETTLED), "2026-06-15", Policy(catch_up=catch_up))
     assert renewal.due == at(due)
 
 
@@ -118,13 +118,13 @@ def test_the_periods_that_catching_up_leaves_out_are_named():
 
 
 def test_catching_up_with_all_goes_on_with_the_oldest_that_is_not_settled():
-    terms = PolicyTerms(catch_up="all")
+    policy = Policy(catch_up="all")
     state = {"period": "2026-03-01T06:00Z", "done_through": "2026-03-01T06:00Z", "outcome": "renewed"}
-    assert planned(subscription(state), "2026-06-15", terms).due == at("2026-04-01T06:00")
+    assert planned(subscription(state), "2026-06-15", policy).due == at("2026-04-01T06:00")
 
 
 def test_a_late_period_is_skipped_and_settled_when_the_policy_says_so():
-    answer = skipped(subscription(SETTLED), at("2026-06-15"), PolicyTerms(catch_up="skip"))
+    answer = skipped(subscription(SETTLED), at("2026-06-15"), Policy(catch_up="skip"))
     assert answer.reason is SkipReason.LATE
     assert answer.settlement is not None
     assert answer.settlement.state.done_through == at("2026-06-01T06:00")
@@ -132,7 +132,7 @@ def test_a_late_period_is_skipped_and_settled_when_the_policy_says_so():
 
 
 def test_a_period_that_is_hardly_late_is_renewed_although_older_ones_are_skipped():
-    renewal = planned(subscription(SETTLED), "2026-06-02T05:00", PolicyTerms(catch_up="skip"))
+    renewal = planned(subscription(SETTLED), "2026-06-02T05:00", Policy(catch_up="skip"))
     assert renewal.due == at("2026-06-01T06:00")
 
 
@@ -140,7 +140,7 @@ def test_a_date_that_the_customer_moved_is_the_period():
     moved = subscription(SETTLED, next_run_at="2026-03-10T08:00:00Z")
     assert skipped(moved, at("2026-03-05")).reason is SkipReason.NOT_DUE
     for catch_up in ("latest", "all", "skip"):
-        renewal = planned(moved, "2026-03-10T08:01", PolicyTerms(catch_up=catch_up))
+        renewal = planned(moved, "2026-03-10T08:01", Policy(catch_up=catch_up))
         assert renewal.due == at("2026-03-10T08:00"), "1 March was postponed, not missed"
 
 
@@ -182,12 +182,12 @@ def test_without_a_start_the_first_date_seen_is_remembered_as_the_anchor():
 )
 def test_periods_are_settled_once_each_in_order_and_none_is_left_behind(frequency, catch_up, hours, later, zone):
     """Walk from downtime to the present: every period is renewed at most once, and in the end nothing is pending."""
-    terms = PolicyTerms(catch_up=catch_up, time_zone=zone)
+    policy = Policy(catch_up=catch_up, time_zone=zone)
     fields: dict[str, Any] = {"frequency": frequency, "next_run_at": "2026-03-01T06:00:00Z"}
     sub, as_of = subscription({}, **fields), at("2026-03-01T06:00") + timedelta(hours=hours)
     renewed: list[datetime] = []
     for _ in range(40):
-        answer = plan(sub, terms, as_of)
+        answer = plan(sub, policy, as_of)
         if isinstance(answer, Skipped) and answer.settlement is None:
             assert answer.reason in {SkipReason.NOT_DUE, SkipReason.NOTHING_PENDING}
             as_of += timedelta(hours=later)
@@ -206,7 +206,9 @@ def test_periods_are_settled_once_each_in_order_and_none_is_left_behind(frequenc
         sub = subscription(settled.state, **fields)
     assert renewed == sorted(set(renewed))
     if catch_up == "all" and renewed:
-        first = planned(subscription({}, **fields | {"next_run_at": "2026-03-01T06:00:00Z"}), "2026-03-01T06:00", terms)
+        first = planned(
+            subscription({}, **fields | {"next_run_at": "2026-03-01T06:00:00Z"}), "2026-03-01T06:00", policy
+        )
         stood_for = max(renewed[0], first.schedule.nearest(renewed[0]) or renewed[0])
         grid = list(first.schedule.between(stood_for, renewed[-1]))
         assert renewed == [renewed[0], *grid], "with catch_up all no period is left out"
@@ -227,8 +229,8 @@ def test_a_held_subscription_goes_on_when_its_customer_has_paid_the_open_order(s
     held = {"held": True, "period": "2026-03-01T06:00Z", "copies": 1, "target_order_id": "TgtAbcdefg"} | state
     one = subscription(held)
 
-    assert isinstance(plan(one, TERMS, at("2026-03-20"), paid=False), Skipped)
-    answer = plan(one, TERMS, at("2026-03-20"), paid=True)
+    assert isinstance(plan(one, POLICY, at("2026-03-20"), paid=False), Skipped)
+    answer = plan(one, POLICY, at("2026-03-20"), paid=True)
 
     assert isinstance(answer, Renewal) is goes_on
     if isinstance(answer, Renewal):
@@ -288,8 +290,8 @@ def test_a_changed_frequency_counts_from_the_date_that_comes_next():
 def test_who_waits_for_a_retry_goes_on_at_once_when_the_order_is_paid():
     waiting = {"period": "2026-03-01T06:00Z", "attempt": 1, "copies": 1, "outcome": "retry_scheduled",
                "target_order_id": "TgtAbcdefg", "next_attempt_at": "2026-03-08T06:00Z"}  # fmt: skip
-    paid = plan(subscription(waiting), TERMS, at("2026-03-02T06:00"), paid=True)
+    paid = plan(subscription(waiting), POLICY, at("2026-03-02T06:00"), paid=True)
     assert isinstance(paid, Renewal)
-    unpaid = plan(subscription(waiting), TERMS, at("2026-03-02T06:00"))
+    unpaid = plan(subscription(waiting), POLICY, at("2026-03-02T06:00"))
     assert isinstance(unpaid, Skipped)
     assert unpaid.reason is SkipReason.RETRY_NOT_DUE

@@ -1,4 +1,4 @@
-"""What is written about a verdict when the subscription is no longer as it was when the renewal was planned."""
+"""What is written about a result when the subscription is no longer as it was when the renewal was planned."""
 
 from datetime import datetime
 from typing import Any
@@ -6,12 +6,14 @@ from typing import Any
 from rules.making import at, copy, order, planned, subscription
 
 from blocks.commerce_layer.errors import ErrorItem, NotConnected, Refused, WriteFateUnknown
-from blocks.policy_terms import PolicyTerms
-from flows.rules.evidence import CopyEnded, NotCreated, NotPlaced, OrderAnswered, PlacementRefused
+from blocks.policy import Policy
+from flows.rules.findings import CopyEnded, NotCreated, NotPlaced, OrderAnswered, PlacementRefused
 from flows.rules.next_action import Place
-from flows.rules.outcomes import Judgement, Outcome, judge
+from flows.rules.outcomes import result_of
 from flows.rules.records import Record, another_placed_order, record_of, skip_record_of
 from flows.rules.renewal import Renewal, Skipped, plan
+from flows.rules.results import RenewalResult
+from flows.rules.state import Outcome
 
 DUE = "2026-03-01T06:00Z"
 REF = f"SubAbcdefg@{DUE}"
@@ -26,17 +28,17 @@ def place(attempt: int = 1) -> Place:
     return Place(UNPLACED, order("pending"), attempt)
 
 
-def renewed(placed_at: str = "2026-03-01T06:09:00Z", **fields: Any) -> Judgement:
-    return judge(planned(subscription(**fields)), OrderAnswered(place(), order(placed_at=placed_at)), NOW, "ours")
+def renewed(placed_at: str = "2026-03-01T06:09:00Z", **fields: Any) -> RenewalResult:
+    return result_of(planned(subscription(**fields)), OrderAnswered(place(), order(placed_at=placed_at)), NOW, "ours")
 
 
 def second_attempt() -> Renewal:
     return planned(subscription(BEGUN), "2026-03-02T07:00")
 
 
-def failed_again() -> Judgement:
+def failed_again() -> RenewalResult:
     refused = PlacementRefused(place(2), DECLINE, order("pending"))
-    return judge(second_attempt(), refused, at("2026-03-02T07:01"), "ours")
+    return result_of(second_attempt(), refused, at("2026-03-02T07:01"), "ours")
 
 
 def written(record: Record | None) -> dict[str, Any]:
@@ -79,9 +81,9 @@ def test_a_run_that_sent_nothing_leaves_alone_what_another_has_recorded():
     not_sent = NotConnected("POST", "/api/order_copies", "refused")
     lost = WriteFateUnknown("POST", "/api/order_copies", "timeout", REF)
     for nothing in (NotCreated(not_sent), NotPlaced(place(2), not_sent), NotCreated(lost)):
-        verdict = judge(second_attempt(), nothing, NOW, "ours")
-        assert record_of(verdict, subscription(another)) is None
-        assert record_of(verdict, subscription(BEGUN)) is not None
+        result = result_of(second_attempt(), nothing, NOW, "ours")
+        assert record_of(result, subscription(another)) is None
+        assert record_of(result, subscription(BEGUN)) is not None
 
 
 def test_what_two_runs_have_counted_stays_counted():
@@ -113,29 +115,27 @@ def test_an_order_placed_long_ago_does_not_settle_the_date_that_is_due_now():
     work = planned(subscription(stale, next_run_at="2026-04-01T06:00:00Z"), "2026-04-01T06:05")
     assert work.due == at("2026-03-01T06:00")
     done = CopyEnded(copy(REF, "completed", order(placed_at="2026-03-01T06:09:00Z")))
-    verdict = judge(work, done, at("2026-04-01T06:06"))
-    assert verdict.state.done_through == at("2026-03-01T06:00")
-    following = plan(
-        subscription(verdict.state, next_run_at="2026-04-01T06:00:00Z"), PolicyTerms(), at("2026-04-01T06:10")
-    )
+    result = result_of(work, done, at("2026-04-01T06:06"))
+    assert result.state.done_through == at("2026-03-01T06:00")
+    following = plan(subscription(result.state, next_run_at="2026-04-01T06:00:00Z"), Policy(), at("2026-04-01T06:10"))
     assert not isinstance(following, Skipped)
     assert following.due == at("2026-04-01T06:00")
 
 
 def test_a_cancellation_is_part_of_the_record_and_not_asked_for_twice():
-    terms = PolicyTerms(payment_retries=[], final_action="cancel")
-    verdict = judge(planned(terms=terms), PlacementRefused(place(), DECLINE, order("pending")), NOW, "ours")
-    record = record_of(verdict, subscription())
+    policy = Policy(payment_retries=[], final_action="cancel")
+    result = result_of(planned(policy=policy), PlacementRefused(place(), DECLINE, order("pending")), NOW, "ours")
+    record = record_of(result, subscription())
     assert record is not None
     assert record.cancel
-    gone = record_of(verdict, subscription(status="cancelled"))
+    gone = record_of(result, subscription(status="cancelled"))
     assert gone is not None
     assert not gone.cancel
 
 
 def late(**fields: Any) -> Skipped:
-    terms = PolicyTerms(catch_up="skip", late_after="1d")
-    skipped = plan(subscription(**fields), terms, at("2026-03-05"))
+    policy = Policy(catch_up="skip", late_after="1d")
+    skipped = plan(subscription(**fields), policy, at("2026-03-05"))
     assert isinstance(skipped, Skipped)
     assert skipped.settlement is not None
     return skipped
@@ -172,20 +172,20 @@ def test_an_attempt_that_this_run_has_announced_counts_once():
 
 def test_an_attempt_that_was_announced_and_could_not_be_made_is_taken_back():
     nothing = NotPlaced(place(2), NotConnected("PATCH", "/api/orders/TgtAbcdefg", "refused"))
-    verdict = judge(second_attempt(), nothing, at("2026-03-02T07:01"), "ours")
-    state = written(record_of(verdict, subscription(announced())))
+    result = result_of(second_attempt(), nothing, at("2026-03-02T07:01"), "ours")
+    state = written(record_of(result, subscription(announced())))
     assert (state["outcome"], state["attempt"], state["attempts"]) == ("retry_scheduled", 1, [])
 
 
 def test_what_another_run_has_announced_since_is_kept_by_a_run_that_sent_nothing():
     nothing = NotPlaced(place(2), NotConnected("PATCH", "/api/orders/TgtAbcdefg", "refused"))
-    verdict = judge(second_attempt(), nothing, at("2026-03-02T07:01"), "ours")
-    assert record_of(verdict, subscription(announced(flow_run_id="another"))) is None
+    result = result_of(second_attempt(), nothing, at("2026-03-02T07:01"), "ours")
+    assert record_of(result, subscription(announced(flow_run_id="another"))) is None
 
 
 def test_a_hold_that_staff_set_after_the_attempt_was_announced_stays():
     assert written(record_of(failed_again(), subscription(announced(held=True))))["held"] is True
-    placed = judge(second_attempt(), OrderAnswered(place(2), order()), at("2026-03-02T07:01"), "ours")
+    placed = result_of(second_attempt(), OrderAnswered(place(2), order()), at("2026-03-02T07:01"), "ours")
     assert written(record_of(placed, subscription(announced(held=True))))["held"] is True
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rules.clocks import first_showing, transitions
 from rules.making import at
 
-from blocks.policy_terms import FailureClass, PolicyTerms
+from blocks.policy import FailureClass, Policy
 from flows.rules.retries import DAY, MONTH, calendar_of_retries, earliest_allowed, next_attempt
 from flows.rules.zones import next_time_of_day
 
@@ -25,25 +25,23 @@ offsets = st.lists(st.integers(-45 * 24 * 60, 0), max_size=40)
     ],
 )
 def test_a_timeline_of_payment_retries(attempt, expected):
-    found = next_attempt(PolicyTerms(), FailureClass.PAYMENT, attempt, [NOW], NOW)
+    found = next_attempt(Policy(), FailureClass.PAYMENT, attempt, [NOW], NOW)
     assert found == (at(expected) if expected else None)
 
 
 def test_a_class_without_retries_is_not_tried_again():
-    assert next_attempt(PolicyTerms(), FailureClass.COUPON, 1, [], NOW) is None
+    assert next_attempt(Policy(), FailureClass.COUPON, 1, [], NOW) is None
 
 
 def test_seconds_are_rounded_up_never_down():
-    assert next_attempt(PolicyTerms(), FailureClass.PAYMENT, 1, [], NOW + timedelta(seconds=1)) == at(
-        "2026-03-02T06:11"
-    )
+    assert next_attempt(Policy(), FailureClass.PAYMENT, 1, [], NOW + timedelta(seconds=1)) == at("2026-03-02T06:11")
 
 
 @given(offsets, st.integers(1, 10), st.integers(10, 20))
 def test_no_card_ever_sees_more_charges_than_its_network_allows(minutes, per_day, per_month):
-    terms = PolicyTerms(max_attempts_per_day=per_day, max_attempts_per_month=per_month)
+    policy = Policy(max_attempts_per_day=per_day, max_attempts_per_month=per_month)
     charges = [NOW + timedelta(minutes=minute) for minute in minutes]
-    allowed = earliest_allowed(terms, charges, NOW)
+    allowed = earliest_allowed(policy, charges, NOW)
     assert allowed >= NOW
     for window, limit in ((DAY, per_day), (MONTH, per_month)):
         assert sum(charge > allowed - window for charge in charges) < limit
@@ -73,33 +71,33 @@ def test_a_preferred_time_of_day_is_the_next_one_on_the_wall(zone_name, hour, mi
 
 def test_a_retry_time_that_the_spring_change_leaves_out_moves_forward():
     (change, *_) = transitions("Europe/Rome", 2026)
-    terms = PolicyTerms(time_zone="Europe/Rome", retry_at="02:30", payment_retries=["1d"])
-    found = next_attempt(terms, FailureClass.PAYMENT, 1, [], change - timedelta(days=1, hours=1))
+    policy = Policy(time_zone="Europe/Rome", retry_at="02:30", payment_retries=["1d"])
+    found = next_attempt(policy, FailureClass.PAYMENT, 1, [], change - timedelta(days=1, hours=1))
     assert found == change + timedelta(minutes=30)
 
 
 def test_a_passing_fault_is_tried_again_within_the_day_whatever_the_preferred_time():
-    terms = PolicyTerms(retry_at="08:00")
-    waits = [moment.strftime("%d %H:%M") for moment in calendar_of_retries(terms, FailureClass.TRANSIENT, NOW)]
+    policy = Policy(retry_at="08:00")
+    waits = [moment.strftime("%d %H:%M") for moment in calendar_of_retries(policy, FailureClass.TRANSIENT, NOW)]
     assert waits == ["01 06:10", "01 06:20", "01 07:20", "01 11:20", "03 08:00"]
 
 
 def test_a_calendar_of_retries_ends_with_the_last_one():
-    days = [moment.day for moment in calendar_of_retries(PolicyTerms(), FailureClass.PAYMENT, NOW)]
+    days = [moment.day for moment in calendar_of_retries(Policy(), FailureClass.PAYMENT, NOW)]
     assert days == [1, 2, 5, 10, 15]
 
 
 def test_a_calendar_of_retries_respects_the_card_networks():
-    terms = PolicyTerms(payment_retries=["5m"] * 9, max_attempts_per_day=5)
-    moments = calendar_of_retries(terms, FailureClass.PAYMENT, NOW)
+    policy = Policy(payment_retries=["5m"] * 9, max_attempts_per_day=5)
+    moments = calendar_of_retries(policy, FailureClass.PAYMENT, NOW)
     assert len(moments) == 10
     assert moments[5] == NOW + DAY
 
 
 @given(st.lists(st.sampled_from(["5m", "1h", "12h", "1d", "3d"]), max_size=14), st.integers(1, 10))
 def test_thirty_days_of_constant_decline_stay_within_the_limits(delays, per_day):
-    terms = PolicyTerms(payment_retries=delays, max_attempts_per_day=per_day)
-    moments = calendar_of_retries(terms, FailureClass.PAYMENT, NOW)
+    policy = Policy(payment_retries=delays, max_attempts_per_day=per_day)
+    moments = calendar_of_retries(policy, FailureClass.PAYMENT, NOW)
     assert len(moments) == len(delays) + 1
     for moment in moments:
         assert sum(moment - DAY < other <= moment for other in moments) <= per_day

@@ -6,18 +6,19 @@ from hypothesis import strategies as st
 from rules.making import at, copy, order, planned
 
 from blocks.commerce_layer.errors import WriteFateUnknown
-from flows.rules.evidence import CopyEnded, OrderAnswered, PlacementRefused, StillRunning
+from flows.rules.findings import CopyEnded, OrderAnswered, PlacementRefused, StillRunning
 from flows.rules.next_action import Place
-from flows.rules.outcomes import Outcome, judge
+from flows.rules.outcomes import result_of
 from flows.rules.renewal import Skipped, SkipReason
+from flows.rules.state import Outcome
 from flows.rules.summaries import ROWS_KEPT, RenewalLine, RenewalSummary
 
 NOW = at("2026-03-01T06:10")
 REF = "SubAbcdefg@2026-03-01T06:00Z"
 
 
-def line(evidence) -> RenewalLine:
-    return RenewalLine.of(judge(planned(), evidence, NOW))
+def line(finding) -> RenewalLine:
+    return RenewalLine.of(result_of(planned(), finding, NOW))
 
 
 def failed(text: str) -> RenewalLine:

@@ -1,13 +1,14 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rules.making import TERMS, at, copy, order, planned, subscription
+from rules.making import POLICY, at, copy, order, planned, subscription
 
 from blocks.commerce_layer.errors import AuthenticationFailed, ErrorItem, Refused, WriteFateUnknown
-from blocks.policy_terms import FailureClass, PolicyTerms
-from flows.rules.evidence import CopyEnded, HeldBack, NotCreated, OrderAnswered, PlacementRefused, StillRunning
+from blocks.policy import FailureClass, Policy
+from flows.rules.findings import CopyEnded, HeldBack, NotCreated, OrderAnswered, PlacementRefused, StillRunning
 from flows.rules.next_action import Hold, HoldReason, Place
-from flows.rules.outcomes import Judgement, judge
+from flows.rules.outcomes import result_of
+from flows.rules.results import RenewalResult
 from flows.rules.waves import Brake, BrakePulled, Waves
 
 NOW = at("2026-03-01T06:10")
@@ -16,38 +17,38 @@ WORK = planned()
 RETRY = planned(subscription({"period": "2026-03-01T06:00Z", "attempt": 1, "copies": 1, "outcome": "retry_scheduled"}))
 
 
-def verdict(evidence, work=WORK) -> Judgement:
-    return judge(work, evidence, NOW)
+def result(finding, work=WORK) -> RenewalResult:
+    return result_of(work, finding, NOW)
 
 
 ATTEMPT = Place(copy(REF, "completed", order("pending")), order("pending"), 1)
 DECLINE = PlacementRefused(ATTEMPT, Refused(422, (ErrorItem(detail="declined"),), "PATCH", "/x"), order("pending"))
-RENEWED = verdict(OrderAnswered(ATTEMPT, order()))
-FOUND = verdict(CopyEnded(copy(REF, "completed", order())))
-STOCK = verdict(CopyEnded(copy(REF, "failed", errors_log={"line_items": ["is out of stock"]})))
-PAYMENT = verdict(DECLINE)
-RETRIED = verdict(DECLINE, RETRY)
-RUNNING = verdict(StillRunning(copy(REF, "pending")))
-UNCONFIRMED = verdict(PlacementRefused(ATTEMPT, WriteFateUnknown("PATCH", "/api/orders/TgtAbcdefg", "timeout")))
-NEVER_CREATED = verdict(NotCreated(WriteFateUnknown("POST", "/api/order_copies", "timeout", REF)))
-LOCKED_OUT = verdict(NotCreated(AuthenticationFailed("check client_id", 401)))
-DUPLICATE = verdict(HeldBack(Hold(HoldReason.DUPLICATE, "two orders are placed: a, b")))
+RENEWED = result(OrderAnswered(ATTEMPT, order()))
+FOUND = result(CopyEnded(copy(REF, "completed", order())))
+STOCK = result(CopyEnded(copy(REF, "failed", errors_log={"line_items": ["is out of stock"]})))
+PAYMENT = result(DECLINE)
+RETRIED = result(DECLINE, RETRY)
+RUNNING = result(StillRunning(copy(REF, "pending")))
+UNCONFIRMED = result(PlacementRefused(ATTEMPT, WriteFateUnknown("PATCH", "/api/orders/TgtAbcdefg", "timeout")))
+NEVER_CREATED = result(NotCreated(WriteFateUnknown("POST", "/api/order_copies", "timeout", REF)))
+LOCKED_OUT = result(NotCreated(AuthenticationFailed("check client_id", 401)))
+DUPLICATE = result(HeldBack(Hold(HoldReason.DUPLICATE, "two orders are placed: a, b")))
 
 
-def after(*verdicts: Judgement, terms: PolicyTerms = TERMS) -> BrakePulled | None:
-    brake = Brake(terms)
-    for one in verdicts:
+def after(*results: RenewalResult, policy: Policy = POLICY) -> BrakePulled | None:
+    brake = Brake(policy)
+    for one in results:
         brake.note(one)
-    return brake.verdict()
+    return brake.pulled
 
 
-def sizes_of_waves(verdicts: list[Judgement], terms: PolicyTerms = TERMS) -> list[int]:
-    brake, sizes, left = Brake(terms), [], list(verdicts)
-    waves = Waves(terms, brake)
-    while left and brake.verdict() is None:
+def sizes_of_waves(results: list[RenewalResult], policy: Policy = POLICY) -> list[int]:
+    brake, sizes, left = Brake(policy), [], list(results)
+    waves = Waves(policy, brake)
+    while left and brake.pulled is None:
         sizes.append(waves.next(len(left)))
-        for verdict in left[: sizes[-1]]:
-            brake.note(verdict)
+        for result in left[: sizes[-1]]:
+            brake.note(result)
         left = left[sizes[-1] :]
     return sizes
 
@@ -61,9 +62,9 @@ def test_a_sweep_is_made_in_a_few_some_more_and_the_rest(total, sizes):
 
 
 @given(st.lists(st.sampled_from([RENEWED, RETRIED, RUNNING]), max_size=300), st.integers(1, 50), st.integers(0, 50))
-def test_every_renewal_is_in_one_wave(verdicts, first, more):
-    sizes = sizes_of_waves(verdicts, PolicyTerms(first_wave=first, second_wave=first + more, brake_share=1))
-    assert sum(sizes) == len(verdicts)
+def test_every_renewal_is_in_one_wave(results, first, more):
+    sizes = sizes_of_waves(results, Policy(first_wave=first, second_wave=first + more, brake_share=1))
+    assert sum(sizes) == len(results)
     assert all(sizes)
 
 
@@ -104,7 +105,7 @@ def test_a_shop_that_takes_copies_and_does_not_finish_them_pulls_the_brake():
 
 
 def test_what_was_left_running_by_an_earlier_sweep_says_nothing():
-    assert after(*[verdict(StillRunning(copy(REF, "pending")), RETRY)] * 50) is None
+    assert after(*[result(StillRunning(copy(REF, "pending")), RETRY)] * 50) is None
 
 
 def test_what_an_earlier_run_renewed_tells_that_the_shop_is_well():
@@ -113,7 +114,7 @@ def test_what_an_earlier_run_renewed_tells_that_the_shop_is_well():
 
 def test_copies_that_are_missing_are_no_lost_answers():
     missing = HeldBack(Hold(HoldReason.COPY_MISSING, "not found"))
-    assert after(*[verdict(missing, RETRY)] * 20) is None
+    assert after(*[result(missing, RETRY)] * 20) is None
 
 
 def test_retries_that_fail_say_nothing_about_the_shop():
@@ -121,7 +122,7 @@ def test_retries_that_fail_say_nothing_about_the_shop():
 
 
 def test_a_share_of_one_switches_the_brake_off():
-    assert after(*[STOCK] * 500, terms=PolicyTerms(brake_share=1)) is None
+    assert after(*[STOCK] * 500, policy=Policy(brake_share=1)) is None
 
 
 def test_a_shop_that_locks_us_out_pulls_the_brake():
@@ -150,9 +151,9 @@ def test_a_duplicate_pulls_the_brake_at_once_and_for_good():
 
 
 @given(st.lists(st.sampled_from([RENEWED, STOCK, PAYMENT, RETRIED, RUNNING, UNCONFIRMED]), max_size=60))
-def test_once_pulled_it_stays_pulled_for_the_same_reason(verdicts):
-    brake, first = Brake(TERMS), None
-    for one in verdicts:
+def test_once_pulled_it_stays_pulled_for_the_same_reason(results):
+    brake, first = Brake(POLICY), None
+    for one in results:
         brake.note(one)
-        assert first is None or brake.verdict() is first
-        first = first or brake.verdict()
+        assert first is None or brake.pulled is first
+        first = first or brake.pulled

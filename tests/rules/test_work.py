@@ -2,8 +2,8 @@
 
 from rules.making import at, copy, order, planned, subscription
 
-from blocks.policy_terms import PolicyTerms
-from flows.rules.by_hand import ManualCopy
+from blocks.policy import Policy
+from flows.rules.manual_copy import ManualCopy
 from flows.rules.next_action import Create, Place
 from flows.rules.work import attempts_made, copy_options, next_action_for, references_of
 
@@ -26,8 +26,8 @@ def test_each_is_found_by_its_references():
 
 
 def test_the_policy_says_how_a_renewal_is_copied_and_a_person_how_a_copy_by_hand_is():
-    terms = PolicyTerms(apply_promotions=True, ignore_invalid_coupon=True, reuse_wallet=False)
-    assert copy_options(planned(terms=terms)) == {
+    policy = Policy(apply_promotions=True, ignore_invalid_coupon=True, reuse_wallet=False)
+    assert copy_options(planned(policy=policy)) == {
         "apply_promotions": True,
         "ignore_invalid_coupon": True,
         "reuse_wallet": False,

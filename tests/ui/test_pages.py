@@ -52,10 +52,10 @@ async def test_a_red_sweep_tells_on_its_page_and_in_its_table_why(
     await records.task_runs(ended.flow_run_id, 36)
 
     run_page = f"{server.url}/runs/flow-run/{ended.flow_run_id}"
-    await browser.open(run_page, "NeedsAttention", "sweep 20", "Task Runs", "Artifacts")
+    await browser.open(run_page, "Failed", "sweep 20", "Task Runs", "Artifacts")
     await keep(browser, "run")
     await browser.choose("Task Runs")
-    await browser.wait_for("36 Task runs", "publish summary", "record ", "RetryScheduled", "Renewed")
+    await browser.wait_for("36 Task runs", "publish summary", "record ")
     await keep(browser, "run-task-runs")
     await browser.choose("Details")
     await browser.wait_for("State Message", ended.message[:60])  # the rest is behind "See More"
@@ -82,7 +82,7 @@ async def test_the_dashboard_shows_the_sweep_and_its_renewals(
 
     await browser.open(f"{server.url}/dashboard", "Flow Runs", "Task Runs", "renew-subscriptions")
     await keep(browser, "dashboard")
-    await browser.open(f"{server.url}/runs", "renew-subscriptions", "sweep 20", "NeedsAttention")
+    await browser.open(f"{server.url}/runs", "renew-subscriptions", "sweep 20", "Failed")
     await keep(browser, "runs")
 
 

@@ -15,7 +15,7 @@ from typing import Literal, TypeVar, cast
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.rate_limit.entries import Answer, Ask
 from blocks.commerce_layer.rate_limit.figures import REQUEST_CLASSES, RateLimits
-from blocks.commerce_layer.rate_limit.ledger import TOO_MANY, Ledger
+from blocks.commerce_layer.rate_limit.request_history import TOO_MANY, RequestHistory
 from blocks.commerce_layer.rate_limit.stores import Change, LedgerStore, MemoryStore
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class RateBudget:
     Places for requests to one host, in one mode, as one owner.
 
     All budgets on the same store share the places; each is an owner of its own, and the owners
-    take turns. `name` says which host's ledgers are meant; token requests go to `token_host`, whose
+    take turns. `name` says which host's histories are meant; token requests go to `token_host`, whose
     limit does not tell test from live.
     """
 
@@ -109,7 +109,7 @@ class RateBudget:
             return 0.0
         ask = Ask(self._owner, kind, _METHODS[kind], endpoint)
         windows = self._windows[kind]
-        return await self._change(kind, lambda ledger, now: ledger.room(ask, ahead + self._queued[ask], windows, now))
+        return await self._change(kind, lambda history, now: history.room(ask, ahead + self._queued[ask], windows, now))
 
     async def _refusal_to_be_over(self, ask: Ask) -> None:
         clock = current_clock()
@@ -144,19 +144,19 @@ class RateBudget:
         # one that was sent must be counted all the same.
         return await asyncio.shield(asyncio.ensure_future(self._store.change(self._names[kind], change)))
 
-    def _asked(self, ask: Ask, place: str, kind: Kind, ledger: Ledger, now: float) -> float:
-        return ledger.take(ask, place, self._windows[kind], now, more=self._queued[ask] > 1)
+    def _asked(self, ask: Ask, place: str, kind: Kind, history: RequestHistory, now: float) -> float:
+        return history.take(ask, place, self._windows[kind], now, more=self._queued[ask] > 1)
 
-    def _settled(self, ask: Ask, place: str, slot: Slot, kind: Kind, ledger: Ledger, now: float) -> None:
+    def _settled(self, ask: Ask, place: str, slot: Slot, kind: Kind, history: RequestHistory, now: float) -> None:
         if slot.was_sent:
-            ledger.settle(ask, place, slot.answer, self._windows[kind], now)
+            history.settle(ask, place, slot.answer, self._windows[kind], now)
         else:
-            ledger.refund(place)
+            history.refund(place)
 
-    def _given_up(self, ask: Ask, place: str, ledger: Ledger, now: float) -> None:  # noqa: ARG002 - a Change
-        ledger.refund(place)
+    def _given_up(self, ask: Ask, place: str, history: RequestHistory, now: float) -> None:  # noqa: ARG002 - a Change
+        history.refund(place)
         if not self._queued[ask]:
-            ledger.leave(ask)
+            history.leave(ask)
 
     async def close(self) -> None:
         """Let go of the store."""

@@ -1,4 +1,4 @@
-"""What a ledger notes of requests: those in the windows, those of others, those that wait, and what answers told."""
+"""What a history notes of requests: those in the windows, those of others, those that wait, and what answers told."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Entry:
     """One request in the windows. Times are seconds on the store's clock."""
 
     place: str
-    """Names the entry, in all ledgers."""
+    """Names the entry, in all histories."""
     method: str
     endpoint: str
     kind: str

@@ -9,7 +9,7 @@ import asyncpg  # type: ignore[import-untyped]  # it has no annotations
 import redis.asyncio
 from redis.exceptions import RedisError, WatchError
 
-from blocks.commerce_layer.rate_limit.ledger import Ledger
+from blocks.commerce_layer.rate_limit.request_history import RequestHistory
 from blocks.commerce_layer.rate_limit.stores import Change, T, dump, load
 
 PATIENCE_SECONDS = 5.0
@@ -29,7 +29,7 @@ class RedisStore:
         self._turn = asyncio.Lock()
 
     async def change(self, name: str, change: Change[T]) -> T:
-        """Apply `change` atomically, by watching the ledger's key."""
+        """Apply `change` atomically, by watching the history's key."""
         async with self._turn, asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 try:
@@ -43,12 +43,12 @@ class RedisStore:
             await pipe.watch(key)
             text = await pipe.get(key)
             seconds, microseconds = await self._redis.time()
-            ledger = load(text.decode() if isinstance(text, bytes) else text) if text else Ledger()
-            verdict = change(ledger, seconds + microseconds / 1e6)
+            history = load(text.decode() if isinstance(text, bytes) else text) if text else RequestHistory()
+            result = change(history, seconds + microseconds / 1e6)
             pipe.multi()  # type: ignore[no-untyped-call]
-            pipe.set(key, dump(ledger), ex=KEPT_SECONDS)
+            pipe.set(key, dump(history), ex=KEPT_SECONDS)
             await pipe.execute()
-            return verdict
+            return result
 
     async def close(self) -> None:
         """Close the connections."""
@@ -66,7 +66,7 @@ class PostgresStore:
         self._turn = asyncio.Lock()
 
     async def change(self, name: str, change: Change[T]) -> T:
-        """Apply `change` in a transaction that holds the ledger's advisory lock."""
+        """Apply `change` in a transaction that holds the history's advisory lock."""
         async with self._turn:
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
@@ -80,10 +80,10 @@ class PostgresStore:
             await connection.execute(_LOCK, name)
             # A statement of its own: its time must be later than the lock, not the wait for it.
             row = await connection.fetchrow(_READ, name)
-            ledger = load(row["text"]) if row["text"] else Ledger()
-            verdict = change(ledger, row["now"])
-            await connection.execute(_WRITE, name, dump(ledger))
-            return verdict
+            history = load(row["text"]) if row["text"] else RequestHistory()
+            result = change(history, row["now"])
+            await connection.execute(_WRITE, name, dump(history))
+            return result
 
     async def _open(self) -> asyncpg.Connection:
         if self._connection is None:

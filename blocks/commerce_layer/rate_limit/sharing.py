@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from blocks.commerce_layer.clock import Clock, current_clock, system_clock
-from blocks.commerce_layer.rate_limit.ledger import Ledger
+from blocks.commerce_layer.rate_limit.request_history import RequestHistory
 from blocks.commerce_layer.rate_limit.stores import Change, LedgerStore, MemoryStore, SqliteStore, T, default_path
 
 logger = logging.getLogger(__name__)
@@ -23,10 +23,10 @@ _by_clock: WeakKeyDictionary[Clock, MemoryStore] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A ledger as it was last left behind, where, and how far that store's clock was ahead of ours, at the least."""
+    """A history as it was last left behind, where, and how far that store's clock was ahead of ours, at the least."""
 
     store: LedgerStore
-    ledger: Ledger
+    history: RequestHistory
     ahead: float
 
 
@@ -64,16 +64,16 @@ class FallbackStore:
         before, asked_at = self._kept.get(name), current_clock().monotonic()
         kept: list[_Kept] = []
 
-        def with_what_was_sent(ledger: Ledger, now: float) -> T:
+        def with_what_was_sent(history: RequestHistory, now: float) -> T:
             if before is not None and before.store is not store:
-                ledger.take_over(before.ledger, now - asked_at - before.ahead, now)
-            verdict = change(ledger, now)
-            kept.append(_Kept(store, ledger, now - current_clock().monotonic()))
-            return verdict
+                history.take_over(before.history, now - asked_at - before.ahead, now)
+            result = change(history, now)
+            kept.append(_Kept(store, history, now - current_clock().monotonic()))
+            return result
 
-        verdict = await store.change(name, with_what_was_sent)
+        result = await store.change(name, with_what_was_sent)
         self._kept[name] = kept[-1]
-        return verdict
+        return result
 
     async def close(self) -> None:
         """Let go of the shared store."""

@@ -1,7 +1,7 @@
-"""Where the ledgers live: in this process, or in one SQLite file for all processes of a user on this host.
+"""Where the histories live: in this process, or in one SQLite file for all processes of a user on this host.
 
-A store does one thing: hand a class's ledger and the time to a function, alone, and keep what it
-left behind. All decisions are the ledger's, so that every store decides alike.
+A store does one thing: hand a class's history and the time to a function, alone, and keep what it
+left behind. All decisions are the history's, so that every store decides alike.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any, Protocol, TypeVar
 
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.rate_limit.entries import Ask, Entry, Foreign
-from blocks.commerce_layer.rate_limit.ledger import Ledger
+from blocks.commerce_layer.rate_limit.request_history import RequestHistory
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Change = Callable[[Ledger, float], T]
-"""Gets the ledger and the store's time (seconds), changes the ledger, returns its verdict."""
+Change = Callable[[RequestHistory, float], T]
+"""Gets the history and the store's time (seconds), changes the history, returns its result."""
 
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS ledgers (name TEXT PRIMARY KEY, text TEXT NOT NULL, kept_at INTEGER NOT NULL)"
+_SCHEMA = "CREATE TABLE IF NOT EXISTS histories (name TEXT PRIMARY KEY, text TEXT NOT NULL, kept_at INTEGER NOT NULL)"
 
 
 class LedgerStore(Protocol):
-    """Keeps one ledger per name; `change` runs alone among all that share the store."""
+    """Keeps one history per name; `change` runs alone among all that share the store."""
 
     @property
     def troubles(self) -> tuple[type[Exception], ...]:
@@ -37,7 +37,7 @@ class LedgerStore(Protocol):
         ...
 
     async def change(self, name: str, change: Change[T]) -> T:
-        """Apply `change` to the ledger called `name`, atomically."""
+        """Apply `change` to the history called `name`, atomically."""
         ...
 
     async def close(self) -> None:
@@ -51,11 +51,11 @@ class MemoryStore:
     troubles: tuple[type[Exception], ...] = ()
 
     def __init__(self) -> None:
-        self._ledgers: dict[str, Ledger] = {}
+        self._histories: dict[str, RequestHistory] = {}
 
     async def change(self, name: str, change: Change[T]) -> T:
         """Apply `change`; nothing can come between, because nothing is awaited."""
-        return change(self._ledgers.setdefault(name, Ledger()), current_clock().monotonic())
+        return change(self._histories.setdefault(name, RequestHistory()), current_clock().monotonic())
 
     async def close(self) -> None:
         """Nothing to let go of."""
@@ -80,15 +80,15 @@ class SqliteStore:
         connection = self._open()
         connection.execute("BEGIN IMMEDIATE")
         try:
-            row = connection.execute("SELECT text FROM ledgers WHERE name = ?", (name,)).fetchone()
-            ledger = load(row[0]) if row else Ledger()
-            verdict = change(ledger, current_clock().monotonic())
-            connection.execute("REPLACE INTO ledgers VALUES (?, ?, unixepoch())", (name, dump(ledger)))
+            row = connection.execute("SELECT text FROM histories WHERE name = ?", (name,)).fetchone()
+            history = load(row[0]) if row else RequestHistory()
+            result = change(history, current_clock().monotonic())
+            connection.execute("REPLACE INTO histories VALUES (?, ?, unixepoch())", (name, dump(history)))
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")
             raise
-        return verdict
+        return result
 
     async def close(self) -> None:
         """Close the file."""
@@ -116,7 +116,7 @@ def _connected(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = TRUNCATE")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute(_SCHEMA)
-    connection.execute("DELETE FROM ledgers WHERE kept_at < unixepoch() - 86400")
+    connection.execute("DELETE FROM histories WHERE kept_at < unixepoch() - 86400")
     return connection
 
 
@@ -126,29 +126,29 @@ def default_path() -> Path:
     return Path(base) / "perennial" / "request-budget.sqlite3"
 
 
-def dump(ledger: Ledger) -> str:
-    """A ledger as compact text. Spelt out, because `dataclasses.astuple` takes ten times as long."""
+def dump(history: RequestHistory) -> str:
+    """A history as compact text. Spelt out, because `dataclasses.astuple` takes ten times as long."""
     return json.dumps(
         {
-            "entries": [(e.place, e.method, e.endpoint, e.kind, e.owner, e.taken, e.answered) for e in ledger.entries],
-            "waiting": [(a.owner, a.kind, a.method, a.endpoint, back_at) for a, back_at in ledger.waiting.items()],
-            "foreign": [(seen.at, seen.method, seen.count) for seen in ledger.foreign],
-            "blocked": ledger.blocked,
-            **{name: getattr(ledger, name) for name in _PLAIN},
+            "entries": [(e.place, e.method, e.endpoint, e.kind, e.owner, e.taken, e.answered) for e in history.entries],
+            "waiting": [(a.owner, a.kind, a.method, a.endpoint, back_at) for a, back_at in history.waiting.items()],
+            "foreign": [(seen.at, seen.method, seen.count) for seen in history.foreign],
+            "blocked": history.blocked,
+            **{name: getattr(history, name) for name in _PLAIN},
         },
         separators=(",", ":"),
     )
 
 
-def load(text: str) -> Ledger:
+def load(text: str) -> RequestHistory:
     """
-    The ledger that `dump` wrote, or a new one where the text cannot be read: another version may have written it.
+    The history that `dump` wrote, or a new one where the text cannot be read: another version may have written it.
 
-    Requests would stop for good if it were an error, and a lost ledger costs one window's memory.
+    Requests would stop for good if it were an error, and a lost history costs one window's memory.
     """
     try:
         kept: dict[str, Any] = json.loads(text)
-        return Ledger(
+        return RequestHistory(
             entries=[Entry(*values) for values in kept.get("entries", ())],
             waiting={Ask(*values[:-1]): values[-1] for values in kept.get("waiting", ())},
             foreign=[Foreign(*values) for values in kept.get("foreign", ())],
@@ -156,8 +156,8 @@ def load(text: str) -> Ledger:
             **{name: kept[name] for name in _PLAIN if name in kept},
         )
     except (ValueError, TypeError, AttributeError) as error:
-        logger.warning("a ledger of the request budget cannot be read (%s); beginning a new one", type(error).__name__)
-        return Ledger()
+        logger.warning("a history of the request budget cannot be read (%s); beginning a new one", type(error).__name__)
+        return RequestHistory()
 
 
 _PLAIN = ("learned_average", "learned_seconds", "separate", "proofs", "distrust_until")

@@ -14,7 +14,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from blocks.commerce_layer.rate_limit import RateLimits
-from blocks.policy_terms import PolicyTerms
+from blocks.policy import Policy
 from flows.cli.installation import credentials_for, install
 from flows.cli.prefect_server import drain
 from flows.renew import renew_subscriptions
@@ -25,12 +25,12 @@ SEEN_WITHIN = 120.0
 
 async def main() -> None:
     ticket = Ticket.given()
-    terms: dict[str, Any] = json.loads(os.environ.get("BENCH_TERMS", "{}"))
+    policy: dict[str, Any] = json.loads(os.environ.get("BENCH_POLICY", "{}"))
     limits = RateLimits(window_scale=ticket.window_scale) if ticket.limited else RateLimits(unlimited=True)
     credentials = credentials_for(
         ticket.organization, ticket.client_id, ticket.client_secret, "test", ticket.api_url, ticket.auth_url, limits
     )
-    await install(credentials, PolicyTerms(**terms))
+    await install(credentials, Policy(**policy))
     with Stopwatch() as watch:
         state = await renew_subscriptions(return_state=True)
     facts: Any = await state.aresult(raise_on_failure=False)

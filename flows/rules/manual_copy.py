@@ -9,10 +9,11 @@ from typing import Any
 
 from blocks.commerce_layer.errors import WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyStatus, OrderStatus
-from blocks.policy_terms import PolicyTerms
-from flows.rules.evidence import (
+from blocks.policy import Policy
+from flows.rules.failures import Failure, classify_copy, classify_error, classify_order
+from flows.rules.findings import (
     CopyEnded,
-    Evidence,
+    Finding,
     HeldBack,
     NotCreated,
     NotPlaced,
@@ -20,7 +21,6 @@ from flows.rules.evidence import (
     PlacementRefused,
     StillRunning,
 )
-from flows.rules.failures import Failure, classify_copy, classify_error, classify_order
 from flows.rules.next_action import Conclude, Create, Hold, Place, Wait, decided_already
 from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod, is_moving
 from flows.rules.references import parse_reference
@@ -94,7 +94,7 @@ class ManualOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ManualResult:
-    """The verdict on a copy made by hand, in words and as data for whoever called the flow."""
+    """The result on a copy made by hand, in words and as data for whoever called the flow."""
 
     outcome: ManualOutcome
     sentence: str
@@ -120,28 +120,28 @@ class ManualResult:
         }
 
 
-def judge_by_hand(  # noqa: PLR0911 - one line for each kind of evidence
-    work: ManualCopy, evidence: Evidence, terms: PolicyTerms
+def manual_result(  # noqa: PLR0911 - one line for each kind of finding
+    work: ManualCopy, finding: Finding, policy: Policy
 ) -> ManualResult:
-    """What came of it. `terms` carry the merchant's own words for failures."""
-    match evidence:
+    """What came of it. `policy` carry the merchant's own words for failures."""
+    match finding:
         case NotCreated(error):
-            failure = classify_error(error, terms)
+            failure = classify_error(error, policy)
             return _result(work, ManualOutcome.FAILED, f"no order copy was created: {error}", failure=failure)
         case StillRunning(copy):
             sentence = f"order copy {copy.id} is still {copy.raw_status or copy.status}; {_run_again(work)}"
             return _result(work, ManualOutcome.IN_PROGRESS, sentence, copy)
         case CopyEnded(copy):
-            return _copy_ended(work, copy, terms)
+            return _copy_ended(work, copy, policy)
         case OrderAnswered(attempt, order):
-            return _placed_or_not(work, attempt.copy, order, classify_order(order, terms))
+            return _placed_or_not(work, attempt.copy, order, classify_order(order, policy))
         case PlacementRefused(attempt, error, order):
             if isinstance(error, WriteFateUnknown) and (order is None or not order.is_placed):
                 sentence = f"the answer to placing order {attempt.order.id} was lost; {_run_again(work)}"
                 return _result(work, ManualOutcome.UNCONFIRMED, sentence, attempt.copy)
-            return _placed_or_not(work, attempt.copy, order or attempt.order, classify_error(error, terms))
+            return _placed_or_not(work, attempt.copy, order or attempt.order, classify_error(error, policy))
         case NotPlaced(attempt, error):
-            failure = classify_error(error, terms)
+            failure = classify_error(error, policy)
             sentence = f"order {_number(attempt.order)} was copied but not placed: {error}; {_run_again(work)}"
             return _result(work, ManualOutcome.FAILED, sentence, attempt.copy, failure)
         case HeldBack(hold):
@@ -152,14 +152,14 @@ def _run_again(work: ManualCopy) -> str:
     return f"run this again with reference {work.reference} to see how it ends: nothing is charged twice"
 
 
-def _copy_ended(work: ManualCopy, copy: OrderCopy, terms: PolicyTerms) -> ManualResult:
+def _copy_ended(work: ManualCopy, copy: OrderCopy, policy: Policy) -> ManualResult:
     order = copy.target_order
     if order is not None and copy.status is OrderCopyStatus.COMPLETED and not work.place and not order.is_placed:
         sentence = f"order {_number(order)} was copied and left unplaced, as asked"
         return _result(work, ManualOutcome.COMPLETED, sentence, copy)
     if order is not None and copy.status is OrderCopyStatus.COMPLETED:
-        return _placed_or_not(work, copy, order, classify_order(order, terms))
-    failure = classify_copy(copy, terms)
+        return _placed_or_not(work, copy, order, classify_order(order, policy))
+    failure = classify_copy(copy, policy)
     sentence = f"order copy {copy.id} is {copy.raw_status or copy.status}: {failure.in_short}"
     return _result(work, ManualOutcome.FAILED, sentence, copy, failure)
 

@@ -1,11 +1,11 @@
-"""Who may send now: a pure decision on the ledger of one class of requests.
+"""Who may send now: a pure decision on the history of one class of requests.
 
 A place in a window counts from the moment its *answer* arrived, and while there is none. The
 server counted it earlier than that, at its arrival; so N places in our window are at least as
 many in the server's, whatever the latency does, and no 429 can come of our own requests. The
 price is one round trip per window: 0.2 % at 100 ms.
 
-Fairness needs no state of its own: the ledger is the history. Of those who wait, what finishes a renewal (placing,
+Fairness needs no state of its own: the history is the history. Of those who wait, what finishes a renewal (placing,
 recording) gets four places for each that a creation gets, and among equals the owner who got the fewest is next.
 """
 
@@ -32,7 +32,7 @@ SHARES = {"create": 1.0, "write": 4.0, "read": 1.0, "token": 1.0}
 
 
 @dataclass(slots=True)
-class Ledger:
+class RequestHistory:
     """The recent requests of one class, those who wait, and what the answers taught us."""
 
     entries: list[Entry] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Ledger:
         """
         Count a request from `now` on, and learn from its answer (None: none came).
 
-        A place that is not known any more counts all the same: its lease was over, or the ledger was lost.
+        A place that is not known any more counts all the same: its lease was over, or the history was lost.
         """
         entry = next((entry for entry in self.entries if entry.place == place), None)
         was_known = entry is not None
@@ -109,8 +109,8 @@ class Ledger:
         """Stop waiting."""
         self.waiting.pop(ask, None)
 
-    def take_over(self, other: Ledger, later: float, now: float) -> None:
-        """Count what was sent while another ledger was kept, whose clock is `later` seconds behind this one's."""
+    def take_over(self, other: RequestHistory, later: float, now: float) -> None:
+        """Count what was sent while another history was kept, whose clock is `later` seconds behind this one's."""
         known = {entry.place: entry for entry in self.entries}
         for there in other.entries:
             answered = None if there.answered is None else min(there.answered + later, now)

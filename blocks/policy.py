@@ -85,7 +85,7 @@ Delay = Annotated[str, AfterValidator(_a_sensible_delay)]
 Delays = Annotated[list[Delay], Field(max_length=19)]
 Pattern = Annotated[str, AfterValidator(_an_expression)]
 
-FLEET_FIELDS = frozenset(
+SWEEP_FIELDS = frozenset(
     {"first_wave", "second_wave", "brake_share", "max_unconfirmed", "batch_size", "settle_seconds"}
     | {"copy_deadline_seconds"}
 )
@@ -95,7 +95,7 @@ RETIRED_FIELDS = frozenset({"tag_target_orders"})
 """Fields of earlier versions, which may be stored in blocks and on subscriptions. Every target order is tagged now."""
 
 
-class PolicyTerms(BaseModel):
+class Policy(BaseModel):
     """
     A merchant's policy, complete and checked.
 
@@ -142,7 +142,7 @@ class PolicyTerms(BaseModel):
     """Failed charges of one subscription within 24 hours (Mastercard allows 10)."""
 
     first_wave: int = Field(default=10, ge=1, le=10_000)
-    """Renewals in the first wave of a sweep, before the verdict on them is read."""
+    """Renewals in the first wave of a sweep, before the result on them is read."""
     second_wave: int = Field(default=100, ge=1, le=100_000)
     """Renewals in the second wave; the rest follows it."""
     brake_share: float = Field(default=0.2, gt=0, le=1)
@@ -236,9 +236,9 @@ class PolicyTerms(BaseModel):
         """What happens when the retries of this class are used up."""
         return self.final_actions.get(cls, self.final_action)
 
-    def overridden_by(self, policy: Mapping[str, Any] | None) -> "PolicyTerms":
+    def overridden_by(self, policy: Mapping[str, Any] | None) -> "Policy":
         """
-        These terms with a subscription's own (`metadata.perennial.policy`) laid over them.
+        These policy with a subscription's own (`metadata.perennial.policy`) laid over them.
 
         Fields that are retired are passed over: a subscription must not wait for a person because of an upgrade.
 
@@ -248,13 +248,13 @@ class PolicyTerms(BaseModel):
             return self
         problems = tuple(
             f"{name} = {policy[name]!r} speaks of a whole sweep; set it in the policy block instead"
-            for name in sorted(FLEET_FIELDS & set(policy))
+            for name in sorted(SWEEP_FIELDS & set(policy))
         )
         if problems:
             raise PolicyOverrideInvalid(problems)
         try:
             own = {name: value for name, value in policy.items() if name not in RETIRED_FIELDS}
-            return PolicyTerms.model_validate({**self.model_dump(), **own})
+            return Policy.model_validate({**self.model_dump(), **own})
         except ValidationError as error:
             raise PolicyOverrideInvalid(tuple(_sentence(item) for item in error.errors())) from None
 

@@ -3,13 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from rules.making import TERMS, copy, legacy, order, withdrawn
+from rules.making import POLICY, copy, legacy, order, withdrawn
 
 from blocks.commerce_layer.errors import ErrorItem, NotConnected, Refused, WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderCopy
-from blocks.policy_terms import FailureClass
-from flows.rules.by_hand import ManualCopy, ManualOutcome, ManualResult, ReferenceTaken, judge_by_hand
-from flows.rules.evidence import (
+from blocks.policy import FailureClass
+from flows.rules.findings import (
     CopyEnded,
     HeldBack,
     NotCreated,
@@ -18,6 +17,7 @@ from flows.rules.evidence import (
     PlacementRefused,
     StillRunning,
 )
+from flows.rules.manual_copy import ManualCopy, ManualOutcome, ManualResult, ReferenceTaken, manual_result
 from flows.rules.next_action import Conclude, Create, Hold, HoldReason, Place, Wait
 
 REF = "goodwill-1"
@@ -32,8 +32,8 @@ def made(number: int = 1, status: str = "completed", target: str | Order | None 
     return copy(REF, status, target, id=f"Cpy{number}", created_at=f"2026-03-01T06:00:0{number}Z", **fields)
 
 
-def result(evidence, work: ManualCopy = WORK) -> ManualResult:
-    return judge_by_hand(work, evidence, TERMS)
+def result(finding, work: ManualCopy = WORK) -> ManualResult:
+    return manual_result(work, finding, POLICY)
 
 
 # --- what to do next -----------------------------------------------------------------------------------
@@ -114,12 +114,12 @@ ATTEMPT = Place(made(1), order("draft", id="Tgt1"), 1)
 
 
 def test_a_placed_order_is_what_was_asked_for():
-    for evidence in (
+    for finding in (
         OrderAnswered(ATTEMPT, order("placed", id="Tgt1")),
         CopyEnded(made(1, target="placed")),
         PlacementRefused(ATTEMPT, LOST, order("placed", id="Tgt1")),
     ):
-        ended = result(evidence)
+        ended = result(finding)
         assert (ended.outcome, ended.order_copy_id, ended.target_order_id) == (ManualOutcome.COMPLETED, "Cpy1", "Tgt1")
         assert ended.sentence == "order #1001 was copied and placed"
         assert ended.failure is None
@@ -132,11 +132,11 @@ def test_an_order_that_was_left_unplaced_as_asked_is_completed():
 
 
 def test_a_declined_order_says_how_to_go_on():
-    for evidence in (
+    for finding in (
         PlacementRefused(ATTEMPT, DECLINE, order("pending", id="Tgt1")),
         PlacementRefused(ATTEMPT, DECLINE),
     ):
-        ended = result(evidence)
+        ended = result(finding)
         assert ended.outcome is ManualOutcome.FAILED
         assert ended.failure is not None
         assert ended.failure.cls is FailureClass.PAYMENT
@@ -155,12 +155,12 @@ def test_a_copy_that_failed_says_why():
 
 
 def test_what_is_under_way_is_to_be_asked_for_again_with_the_same_reference():
-    for evidence in (
+    for finding in (
         StillRunning(made(1, "in_progress", None)),
         OrderAnswered(ATTEMPT, order("placing", id="Tgt1")),
         CopyEnded(made(1, target="teleporting")),
     ):
-        ended = result(evidence)
+        ended = result(finding)
         assert ended.outcome is ManualOutcome.IN_PROGRESS
         assert f"run this again with reference {REF}" in ended.sentence
 

@@ -1,4 +1,4 @@
-"""What came of a renewal's steps: the evidence on which it is judged."""
+"""What creating, polling and placing found: the input of `outcomes.result_of`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class HeldBack:
     hold: Hold
 
 
-Evidence = NotCreated | StillRunning | CopyEnded | OrderAnswered | PlacementRefused | NotPlaced | HeldBack
+Finding = NotCreated | StillRunning | CopyEnded | OrderAnswered | PlacementRefused | NotPlaced | HeldBack
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,13 @@ class LeftAlone:
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def times_in(evidence: Evidence) -> list[datetime]:
-    """When the shop says that the evidence came about, UTC; a time long ago when it does not say."""
-    return [_LONG_AGO, *(moment for moment in _stamps(evidence) if moment is not None)]
+def times_in(finding: Finding) -> list[datetime]:
+    """When, by the shop's clock, this happened, UTC; a time long ago when it does not say."""
+    return [_LONG_AGO, *(moment for moment in _stamps(finding) if moment is not None)]
 
 
-def _stamps(evidence: Evidence) -> Iterator[datetime | None]:
-    match evidence:
+def _stamps(finding: Finding) -> Iterator[datetime | None]:
+    match finding:
         case CopyEnded(copy=copy) | StillRunning(copy=copy):
             yield from (copy.created_at, copy.failed_at, copy.completed_at)
         case OrderAnswered(order=order) | PlacementRefused(order=Order() as order):

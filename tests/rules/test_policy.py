@@ -6,38 +6,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from blocks.policy_terms import (
-    FLEET_FIELDS,
+from blocks.policy import (
+    SWEEP_FIELDS,
     RETIRED_FIELDS,
     FailureClass,
     FinalAction,
+    Policy,
     PolicyOverrideInvalid,
-    PolicyTerms,
     duration_of,
 )
 
 
 def test_the_defaults_are_a_policy_in_order():
-    terms = PolicyTerms()
-    assert terms.retry_delays(FailureClass.PAYMENT) == tuple(timedelta(days=days) for days in (1, 3, 5, 5))
-    assert terms.retry_delays(FailureClass.COUPON) == ()
-    assert terms.final_action_for(FailureClass.STOCK) is FinalAction.HOLD
-    assert sum(terms.retry_delays(FailureClass.PAYMENT), timedelta()) == timedelta(weeks=2)
+    policy = Policy()
+    assert policy.retry_delays(FailureClass.PAYMENT) == tuple(timedelta(days=days) for days in (1, 3, 5, 5))
+    assert policy.retry_delays(FailureClass.COUPON) == ()
+    assert policy.final_action_for(FailureClass.STOCK) is FinalAction.HOLD
+    assert sum(policy.retry_delays(FailureClass.PAYMENT), timedelta()) == timedelta(weeks=2)
 
 
 def test_every_failure_class_has_its_retries():
-    terms = PolicyTerms()
-    assert all(isinstance(terms.retry_delays(cls), tuple) for cls in FailureClass)
+    policy = Policy()
+    assert all(isinstance(policy.retry_delays(cls), tuple) for cls in FailureClass)
 
 
 def test_every_field_is_described_in_sentences():
-    for name, field in PolicyTerms.model_fields.items():
+    for name, field in Policy.model_fields.items():
         assert field.description, name
         assert field.description.endswith("."), name
 
 
 def test_options_that_would_cost_customers_are_not_offered():
-    assert not {"skip_errors", "cancel_source_order", "place_target_order"} & set(PolicyTerms.model_fields)
+    assert not {"skip_errors", "cancel_source_order", "place_target_order"} & set(Policy.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_options_that_would_cost_customers_are_not_offered():
 )
 def test_a_policy_that_makes_no_sense_says_what_to_write(fields, words):
     with pytest.raises(ValidationError) as caught:
-        PolicyTerms(**fields)
+        Policy(**fields)
     assert words in str(caught.value)
 
 
 def test_every_zone_of_the_database_is_accepted():
     for name in sorted(available_timezones())[::25]:
-        assert PolicyTerms(time_zone=name).time_zone == name
+        assert Policy(time_zone=name).time_zone == name
 
 
 @given(st.integers(1, 9999), st.sampled_from(["m", "h", "d", "w"]), st.sampled_from(["", " "]))
@@ -87,41 +87,41 @@ def test_durations_are_whole_numbers_of_a_unit(number, unit, blank):
 
 def test_terms_cannot_be_changed_by_those_who_read_them():
     with pytest.raises(ValidationError):
-        PolicyTerms().first_wave = 3
+        Policy().first_wave = 3
 
 
 def test_a_retry_time_has_no_seconds():
-    assert PolicyTerms(retry_at="08:00:59").retry_at == time(8)
+    assert Policy(retry_at="08:00:59").retry_at == time(8)
 
 
-@pytest.mark.parametrize("policy", [None, {}])
-def test_without_an_override_the_terms_stay(policy):
-    terms = PolicyTerms(catch_up="all")
-    assert terms.overridden_by(policy) is terms
+@pytest.mark.parametrize("override", [None, {}])
+def test_without_an_override_the_policy_stays(override):
+    policy = Policy(catch_up="all")
+    assert policy.overridden_by(override) is policy
 
 
 def test_an_override_changes_what_it_names_and_nothing_else():
-    terms = PolicyTerms(catch_up="all", retry_at="08:00", failure_patterns={"x": "stock"})
-    own = terms.overridden_by({"payment_retries": ["12h"], "final_actions": {"payment": "cancel"}})
+    policy = Policy(catch_up="all", retry_at="08:00", failure_patterns={"x": "stock"})
+    own = policy.overridden_by({"payment_retries": ["12h"], "final_actions": {"payment": "cancel"}})
     assert own.payment_retries == ["12h"]
     assert own.final_action_for(FailureClass.PAYMENT) is FinalAction.CANCEL
-    assert own.model_dump(exclude={"payment_retries", "final_actions"}) == terms.model_dump(
+    assert own.model_dump(exclude={"payment_retries", "final_actions"}) == policy.model_dump(
         exclude={"payment_retries", "final_actions"}
     )
 
 
 @pytest.mark.parametrize("value", [True, False, None, "yes"])
 def test_a_field_that_an_earlier_version_had_is_passed_over_whatever_it_says(value):
-    terms = PolicyTerms(catch_up="all")
-    assert terms.overridden_by({"tag_target_orders": value}) == terms
-    own = terms.overridden_by({"tag_target_orders": value, "payment_retries": ["12h"]})
-    assert own == PolicyTerms(catch_up="all", payment_retries=["12h"])
+    policy = Policy(catch_up="all")
+    assert policy.overridden_by({"tag_target_orders": value}) == policy
+    own = policy.overridden_by({"tag_target_orders": value, "payment_retries": ["12h"]})
+    assert own == Policy(catch_up="all", payment_retries=["12h"])
     with pytest.raises(PolicyOverrideInvalid, match="tag_orders is not a field"):
-        terms.overridden_by({"tag_target_orders": value, "tag_orders": True})
+        policy.overridden_by({"tag_target_orders": value, "tag_orders": True})
 
 
 def test_no_field_is_retired_that_exists():
-    assert not RETIRED_FIELDS & set(PolicyTerms.model_fields)
+    assert not RETIRED_FIELDS & set(Policy.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -137,14 +137,14 @@ def test_no_field_is_retired_that_exists():
 )
 def test_a_bad_override_says_which_field_is_wrong(policy, words):
     with pytest.raises(PolicyOverrideInvalid) as caught:
-        PolicyTerms().overridden_by(policy)
+        Policy().overridden_by(policy)
     assert words in str(caught.value)
     assert str(caught.value).startswith("metadata.perennial.policy: ")
 
 
 @given(
     st.dictionaries(
-        st.sampled_from(sorted(PolicyTerms.model_fields)) | st.text(),
+        st.sampled_from(sorted(Policy.model_fields)) | st.text(),
         st.none()
         | st.integers()
         | st.floats()
@@ -156,7 +156,7 @@ def test_a_bad_override_says_which_field_is_wrong(policy, words):
 )
 def test_any_override_is_either_a_policy_or_a_named_problem(policy):
     try:
-        own = PolicyTerms().overridden_by(policy)
+        own = Policy().overridden_by(policy)
     except PolicyOverrideInvalid as error:
         own = None
         problems = error.problems
@@ -164,4 +164,4 @@ def test_any_override_is_either_a_policy_or_a_named_problem(policy):
 
 
 def test_the_fields_of_a_sweep_exist():
-    assert set(PolicyTerms.model_fields) >= FLEET_FIELDS
+    assert set(Policy.model_fields) >= SWEEP_FIELDS

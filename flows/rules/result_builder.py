@@ -1,23 +1,23 @@
-"""The judgements that are possible on a renewal: each sets the state to be recorded, and says why in a sentence."""
+"""The results that are possible on a renewal: each sets the state to be recorded, and says why in a sentence."""
 
 from dataclasses import replace
 from datetime import datetime
 
 from blocks.commerce_layer.resources import Order
-from blocks.policy_terms import FailureClass, FinalAction
+from blocks.policy import FailureClass, FinalAction
 from flows.rules.failures import Failure
 from flows.rules.next_action import Hold
 from flows.rules.renewal import Renewal, Settlement
+from flows.rules.results import RenewalResult
 from flows.rules.retries import ON_THE_CARD, next_attempt
-from flows.rules.state import ERROR_LENGTH, PLACING
-from flows.rules.verdicts import Judgement, Outcome
+from flows.rules.state import ERROR_LENGTH, Outcome
 from flows.rules.zones import in_words
 
 _HELD = "held for a person: release it to go on"
 
 
-class Judgements:
-    """What all judgements on one renewal have in common: the renewal, the present, and the state so far."""
+class ResultBuilder:
+    """What all results on one renewal have in common: the renewal, the present, and the state so far."""
 
     def __init__(self, renewal: Renewal, as_of: datetime, flow_run_id: str | None, *, may_have_charged: bool) -> None:
         self.renewal, self.as_of, self._may_have_charged = renewal, as_of, may_have_charged
@@ -25,47 +25,48 @@ class Judgements:
         news = {"period": renewal.due, "flow_run_id": flow_run_id, "attempts": charges}
         self.state = renewal.state.model_copy(update={**news, "under_way_since": None, "final_action": None})
 
-    def _renewed(self, order: Order, outcome: Outcome, how: str = "") -> Judgement:
+    def _renewed(self, order: Order, outcome: Outcome, how: str = "") -> RenewalResult:
         self._set(error_class=None, error=None, held=False, target_order_id=order.id, payment_source_id=None)
         by_whom = " by an earlier run" if outcome is Outcome.ALREADY_RENEWED else ""
         return self._settled(outcome, f"renewed{by_whom} as order {name_of(order)}{how}", placed_at=order.placed_at)
 
-    def _in_progress(self, sentence: str, *, is_tried: bool) -> Judgement:
+    def _in_progress(self, sentence: str, *, is_tried: bool) -> RenewalResult:
         """Copying or placing takes its time. `is_tried`: an attempt to place the order was made already."""
         since = self.renewal.state.under_way_since or self.as_of
         self._set(next_attempt_at=None, under_way_since=since)
-        verdict = self._verdict(Outcome.IN_PROGRESS, f"{sentence}; the next sweep picks it up")
+        result = self._result(Outcome.IN_PROGRESS, sentence, "the next sweep picks it up")
         if is_tried:
-            verdict = replace(verdict, state=verdict.state.model_copy(update={"outcome": PLACING}))
-        if self.as_of - since < self.renewal.terms.stuck_after_delay:
-            return verdict
+            result = replace(result, state=result.state.model_copy(update={"outcome": Outcome.PLACING}))
+        if self.as_of - since < self.renewal.policy.stuck_after_delay:
+            return result
         # Recorded as it is: once it ends, it goes on without anybody's help.
-        told = f"{sentence} since {in_words(since, self.renewal.zone)}: look at it; nothing is created until it ends"
-        return replace(verdict, outcome=Outcome.NEEDS_ATTENTION, sentence=told, needs_person=True)
+        told = f"{sentence} since {in_words(since, self.renewal.zone)}: look at it"
+        then = "nothing is created until it ends"
+        return replace(result, outcome=Outcome.NEEDS_ATTENTION, what=told, then=then, needs_person=True)
 
-    def _unconfirmed(self, sentence: str, failure: Failure | None = None) -> Judgement:
+    def _unconfirmed(self, sentence: str, failure: Failure | None = None) -> RenewalResult:
         self._complain(failure or Failure(FailureClass.TRANSIENT, sentence))
         self._set(next_attempt_at=None)
-        sentence = f"{sentence}; the next sweep looks again before anything is sent"
-        return self._verdict(Outcome.UNCONFIRMED, sentence, failure=failure)
+        then = "the next sweep looks again before anything is sent"
+        return self._result(Outcome.UNCONFIRMED, sentence, then, failure=failure)
 
-    def _failed(self, failure: Failure) -> Judgement:
+    def _failed(self, failure: Failure) -> RenewalResult:
         """One attempt failed for good: another one later, a person, or the policy's final action."""
         self._complain(failure)
         self._note_failed_attempt(failure)
         if failure.permanent:
             self._set(held=True, next_attempt_at=None)
-            sentence = f"{failure.in_short}; not retried; {_HELD}"
-            return self._verdict(Outcome.NEEDS_ATTENTION, sentence, failure=failure, needs_person=True)
-        terms, failed = self.renewal.terms, self.state.failures[failure.cls]
-        following = next_attempt(terms, failure.cls, failed, self.state.attempts, self.as_of)
+            what = f"{failure.in_short}; not retried"
+            return self._result(Outcome.NEEDS_ATTENTION, what, _HELD, failure=failure, needs_person=True)
+        policy, failed = self.renewal.policy, self.state.failures[failure.cls]
+        following = next_attempt(policy, failure.cls, failed, self.state.attempts, self.as_of)
         if following is None:
             return self._exhausted(failure)
         self._set(next_attempt_at=following)
-        total = len(terms.retry_delays(failure.cls)) + 1
+        total = len(policy.retry_delays(failure.cls)) + 1
         when = in_words(following, self.renewal.zone)
-        sentence = f"{failure.in_short}; next attempt {when}; {failed + 1} of {total}"
-        return self._verdict(Outcome.RETRY_SCHEDULED, sentence, failure=failure)
+        then = f"next attempt {when}; {failed + 1} of {total}"
+        return self._result(Outcome.RETRY_SCHEDULED, failure.in_short, then, failure=failure)
 
     def _note_failed_attempt(self, failure: Failure) -> None:
         before = self.state.failures
@@ -80,8 +81,8 @@ class Judgements:
         """One more charge that failed, or may fail, for the card networks' limits."""
         self._set(attempts=[*self.state.attempts, self.as_of])
 
-    def _exhausted(self, failure: Failure) -> Judgement:
-        action = self.renewal.terms.final_action_for(failure.cls)
+    def _exhausted(self, failure: Failure) -> RenewalResult:
+        action = self.renewal.policy.final_action_for(failure.cls)
         count = f"{self.state.attempt} attempt{'s' if self.state.attempt != 1 else ''}"
         said = f"{failure.in_short}; retries used up after {count}"
         self._set(next_attempt_at=None, final_action=action.value)
@@ -92,17 +93,17 @@ class Judgements:
         # the merchant's back.
         self._set(held=True)
         cancelled = action is FinalAction.CANCEL
-        sentence = f"{said}; {'the subscription is cancelled' if cancelled else _HELD}"
-        verdict = self._verdict(Outcome.EXHAUSTED, sentence, failure=failure, needs_person=not cancelled)
-        return replace(verdict, final_action=action)
+        then = "the subscription is cancelled" if cancelled else _HELD
+        result = self._result(Outcome.EXHAUSTED, said, then, failure=failure, needs_person=not cancelled)
+        return replace(result, final_action=action)
 
     def _settled(
-        self, outcome: Outcome, sentence: str, failure: Failure | None = None, placed_at: datetime | None = None
-    ) -> Judgement:
+        self, outcome: Outcome, what: str, failure: Failure | None = None, placed_at: datetime | None = None
+    ) -> RenewalResult:
         settlement = self.renewal.settlement(self.state, self.as_of, placed_at)
-        sentence = f"{sentence}; {self._what_comes_next(settlement)}"
-        verdict = self._verdict(outcome, sentence, failure=failure, settlement=settlement)
-        return replace(verdict, placed_at=placed_at)
+        then = self._what_comes_next(settlement)
+        result = self._result(outcome, what, then, failure=failure, settlement=settlement)
+        return replace(result, placed_at=placed_at)
 
     def _what_comes_next(self, settlement: Settlement) -> str:
         following, ends = settlement.next_run_at, self.renewal.expires_at
@@ -112,14 +113,14 @@ class Judgements:
             return f"it was the last one before it expires on {in_words(ends, self.renewal.zone)}"
         return f"next on {in_words(following, self.renewal.zone)}"
 
-    def _verdict(
-        self, outcome: Outcome, sentence: str, *, failure: Failure | None = None, settlement: Settlement | None = None,
-        hold: Hold | None = None, needs_person: bool = False,
-    ) -> Judgement:  # fmt: skip
+    def _result(
+        self, outcome: Outcome, what: str, then: str | None = None, *, failure: Failure | None = None,
+        settlement: Settlement | None = None, hold: Hold | None = None, needs_person: bool = False,
+    ) -> RenewalResult:  # fmt: skip
         state, next_run_at = settlement or Settlement(self.state, None)
-        return Judgement(
-            renewal=self.renewal, outcome=outcome, sentence=sentence, failure=failure, hold=hold,
-            state=state.model_copy(update={"outcome": outcome.value}), next_run_at=next_run_at, happened=self.as_of,
+        return RenewalResult(
+            renewal=self.renewal, outcome=outcome, what=what, then=then, failure=failure, hold=hold,
+            state=state.model_copy(update={"outcome": outcome}), next_run_at=next_run_at, happened=self.as_of,
             needs_person=needs_person,
         )  # fmt: skip
 
