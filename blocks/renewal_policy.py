@@ -1,4 +1,4 @@
-"""The merchant's renewal policy as a Prefect block, edited by staff in the UI."""
+"""The merchant's renewal policy as a Prefect block, which staff edit in the UI."""
 
 from typing import ClassVar
 
@@ -24,7 +24,7 @@ class RenewalPolicy(Block, Policy):
         ```
     """
 
-    # A block carries its own document's id and name beside the fields, so it is neither frozen nor closed.
+    # Besides the fields, a block carries the id and name of its document, so it is not frozen and allows extra fields.
     model_config = ConfigDict(frozen=False, extra="allow")
 
     _block_type_name: ClassVar[str | None] = "Renewal Policy"
@@ -33,5 +33,5 @@ class RenewalPolicy(Block, Policy):
     _documentation_url: ClassVar[HttpUrl | None] = HttpUrl(_DOCUMENTATION)
 
     def plain(self) -> Policy:
-        """The policy as plain data for the rules. Raises ValidationError when a field was set to nonsense since."""
+        """The policy as plain data for the rules. Raises ValidationError if a field has become invalid since."""
         return Policy(**{name: getattr(self, name) for name in Policy.model_fields})

@@ -1,8 +1,8 @@
-"""Access tokens by the client credentials flow: fetched once for all who wait, renewed ahead of time.
+"""Access tokens by the client credentials flow: one fetch serves all waiting requests, and renewal comes early.
 
-The token endpoint hands back the same token, with a shrinking `expires_in`, until fifteen
-minutes before its end; then it issues a new one and both are good. So a token is renewed when
-the endpoint would give a new one, and never assumed to last its full two hours.
+The token endpoint returns the same token, with a shrinking `expires_in`, until fifteen
+minutes before it expires. Then it issues a new one, and both are valid. So a token is renewed
+as soon as the endpoint would issue a new one, and is never assumed to last its full two hours.
 Source: Commerce Layer docs, "Authentication" and the 2024 changelog.
 """
 
@@ -22,18 +22,18 @@ from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import AuthenticationFailed, NotConnected, WrongShop
 
 OVERLAP_SECONDS = 900
-"""So long before the end of a token the endpoint issues the next one."""
+"""Seconds before a token expires at which the endpoint issues the next one."""
 LAST_MINUTE_SECONDS = 60
-"""A token with less than this is renewed whatever the endpoint does."""
+"""A token with fewer seconds left is renewed, whatever the endpoint does."""
 PATIENCE_SECONDS = 30
-"""How long a token that is still good is used on when the endpoint cannot be reached."""
+"""Seconds until the next try to renew a token that is still valid, after the endpoint could not be reached."""
 
 TokenRequest = Callable[[dict[str, str]], Awaitable[Mapping[str, Any]]]
 """Posts a token request's fields and returns the endpoint's JSON; raises AuthenticationFailed or NotConnected."""
 
 
 class TokenClaims(BaseModel):
-    """What an access token says about the shop it opens."""
+    """What an access token says about the organization that it gives access to."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
@@ -53,7 +53,7 @@ class TokenClaims(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token, what it says, and when to ask for the next."""
+    """An access token, its claims, and when to ask for the next one."""
 
     text: str = field(repr=False)
     claims: TokenClaims
@@ -65,13 +65,13 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedShop:
-    """The organization (slug) and mode that the configuration names: a token of any other is not used."""
+    """The organization (slug) and mode that the configuration names. A token for any other one is not used."""
 
     organization: str
     mode: Literal["test", "live"]
 
     def check(self, claims: TokenClaims) -> None:
-        """Raise WrongShop unless the token opens this shop, in this mode."""
+        """Raise WrongShop unless the token belongs to this organization and mode."""
         if claims.organization_slug != self.organization:
             way_out = "Use an API client of that organization, or correct the block's field `organization`."
             raise WrongShop("organization", self.organization, claims.organization_slug, way_out)
@@ -90,9 +90,9 @@ class AccessTokens:
 
     async def current(self, *, instead_of: str | None = None) -> Token:
         """
-        A token that can be used now; not the one named by `instead_of`, which was refused.
+        A token that can be used now. It is not `instead_of`, which was refused.
 
-        However many wait, one request is made, and they share its token or its error.
+        All callers that wait at the same time share one request, and its token or its error.
         """
         token = self._token if self._token and self._token.text != instead_of else None
         now = current_clock().now()
@@ -103,12 +103,12 @@ class AccessTokens:
         except NotConnected:
             if token is None or now >= token.good_until:
                 raise
-            # Renewal comes ahead of time, so that an endpoint that is away for a while stops nobody.
+            # Tokens are renewed early, so an endpoint that is down for a while stops no request.
             self._token = replace(token, renew_at=now + timedelta(seconds=PATIENCE_SECONDS))
             return self._token
 
     async def close(self) -> None:
-        """Stop a fetch that nobody waits for any more."""
+        """Cancel a fetch that is still under way."""
         if self._fetching and not self._fetching.done():
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
@@ -138,7 +138,7 @@ class AccessTokens:
 
 def read_claims(token: str) -> TokenClaims:
     """
-    What a token says. Its signature is not checked: the token came from the endpoint we asked, over TLS.
+    The claims of a token. Its signature is not checked: the token came over TLS, from the endpoint that we asked.
 
     Raises AuthenticationFailed when it is not a JWT of Commerce Layer.
     """
@@ -154,7 +154,7 @@ def read_claims(token: str) -> TokenClaims:
         )
     except (ValueError, IndexError, KeyError, TypeError, OverflowError):
         problem = "its claims cannot be read"
-    # Raised out here, so that no traceback carries the token along.
+    # Raised outside the `except` block, so that no traceback contains the token.
     message = f"The access token is not one of Commerce Layer: {problem}. Check the block's field `auth_url`."
     raise AuthenticationFailed(message)
 
@@ -164,10 +164,10 @@ def _decoded(segment: str) -> bytes:
 
 
 def _dated(text: str, claims: TokenClaims, expires_in: object) -> Token:
-    """The token with its times. `expires_in` (seconds) is preferred: it needs no agreement between clocks."""
+    """The token with its times. `expires_in` (seconds) is preferred, because it does not depend on two clocks."""
     now = current_clock().now()
     left = float(expires_in) if isinstance(expires_in, int | float) else (claims.expires_at - now).total_seconds()
-    # Near its end, a token that was handed back once more is renewed at the end and not at once,
-    # or every request would be preceded by a token request.
+    # A token that the endpoint returned although it expires soon is renewed shortly before it expires, and not
+    # at once. Otherwise a token request would precede every request.
     early = OVERLAP_SECONDS if left > OVERLAP_SECONDS else min(LAST_MINUTE_SECONDS, left / 2)
     return Token(text, claims, now + timedelta(seconds=left - early), now + timedelta(seconds=left))

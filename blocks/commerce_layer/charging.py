@@ -1,8 +1,8 @@
 """
 The two requests that may cost a customer money: creating an order copy, and placing an order.
 
-One import contract in `pyproject.toml` says which modules may use them. Everything else that the client offers reads,
-records, or cancels what is not placed.
+An import contract in `pyproject.toml` names the modules that may use them. Everything else in the client reads,
+records, or cancels orders that are not placed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from blocks.commerce_layer.writes import OrderCopyDraft
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What an order gets in the request that places it. `metadata` is all of it: the API replaces."""
+    """What the placing request writes on the order. `metadata` is complete, because the API replaces all of it."""
 
     reference: str
     reference_origin: str
@@ -29,10 +29,10 @@ class Placement:
 
 async def create_order_copy(client: CommerceLayer, draft: OrderCopyDraft) -> OrderCopy:
     """
-    Create a copy of an order whose target order stays unplaced, so that it charges nobody.
+    Create a copy of an order. The target order stays unplaced, so no customer is charged.
 
-    The POST is repeated only where it was certainly not carried out: after 429, and once with a new token. After a lost
-    answer (WriteFateUnknown, with the draft's reference) the caller looks for the copy, and may create another one.
+    The POST is repeated only if it was certainly not carried out: after 429, and once with a new token. After a lost
+    answer (WriteFateUnknown, with the draft's reference) the caller reads the copies, and may create another one.
     """
     attributes = {**draft.model_dump(exclude={"source_order_id"}), "place_target_order": False}
     copy = await client.wire.write(
@@ -48,11 +48,11 @@ async def create_order_copy(client: CommerceLayer, draft: OrderCopyDraft) -> Ord
 
 async def place_order(client: CommerceLayer, order_id: str, compose: Callable[[], Awaitable[Placement]]) -> Order:
     """
-    Place an order, which charges the customer, and tag it in the same request. It is sent once.
+    Place an order, which charges the customer, and tag it in the same request. The request is sent once.
 
-    `compose` is asked when all waiting for the rate limit is over: it looks whether the order may still be placed. What
-    it raises comes through, and nothing is sent. Placing a placed order changes nothing, so after a lost answer
-    (WriteFateUnknown) the caller reads the order, and places it again.
+    `compose` is called after all waiting for the rate limit, so that it can check that the order may still be placed.
+    If it raises, nothing is sent, and the exception reaches the caller. Placing a placed order changes nothing, so
+    after a lost answer (WriteFateUnknown) the caller reads the order, and may place it again.
     """
 
     async def body() -> jsonapi.Fields:

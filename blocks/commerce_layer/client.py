@@ -1,7 +1,7 @@
-"""The Commerce Layer client: what renewals need of the API, in the words of renewals.
+"""The Commerce Layer client: what renewals need from the API.
 
-Reads come in lists of 25, because requests are what is scarce. A write that sets absolute values may be repeated. The
-two requests that may charge a customer are in `charging.py`.
+Requests are scarce, so reads are lists of 25. A write that sets absolute values may be repeated. The two requests that
+may charge a customer are in `charging.py`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from blocks.commerce_layer.writes import SubscriptionChange
 M = TypeVar("M", OrderCopy, OrderSubscription, Order)
 
 BOOKKEEPING_TRIES = 4
-"""How often a write is sent that sets absolute values, and so may be repeated."""
+"""How many times to send a write that sets absolute values, and so may be repeated."""
 
 
 class CommerceLayer:
     """
-    One organization's API, for as long as `async with` lasts.
+    One organization's API. Use it in `async with`.
 
-    Every method raises NotConnected, ReadFailed, WriteFateUnknown, an ApiError,
-    AuthenticationFailed or WrongShop as `errors.py` describes; further ones are named where they occur.
+    Every method may raise NotConnected, ReadFailed, WriteFateUnknown, an ApiError, AuthenticationFailed or
+    WrongShop, as `errors.py` describes. A method that raises others names them.
     """
 
     def __init__(
@@ -69,16 +69,16 @@ class CommerceLayer:
 
     @property
     def requests_made(self) -> Counter[tuple[str, str]]:
-        """Requests sent so far, repeated and failed ones too, by (method, resource): `("POST", "order_copies")`."""
+        """Requests sent, including repeated and failed ones, by (method, resource), as `("POST", "order_copies")`."""
         return self.wire.requests_made
 
     @property
     def shop_time(self) -> datetime | None:
-        """The time of day on the shop's side when it last answered (its `Date` header, UTC), if known."""
+        """The shop's time when it last answered (its `Date` header, UTC); None if no answer had one."""
         return self.wire.shop_time
 
     async def claims(self) -> TokenClaims:
-        """What the access token says about the shop; fetches one if there is none. Raises WrongShop."""
+        """The claims of the access token. Fetches a token if there is none. Raises WrongShop."""
         return (await self.wire.tokens.current()).claims
 
     # --- subscriptions ------------------------------------------------------------------------
@@ -87,8 +87,8 @@ class CommerceLayer:
         """
         The inactive subscriptions whose next run is at or before `as_of`, 25 at a time, by id.
 
-        Who is adopted is for the caller to see in their metadata. Walking by id keeps the walk
-        whole while earlier pages are already being renewed.
+        The caller sees in the metadata which of them are adopted. Pages follow each other by id, so none is
+        skipped while subscriptions of earlier pages are renewed.
         """
         filters = {"status_eq": "inactive", "next_run_at_lteq": jsonapi.instant(as_of)}
         async for page in self._pages(SUBSCRIPTIONS, OrderSubscription, filters, SUBSCRIPTION_VIEW):
@@ -121,10 +121,10 @@ class CommerceLayer:
         self, subscription_id: str, compose: Callable[[], Awaitable[SubscriptionChange]]
     ) -> OrderSubscription:
         """
-        Change what `compose` says, in one request that is sent once.
+        Change what `compose` returns, in one request that is sent once.
 
-        `compose` is asked when all waiting for the rate budget is over, so that what it has read of the
-        subscription is still true; what it raises comes through, and nothing is sent.
+        `compose` is called after all waiting for the rate limit, so that what it reads of the subscription is
+        still true when the request is sent. If it raises, nothing is sent, and the exception reaches the caller.
         """
 
         async def body() -> jsonapi.Fields:
@@ -156,7 +156,7 @@ class CommerceLayer:
         metadata: Mapping[str, Any],
         next_run_at: datetime | None = None,
     ) -> OrderSubscription:
-        """Start or stop the API's own engine and set all of `metadata`, in one request that is sent once."""
+        """Start or stop Commerce Layer's own engine and set all of `metadata`, in one request that is sent once."""
         moment = None if next_run_at is None else jsonapi.instant(next_run_at)
         attributes = {"metadata": metadata, "next_run_at": moment, f"_{trigger}": True}
         return await self._patch(SUBSCRIPTIONS, OrderSubscription, subscription_id, attributes, SUBSCRIPTION_VIEW)
@@ -164,7 +164,7 @@ class CommerceLayer:
     # --- order copies -------------------------------------------------------------------------
 
     async def room_for_creation(self, ahead: int) -> float:
-        """Seconds until the rate limits may allow one more creation, after `ahead` others; 0 when they do now."""
+        """Seconds until the rate limits may allow one more creation, after `ahead` others; 0 if they allow it now."""
         return await self._budget.room("create", COPIES, ahead)
 
     async def room_for_a_look(self) -> float:
@@ -186,7 +186,7 @@ class CommerceLayer:
     async def list_order_copies_of(
         self, source_order_ids: Iterable[str], created_since: datetime, *, without: Iterable[str] = ()
     ) -> list[OrderCopy]:
-        """All copies of the source orders made at or after `created_since`, but for those with an id in `without`."""
+        """All copies of the source orders made at or after `created_since`, except those with an id in `without`."""
         known = {"id_not_in": ",".join(without)} if without else {}
         found = []
         for ids in jsonapi.pages_of(source_order_ids):
@@ -200,7 +200,7 @@ class CommerceLayer:
         """
         The copies of this origin made at or after `created_since`, 25 at a time, by id.
 
-        `only_unplaced`: those whose target order is there and can still be placed.
+        `only_unplaced`: only those with a target order that can still be placed.
         """
         filters = {"reference_origin_eq": reference_origin, "created_at_gteq": jsonapi.instant(created_since)}
         if only_unplaced:
@@ -223,7 +223,7 @@ class CommerceLayer:
         return await self.wire.read(ORDERS, reader(Order), resource_id=order_id, params=ORDER_VIEW)
 
     async def use_payment_source(self, order_id: str, payment_source_id: str) -> Order:
-        """Pay an unplaced order with another source of the customer's wallet. Charges nothing; may be repeated."""
+        """Set another payment source of the wallet on an unplaced order. It charges nothing, and may be repeated."""
         attributes = {"_customer_payment_source_id": payment_source_id}
         return await self._patch(ORDERS, Order, order_id, attributes, ORDER_VIEW, tries=BOOKKEEPING_TRIES)
 
@@ -232,7 +232,7 @@ class CommerceLayer:
         attributes = {"_cancel": True, "metadata": metadata}
         return await self._patch(ORDERS, Order, order_id, attributes, ORDER_VIEW, tries=BOOKKEEPING_TRIES)
 
-    # --- what they are made of ----------------------------------------------------------------
+    # --- what all of them use -----------------------------------------------------------------
 
     async def _patch(
         self,
@@ -268,7 +268,7 @@ class CommerceLayer:
     async def _pages(
         self, endpoint: str, model: type[M], filters: Mapping[str, str], view: Mapping[str, str]
     ) -> AsyncIterator[list[M]]:
-        """Every resource that the filters match, by id. Page numbers would skip when a resource stops matching."""
+        """All resources that match the filters, by id. Page numbers would skip some when a resource stops matching."""
         after: dict[str, str] = {}
         while True:
             params = {**view, **jsonapi.query(filters={**filters, **after}, sort="id", page_size=jsonapi.PAGE_SIZE)}
@@ -281,7 +281,7 @@ class CommerceLayer:
 
 
 def reader(model: type[M]) -> Callable[[jsonapi.Fields], M]:
-    """Reads a document that holds one resource."""
+    """A function that reads a document with one resource."""
     return lambda document: model.model_validate(jsonapi.one(document))
 
 

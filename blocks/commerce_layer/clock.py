@@ -1,4 +1,4 @@
-"""The clock that everything which waits looks at, so that tests can wind it by hand."""
+"""The clock of all code that waits. Tests replace it by one that they advance."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What waiting code may ask of time. Durations are seconds."""
+    """The time, for code that waits. Durations are in seconds."""
 
     def monotonic(self) -> float:
         """Seconds from an arbitrary start; never goes back. For deadlines and spacing."""
         ...
 
     def now(self) -> datetime:
-        """The time of day in UTC, for the expiry of tokens only: what is due is decided by `as_of`."""
+        """The time of day in UTC, only for the expiry of tokens: `as_of` decides what is due."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -49,13 +49,13 @@ _clock: ContextVar[Clock] = ContextVar("perennial_clock", default=system_clock)
 
 
 def current_clock() -> Clock:
-    """The clock of this context: the machine's, unless `use_clock` put in another."""
+    """The clock of this context: the machine's, unless `use_clock` has set another one."""
     return _clock.get()
 
 
 @contextmanager
 def use_clock(clock: Clock) -> Iterator[Clock]:
-    """Let everything in this context (and the tasks it starts) wait on `clock`."""
+    """Make everything in this context, and in the tasks that it starts, wait on `clock`."""
     token = _clock.set(clock)
     try:
         yield clock

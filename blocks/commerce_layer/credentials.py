@@ -1,4 +1,4 @@
-"""The block that staff fill in: which shop, with which API client. The first file that knows Prefect."""
+"""The block with the merchant's organization and API client. In this package, only this file imports Prefect."""
 
 from typing import Literal
 from urllib.parse import urlsplit
@@ -127,6 +127,6 @@ class CommerceLayerCredentials(Block):
 
 
 def _limited_together(url: str) -> str:
-    """Whose requests count as one: limits are per source address, whichever organization of the platform is asked."""
+    """The name under which requests are counted: limits are per source address, for all organizations together."""
     location = urlsplit(url)
     return PLATFORM if f".{location.hostname}".endswith(f".{PLATFORM}") else location.netloc

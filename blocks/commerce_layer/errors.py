@@ -1,16 +1,16 @@
-"""What can go wrong between us and Commerce Layer, named by what the caller may do next.
+"""What can go wrong between us and Commerce Layer, classed by what the caller may do next.
 
     CommerceLayerError
       NotConnected           nothing was sent; safe to repeat
-      WriteFateUnknown       a write left and no usable answer came; look before you repeat
+      WriteFateUnknown       a write was sent and no usable answer came; read before you repeat
       ReadFailed             a read got no usable answer, even after its retries
-      ApiError               Commerce Layer answered, and the answer was no
+      ApiError               Commerce Layer answered with an error
         Throttled            429: not carried out; wait for the window, then repeat
         NotFound             404
-        Refused              every other 4xx: will not change by itself
-      AccessDenied           every request will be refused alike, until the credentials are corrected
-        InvalidToken         401 INVALID_TOKEN: a new token was tried and refused as well (an ApiError, too)
-        Unauthorized         any other 401: this API client lacks the permission (an ApiError, too)
+        Refused              every other 4xx: repeating does not help
+      AccessDenied           every request will be refused, until a person corrects the credentials
+        InvalidToken         401 INVALID_TOKEN: a new token was refused as well (also an ApiError)
+        Unauthorized         any other 401: this API client lacks the permission (also an ApiError)
         AuthenticationFailed the token endpoint refused the client's credentials
         WrongShop            the token belongs to another organization or mode than expected
 
@@ -18,7 +18,7 @@ No message carries a secret, a token or a request body. Every error survives pic
 Prefect stores and moves them: all arguments are handed to `super().__init__`.
 """
 
-# ruff: noqa: N818 - each name says what happened; a suffix would only make `except` lines longer
+# ruff: noqa: N818 - each name says what happened; a suffix would only lengthen `except` lines
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -38,13 +38,13 @@ class ErrorItem:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """`CODE: detail`, or whatever part of it there is."""
+        """`CODE: detail`, or the part of it that exists."""
         text = self.detail or self.title
         return ": ".join(part for part in (self.code, text) if part) or "no reason given"
 
 
 class CommerceLayerError(Exception):
-    """The root: catch it to catch everything that this package raises on purpose."""
+    """The base class of all errors that this package raises on purpose."""
 
 
 class NotConnected(CommerceLayerError):
@@ -60,9 +60,9 @@ class NotConnected(CommerceLayerError):
 
 class WriteFateUnknown(CommerceLayerError):
     """
-    The write left, and no usable answer came: it may have been carried out, or may still be.
+    The write was sent, and no usable answer came. It may have been carried out, or may be carried out later.
 
-    Never repeat it blindly. Look it up by its reference first.
+    Never repeat it blindly: first read what it wrote, by its reference.
     """
 
     def __init__(self, method: str, path: str, reason: str, reference: str | None = None) -> None:
@@ -75,7 +75,7 @@ class WriteFateUnknown(CommerceLayerError):
 
 
 class ReadFailed(CommerceLayerError):
-    """A read got no usable answer although it was repeated `tries` times. Nothing was changed by it."""
+    """A read got no usable answer in `tries` tries. It changed nothing."""
 
     def __init__(self, path: str, reason: str, tries: int = 1) -> None:
         super().__init__(path, reason, tries)
@@ -86,11 +86,11 @@ class ReadFailed(CommerceLayerError):
 
 
 class AccessDenied(CommerceLayerError):
-    """The API client may not do this. Every other request meets the same, until a person corrects the credentials."""
+    """The API client may not do this. Every request will be refused, until a person corrects the credentials."""
 
 
 class ApiError(CommerceLayerError):
-    """Commerce Layer answered with `status` (HTTP) and `errors`; a refused write was not carried out."""
+    """Commerce Layer answered with `status` (HTTP) and `errors`. A write that gets this answer was not carried out."""
 
     def __init__(self, status: int, errors: tuple[ErrorItem, ...], method: str, path: str) -> None:
         super().__init__(status, errors, method, path)
@@ -98,7 +98,7 @@ class ApiError(CommerceLayerError):
 
     @property
     def first(self) -> ErrorItem:
-        """The first error, or an empty one when the answer named none."""
+        """The first error; an empty one when the answer named none."""
         return self.errors[0] if self.errors else ErrorItem()
 
     @property
@@ -127,15 +127,15 @@ class ApiError(CommerceLayerError):
 
 
 class Throttled(ApiError):
-    """429: the request was turned away at the edge, and not carried out."""
+    """429: the rate limit refused the request. It was not carried out."""
 
 
 class InvalidToken(ApiError, AccessDenied):
-    """401 INVALID_TOKEN, also with a token that was just issued."""
+    """401 INVALID_TOKEN, even with a token that was just issued."""
 
 
 class Unauthorized(ApiError, AccessDenied):
-    """401 that a new token does not cure: the API client may not do this."""
+    """A 401 that a new token does not solve: the API client may not do this."""
 
 
 class NotFound(ApiError):
@@ -143,11 +143,11 @@ class NotFound(ApiError):
 
 
 class Refused(ApiError):
-    """400, 403, 405, 406, 409, 415, 422, 423 and their like: it will not change by itself."""
+    """400, 403, 405, 406, 409, 415, 422, 423 and similar: repeating the request does not help."""
 
 
 class AuthenticationFailed(AccessDenied):
-    """The token endpoint said no: the message names the block fields to check, never their secret values."""
+    """The token endpoint refused the client. The message names the block's fields to check, never their values."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message, status)
@@ -158,7 +158,7 @@ class AuthenticationFailed(AccessDenied):
 
 
 class WrongShop(AccessDenied):
-    """The token's `field` is `got`, the block expects `expected`: nothing but the token request was sent."""
+    """The token's `field` is `got`, but the block expects `expected`. Only the token request was sent."""
 
     def __init__(self, field: str, expected: str, got: str, way_out: str) -> None:
         super().__init__(field, expected, got, way_out)
@@ -169,7 +169,7 @@ class WrongShop(AccessDenied):
 
 
 def error_for_answer(status: int, errors: tuple[ErrorItem, ...], method: str, path: str) -> ApiError:
-    """The error class that fits an HTTP status between 400 and 499 and its errors."""
+    """The error class for an HTTP status between 400 and 499 and its errors."""
     kinds: dict[int, type[ApiError]] = {HTTPStatus.NOT_FOUND: NotFound, HTTPStatus.TOO_MANY_REQUESTS: Throttled}
     kind = kinds.get(status, Refused)
     if status == HTTPStatus.UNAUTHORIZED:

@@ -1,4 +1,4 @@
-"""JSON:API as Commerce Layer speaks it: bodies and parameters out, flat resources and errors in."""
+"""Commerce Layer's JSON:API: builds bodies and parameters, and reads flat resources and errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parse(body: bytes) -> Fields:
 
 
 def one(document: Fields) -> Fields:
-    """The single resource of a document, flat: attributes, `{relationship}_id`, and what was included."""
+    """The one resource of a document, flat: attributes, `{relationship}_id`, and included resources."""
     return _flat(document["data"], _included(document), document)
 
 
@@ -48,7 +48,7 @@ def many(document: Fields) -> list[Fields]:
 
 
 def is_last_page(document: Fields) -> bool:
-    """Whether a page holds all that its filters match: by the record count when there is one, else by its size."""
+    """Whether a page holds everything that matches: by the record count if there is one, else by the page's size."""
     meta = document.get("meta")
     count = meta.get("record_count") if isinstance(meta, dict) else None
     here = len(document["data"])
@@ -56,7 +56,7 @@ def is_last_page(document: Fields) -> bool:
 
 
 def error_items(body: bytes) -> tuple[ErrorItem, ...]:
-    """The errors of an answer. Throttling sends an object where all else sends an array; a proxy may send HTML."""
+    """The errors of an answer. A 429 has an object where all others have an array, and a proxy may send HTML."""
     try:
         document = json.loads(body)
     except ValueError:
@@ -135,13 +135,13 @@ def _flat(item: object, included: Mapping[tuple[str, str], Fields], document: Fi
 
 
 def _linked(name: str, linkage: object, included: Mapping[tuple[str, str], Fields], document: Fields) -> Fields:
-    """What a relationship adds: `{name}_id` and the resource itself, or `{singular}_ids`; nothing without linkage."""
+    """What a relationship adds: `{name}_id` and the resource, or `{singular}_ids`. Without linkage, nothing."""
     if isinstance(linkage, list):
         return {f"{name.removesuffix('s')}_ids": tuple(_identifiers(linkage))}
     if not isinstance(linkage, dict) or "id" not in linkage:
         return {}
     found = included.get((str(linkage.get("type")), linkage["id"]))
-    # One level is all we read, and it keeps a circle of inclusions from going round for ever.
+    # We read only one level. It also keeps inclusions that form a circle from recursing without end.
     return {f"{name}_id": linkage["id"]} | ({name: _flat(found, {}, document)} if found else {})
 
 
@@ -161,15 +161,15 @@ def _error_item(item: Fields) -> ErrorItem:
 
 
 def pages_of(values: Iterable[T]) -> Iterator[list[T]]:
-    """Distinct values, 25 at a time: what one page of answers can hold."""
+    """Distinct values, 25 at a time: as many as one page of an answer holds."""
     distinct = list(dict.fromkeys(values))
     for start in range(0, len(distinct), PAGE_SIZE):
         yield distinct[start : start + PAGE_SIZE]
 
 
 def reference_filters(references: Iterable[str]) -> Iterator[dict[str, str]]:
-    """Filters that find copies with these references, 25 at a time where that is possible."""
-    # Lists are separated by commas and trimmed: a reference that a caller made up may not survive that.
+    """Filters that find copies with these references, 25 references in each if possible."""
+    # The API splits lists at commas and trims them, so a reference that a caller chose may need a filter of its own.
     plain = [reference for reference in references if reference and not set(reference) & set(", \t\n")]
     for some in pages_of(plain):
         yield {"reference_in": ",".join(some)}

@@ -14,15 +14,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 
 class _OpenEnum(StrEnum):
-    """An enum that somebody else owns: a value we have never seen becomes `unknown`."""
+    """An enum of Commerce Layer's: a value that we do not know becomes `unknown`."""
 
     @classmethod
-    def _missing_(cls, value: object) -> Self:  # noqa: ARG003 - the raw text is kept beside it, in `raw_status`
+    def _missing_(cls, value: object) -> Self:  # noqa: ARG003 - `raw_status` keeps the raw text
         return cls("unknown")
 
 
 class OrderCopyStatus(_OpenEnum):
-    """Where an order copy is. Only `completed`, `failed` and `aborted` are final."""
+    """The status of an order copy. Only `completed`, `failed` and `aborted` are final."""
 
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
@@ -33,7 +33,7 @@ class OrderCopyStatus(_OpenEnum):
 
 
 class SubscriptionStatus(_OpenEnum):
-    """Where an order subscription is."""
+    """The status of an order subscription."""
 
     DRAFT = "draft"
     INACTIVE = "inactive"
@@ -45,7 +45,7 @@ class SubscriptionStatus(_OpenEnum):
 
 
 class OrderStatus(_OpenEnum):
-    """Where an order is."""
+    """The status of an order."""
 
     DRAFT = "draft"
     PENDING = "pending"
@@ -94,8 +94,8 @@ def _false_for_null(value: object) -> object:
 
 
 def _log_as_object(value: object) -> object:
-    # Documented as {attribute: [messages]}. Anything else is kept under the name Rails gives to
-    # errors of the whole record, so that an odd log never hides how a copy ended.
+    # Documented as {attribute: [messages]}. Anything else is kept under `base`, as Rails names errors of the
+    # whole record, so that a log of an unknown form never hides how a copy ended.
     return value if value is None or isinstance(value, dict) else {"base": value}
 
 
@@ -128,10 +128,10 @@ class _Resource(BaseModel):
 
 
 class _WithStatus(_Resource):
-    """A resource with a status that its owner may extend at any time."""
+    """A resource with a status. Commerce Layer may add values at any time."""
 
     raw_status: str = ""
-    """The status exactly as sent, also when we do not know it."""
+    """The status exactly as sent, even if we do not know it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -171,9 +171,9 @@ class Order(_WithStatus):
     @property
     def is_placed(self) -> bool:
         """
-        Whether the order is placed, and so the renewal done.
+        Whether the order is placed, and so the renewal is done.
 
-        An approved order was placed before, and so was one that staff are editing.
+        An order that is approved, or that staff are editing, was placed before.
         """
         edited = self.status is OrderStatus.EDITING and self.placed_at is not None
         return edited or self.status in PLACED_ORDER_STATUSES
@@ -209,7 +209,7 @@ class OrderCopy(_WithStatus):
     reuse_wallet: Flag = False
     """Whether the payment source in the customer's wallet is copied. The API's own default is true."""
     apply_promotions: Flag = False
-    """Whether promotions are computed anew; else discounts are copied as they were."""
+    """Whether promotions are computed anew. If not, discounts are copied as they were."""
     skip_errors: Flag = False
     """Whether errors during the copy are ignored."""
     ignore_invalid_coupon: Flag = False
@@ -229,7 +229,7 @@ class OrderCopy(_WithStatus):
 
     @property
     def is_final(self) -> bool:
-        """Whether the copy will not move by itself any more. A copy is never restarted."""
+        """Whether the copy has ended. A copy is never restarted."""
         return self.status in FINAL_COPY_STATUSES
 
 
@@ -255,7 +255,7 @@ class OrderSubscription(_WithStatus):
     errors_count: Count = 0
     """How many native runs failed."""
     succeeded_on_last_run: bool | None = None
-    """How the last native run went; can be true although there was none."""
+    """Whether the last native run succeeded. It can be true although there was none."""
     customer_email: str | None = None
     """The customer's address."""
     source_order_id: str | None = None

@@ -1,6 +1,6 @@
-"""Sending one HTTP request, and saying of every way it can end whether anything was sent.
+"""Sends one HTTP request, and says whether anything was sent, however it ends.
 
-httpx's exceptions are sorted by that one question, and never leave this module: they hold the
+httpx's exceptions are sorted by this one question, and never leave this module: they hold the
 request, and with it tokens and secrets.
 """
 
@@ -36,7 +36,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An answer with a meaning: any 2xx or 4xx (408 aside, which means that the server gave up waiting)."""
+    """A usable answer: any 2xx or 4xx, except 408, which means that the server stopped waiting."""
 
     status: int
     body: bytes
@@ -44,7 +44,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """No usable answer came. `sent` is False only when certainly nothing left."""
+    """No usable answer came. `sent` is False only if certainly nothing was sent."""
 
     reason: str
     sent: bool
@@ -60,15 +60,15 @@ class Transport:
     def __init__(self, timeouts: Timeouts, connections: int, *, use_proxies: bool) -> None:
         self.answered_at: datetime | None = None
         self._whole = timeouts.whole
-        # The pool would let a write wait for a connection after its body was composed; this waits before.
+        # The pool would make a write wait for a connection after its body was composed. These semaphores wait before.
         for_reads = max(1, connections // 3)
         self._reads, self._writes = asyncio.Semaphore(for_reads), asyncio.Semaphore(max(1, connections - for_reads))
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(
                 connect=timeouts.connect, write=timeouts.write, read=timeouts.read, pool=timeouts.pool
             ),
-            # A connection that the server closes while it idles fails the next POST ambiguously,
-            # so that ours are dropped well before any server does it.
+            # If the server closes an idle connection, it is unclear whether the next POST was carried out.
+            # So we close idle connections well before any server does.
             limits=httpx.Limits(
                 max_connections=connections + 1,  # one for a token request, which a holder may wait for
                 max_keepalive_connections=connections + 1,
@@ -80,11 +80,11 @@ class Transport:
         self.build = self._http.build_request
 
     def connection(self, method: str) -> asyncio.Semaphore:
-        """What to hold while a request with this method is sent."""
+        """The semaphore to hold while a request with this method is sent."""
         return self._reads if method == "GET" else self._writes
 
     async def send(self, request: httpx.Request, slot: Slot) -> Answered | Unanswered:
-        """Send once, and tell the slot what it needs to know."""
+        """Send once, and tell the slot whether it was sent and how it was answered."""
         slot.sent()
         try:
             async with asyncio.timeout(self._whole):
@@ -110,12 +110,12 @@ def is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:  # a name, also one such as 127.example.com
+    except ValueError:  # a name, even one such as 127.example.com
         return False
 
 
 def _date(response: httpx.Response) -> datetime | None:
-    """The answer's `Date`; None when there is none, or one without a zone or a meaning."""
+    """The answer's `Date`; None if there is none, or if it has no zone or cannot be read."""
     with suppress(ValueError, TypeError):
         moment = parsedate_to_datetime(response.headers.get("Date", ""))
         return moment if moment.tzinfo else None

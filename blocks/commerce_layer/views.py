@@ -1,4 +1,4 @@
-"""Which attributes and relationships the client asks for: what renewals need, and no more."""
+"""The attributes and relationships that the client asks for: only what renewals need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One exchange with Commerce Layer: place in the budget, token, send, and what the answer means."""
+"""One request to Commerce Layer: wait for the rate limit, get a token, send, and understand the answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from blocks.commerce_layer.transport import Answered, Timeouts, Transport, Unans
 
 Method = Literal["GET", "POST", "PATCH"]
 Compose = Callable[[], Awaitable[jsonapi.Fields]]
-"""Makes a request's body right before it is sent, from what was read a moment ago."""
+"""Makes a request's body right before it is sent, from what was just read."""
 T = TypeVar("T")
 
 READ_TRIES = 4
@@ -92,7 +92,7 @@ class Wire:
         self._api_url, self._auth_url, self._budget = api_url.rstrip("/"), auth_url, budget
         self.requests_made: Counter[tuple[str, str]] = Counter()
         self.tokens = AccessTokens(self._request_token, client_id, client_secret, shop)
-        # A proxy in the environment is for the outside world, not for a sandbox on this machine.
+        # A proxy in the environment is for other hosts, not for a sandbox on this machine.
         self._transport = Transport(timeouts, connections, use_proxies=not is_loopback(api_url))
 
     @property
@@ -115,9 +115,9 @@ class Wire:
         params: Mapping[str, str] | None = None,
     ) -> T:
         """
-        GET a document and understand it, repeating up to four times with growing pauses.
+        GET a document and understand it, in up to four tries with growing pauses.
 
-        Raises ReadFailed when no try got a usable answer, or an ApiError when the answer was no.
+        Raises ReadFailed when no try got a usable answer, or an ApiError when the API refused.
         """
         call = _Call("GET", "read", endpoint, resource_id, params=params)
         reason = ""
@@ -144,11 +144,11 @@ class Wire:
         reference: str | None = None,
     ) -> T:
         """
-        POST or PATCH a document. Only a write that may be repeated is given more than one of `tries`.
+        POST or PATCH a document. Only a write that may be repeated gets more than one of `tries`.
 
-        A `body` that is composed is composed anew for each sending, when there is nothing left to wait for.
+        If `body` is a function, it is called for each try, after all waiting for the rate limit.
 
-        Raises NotConnected, WriteFateUnknown (with `reference`), or an ApiError, and what composing raises.
+        Raises NotConnected, WriteFateUnknown (with `reference`), or an ApiError, and whatever `body` raises.
         """
         call = _Call(method, kind, endpoint, resource_id, params=params, body=body)
         may_be_done, reason = False, ""
@@ -169,7 +169,7 @@ class Wire:
         )
 
     async def _exchange(self, call: _Call, understand: Callable[[jsonapi.Fields], T]) -> T | Unanswered:
-        """One request, repeated only where it was certainly not carried out: after 429, and once with a new token."""
+        """One request, repeated only if it was certainly not carried out: after 429, and once with a new token."""
         refused_token: str | None = None
         throttled = 0
         while True:
@@ -178,7 +178,7 @@ class Wire:
                 self._transport.connection(call.method),
             ):
                 token = await self.tokens.current(instead_of=refused_token)
-                # Last, when all waiting is over: what a body is composed from must be true when it is sent.
+                # Last, after all waiting: what a body is composed from must still be true when it is sent.
                 request = self._request(call, await call.content(), token.text)
                 outcome = await self._send(request, call.endpoint, slot)
             if isinstance(outcome, Unanswered):
@@ -196,7 +196,7 @@ class Wire:
                 raise refusal
 
     def _no_such_list(self) -> ErrorItem:
-        """A resource may be unknown; a whole list that is unknown is not this API."""
+        """Refuse a 404 of a list: one resource may not exist, but if a whole list does not, this is not the API."""
         return ErrorItem(detail=f"is {self._api_url} an API? Check the block's field `api_url`, which ends in /api")
 
     def _request(self, call: _Call, content: bytes | None, token: str) -> httpx.Request:
@@ -211,7 +211,7 @@ class Wire:
         return await self._transport.send(request, slot)
 
     async def _request_token(self, fields: dict[str, str]) -> Mapping[str, Any]:
-        """Post a token request. It may be repeated: the endpoint hands back the same token."""
+        """Post a token request. It may be repeated: the endpoint returns the same token."""
         reason = ""
         for attempt in range(READ_TRIES):
             if attempt:
@@ -229,12 +229,12 @@ class Wire:
                 reason = "the token endpoint's rate limit is used up"
             else:
                 raise _refused_credentials(outcome)
-        # For the request that waits for the token: it was not sent, and may be repeated.
+        # The request that needs the token was not sent, and may be repeated.
         raise NotConnected("POST", TOKEN_ENDPOINT, reason)
 
 
 def backoff(attempt: int) -> float:
-    """Seconds before try `attempt` + 1: 0.5, 1, 2, ... and up to half more, so that many do not march in step."""
+    """Seconds before try `attempt` + 1: 0.5, 1, 2, ... and up to half more at random, so that tries spread out."""
     return FIRST_BACKOFF_SECONDS * 2.0 ** (attempt - 1) * random.uniform(1, 1.5)  # noqa: S311 - no secret depends on it
 
 
@@ -242,9 +242,9 @@ def _understood(body: bytes, understand: Callable[[jsonapi.Fields], T]) -> T | U
     try:
         return understand(jsonapi.parse(body))
     except ValidationError as error:
-        # Only where, not what: the values may be a customer's.
+        # Only the place, not the value: it may be a customer's.
         where = ", ".join(".".join(map(str, item["loc"])) for item in error.errors()[:3])
-        return Unanswered(f"the answer does not read as a {error.title}: {where}", sent=True)
+        return Unanswered(f"the answer is not a valid {error.title}: {where}", sent=True)
     except jsonapi.MalformedDocument as error:
         return Unanswered(str(error), sent=True)
 

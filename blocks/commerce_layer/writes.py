@@ -1,4 +1,4 @@
-"""What the client is asked to write: an order copy to be created, and the change of a subscription."""
+"""What the client writes: an order copy to create, and a change of a subscription."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 class OrderCopyDraft(BaseModel):
     """
-    An order copy to be created. The options cannot be changed afterwards.
+    An order copy to create. Its options cannot be changed afterwards.
 
-    `place_target_order` is not among them: the target order is placed by a request of its own, which may be repeated.
+    `place_target_order` is not one of them: a separate request, which may be repeated, places the target order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -20,11 +20,11 @@ class OrderCopyDraft(BaseModel):
     source_order_id: str
     """The order to copy."""
     reference: str
-    """What the copy is found by again, together with every other copy of the same period."""
+    """Finds the copy again, together with every other copy of the same period."""
     reference_origin: str = "perennial"
     """The system that `reference` belongs to."""
     metadata: dict[str, Any] = Field(default_factory=dict)
-    """Whose renewal this is, and which run made it."""
+    """Which subscription is renewed, and which run made the copy."""
     reuse_wallet: bool = True
     """Copy the payment source from the customer's wallet."""
     apply_promotions: bool = False
@@ -37,7 +37,7 @@ class OrderCopyDraft(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionChange:
-    """What one request changes on a subscription: all of its metadata, its next date, its status. None leaves it."""
+    """What one request changes on a subscription: all of its metadata, its next date, its status. None: no change."""
 
     metadata: Mapping[str, Any] | None = None
     next_run_at: datetime | None = None

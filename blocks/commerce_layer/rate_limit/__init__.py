@@ -1,11 +1,11 @@
 """
-The request budget: two sliding windows per class of requests, shared by all that use the address.
+The request budget: two sliding windows per class of requests, shared by all processes that use the address.
 
 No library does the counting. pyrate-limiter keeps several rates in SQLite, Redis or PostgreSQL, and limits keeps moving
-windows in Redis; but for both a place is an instant at which one asked. Here it is held while a request is under way
-and counts from its answer, so that a 429 cannot come of latency; it is given back when nothing was sent; owners and
-kinds take turns for it; and the answers' headers correct what is counted. That is all there is to a history, and the
-windows of a library would have to be kept beside it.
+windows in Redis, but both count a request at the instant at which it asks for a place. Here a place is held while the
+request is under way and counts from its answer, so that latency cannot cause a 429. A place is given back if nothing
+was sent, owners and kinds of requests take turns, and the headers of answers correct the counts. A library would do
+none of this, and its windows would have to be kept besides the history.
 """
 
 from blocks.commerce_layer.rate_limit.budget import Kind, RateBudget, Slot

@@ -1,4 +1,4 @@
-"""The budget that the client asks for a place before each request."""
+"""The request budget. The client asks it for a place before each request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _METHODS: dict[Kind, str] = {"create": "POST", "write": "PATCH", "read": "GET", 
 
 
 class Slot:
-    """A place in the windows. It is given back unless `sent` was called; without `observe`, no answer came."""
+    """A place in the windows. It is given back unless `sent` was called. If `observe` was not, no answer came."""
 
     def __init__(self) -> None:
         self.answer: Answer | None = None
@@ -46,7 +46,7 @@ class Slot:
         )
 
     def not_sent(self) -> None:
-        """Note that nothing left this machine after all."""
+        """Note that nothing was sent after all."""
         self.was_sent = False
 
 
@@ -54,9 +54,8 @@ class RateBudget:
     """
     Places for requests to one host, in one mode, as one owner.
 
-    All budgets on the same store share the places; each is an owner of its own, and the owners
-    take turns. `name` says which host's histories are meant; token requests go to `token_host`, whose
-    limit does not tell test from live.
+    All budgets on the same store share the places. Each budget is an owner, and the owners take turns. `name` is the
+    name of the host's histories. Token requests go to `token_host`, which has one limit for test and live together.
     """
 
     def __init__(
@@ -83,8 +82,8 @@ class RateBudget:
         """
         Wait for a place, hold it during the request, and count it from the answer on.
 
-        `endpoint` is the resource's name. What finishes a renewal comes before what begins
-        one, and what came first comes first among its kind.
+        `endpoint` is the resource's name. Requests that finish a renewal come before requests that begin one.
+        Among requests of one kind, the first to ask comes first.
         """
         slot = Slot()
         ask = Ask(self._owner, kind, _METHODS[kind], endpoint)
@@ -101,9 +100,9 @@ class RateBudget:
 
     async def room(self, kind: Kind, endpoint: str, ahead: int = 0) -> float:
         """
-        Seconds until there may be a place, when those that wait and `ahead` others take theirs first; 0 when there is.
+        Seconds until there may be a place, after all waiting requests and `ahead` others; 0 if there is one now.
 
-        Takes nothing, and promises nothing: who comes meanwhile may be quicker.
+        It reserves nothing: another request may take the place first.
         """
         if self._limits.unlimited:
             return 0.0
@@ -117,7 +116,7 @@ class RateBudget:
             await clock.sleep(left)
 
     def _note_refusal(self, ask: Ask, slot: Slot) -> None:
-        """Somebody limits us all the same: wait for the window that refused, or requests would be repeated at once."""
+        """A 429 although limits are off: wait for the window that refused, so that no request is repeated at once."""
         if slot.answer is None or slot.answer.status != TOO_MANY:
             return
         windows = self._windows[cast("Kind", ask.kind)]
@@ -140,8 +139,8 @@ class RateBudget:
         return place
 
     async def _change(self, kind: Kind, change: Change[T]) -> T:
-        # Shielded: what a store has begun it ends, also when the request is cancelled meanwhile;
-        # one that was sent must be counted all the same.
+        # Shielded: a store finishes its change even if the request is cancelled meanwhile, because
+        # a request that was sent must be counted.
         return await asyncio.shield(asyncio.ensure_future(self._store.change(self._names[kind], change)))
 
     def _asked(self, ask: Ask, place: str, kind: Kind, history: RequestHistory, now: float) -> float:
@@ -159,7 +158,7 @@ class RateBudget:
             history.leave(ask)
 
     async def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         await self._store.close()
 
 

@@ -1,11 +1,11 @@
-"""What a history notes of requests: those in the windows, those of others, those that wait, and what answers told."""
+"""The entries of a history: requests in the windows, requests of others, waiting requests, and answers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 LEASE_SECONDS = 60.0
-"""A request without an answer is given up by then (its sender may have died); it counts from there."""
+"""Seconds after which a request without an answer is given up: its sender may have died. It counts from then."""
 
 
 @dataclass(slots=True)
@@ -23,13 +23,13 @@ class Entry:
 
     @property
     def counts_from(self) -> float:
-        """When its time in the windows begins, at the latest."""
+        """When its time in the windows begins; without an answer, the latest possible time."""
         return self.taken + LEASE_SECONDS if self.answered is None else self.answered
 
 
 @dataclass(slots=True)
 class Foreign:
-    """Requests from this address that are not ours, seen through the headers."""
+    """Requests from this address that are not ours, known from the headers."""
 
     at: float
     method: str
@@ -38,7 +38,7 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Someone who wants to send: `owner` is one client, `kind` decides its share."""
+    """A request that waits for a place: `owner` is one client, `kind` decides its share."""
 
     owner: str
     kind: str
@@ -48,7 +48,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an answer told about the limits; None where its headers were silent."""
+    """What an answer says about the limits; None where a header is missing."""
 
     status: int
     limit: int | None = None

@@ -1,4 +1,4 @@
-"""How many requests Commerce Layer allows, and where to correct that."""
+"""How many requests Commerce Layer allows, and how to correct these figures."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,13 +23,13 @@ class RateLimits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     writes_per_minute: int | None = Field(default=None, ge=1)
-    """Writes allowed in any 60 s. Empty: the documented figure, corrected by what the answers say."""
+    """Writes allowed in any 60 s. Empty: the documented figure, corrected by the headers of answers."""
     reads_per_minute: int | None = Field(default=None, ge=1)
     """Uncacheable reads allowed in any 60 s. Empty: as above."""
     window_scale: float = Field(default=1.0, gt=0, le=1)
     """Length of both windows relative to the documented 60 s and 10 s; for a sandbox with faster ones."""
     guard_seconds: float = Field(default=0.01, ge=0, le=10)
-    """Wait so much longer than a window before its place is used again: room for drifting clocks."""
+    """Seconds to wait beyond a window before its place is used again: a margin for drifting clocks."""
     unlimited: bool = False
     """Do not limit at all; for a sandbox without limits. Never against Commerce Layer."""
 
@@ -42,7 +42,7 @@ class RateLimits(BaseModel):
             seconds=AVERAGE_SECONDS * self.window_scale,
             guard=self.guard_seconds,
             learns_average=own is None or request_class == "token",
-            # The header has whole seconds only, so that a scaled window is told, not learned.
+            # The header has whole seconds only, so the length of a scaled window is configured, not learned.
             learns_seconds=self.window_scale == 1,
         )
 

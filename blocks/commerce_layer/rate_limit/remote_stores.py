@@ -1,4 +1,4 @@
-"""Ledgers that several hosts behind one address share: in Redis or in PostgreSQL, on that server's clock."""
+"""Histories that several hosts behind one address share: in Redis or in PostgreSQL, on that server's clock."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from blocks.commerce_layer.rate_limit.request_history import RequestHistory
 from blocks.commerce_layer.rate_limit.stores import Change, T, dump, load
 
 PATIENCE_SECONDS = 5.0
-"""A store that takes longer is not usable: requests would wait for it rather than for the limits."""
+"""Seconds within which a store must answer. A slower one is not used: requests would wait longer for it than for the
+limits."""
 KEPT_SECONDS = 86_400
 
 
 class RedisStore:
-    """Ledgers in Redis. A change is repeated when another process came between."""
+    """Histories in Redis. A change is repeated if another process has changed the history meanwhile."""
 
     troubles: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
 
@@ -35,7 +36,7 @@ class RedisStore:
                 try:
                     return await self._changed(f"perennial:request-budget:{name}", change)
                 except WatchError:
-                    # Real time, whatever the clock: this is about two processes on one key.
+                    # Real time, even under a test's clock: two real processes compete for one key.
                     await asyncio.sleep(random.uniform(0, 0.005))  # noqa: S311 - no secret depends on it
 
     async def _changed(self, key: str, change: Change[T]) -> T:
@@ -56,7 +57,7 @@ class RedisStore:
 
 
 class PostgresStore:
-    """Ledgers in the table `perennial_request_budget` of a PostgreSQL database."""
+    """Histories in the table `perennial_request_budget` of a PostgreSQL database."""
 
     troubles: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
@@ -78,7 +79,7 @@ class PostgresStore:
     async def _changed(self, connection: asyncpg.Connection, name: str, change: Change[T]) -> T:
         async with connection.transaction():
             await connection.execute(_LOCK, name)
-            # A statement of its own: its time must be later than the lock, not the wait for it.
+            # A separate statement, because the time must be taken after the lock was got.
             row = await connection.fetchrow(_READ, name)
             history = load(row["text"]) if row["text"] else RequestHistory()
             result = change(history, row["now"])

@@ -1,12 +1,12 @@
-"""Who may send now: a pure decision on the history of one class of requests.
+"""Which request may be sent now: a pure decision on the history of one class of requests.
 
-A place in a window counts from the moment its *answer* arrived, and while there is none. The
-server counted it earlier than that, at its arrival; so N places in our window are at least as
-many in the server's, whatever the latency does, and no 429 can come of our own requests. The
-price is one round trip per window: 0.2 % at 100 ms.
+A place in a window is taken until the request's *answer* arrives, and for the length of the
+window after that. The server counts a request earlier, when it arrives. So we never count fewer
+requests than the server does, whatever the latency is, and our own requests cannot cause a 429.
+The price is one round trip per window: 0.2 % at 100 ms.
 
-Fairness needs no state of its own: the history is the history. Of those who wait, what finishes a renewal (placing,
-recording) gets four places for each that a creation gets, and among equals the owner who got the fewest is next.
+Taking turns needs no state besides the history. Of the waiting requests, those that finish a renewal (placing,
+recording) get four places for each that a creation gets. Among equals, the owner that got the fewest is next.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from blocks.commerce_layer.rate_limit.entries import LEASE_SECONDS, Answer, Ask,
 from blocks.commerce_layer.rate_limit.figures import Windows
 
 LATE_SECONDS = 0.25
-"""Who waits says when it will be back; who is later than this loses its turn (it may have died)."""
+"""A waiting request says when it will ask again. If it is later than this (seconds), it loses its turn: its process
+may have died."""
 TURN_SHARE = 1 / 3000
-"""How long to wait when there is room, but it is somebody else's turn, as a share of the window: 20 ms in 60 s."""
+"""How long to wait when there is room but it is another request's turn, as a share of the window: 20 ms in 60 s."""
 SHORTEST_NAP_SECONDS, LONGEST_NAP_SECONDS = 0.001, 1.0
 DISTRUST_SECONDS = 3600.0
 """After a 429 the methods are counted together again for this long."""
@@ -33,18 +34,18 @@ SHARES = {"create": 1.0, "write": 4.0, "read": 1.0, "token": 1.0}
 
 @dataclass(slots=True)
 class RequestHistory:
-    """The recent requests of one class, those who wait, and what the answers taught us."""
+    """The recent requests of one class, the waiting ones, and what was learned from answers."""
 
     entries: list[Entry] = field(default_factory=list)
     waiting: dict[Ask, float] = field(default_factory=dict)
-    """Who waits -> when it will be back to ask again."""
+    """Waiting request -> when it will ask again."""
     foreign: list[Foreign] = field(default_factory=list)
     blocked: dict[str, float] = field(default_factory=dict)
     """Endpoint, or `*` for all -> until when, after a 429."""
     learned_average: int | None = None
     learned_seconds: float | None = None
     separate: bool = False
-    """Whether the answers proved that each HTTP method has a counter of its own."""
+    """Whether the answers have proved that each HTTP method has a counter of its own."""
     proofs: int = 0
     distrust_until: float = 0.0
 
@@ -56,9 +57,9 @@ class RequestHistory:
 
     def take(self, ask: Ask, place: str, configured: Windows, now: float, *, more: bool = False) -> float:
         """
-        0 when `ask` may send now, as the entry called `place`; else the seconds to wait before asking again.
+        0 if `ask` may be sent now, as the entry called `place`; else the seconds to wait before asking again.
 
-        `more` tells that the same owner has further requests waiting behind this one.
+        `more`: whether the same owner has further requests waiting behind this one.
         """
         windows = self.windows(configured)
         self._forget(windows, now)
@@ -76,7 +77,7 @@ class RequestHistory:
         """
         Count a request from `now` on, and learn from its answer (None: none came).
 
-        A place that is not known any more counts all the same: its lease was over, or the history was lost.
+        A place that the history no longer has counts as well: it was given up, or the history was lost.
         """
         entry = next((entry for entry in self.entries if entry.place == place), None)
         was_known = entry is not None
@@ -96,7 +97,7 @@ class RequestHistory:
             self._learn_foreign(entry, used, windows, now)
 
     def room(self, ask: Ask, ahead: int, configured: Windows, now: float) -> float:
-        """Seconds until both windows may have room for one more, when `ahead` others have taken theirs; 0 if now."""
+        """Seconds until both windows may have room for one more request, after `ahead` others; 0 if they have now."""
         windows = self.windows(configured)
         self._forget(windows, now)
         return self._wait_for_room(ask, windows, now, ahead) or 0.0
@@ -110,7 +111,7 @@ class RequestHistory:
         self.waiting.pop(ask, None)
 
     def take_over(self, other: RequestHistory, later: float, now: float) -> None:
-        """Count what was sent while another history was kept, whose clock is `later` seconds behind this one's."""
+        """Add what was counted in another history, whose clock is `later` seconds behind this one's."""
         known = {entry.place: entry for entry in self.entries}
         for there in other.entries:
             answered = None if there.answered is None else min(there.answered + later, now)
@@ -156,7 +157,7 @@ class RequestHistory:
         leaving = sorted(at + seconds for at in counted if at + seconds > now)
         if len(leaving) < limit:
             return None
-        # Below a limit of nothing it takes places that nobody has yet.
+        # A limit below 1 gives an index beyond the list: there is no request to wait for.
         return leaving[len(leaving) - limit] if limit > 0 else now + seconds
 
     def _free(self, method: str, windows: Windows, now: float) -> int:
@@ -166,7 +167,7 @@ class RequestHistory:
     # --- turns --------------------------------------------------------------------------------
 
     def _is_next(self, ask: Ask, windows: Windows, now: float) -> bool:
-        """Whether nobody who is awake, and could use the place, comes before `ask`."""
+        """Whether no other waiting request that is still active, and could use the place, comes before `ask`."""
         turn = max(windows.seconds * TURN_SHARE, SHORTEST_NAP_SECONDS)
         rivals = [
             other
@@ -180,7 +181,7 @@ class RequestHistory:
         return not rivals or self._rank(ask, since) <= min(self._rank(rival, since) for rival in rivals)
 
     def _rank(self, ask: Ask, since: float) -> tuple[float, float, int]:
-        """Who got less comes first, in steps of a few places: handing over at every one would cost as many waits."""
+        """The owner that got less comes first, for a few places in a row: each change of owner costs a wait."""
         recent = [entry for entry in self.entries if entry.taken > since and entry.kind == ask.kind]
         own = sum(entry.owner == ask.owner for entry in recent)
         share = SHARES[ask.kind]
@@ -209,7 +210,7 @@ class RequestHistory:
             self.blocked["*"] = now + windows.seconds + windows.guard
 
     def _surely_seen_before(self, entry: Entry, windows: Windows, now: float) -> list[Entry]:
-        """Requests that the server must have counted when it counted `entry` (itself included)."""
+        """Requests that the server must have counted when it counted `entry`, including `entry`."""
         since = now - windows.seconds + windows.guard
         return [
             other
@@ -220,11 +221,10 @@ class RequestHistory:
 
     def _learn_counters(self, entry: Entry, used: int, windows: Windows, now: float) -> None:
         """
-        Prove, or not, that methods are counted apart (recorded traffic) and not together (the docs).
+        Find out whether methods are counted apart (as in recorded traffic) or together (as in the docs).
 
-        Proof: the server used fewer places than we surely took with all methods, but no fewer
-        than we took with this one. It takes several in a row, and none are collected for an
-        hour after a 429.
+        An answer speaks for apart if the server counted fewer requests than we surely sent with all methods, but no
+        fewer than with this one. Several such answers in a row are needed, and none count for an hour after a 429.
         """
         if self.separate or now < self.distrust_until:
             return
@@ -236,16 +236,16 @@ class RequestHistory:
         self.separate = self.proofs >= PROOFS_NEEDED
 
     def _learn_foreign(self, entry: Entry, used: int, windows: Windows, now: float) -> None:
-        """Follow the server when it counts more than we sent: someone else uses the address."""
+        """Follow the server when it counts more than we sent: another program uses the address."""
         known = [seen for seen in self.foreign if self._same_counter(seen.method, entry.method)]
         surely_ours = sum(other.method == entry.method for other in self._surely_seen_before(entry, windows, now))
         excess = sum(seen.count for seen in known) - max(0, used - surely_ours)
         for seen in known:
             gone = min(seen.count, max(0, excess))
             seen.count, excess = seen.count - gone, excess - gone
-        # The server counted when the request arrived: what has left our windows since then may have been in its own.
-        # More than that (whatever was unanswered then) must not explain anything: where a limit is used up, a request
-        # leaves just when an earlier one's time is over, and nobody else would ever be seen.
+        # The server counted when the request arrived. What has left our windows since then may have been in its own.
+        # Other requests without an answer at that time do not explain its count: at a used-up limit, a request leaves
+        # just when an earlier one's time is over, and requests of other programs would never be seen.
         length = windows.seconds + windows.guard
         left_meanwhile = sum(
             other.counts_from <= now - length and other.taken > entry.taken - length
@@ -258,9 +258,9 @@ class RequestHistory:
 
     def _forget(self, windows: Windows, now: float) -> None:
         """
-        Drop what has left the windows, and what lies ahead of the clock (the machine was restarted).
+        Drop what has left the windows, and what is ahead of the clock (after a restart of the machine).
 
-        What was in the windows when a request was taken stays until its answer, which will speak of that time.
+        What was in the windows when a request began is kept until its answer, whose headers refer to that time.
         """
         open_since = (e.taken for e in self.entries if e.answered is None and 0 <= now - e.taken < LEASE_SECONDS)
         since = min(open_since, default=now) - windows.seconds - windows.guard

@@ -1,4 +1,4 @@
-"""Which store the budget is shared through, and what happens when it cannot be reached."""
+"""The store through which the budget is shared, and what happens when it cannot be reached."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _by_clock: WeakKeyDictionary[Clock, MemoryStore] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A history as it was last left behind, where, and how far that store's clock was ahead of ours, at the least."""
+    """The last known history, the store that it is from, and how far (at least) that store's clock is ahead of ours."""
 
     store: LedgerStore
     history: RequestHistory
@@ -32,10 +32,10 @@ class _Kept:
 
 class FallbackStore:
     """
-    A shared store, and this process's memory while that one is away.
+    A shared store, and this process's memory while the store cannot be used.
 
-    Then processes count only for themselves; the answers' headers still tell each of them about
-    the others, and renewals go on. What was counted in one place goes along to the other.
+    Meanwhile each process counts only its own requests. The headers of answers still tell it about the others, and
+    renewals go on. Counts move along when the store changes.
     """
 
     troubles: tuple[type[Exception], ...] = ()
@@ -48,14 +48,14 @@ class FallbackStore:
 
     async def change(self, name: str, change: Change[T]) -> T:
         """Apply `change` where it can be applied."""
-        # One after the other, so that a store which hangs is waited for once, and not by each who waits in turn.
+        # One after the other, so that all requests together wait once for a store that hangs.
         async with self._turn:
             if current_clock().monotonic() >= self._away_until:
                 try:
                     return await self._change_in(self._shared, name, change)
                 except self._shared.troubles as trouble:
                     self._away_until = current_clock().monotonic() + RETRY_SECONDS
-                    # Its kind only: a driver's message may name the address, and that the password.
+                    # Only the error's class: a driver's message may contain the address, and with it the password.
                     kind = type(trouble).__name__
                     logger.warning("the shared request budget cannot be used (%s); counting in this process only", kind)
             return await self._change_in(self._own, name, change)
@@ -76,19 +76,19 @@ class FallbackStore:
         return result
 
     async def close(self) -> None:
-        """Let go of the shared store."""
+        """Close the shared store."""
         try:
             await self._shared.close()
         except self._shared.troubles:
-            logger.debug("the shared request budget was away when it was closed")
+            logger.debug("the shared request budget could not be reached to close it")
 
 
 def open_store(url: str = "") -> LedgerStore:
     """
     The store that `url` names: empty for this user's SQLite file, else Redis or PostgreSQL.
 
-    With a clock that is wound by hand it is this process's memory: other processes do not share
-    such a clock. Raises ValueError on any other scheme.
+    With a test's clock it is this process's memory, because other processes do not share that clock.
+    Raises ValueError on any other scheme.
     """
     clock = current_clock()
     own = _by_clock.setdefault(clock, MemoryStore())

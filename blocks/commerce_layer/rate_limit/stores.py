@@ -1,7 +1,7 @@
-"""Where the histories live: in this process, or in one SQLite file for all processes of a user on this host.
+"""Stores of histories: in this process, or in one SQLite file for all processes of a user on this host.
 
-A store does one thing: hand a class's history and the time to a function, alone, and keep what it
-left behind. All decisions are the history's, so that every store decides alike.
+A store does one thing: it calls a function with a history and the time, one call at a time, and keeps the changed
+history. The history makes all decisions, so they are the same with every store.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SCHEMA = "CREATE TABLE IF NOT EXISTS histories (name TEXT PRIMARY KEY, text TEX
 
 
 class LedgerStore(Protocol):
-    """Keeps one history per name; `change` runs alone among all that share the store."""
+    """Keeps one history per name. Of all processes that share the store, only one runs a `change` at a time."""
 
     @property
     def troubles(self) -> tuple[type[Exception], ...]:
@@ -41,12 +41,12 @@ class LedgerStore(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
         ...
 
 
 class MemoryStore:
-    """Ledgers in this process, on the current clock (which may be wound by hand)."""
+    """Histories in this process, on the current clock (which may be a test's)."""
 
     troubles: tuple[type[Exception], ...] = ()
 
@@ -54,19 +54,19 @@ class MemoryStore:
         self._histories: dict[str, RequestHistory] = {}
 
     async def change(self, name: str, change: Change[T]) -> T:
-        """Apply `change`; nothing can come between, because nothing is awaited."""
+        """Apply `change`. It is atomic, because nothing is awaited."""
         return change(self._histories.setdefault(name, RequestHistory()), current_clock().monotonic())
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is no connection."""
 
 
 class SqliteStore:
     """
-    Ledgers in one SQLite file, shared by all processes of this user on this host.
+    Histories in one SQLite file, shared by all processes of this user on this host.
 
-    Its clock is the host's monotonic one, which all processes share. Losing the file costs at
-    most one window's memory, so nothing is synced to disk.
+    Its clock is the host's monotonic one, which all processes share. If the file is lost, at most one
+    window's counts are lost, so nothing is synced to disk.
     """
 
     troubles: tuple[type[Exception], ...] = (sqlite3.Error, OSError)
@@ -76,7 +76,7 @@ class SqliteStore:
         self._connection: sqlite3.Connection | None = None
 
     async def change(self, name: str, change: Change[T]) -> T:
-        """Apply `change` inside one transaction: well under a millisecond, so it runs on the event loop."""
+        """Apply `change` in one transaction. It takes well under a millisecond, so it runs on the event loop."""
         connection = self._open()
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -104,7 +104,7 @@ class SqliteStore:
             except sqlite3.OperationalError:
                 raise
             except sqlite3.DatabaseError:
-                # The machine lost its power in the middle of a write. There is nothing to rescue.
+                # The machine lost power during a write. Nothing in the file can be saved.
                 self._path.unlink()
                 self._connection = _connected(self._path)
         return self._connection
@@ -112,7 +112,7 @@ class SqliteStore:
 
 def _connected(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=2, isolation_level=None, check_same_thread=False)
-    # Only writers come here, so that a write-ahead log would gain nothing.
+    # Every transaction writes, so a write-ahead log would gain nothing.
     connection.execute("PRAGMA journal_mode = TRUNCATE")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute(_SCHEMA)
@@ -142,9 +142,9 @@ def dump(history: RequestHistory) -> str:
 
 def load(text: str) -> RequestHistory:
     """
-    The history that `dump` wrote, or a new one where the text cannot be read: another version may have written it.
+    The history that `dump` wrote; a new one if the text cannot be read, because another version may have written it.
 
-    Requests would stop for good if it were an error, and a lost history costs one window's memory.
+    An error would stop all requests for good, while a lost history costs at most one window's counts.
     """
     try:
         kept: dict[str, Any] = json.loads(text)
