@@ -47,7 +47,7 @@ async def _serve(sandbox: Sandbox, host: str, port: int, *, with_parent: bool) -
             loop.add_signal_handler(number, stop.set)
     if with_parent:
         _watch_parent(loop, stop)
-    # Last: whoever reads it may send a signal at once.
+    # Last: the process that reads it may send a signal at once.
     print(json.dumps(_connection_details(sandbox, url)), flush=True)
     if sys.stderr.isatty() and not with_parent:  # a program that starts the sandbox prints what its users need
         hint = f"Commerce Layer sandbox on {url}; controls at {url}/_sandbox/openapi.json; Ctrl-C ends it"
@@ -73,7 +73,7 @@ def _connection_details(sandbox: Sandbox, url: str) -> dict[str, str]:
 
 def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     """
-    Stop when the starting process ends: its end of our standard input closes, or we get another parent.
+    Stop when the starting process ends: then its end of our standard input closes, or we get another parent.
 
     The kernel's own signal for this (PR_SET_PDEATHSIG) comes when the starting *thread* ends, which is too early.
     """

@@ -26,8 +26,8 @@ class RunningSandbox:
     Starts `python -m blocks.sandbox` on a free port and offers its controls as methods.
 
     Use it as a context manager, or call `start()` and `stop()`. Further command line options are given as
-    strings: `RunningSandbox("--mode", "live", "--limits", "off")`. The process ends whenever its parent ends,
-    also when that is killed. The database file lives in a temporary folder unless `--database` is given, and
+    strings: `RunningSandbox("--mode", "live", "--limits", "off")`. The process ends when its parent ends,
+    even if the parent is killed. The database file is in a temporary folder unless `--database` is given, and
     survives `restart()`.
     """
 
@@ -45,7 +45,7 @@ class RunningSandbox:
         Start the process and wait until it listens.
 
         Raises:
-            SandboxFailed: it ended instead; carries what it wrote to standard error.
+            SandboxFailed: the process ended instead; the message has what it wrote to standard error.
         """
         if "--database" not in self._options:
             self._folder = tempfile.TemporaryDirectory(prefix="sandbox-")
@@ -67,7 +67,7 @@ class RunningSandbox:
         """
         End the process (`kill`: without a chance to tidy up) and start it again.
 
-        Data, port, clock and tokens stay; faults, counters and windows of limits are forgotten.
+        Data, port, clock and tokens are kept. Faults, counters and windows of limits are not.
         """
         port = self.url.rpartition(":")[2]
         self._end(kill=kill)
@@ -134,11 +134,11 @@ class RunningSandbox:
         self._control("POST", "failures", {"order_id": source_order_id, "kind": kind, "times": times})
 
     def customer_pays(self, order_id: str) -> None:
-        """The customer pays this order through the checkout: it is placed, whatever failure it has."""
+        """Let the customer pay this order at the checkout: it is placed, whatever failure it has."""
         self._control("POST", "pay", {"order_id": order_id})
 
     def add_payment_source(self, customer_id: str) -> str:
-        """The customer adds a card to the wallet; returns its id."""
+        """Let the customer add a card to the wallet; returns its id."""
         return str(self._control("POST", "payment_sources", {"customer_id": customer_id})["customer_payment_source_id"])
 
     def release(self, order_copy_id: str) -> None:
@@ -149,7 +149,7 @@ class RunningSandbox:
         """Release the stuck placing of this order."""
         self._control("POST", "release", {"order_id": order_id})
 
-    # Trouble
+    # Faults
 
     def fault(self, action: str, **members: Any) -> dict[str, Any]:
         """
@@ -174,11 +174,11 @@ class RunningSandbox:
         self._control("POST", "tokens/revoke")
 
     def deliver_webhooks(self, copies: int) -> None:
-        """Deliver each webhook call so many times."""
+        """Deliver each webhook call this many times."""
         self._control("POST", "webhooks", {"copies_per_delivery": copies})
 
     def lag_lists(self, seconds: float, resources: list[str] | None = None) -> None:
-        """Let lists, all or those of these types, show what was there so many sandbox seconds ago; 0 ends it."""
+        """Let lists (all, or those of these types) show the data as it was `seconds` sandbox seconds ago; 0 ends it."""
         self._control("POST", "lag", {"list_lag_seconds": seconds, "resources": resources})
 
     # Measuring
@@ -199,7 +199,7 @@ class RunningSandbox:
         """Settings, organization id and database path."""
         return self._control("GET", "info")
 
-    # Plumbing
+    # The process and its requests
 
     def _control(self, method: str, name: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         answer: dict[str, Any] = self._request(method, name, body).json()

@@ -1,4 +1,4 @@
-"""How a sandbox is set up; the command line fills this in."""
+"""The settings of a sandbox. The command line sets them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ class Settings:
     """
     One sandbox organization and how it behaves.
 
-    Durations are seconds of the sandbox's clock. The real durations of order copies are unknown
-    (nothing is documented or recorded), so these are choices.
+    Durations are seconds of the sandbox's clock. The real durations of order copies are neither documented
+    nor recorded, so these are choices.
     """
 
     organization: str = "perennial-sandbox"
     mode: str = "test"
     client_id: str = "sandbox-client-id"
-    client_secret: str = "sandbox-client-secret"  # noqa: S105  it guards nothing: it is printed at start
+    client_secret: str = "sandbox-client-secret"  # noqa: S105  it protects nothing: it is printed at start
     seed: int = 1
     queue_seconds: float = 0.5
     """From creation of a copy until a worker picks it up."""
@@ -28,9 +28,9 @@ class Settings:
     slow_seconds: float = 120.0
     """Duration of a copy whose source order has the failure `slow`, and of a placing with `slow_placing`."""
     list_lag_seconds: float = 0.0
-    """Lists show the database as it was so long ago; 0 = as it is."""
+    """How old the data is that lists show; 0 = the present."""
     promotion_percent: float = 0.0
-    """Discount that promotions give today; what `apply_promotions` recomputes instead of copying."""
+    """The discount that promotions give now. `apply_promotions` uses it instead of copying the source order's."""
     auto_capture: bool = False
     """Placed orders are `paid` instead of `authorized`."""
     token_seconds: int = 7200

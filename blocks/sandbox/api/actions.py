@@ -1,4 +1,4 @@
-"""What create, update, triggers and delete do, by resource type."""
+"""What create, update, triggers and delete do to each resource type."""
 
 from __future__ import annotations
 

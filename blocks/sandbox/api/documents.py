@@ -132,7 +132,7 @@ def _relationship(name: str, own: str, resource_id: str, linkage: Linkage) -> di
 
 
 Show = Callable[[Any], Any]
-_MAX_PLANS = 1000  # a caller who asks for ever new fieldsets must not fill up the memory
+_MAX_PLANS = 1000  # a caller that keeps asking for new fieldsets must not fill up the memory
 _PLANS: dict[tuple[str, tuple[str, ...] | None], list[tuple[str, int, Show]]] = {}
 
 

@@ -1,8 +1,9 @@
 """
 Filters: `filter[q][source_order_id_in]=a,b` becomes a condition in SQL.
 
-The name is attributes joined by `_or_`, each maybe behind relationships (`target_order_status`), then one
-of the documented predicates. Comparisons treat null as Ransack on PostgreSQL does: `not_eq` leaves nulls out.
+The name is one or more attributes joined by `_or_`, each possibly of a related resource (`target_order_status`),
+followed by one of the documented predicates. Comparisons treat null as Ransack on PostgreSQL does: `not_eq` leaves
+nulls out.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class _Operand:
     """
     An attribute in SQL: an expression with one `{}` for a test of its value, and the kind of the value.
 
-    `outer` is `wrap` for tests that null passes: as in an outer join, a relationship that leads nowhere has only nulls.
+    `outer` is `wrap` for tests that null passes: as in an outer join, a missing related resource has only nulls.
     """
 
     wrap: str

@@ -27,7 +27,7 @@ def describe(controls: Iterable[tuple[str, str, str]]) -> Schema:
         "/oauth/token": {"post": _operation("Exchange client credentials for an access token.", "auth")},
         "/oauth/revoke": {"post": _operation("Revoke an access token.", "auth")},
         "/.well-known/jwks.json": {"get": _operation("The keys that tokens are checked with.", "auth")},
-        "/oauth/tokeninfo": {"get": _operation("What the bearer's token says.", "auth")},
+        "/oauth/tokeninfo": {"get": _operation("The claims of the bearer's token.", "auth")},
     }
     for kind in RESOURCE_TYPES.values():
         paths |= _paths_of(kind)

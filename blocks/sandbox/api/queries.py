@@ -150,7 +150,7 @@ def _read_sort(kind: ResourceType, value: str, query: Query) -> None:
 def list_records(reader: Reader, kind: ResourceType, query: Query) -> tuple[list[Record], int]:
     """One page of records (values in the order of `kind.columns`), and how many match in all."""
     where = f" WHERE {' AND '.join(query.where)}" if query.where else ""
-    # Without `sort` the real API lists the newest first. With the id the order is total, so that pages do not overlap.
+    # Without `sort` the real API lists the newest first. The id makes the order total, so that pages do not overlap.
     order = [*(query.order or ["t.created_at DESC"]), "t.id"] if "t.id" not in query.order else query.order
     columns = ", ".join(f"t.{column}" for column in kind.columns)
     page = f" ORDER BY {', '.join(order)} LIMIT {query.page_size} OFFSET {(query.page_number - 1) * query.page_size}"

@@ -32,7 +32,7 @@ class Router:
         Answer one request.
 
         Raises:
-            Problem: what the API refuses, with status and error objects.
+            Problem: the API refuses the request, with this status and these error objects.
         """
         _check_media_types(request)
         segments = request.path.strip("/").split("/")[1:]

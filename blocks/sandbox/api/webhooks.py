@@ -49,7 +49,7 @@ class Webhooks:
         self._client: httpx.AsyncClient | None = None
         self._gate = asyncio.Semaphore(_CONCURRENT_CALLS)
         self.copies_per_delivery = 1
-        """How many times each call is delivered; senders that deliver at least once sometimes repeat one."""
+        """How many times to deliver each call, because real senders sometimes repeat one."""
 
     def publish(self, topic: str, resource_type: str, resource_id: str) -> None:
         """Record an event and start its deliveries."""
@@ -70,7 +70,7 @@ class Webhooks:
         """
         Call every webhook that listens to this event, with its resource as it is now.
 
-        The calls are made after the commit, never about what is rolled back.
+        The calls are made after the commit, so none is about a change that was rolled back.
         """
         shop, topic = self._shop, str(event["name"])
         for webhook_id, include in shop.database.execute(_LISTENING, (topic,)).fetchall():
@@ -88,7 +88,7 @@ class Webhooks:
             await self._client.aclose()
 
     def _payload(self, event: Row, include: list[str]) -> bytes:
-        """The resource as the API would show it, with relative links; of a destroyed one only the id is left."""
+        """The resource as the API would show it, with relative links. A deleted one has only its id."""
         kind = RESOURCE_TYPES[event["resource_type"]]
         found = records_by(self._shop.database, kind, "id", [event["resource_id"]])
         if not found or event["name"].endswith(".destroy"):
@@ -107,7 +107,7 @@ class Webhooks:
         task.add_done_callback(self._tasks.discard)
 
     async def _call(self, webhook: Row, event_id: str, topic: str, payload: bytes, attempt: int) -> None:
-        import httpx  # takes half of the start of a sandbox, and most have no webhooks
+        import httpx  # takes half of a sandbox's start, and most sandboxes have no webhooks
 
         self._client = self._client or httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
         digest = hmac.new(str(webhook["shared_secret"]).encode(), payload, hashlib.sha256).digest()
@@ -163,7 +163,7 @@ def _including(paths: Iterable[str]) -> str:
 
 
 def _can_include(kind: ResourceType, path: str) -> bool:
-    """Whether the path exists; a webhook may ask for one that does not, and gets its calls without it."""
+    """Whether the path exists. A webhook may name one that does not; then its calls leave it out."""
     try:
         read_query(kind, _including([path]), is_list=False)
     except Problem:

@@ -106,7 +106,7 @@ def _read(database: Database, kind: ResourceType, body: bytes, flag: str, resour
         relationship = kind.relationships.get(name)
         if relationship is None or flag not in relationship.flags:
             raise problems.param_not_allowed(name[:200], pointer=f"/data/relationships/{name[:200]}")
-        if relationship.many:  # the only one that may be written: tags
+        if relationship.many:  # tags are the only one that may be written
             tag_ids = _linked_many(database, relationship, value)
         else:
             columns[relationship.column] = _linked(database, relationship, value)

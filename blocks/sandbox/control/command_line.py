@@ -1,4 +1,4 @@
-"""The command line of `python -m blocks.sandbox`: its options, and what they say about the sandbox to start."""
+"""The command line of `python -m blocks.sandbox`: its options, and the settings that follow from them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ examples:
 failures:
   %s
 
-Simulated are tokens, JSON:API, order copies, subscriptions and their native engine, orders, limits, webhooks, faults.
-What is known to differ from Commerce Layer, and what nobody outside knows about it, is listed in docs/sandbox.md.
-The controls are described at /_sandbox/openapi.json.
+It simulates tokens, JSON:API, order copies, subscriptions and their native engine, orders, limits, webhooks and faults.
+docs/sandbox.md lists how it differs from Commerce Layer, and what is not publicly known about Commerce Layer.
+/_sandbox/openapi.json describes the controls.
 """
 
 
@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_serving(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("where it listens and what it keeps")
+    group = parser.add_argument_group("address and database")
     group.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     group.add_argument("--port", type=int, default=8900, help="port; 0 takes a free one (%(default)s)")
     group.add_argument("--database", metavar="FILE", help="SQLite file to keep; default: a new one, removed at the end")
@@ -74,13 +74,13 @@ def _add_time_and_copies(parser: argparse.ArgumentParser, defaults: Settings) ->
     group = parser.add_argument_group("time and copies")
     group.add_argument("--clock", metavar="INSTANT", help="start at this instant, ISO 8601 (default: the real time)")
     group.add_argument("--rate", type=float, default=1.0, help="sandbox seconds per real second (%(default)s)")
-    group.add_argument("--frozen", action="store_true", help="the clock moves only when told to; same as --rate 0")
+    group.add_argument("--frozen", action="store_true", help="the clock moves only on request; same as --rate 0")
     for name, member, unit, help_text in (
-        ("--queue-seconds", "queue_seconds", "SECONDS", "a copy waits so long before it starts"),
-        ("--copy-seconds", "copy_seconds", "SECONDS", "a copy takes so long"),
-        ("--copy-spread", "copy_spread", "SHARE", "give or take this share"),
-        ("--slow-seconds", "slow_seconds", "SECONDS", "a slow copy or placing takes so long"),
-        ("--list-lag", "list_lag_seconds", "SECONDS", "lists show what was there so long ago"),
+        ("--queue-seconds", "queue_seconds", "SECONDS", "how long a copy waits before it starts"),
+        ("--copy-seconds", "copy_seconds", "SECONDS", "how long a copy takes"),
+        ("--copy-spread", "copy_spread", "SHARE", "by which share it may take longer or shorter"),
+        ("--slow-seconds", "slow_seconds", "SECONDS", "how long a slow copy or placing takes"),
+        ("--list-lag", "list_lag_seconds", "SECONDS", "how old the data is that lists show"),
         ("--promotion-percent", "promotion_percent", "PERCENT", "discount that apply_promotions gives"),
     ):
         default = getattr(defaults, member)
@@ -100,7 +100,10 @@ def _add_limits(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         help="length of all windows; 0.1 = ten times shorter (%(default)s)",
     )
     group.add_argument(
-        "--limit-clock", choices=("real", "virtual"), default=defaults.limit_clock, help="what windows are measured by"
+        "--limit-clock",
+        choices=("real", "virtual"),
+        default=defaults.limit_clock,
+        help="the clock that measures windows",
     )
     group.add_argument(
         "--write-counters",
@@ -108,9 +111,7 @@ def _add_limits(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         default=defaults.write_counters,
         help="one budget for all writes, as documented, or one per method, as recorded (%(default)s)",
     )
-    group.add_argument(
-        "--count-blocked", action="store_true", help="refused requests count, too, and prolong the block"
-    )
+    group.add_argument("--count-blocked", action="store_true", help="refused requests count too, and prolong the block")
 
 
 def _add_seed(parser: argparse.ArgumentParser, defaults: Settings) -> None:
@@ -124,7 +125,7 @@ def _add_seed(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     group.add_argument("--seed-foreign", type=int, default=0, metavar="N", help="inactive, not adopted")
     group.add_argument("--due", metavar="INSTANT", help="next_run_at of the first one (default: a minute ago)")
     group.add_argument(
-        "--spread-seconds", type=float, metavar="SECONDS", default=0.0, help="the others are due over so many seconds"
+        "--spread-seconds", type=float, metavar="SECONDS", default=0.0, help="seconds over which the others are due"
     )
     group.add_argument("--frequencies", metavar="MIX", default="", help="e.g. monthly=0.8,weekly=0.2 or counts")
     group.add_argument("--failures", metavar="MIX", default="", help="e.g. declined=3,out_of_stock=1 or shares below 1")

@@ -32,7 +32,9 @@ from blocks.sandbox.shop.timekeeping import Timekeeper
 Given = dict[str, Any]
 Route = tuple[Callable[[Given], Any], str]
 
-_CLOCK = "Any of: `rate` (0 = frozen), `set` to an instant, `advance` by seconds. What falls due runs in order."
+_CLOCK = (
+    "Any of: `rate` (0 = frozen), `set` to an instant, `advance` by seconds. Everything due on the way runs in order."
+)
 _SEED = (
     "Seed `subscriptions` (due, adopted), `active` and `foreign` ones; also due, spread_seconds, frequencies, "
     "failures, instance, policy."
@@ -53,7 +55,7 @@ _LAG = (
 
 
 class NotFoundError(Exception):
-    """The resource that a control was asked for does not exist."""
+    """The resource that a request to a control names does not exist."""
 
 
 class Controls:
@@ -147,7 +149,7 @@ class Controls:
             events += self._timekeeper.move_to(instant_of(given["set"]))
         if "advance" in given:
             seconds = float(given["advance"])
-            if not 0 <= seconds <= 10_000_000_000:  # noqa: PLR2004  some 300 years
+            if not 0 <= seconds <= 10_000_000_000:  # noqa: PLR2004  about 300 years
                 raise ValueError(f"advance is {seconds!r}; it is a number of seconds from 0 on")
             events += self._timekeeper.advance(seconds)
         return {**self._clock({}), "events": events}

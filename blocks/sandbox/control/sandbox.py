@@ -1,4 +1,4 @@
-"""The whole sandbox: one Commerce Layer organization behind one port, put together from its parts."""
+"""The whole sandbox: one Commerce Layer organization on one port, built from its parts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from blocks.sandbox.shop.timekeeping import Timekeeper
 
 
 class Sandbox:
-    """A shop that keeps its state in a database file, with the API and the controls in front of it."""
+    """A shop whose state is in a database file, with the API and the controls."""
 
     def __init__(self, settings: Settings, path: Path, clock: Clock) -> None:
         database = Database(path, seed=settings.seed, durable=settings.durable)
@@ -35,7 +35,7 @@ class Sandbox:
         self.server.mount("/_sandbox", controls.answer)
 
     async def start(self, host: str, port: int) -> asyncio.Server:
-        """Listen, run what is due also when no request comes, and let lists lag if the settings say so."""
+        """Listen, run what is due even if no request comes, and let lists lag if the settings say so."""
         listening = await self.server.listen(host, port)
         self.timekeeper.start()
         lag_lists(self.shop, self.shop.settings.list_lag_seconds)

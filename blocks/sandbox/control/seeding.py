@@ -35,7 +35,7 @@ class SeedPlan:
     due: str | None = None
     """`next_run_at` of the first one; default: one minute ago."""
     spread_seconds: float = 0.0
-    """The others are due evenly spread over so many seconds after the first."""
+    """Seconds after the first one over which the others are due, evenly spread."""
     frequencies: dict[str, float] = field(default_factory=lambda: {"monthly": 1.0})
     failures: dict[str, float] = field(default_factory=dict)
     instance: str | None = None
@@ -116,7 +116,7 @@ def seed(shop: Shop, engine: NativeEngine, plan: SeedPlan) -> dict[str, Any]:
 def _report(plan: SeedPlan, rows: dict[str, list[Row]]) -> dict[str, Any]:
     report: dict[str, Any] = {"subscriptions": plan.subscriptions, "active": plan.active, "foreign": plan.foreign}
     subscriptions = rows["order_subscriptions"]
-    if len(subscriptions) <= 1000:  # noqa: PLR2004  a list that a person or a test still reads
+    if len(subscriptions) <= 1000:  # noqa: PLR2004  a list that a person or a test can still read
         report["subscription_ids"] = [row["id"] for row in subscriptions]
         report["source_order_ids"] = [row["source_order_id"] for row in subscriptions]
     return report
@@ -124,9 +124,9 @@ def _report(plan: SeedPlan, rows: dict[str, list[Row]]) -> dict[str, Any]:
 
 def distribute(mix: dict[str, float], total: int, default: str | None) -> Iterator[str | None]:
     """
-    `total` names in the proportions of `mix`, evenly mixed; what the mix leaves over is `default`.
+    `total` names in the proportions of `mix`, in random order; `default` fills up what the mix leaves.
 
-    A count of 1 or more is a number of things, below 1 it is a share; `{"monthly": 1.0}` alone is everything.
+    An amount of 1 or more is a count, below 1 it is a share. `{"monthly": 1.0}` alone means all of them.
     """
     shares = all(amount <= 1 for amount in mix.values()) and any(isinstance(amount, float) for amount in mix.values())
     names: list[str | None] = []
@@ -138,7 +138,7 @@ def distribute(mix: dict[str, float], total: int, default: str | None) -> Iterat
 
 
 def market(shop: Shop) -> str:
-    """The one market; made on first use. It has no subscription model: subscriptions are manual."""
+    """The only market, made on first use. It has no subscription model, so subscriptions are manual."""
     found = shop.database.execute("SELECT id FROM markets WHERE name = ?", (_MARKET,)).fetchone()
     if found is not None:
         return str(found[0])

@@ -48,7 +48,7 @@ class HttpConnection(asyncio.Protocol):
         """
         Forget the connection.
 
-        A request that is being handled goes on: a real server also finishes what its client has given up.
+        A request that is being handled goes on: a real server also finishes a request after its client has gone.
         """
         del exc
         self._connections.discard(self)
@@ -130,7 +130,7 @@ class HttpConnection(asyncio.Protocol):
     async def _send_half(self, response: Response) -> None:
         head = _head(response.status, response.content_type, len(response.body), response.headers)
         self._transport.write(head + response.body[: len(response.body) // 2])
-        await asyncio.sleep(0.02)  # a reset discards what the peer's kernel has not delivered yet
+        await asyncio.sleep(0.02)  # after a reset, the peer's kernel discards what it has not delivered yet
         self._reset()
 
     async def _send_slowly(self, request: Request, response: Response) -> None:

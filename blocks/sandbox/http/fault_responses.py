@@ -1,4 +1,4 @@
-"""The response that a fault makes of the true one."""
+"""Changes a response as a fault says."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def faulty(fault: Fault, response: Response) -> Response:
     return response
 
 
-# The API's own words for each status, where they are documented or recorded. The others are made up.
+# The API's own words for each status, if they are documented or recorded. The others are invented.
 _PROBLEMS: dict[int, Callable[[], Problem]] = {
     401: problems.unauthorized,
     403: lambda: _injected(403, "FORBIDDEN", "Forbidden"),

@@ -2,8 +2,8 @@
 Faults on demand: what networks, proxies and busy servers do to requests.
 
 A fault selects requests by method, path and a pattern in query or body, and hits all of them, the n-th ones or a share.
-It does one thing to each, before or after the request is carried out. After means: the request was carried out, and
-the caller does not learn it.
+It does one thing to each, before or after the request is carried out. After means that the request was carried out,
+but the caller does not learn of it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _BEFORE_ONLY = {"late", "throttle", "revoke"}
 
 @dataclass(slots=True)
 class Fault:
-    """What happens to which requests; `ACTIONS` lists what can."""
+    """What happens to which requests. `ACTIONS` lists the possible actions."""
 
     action: str
     when: str = "before"

@@ -1,4 +1,4 @@
-"""Requests that are carried out later than they arrive: behind a slow proxy, or in a transaction that commits late."""
+"""Requests that are carried out after they arrive: behind a slow proxy, or in a transaction that commits late."""
 
 from __future__ import annotations
 

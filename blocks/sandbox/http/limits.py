@@ -3,7 +3,7 @@ Rate limits: sliding windows per source address, as documented and as recorded.
 
 Each class of requests has two windows: 60 seconds over all its endpoints (shown in the headers) and 10 seconds per
 endpoint (not shown). `limit_scale` shortens both; the header then shows the scaled interval, rounded up to whole
-seconds, so that a caller who waits that long has waited long enough.
+seconds, so that a caller that waits that long has waited long enough.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""HTTP requests and responses as the rest of the sandbox sees them."""
+"""HTTP requests and responses, as the rest of the sandbox uses them."""
 
 from __future__ import annotations
 

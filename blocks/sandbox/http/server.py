@@ -25,9 +25,9 @@ _LOG = logging.getLogger(__name__)
 
 class Server:
     """
-    Answers requests. Each meets the rate limits, then the faults, then the check of its token, and then `api`.
+    Answers requests. Each goes through the rate limits, the faults, the check of its token, and then `api`.
 
-    Requests to a mounted path meet none of these.
+    Requests to a mounted path skip all of these.
     """
 
     def __init__(self, shop: Shop, timekeeper: Timekeeper, api: Callable[[Request], Response]) -> None:
@@ -59,10 +59,10 @@ class Server:
             connection.close()
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
-        """Answer one request; only after a fault the answer has to be awaited."""
+        """Answer one request. Only the answer of a fault may have to be awaited."""
         try:
             return self._handle(request)
-        except Exception:  # noqa: BLE001  the caller gets an answer to our bugs, too
+        except Exception:  # noqa: BLE001  even after a bug of ours the caller gets an answer
             return _internal_error(request)
 
     def _handle(self, request: Request) -> Response | Awaitable[Response]:

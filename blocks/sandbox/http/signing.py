@@ -1,8 +1,8 @@
 """
 The key that signs tokens with RS512; its public half is published as a JSON Web Key Set.
 
-Commerce Layer signs its tokens so, and js-auth's `jwtVerify` verifies them so. The key is made for the first token and
-stored in the database, so that tokens stay valid across a restart.
+Commerce Layer signs its tokens like this, and js-auth's `jwtVerify` verifies them. The key is made for the first token
+and stored in the database, so that tokens stay valid after a restart.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Signer:
 
     @cached_property
     def _key(self) -> RSAPrivateKey:
-        # Imported here, because it takes longer than everything else at the start of a sandbox.
+        # Imported here, because the import takes longer than everything else in a sandbox's start.
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import rsa
 

@@ -1,5 +1,5 @@
 """
-How a resource type is defined: its attributes, its relationships, and what may be done with them.
+How to define a resource type: its attributes, its relationships, and what requests may do with them.
 
 Tables, documents, filters, sorting and validation all follow from these definitions.
 """

@@ -1,7 +1,8 @@
 """
 Resource types that are always empty here.
 
-Other types are related to them, so that includes and related paths get the answer of a shop that does not use them.
+They exist because other types are related to them: includes and related paths answer as in a shop that does not use
+them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The resource types around a renewal: customers and their wallets, markets, events, webhooks, the organization."""
+"""The other resource types that have data: customers and their wallets, markets, events, webhooks, the organization."""
 
 from __future__ import annotations
 

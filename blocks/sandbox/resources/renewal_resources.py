@@ -1,4 +1,4 @@
-"""The resource types that a renewal is made of: copies, subscriptions, orders."""
+"""The resource types that renewals use: copies, subscriptions, orders."""
 
 from __future__ import annotations
 
