@@ -21,8 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end_on_signals() -> None:
-    """SIGTERM and a closed terminal end a command as Ctrl-C does: nothing may be left running."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
+    """Let SIGTERM and a closed terminal end a command as Ctrl-C does, so that nothing is left running."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes its background commands ignore it
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number and signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` asked for that
@@ -30,7 +30,7 @@ def _end_on_signals() -> None:
 
 
 def _stop(_signal_number: int, _frame: FrameType | None) -> None:
-    signal.raise_signal(signal.SIGINT)  # asyncio ends its tasks in order on this one only
+    signal.raise_signal(signal.SIGINT)  # only on this signal does asyncio end its tasks in order
 
 
 if __name__ == "__main__":

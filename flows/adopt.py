@@ -1,4 +1,4 @@
-"""Who renews which subscription: adopt native ones, release held ones, give adopted ones back."""
+"""Decides which engine renews a subscription: adopts native ones, releases held ones, gives adopted ones back."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ async def adopt_subscriptions(
     policy: str = "default",
 ) -> State[Any]:
     """
-    Put subscriptions into Perennial's hands, or back into those of Commerce Layer's own engine.
+    Hand subscriptions over to Perennial, or back to Commerce Layer's own engine.
 
-    Shows what it would do, unless dry_run is switched off. Safe to run twice, or again after a run that died:
-    what is done already is left as it is. A subscription is never in two hands, and the date of its next
-    renewal stays.
+    It only shows what it would do, unless dry_run is switched off. It is safe to run twice, or again after a run that
+    died: it leaves alone what is done already. At no time do both engines renew a subscription, and the date of its
+    next renewal does not change.
 
     Args:
         subscriptions: Ids of subscriptions: the ten letters in their address in the dashboard.
         all_active: All subscriptions that Commerce Layer renews now.
-        all_inactive: All inactive ones. Those that are overdue, perhaps paused by the customer, are left out.
+        all_inactive: All inactive ones, except overdue ones: the customer may have paused them.
         handover: adopt them, release those that are held for a person, or give them back.
         dry_run: Only show what would be done.
         credentials: Name of the Commerce Layer Credentials block of the shop.
         policy: Name of the Renewal Policy block.
 
     Raises:
-        ValueError: neither or both of ids and statuses are given.
+        ValueError: ids and statuses are both given, or neither.
     """
     statuses = [name for name, wanted in (("active", all_active), ("inactive", all_inactive)) if wanted]
     if bool(subscriptions) == bool(statuses):
-        raise ValueError("Say whom it concerns: either subscriptions by id, or all_active and all_inactive.")
+        raise ValueError("Name the subscriptions: either by id in subscriptions, or with all_active and all_inactive.")
     request = HandoverRequest(Handover(handover), named=not statuses)
     async with open_run(credentials, policy, as_of=None) as run:
         found = await run_task(find_subscriptions, run, request, subscriptions or [], statuses)

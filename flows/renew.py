@@ -1,4 +1,4 @@
-"""The scheduled sweep: find the subscriptions that are due, renew each exactly once, say plainly how it went."""
+"""The scheduled sweep: find the subscriptions that are due, renew each exactly once, and report."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ async def renew_subscriptions(
     distribute: bool = False,  # noqa: FBT001 - a form has checkboxes
 ) -> State[Any]:
     """
-    Renew every subscription that is due, exactly once, and say plainly how it went.
+    Renew every subscription that is due, exactly once, and report how it went.
 
-    Safe to run at any time, late, twice, or several at once: every run finds the order copies of a period by their
-    reference, and places the same one. A run that was killed is finished by the next one.
+    It is safe to run at any time, late, twice, or several times at once: every run finds the order copies of a period
+    by their reference, and places the same order. If a run is killed, the next one finishes its work.
 
     Args:
         as_of: Renew what is due up to this instant (UTC). Leave it empty to renew what is due now.
-        subscriptions: Renew only these, by id, if they are due. Leave it out to renew everything that is due.
+        subscriptions: Renew only these, by id, if they are due. Leave it empty to renew everything that is due.
         credentials: Name of the Commerce Layer Credentials block of the shop.
         policy: Name of the Renewal Policy block to renew by.
         distribute: Share a sweep larger than the policy's batch size among the workers of the pool.
@@ -56,7 +56,7 @@ async def renew_subscriptions(
 
 
 async def renew(run: Run, renewal: Renewal) -> Recorded:
-    """One renewal: create the order copy, poll it, place its order, record what came of it."""
+    """One renewal: create the order copy, poll it, place its order, and record the outcome."""
     creation = await run_task(create_order_copy, run, renewal)
     polled = await run_task(poll_order_copy, run, renewal, creation)
     finding: Finding | LeftAlone

@@ -1,4 +1,4 @@
-"""One batch of a large sweep, on whichever worker takes it: the same renewals, with a brake of its own."""
+"""One batch of a large sweep, on any worker of the pool: the same renewals, with a brake of its own."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ async def renew_batch(
     subscription_ids: list[str], as_of: datetime, credentials: str = "commerce-layer", policy: str = "default"
 ) -> State[Any]:
     """
-    Renew these subscriptions, exactly once each. Started by a sweep that is shared among workers.
+    Renew these subscriptions, exactly once each. A sweep that is shared among workers starts it.
 
-    Safe to run twice: a subscription that is no longer due is left alone, and several runs place the same order.
+    It is safe to run twice: it leaves alone what is no longer due, and several runs place the same order.
 
     Args:
         subscription_ids: The subscriptions in this batch.

@@ -1,4 +1,4 @@
-"""One order copy by hand: create it, poll it, place its order, say how it ended."""
+"""One order copy by hand: create it, poll it, place its order, and report."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ async def reorder(
     policy: str = "default",
 ) -> State[Any]:
     """
-    Copy one order by hand, exactly once, and follow the copy to its end.
+    Copy one order by hand, exactly once, and wait until the copy has ended.
 
-    Running it again with the same reference finds the first copy, and places the same order.
+    If you run it again with the same reference, it finds the first copy, and places the same order.
 
     Args:
         source_order_id: Id of the order to copy: the ten letters in its address in the dashboard, not its number.
-        reference: Your reference for the copy. Leave it empty to have one made of the order and this run.
+        reference: Your reference for the copy. If it is empty, one is made from the order and this run.
         place_target_order: Place the new order, which charges the customer. Without it, the order is left unplaced.
         apply_promotions: Compute promotions anew instead of copying the discounts of the source order.
         ignore_invalid_coupon: Drop a coupon that is no longer valid instead of failing.
         reuse_wallet: Pay with the payment source that the customer saved in their wallet.
         credentials: Name of the Commerce Layer Credentials block of the shop.
-        policy: Name of the Renewal Policy block; its deadlines and words for failures apply.
+        policy: Name of the Renewal Policy block whose deadlines and words for failures apply.
     """
     options = {
         "apply_promotions": apply_promotions,

@@ -39,12 +39,12 @@ def adopt(
     Returns the exit code: 1 when something was refused or failed, 2 when nothing could be tried.
 
     Args:
-        ids: The ten letters in the address of each subscription.
+        ids: The ids of the subscriptions: the ten letters in their address in the dashboard.
         all_active: All that Commerce Layer renews now.
         all_inactive: All inactive ones, except overdue ones.
         release: Release those that are held for a person.
         give_back: Hand them to Commerce Layer's own engine.
-        apply: Do it; without this, it is only shown.
+        apply: Do it. Without this, only show it.
         credentials: Name of the credentials block.
         policy: Name of the policy block.
     """
@@ -75,7 +75,7 @@ def adopt(
 
 
 async def _facts_of(run: Awaitable[State[Any]]) -> dict[str, Any]:
-    """What a run of the flow has found and done."""
+    """What a run of the flow has found, and what it has done."""
     facts = await (await run).aresult(raise_on_failure=False)
     if isinstance(facts, BaseException):
         raise facts

@@ -1,4 +1,4 @@
-"""The commands by name, and what is said of a command that cannot be understood."""
+"""The commands by name, and the answer to a command line that cannot be understood."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 
 
 def _shown_default(value: Any) -> str | None:
-    return str(value) if value else None  # that a switch is off goes without saying
+    return str(value) if value else None  # the help need not say that a switch is off
 
 
 app = App(
@@ -33,10 +33,10 @@ COMMANDS = {
     "adopt": ("adopt_command:adopt", "Choose who renews a subscription: adopt, release, give back."),
     "explain": ("explain:explain_subscription", "Say when and why a subscription is due, and how it went last."),
 }
-"""Where each is, in this package, and what it does."""
+"""The module of each command in this package, and what the command does."""
 
 for place, (name, (function, summary)) in enumerate(COMMANDS.items()):
-    # Imported when it is called: Prefect reads its settings at import, and a demo sets them first.
+    # Imported only when it is called: Prefect reads its settings at import, and a demo sets them first.
     app.command(f"flows.cli.{function}", name=name, help=summary, sort_key=place)
 
 

@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from flows.run.report import Report
 
 QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL", "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore"}
-"""The demo prints lines of its own; the logs are in the UI, where a red renewal is no error of the program."""
+"""The demo prints lines of its own. The logs are in the UI; in a terminal, a failed renewal would look like a bug."""
 
 SUBSCRIPTIONS = 100
 A_DAY = 86_400 + 600
-"""Seconds from one sweep of the demo to the next: a little more than a day, so that yesterday's retries are due."""
+"""Seconds between two sweeps of the demo: a little more than a day, so that the retries of the day before are due."""
 
 RETRY_DAYS = 4
-"""Days that the demo lets pass, so that retries come due."""
+"""Days that the demo lets pass, so that retries become due."""
 
 console = Console(highlight=False)
 
 
 def demo(*, subscriptions: Count = SUBSCRIPTIONS) -> int:
     """
-    Show it all. Returns the exit code: 0 when nothing failed but what was set to fail.
+    Run the demo. Returns the exit code: 0 if only those renewals failed that were set to fail.
 
     Args:
         subscriptions: How many are due.
@@ -74,7 +74,7 @@ def _demo(subscriptions: int) -> int:
 async def _sweep_and_check(trial: TrialEnvironment, curable: int) -> int:
     try:
         return _check(trial, await _sweep_for_days(trial), curable)
-    finally:  # also after Ctrl-C: what Prefect still has to send must go before its server does
+    finally:  # also after Ctrl-C: Prefect must send its logs and events before its server stops
         await drain()
 
 
@@ -155,7 +155,7 @@ async def _print_failures() -> None:
 
 
 def _check(trial: TrialEnvironment, renewed: int, curable: int) -> int:
-    """The exit code: 0 when all were renewed but those that wait for a person, each once."""
+    """The exit code: 0 if all but those that wait for a person were renewed, each once."""
     copies, placed, periods = _count_in(trial.sandbox.database)
     console.print("\n[bold]What the shop's own records say[/]")
     console.print(

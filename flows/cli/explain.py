@@ -1,4 +1,4 @@
-"""`python -m flows explain`: why a subscription is due or not, when it will be, and how its last renewal went."""
+"""`python -m flows explain`: whether and why a subscription is due, its next dates, and how its last renewal went."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ COLUMNS = 3
 """Columns in which the next dates are shown."""
 
 
-class NoSuchSubscription(LookupError):  # noqa: N818 - says what is the matter
+class NoSuchSubscription(LookupError):  # noqa: N818 - says what is wrong
     """The shop has no subscription with this id."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found out about one subscription."""
+    """Everything that the command shows about one subscription."""
 
     subscription: OrderSubscription
     explanation: Explanation
@@ -54,7 +54,7 @@ def explain_subscription(
     policy: str = POLICY,
 ) -> int:
     """
-    Print what is found. Returns the exit code: 2 when nothing could be found out.
+    Print the explanation. Returns the exit code: 2 if the subscription could not be read.
 
     Args:
         subscription: The ten letters in the subscription's address.
@@ -87,7 +87,7 @@ async def _look_up(subscription_id: str, on: date | datetime | None, credentials
 
 
 def _instant_meant(on: date | datetime | None, zone: ZoneInfo) -> datetime | None:
-    """A bare date means the end of that day in the merchant's zone: what is due on it is due then."""
+    """A date without a time means the end of that day in the merchant's zone, so that all that is due on it is due."""
     if on is None or isinstance(on, datetime):
         return on
     return instant_of(datetime.combine(on + timedelta(days=1), time.min), zone) - timedelta(minutes=1)
@@ -96,7 +96,7 @@ def _instant_meant(on: date | datetime | None, zone: ZoneInfo) -> datetime | Non
 async def _what_a_sweep_would_do(
     run: Run, subscription: OrderSubscription
 ) -> tuple[Renewal | Skipped, NextAction | None]:
-    """A sweep's own look and decision, without a write."""
+    """Read and decide as a sweep does, without a write."""
     look = await take_first_look(run, [Due(subscription.id, subscription.source_order_id)])
     if not look.renewals:
         return look.skipped[0], None

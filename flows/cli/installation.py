@@ -1,4 +1,4 @@
-"""Puts what the flows need into a Prefect server: the two blocks."""
+"""Saves the two blocks that the flows need in a Prefect server."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ async def install(
     A policy that exists is kept unless another one is given.
 
     Raises:
-        WrongShop, AuthenticationFailed, NotConnected: the credentials do not open this shop; nothing was saved.
+        WrongShop, AuthenticationFailed, NotConnected: the credentials do not work for this shop. Nothing was saved.
     """
     async with credentials.get_client() as client:
         await client.claims()
-    # One client for everything: opening one costs more than all that is said through it.
+    # One client for everything: opening one takes longer than all its requests.
     async with get_client() as prefect:
         await credentials.asave(credentials_name, overwrite=True, client=prefect)
         if policy is not None or not await _exists(policy_name, prefect):

@@ -1,4 +1,4 @@
-"""What the options of the commands may be, and what is said of anything else."""
+"""The values that the options of the commands may have, and the errors for all other values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command says when the Prefect server that it needs does not answer, or refuses."""
+"""The error of a command when the Prefect server that it needs does not answer, or refuses."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import httpx
 from prefect.settings import get_current_settings
 
 
-class PrefectUnavailable(RuntimeError):  # noqa: N818 - says what is the matter
-    """Prefect's API cannot be reached, or refused; the message names its address and the way out."""
+class PrefectUnavailable(RuntimeError):  # noqa: N818 - says what is wrong
+    """Prefect's API cannot be reached, or refused the request. The message names its address and the way out."""
 
 
 @contextmanager
 def calling_prefect() -> Iterator[None]:
     """
-    Around whatever calls Prefect's API. The shop's client lets no error of HTTP out, so each one here is Prefect's.
+    Put this around calls of Prefect's API. The shop's client raises no HTTP errors, so each one here is from Prefect.
 
     Raises:
         PrefectUnavailable: instead of any of the errors that Prefect's client raises when its server cannot be used.

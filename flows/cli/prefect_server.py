@@ -1,8 +1,8 @@
 """
-A private Prefect server in a process of its own, for whoever tries Perennial.
+A private Prefect server in a process of its own, for people who try Perennial.
 
-Nothing of a person's own Prefect is read or changed: home folder, database, profile and ports are private, and no
-setting is taken from the environment.
+It neither reads nor changes anything of a person's own Prefect: home folder, database, profile and ports are private,
+and no setting is taken from the environment.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ import psutil
 from flows.cli.processes import process
 
 STARTS_WITHIN = 120.0
-"""Seconds until a service must answer: a first start creates the database, which takes ten on two cores."""
+"""Seconds within which a service must answer. A first start creates the database, which takes 10 s on two cores."""
 
 SETTINGS = "PREFECT_"
-"""What the names of Prefect's settings in the environment begin with."""
+"""The prefix of Prefect's settings in the environment."""
 
 
 class ServiceDidNotStart(RuntimeError):  # noqa: N818 - says what happened
-    """A service ended, or did not answer in time; the message carries the end of its log."""
+    """A service ended, or did not answer in time. The message has the end of its log."""
 
 
 class PortTaken(ServiceDidNotStart):
-    """Something else listens on the port of the server."""
+    """Another program listens on the server's port."""
 
 
 @dataclass(frozen=True)
 class PrefectServer:
-    """A running Prefect server: its address for people, and the settings for whatever uses it."""
+    """A running Prefect server: its address for people, and the settings for programs that use it."""
 
     url: str
     environment: Mapping[str, str]
@@ -54,7 +54,7 @@ class PrefectServer:
 
 
 def free_port() -> int:
-    """A TCP port on the loopback interface that nothing uses now."""
+    """A TCP port on the loopback interface that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -63,19 +63,19 @@ def free_port() -> int:
 
 def require_free_port(port: int) -> None:
     """
-    Make sure that nothing listens on a port of the loopback interface.
+    Make sure that no program listens on a port of the loopback interface.
 
-    Otherwise our server would end, and the other one, which may be the person's own, would be taken for it.
+    Otherwise our server would end, and we would use the other one, which may be the person's own.
 
     Raises:
-        PortTaken: something does, or we are not allowed to.
+        PortTaken: a program does, or we are not allowed to.
     """
     with socket.socket() as caller:
         caller.settimeout(2)
         if caller.connect_ex(("127.0.0.1", port)) == 0:
             raise PortTaken(f"port {port} is in use")
     with socket.socket() as probe:
-        # As the server itself does: connections of an earlier one that still fade away do not count.
+        # As the server itself does: connections of an earlier server that are still closing do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -87,14 +87,14 @@ def forget_inherited_settings() -> None:
     """
     Drop every setting of Prefect from this process's environment, before Prefect is imported.
 
-    A database, an API key or a profile of the person's own would otherwise be used by what we start.
+    Otherwise the processes that we start would use the person's own database, API key or profile.
     """
     for name in [name for name in os.environ if name.startswith(SETTINGS)]:
         del os.environ[name]
 
 
 def private_settings(home: Path, url: str) -> dict[str, str]:
-    """Prefect's settings for a private installation under `home`: nothing is reported to anybody outside."""
+    """Prefect's settings for a private installation under `home`. They turn off all telemetry."""
     return {
         "PREFECT_HOME": str(home),
         "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
@@ -105,7 +105,7 @@ def private_settings(home: Path, url: str) -> dict[str, str]:
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
         "DO_NOT_TRACK": "1",
         # Without these the server writes every event of a task run in a transaction of its own, and a sweep keeps
-        # SQLite locked. With them, once a second for all.
+        # SQLite locked. With them, it writes all events once a second.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
@@ -121,7 +121,7 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServe
     A Prefect server on the loopback interface, with its database and log under `home`, until the block ends.
 
     Raises:
-        PortTaken: something else listens there.
+        PortTaken: another program listens there.
         ServiceDidNotStart: with the end of its log.
     """
     home.mkdir(parents=True, exist_ok=True)
@@ -139,9 +139,9 @@ async def drain() -> None:
     """
     Wait until Prefect's threads have sent all logs and events of this process.
 
-    Call it before the server that this process talks to is stopped: at exit they would try for a minute and more.
+    Call it before this process's server is stopped. Otherwise the threads try for more than a minute at exit.
     """
-    # Imported here because Prefect reads its settings at import, and whoever starts a server sets them first.
+    # Imported here because Prefect reads its settings at import, and callers that start a server set them first.
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogHandler
 
@@ -172,7 +172,7 @@ def wait_until_it_answers(url: str, child: psutil.Popen, log: Path) -> None:
 
 
 def how_it_ended(child: psutil.Popen) -> str:
-    """How an ended process came to its end, in words."""
+    """How a process ended, in words."""
     code = child.returncode
     return f"it ended with exit code {code}" if code >= 0 else f"it was ended by signal {-code}"
 

@@ -1,11 +1,11 @@
 """
 Processes that must not outlive the command that started them.
 
-Each gets a session of its own, so that Ctrl-C in the terminal reaches only us, and we end them in order. What they
-have started ends with them, also where it made itself a session of its own, as the runs of a Prefect worker do.
+Each gets a session of its own, so that Ctrl-C in the terminal reaches only us, and we end them in order. All that they
+have started ends with them, even if it has a session of its own, as the runs of a Prefect worker have.
 
-When we are killed outright (SIGKILL), nobody can do that. On Linux the kernel then asks our direct children to end;
-what these have started, and everything on other systems, may go on until a person ends it.
+If we are killed (SIGKILL), we cannot do that. On Linux the kernel then asks our direct children to end. Processes that
+these have started, and all processes on other systems, may go on until a person ends them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 ENDS_WITHIN = 10.0
-"""Seconds that a process has to end by itself before it is killed."""
+"""Seconds that a process gets to end by itself before it is killed."""
 
 
 @contextmanager
@@ -31,13 +31,13 @@ def process(
     command: Sequence[str], environment: Mapping[str, str], log: Path, *, without: str | None = None
 ) -> Iterator[psutil.Popen]:
     """
-    A process that is ended when the block ends, however it ends, together with all that it has started.
+    A process that ends when the `with` block ends, for any reason, together with all that it has started.
 
     Args:
         command: program and arguments.
         environment: what is added to our own environment.
         log: file to which its output is appended.
-        without: prefix of variables that it does not inherit.
+        without: prefix of environment variables that it does not inherit.
     """
     inherited = {name: text for name, text in os.environ.items() if not (without and name.startswith(without))}
     with log.open("ab") as output:
@@ -57,11 +57,11 @@ def process(
 
 
 def end(child: psutil.Popen) -> None:
-    """Ask a process and all that it has started to end, and kill what has not done so after `ENDS_WITHIN`."""
+    """Ask a process and all that it has started to end, and kill those that have not after `ENDS_WITHIN`."""
     family: set[psutil.Process] = {child}
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(KeyboardInterrupt):  # a second Ctrl-C: no more patience
-            # Looked up before the signal: once a parent is gone, nobody can tell whose its children were.
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C: kill at once
+            # Looked up before the signal: once a parent has ended, its children cannot be found any more.
             family |= _session_of(child)
             family |= _started_by(family)
             for each in family:
@@ -73,7 +73,7 @@ def end(child: psutil.Popen) -> None:
 
 
 def _session_of(child: psutil.Popen) -> set[psutil.Process]:
-    """What runs in the session that was made for a child, also after the child itself has died."""
+    """The processes in the session that was made for a child, even after the child itself has ended."""
     found = set()
     for each in psutil.process_iter():
         with suppress(OSError):
@@ -101,14 +101,14 @@ def _have_ended(family: Iterable[psutil.Process]) -> bool:
 
 
 def _is_alive(one: psutil.Process) -> bool:
-    """A zombie has ended: it only waits for its parent, which may be one that never looks."""
+    """Whether it still runs. A zombie does not: it only waits for its parent, which may never ask for its exit code."""
     with suppress(psutil.NoSuchProcess):
         return one.is_running() and one.status() != psutil.STATUS_ZOMBIE
     return False
 
 
 def _to_die_with_parent() -> Callable[[], None] | None:
-    """What a child calls so that the kernel asks it to end if we are killed; only Linux has such a thing."""
+    """A function for the child to call, so that the kernel asks it to end if we are killed. Only Linux has this."""
     if sys.platform != "linux":
         return None
     prctl = getattr(ctypes.CDLL(None), "prctl", None)

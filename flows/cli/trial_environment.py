@@ -1,4 +1,4 @@
-"""What a person needs to try Perennial: a sandbox with due subscriptions, and a private Prefect server."""
+"""Everything to try Perennial with: a sandbox with due subscriptions, and a private Prefect server."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from blocks.sandbox.running import RunningSandbox
 from flows.cli.prefect_server import PrefectServer, forget_inherited_settings, prefect_server
 
 SUBSCRIPTIONS_PER_FAILURE = 12
-"""One in so many is set to fail: with many more, the sweep's brake would rightly stop it."""
+"""One in this many is set to fail. With many more failures, the sweep's brake would rightly stop it."""
 
 WINDOW_SCALE = 0.1
-"""The sandbox counts requests in windows ten times shorter than the real ones, so that nobody waits for minutes."""
+"""The sandbox's rate limit windows are ten times shorter than the real ones, so that the demo takes no minutes."""
 
 FAILURES: tuple[tuple[str, int | None], ...] = (
     ("declined", 1),
@@ -27,7 +27,7 @@ FAILURES: tuple[tuple[str, int | None], ...] = (
     ("out_of_stock", 2),
     ("declined", 1),
 )
-"""What fails, and how many times before it succeeds (`None`: until a person acts), so that a newcomer sees failures."""
+"""The failures that a newcomer sees, and how often each occurs before it succeeds (`None`: until a person acts)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class TrialEnvironment:
     sandbox: RunningSandbox
     server: PrefectServer
     source_order_id: str
-    """An order that somebody may copy by hand."""
+    """An order that a person may copy by hand."""
 
 
 @contextmanager
@@ -45,8 +45,8 @@ def trial_environment(home: Path, subscriptions: int, server_port: int | None = 
     """
     Start both, and seed due subscriptions.
 
-    From here on this process uses the private server, and no setting of the person's own Prefect: import Prefect only
-    inside.
+    From here on this process uses the private server, and no setting of the person's own Prefect. So import Prefect
+    only inside the `with` block.
 
     Args:
         home: folder for the server's database and the logs.
@@ -62,7 +62,7 @@ def trial_environment(home: Path, subscriptions: int, server_port: int | None = 
 
 
 def failures_among(subscriptions: int) -> tuple[tuple[str, int | None], ...]:
-    """Those of `FAILURES` that are seeded among so many subscriptions."""
+    """Those of `FAILURES` that are seeded among this many subscriptions."""
     return FAILURES[: subscriptions // SUBSCRIPTIONS_PER_FAILURE]
 
 

@@ -22,7 +22,7 @@ from flows.cli.trial_environment import TrialEnvironment, save_blocks, trial_env
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".perennial"
-"""Where database and logs are kept from one `make up` to the next; `make clean` removes it."""
+"""The folder that keeps database and logs from one `make up` to the next. `make clean` removes it."""
 
 SUBSCRIPTIONS = 100
 POOL = "perennial"
@@ -37,7 +37,7 @@ class ProcessEnded(RuntimeError):  # noqa: N818 - says what happened
 
 def up(*, port: Port = 4200) -> int:
     """
-    Run it all until Ctrl-C. Returns the exit code if it could not start, or ended by itself: 2 for a port in use.
+    Run all of it until Ctrl-C. Returns the exit code if it could not start (2: the port is in use), or has ended.
 
     Args:
         port: Port of the Prefect UI.
@@ -53,7 +53,7 @@ def up(*, port: Port = 4200) -> int:
 
 
 def _this_command() -> str:
-    """How to call us again from this folder, also where the virtual environment is not active."""
+    """The command that calls us again from this folder, even if the virtual environment is not active."""
     python = Path(sys.executable)
     here = Path.cwd()
     return f"{python.relative_to(here) if python.is_relative_to(here) else python} -m flows"
@@ -73,7 +73,7 @@ def _run_until_ctrl_c(port: int) -> NoReturn:
 
 
 def raise_when_one_ends(running: Mapping[str, tuple[psutil.Popen, Path]]) -> NoReturn:
-    """Wait, and raise ProcessEnded when one of these has ended; it says how, and where its log is."""
+    """Wait, and raise ProcessEnded when one of these has ended. The message says how, and where its log is."""
     while True:
         for name, (one, log) in running.items():
             if one.poll() is not None:
@@ -89,9 +89,9 @@ async def _prepare(trial: TrialEnvironment) -> None:
 
 async def mark_abandoned_runs_crashed() -> None:
     """
-    Set runs to Crashed that an earlier `make up` left unfinished when it was killed: their worker is gone.
+    Set the runs to Crashed that an earlier `make up` left unfinished when it was killed: their worker is gone.
 
-    Prefect would show them as running for ever.
+    Otherwise Prefect would show them as running for ever.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
@@ -133,7 +133,7 @@ def _print_addresses(trial: TrialEnvironment) -> None:
   sandbox           {trial.sandbox.url}/_sandbox/info
   logs              {HOME}
 
-More that is due:   curl -X POST {trial.sandbox.url}/_sandbox/seed -d '{{"subscriptions": 50}}'
+More subscriptions: curl -X POST {trial.sandbox.url}/_sandbox/seed -d '{{"subscriptions": 50}}'
 A day later:        curl -X POST {trial.sandbox.url}/_sandbox/clock -d '{{"advance": 86400}}'
 
 Ctrl-C stops everything.""")

@@ -28,28 +28,28 @@ from flows.run.withdrawals import Withdrawals
 _Block = TypeVar("_Block", CommerceLayerCredentials, RenewalPolicy)
 
 AHEAD_OF_THE_SHOP = timedelta(minutes=5)
-"""How far `as_of` may be ahead of the shop's own clock: clocks differ a little, and a typing error by more."""
+"""How far `as_of` may be ahead of the shop's own clock. Clocks differ a little; a larger difference is an error."""
 
 
 PLACED_AT_ONCE = 12
 """Placements under way at the same time. At 4 s each they still use up the largest documented write limit."""
 
 
-class NotSetUp(LookupError):  # noqa: N818 - says what is the matter
-    """Something that `setup` makes does not exist."""
+class NotSetUp(LookupError):  # noqa: N818 - says what is wrong
+    """A block or a deployment does not exist, or cannot be used."""
 
 
-class Unreachable(ConnectionError):  # noqa: N818 - says what is the matter
-    """Commerce Layer did not take a connection; nothing was sent."""
+class Unreachable(ConnectionError):  # noqa: N818 - says what is wrong
+    """Commerce Layer could not be reached, and nothing was sent."""
 
 
-class AheadOfTime(ValueError):  # noqa: N818 - says what is the matter
-    """`as_of` lies in the future: customers would be charged before they are due."""
+class AheadOfTime(ValueError):  # noqa: N818 - says what is wrong
+    """`as_of` is in the future: customers would be charged before they are due."""
 
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """Which run this is, as it is written into what it creates."""
+    """The run, as it is written into the metadata of what it creates."""
 
     flow_run_id: str
     flow_run_name: str
@@ -57,13 +57,13 @@ class RunIdentity:
 
     @classmethod
     def current(cls) -> RunIdentity:
-        """The Prefect run around us."""
+        """The current Prefect run."""
         return cls(str(flow_run.id or ""), str(flow_run.name or ""), deployment.name)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One flow run on one merchant's Commerce Layer, by one policy, for one instant (`as_of`, UTC)."""
+    """One flow run for one Commerce Layer organization, one policy and one instant (`as_of`, UTC)."""
 
     client: CommerceLayer
     organization: str
@@ -76,14 +76,14 @@ class Run:
     last_looks: LastLooks
     withdrawals: Withdrawals
     placing: asyncio.Semaphore
-    """Bounds the placements under way: a gateway may take seconds for each, and each holds a connection."""
+    """Limits the placements under way: a gateway may take seconds for each, and each holds a connection."""
 
     def now(self) -> datetime:
-        """The present by the shop's clock. Waits count from here, and not from an `as_of` of days ago."""
+        """The present by the shop's clock. Retries are scheduled from it, not from an `as_of` that may be days ago."""
         return max(self.as_of, self.client.shop_time or self.as_of)
 
     def tracking(self, work: Renewal | ManualCopy) -> dict[str, Any]:
-        """What an order copy and its order say, under `metadata.perennial`, of the work that they were made for."""
+        """`metadata.perennial` of an order copy and its order: which renewal and which run they were made for."""
         if isinstance(work, Renewal):
             of = {"subscription_id": work.subscription_id, "period": period_text(work.due)}
         else:
@@ -98,7 +98,7 @@ class Run:
 
 
 def sweep_name() -> str:
-    """A sweep's name in the UI: the instant up to which it renews, as far as known at the start, or whom."""
+    """A sweep's name in the UI: the instant up to which it renews, or the subscriptions that it was given."""
     named = flow_run.parameters.get("subscriptions")
     if named:
         return f"renew {named[0]}" if len(named) == 1 else f"renew {len(named)} subscriptions"
@@ -110,16 +110,16 @@ def sweep_name() -> str:
 @asynccontextmanager
 async def open_run(credentials: str, policy: str, as_of: datetime | None) -> AsyncIterator[Run]:
     """
-    Load the blocks, make sure that this is the right shop, and get ready to work.
+    Load the blocks, check that this is the right shop, and open what the run works with.
 
     Args:
         credentials: name of a `CommerceLayerCredentials` block.
         policy: name of a `RenewalPolicy` block.
-        as_of: renew what is due up to this instant (UTC if it names no zone); now if it is left out.
+        as_of: renew what is due up to this instant (UTC if it has no zone); None means now.
 
     Raises:
         NotSetUp: a block does not exist, or cannot be used.
-        Unreachable: the shop does not take a connection.
+        Unreachable: the shop cannot be reached.
         WrongShop: the token belongs to another organization or mode than the block says.
         AheadOfTime: `as_of` is later than the shop's own clock.
     """
@@ -165,7 +165,7 @@ async def _load(kind: type[_Block], name: str) -> _Block:
     try:
         return await kind.aload(name, validate=True)
     except RuntimeError as error:
-        # Prefect only says that the block is not valid. The values stay out: one of them may be a secret.
+        # Prefect only says that the block is not valid. The values are left out: one of them may be a secret.
         if not isinstance(error.__cause__, ValidationError):
             raise
         wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.__cause__.errors())

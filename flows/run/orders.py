@@ -1,4 +1,4 @@
-"""Reading an order after the request to place it: what it tells of that request, and how it ended."""
+"""Reads an order after the request to place it: whether it shows the result of that request, and how it ended."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from flows.run.context import Run
 
 
 def tells_what_came_of_it(attempt: Place, order: Order) -> bool:
-    """Whether the order shows how the attempt ended, or that it is under way."""
+    """Whether the order shows how the attempt ended, or that the attempt is under way."""
     has_new_errors = (order.errors_count or 0) > (attempt.order.errors_count or 0)
     return order.is_placed or is_moving(order) or order.status is OrderStatus.CANCELLED or has_new_errors
 
 
 async def once_it_ended(run: Run, work: Work, answered: OrderAnswered) -> OrderAnswered:
-    """The answer once the order is no longer `placing`, which is how a market answers that places in the background."""
+    """The answer once the order is no longer `placing`. A market that places in the background answers `placing`."""
     if not is_moving(answered.order):
         return answered
     attempt = answered.attempt

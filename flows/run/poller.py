@@ -1,9 +1,9 @@
 """
-One poller reads the order copies of everyone who waits.
+One poller reads the order copies for all renewals that wait.
 
-They are read by reference, in list calls of 25 references, so that each look shows every copy of a period, whoever made
-it. A copy is not looked at before it is likely to be done: how long copies take is learnt from the timestamps of those
-that have finished. So a renewal costs about a twentieth of a read to wait for, however long copies take.
+It reads by reference, in list calls of 25 references, so each read shows every copy of a period, from any run. It does
+not read a copy before the copy is likely to be done: it learns how long copies take from the timestamps of those that
+have finished. So waiting costs about a twentieth of a read per renewal, however long copies take.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from blocks.commerce_layer.jsonapi import PAGE_SIZE
 from blocks.commerce_layer.resources import OrderCopy
 
 FIRST_LOOK = 1.0
-"""Seconds after a copy's start at which to look while nothing is known about how long copies take."""
+"""Seconds after a copy's start at which to read it, as long as it is unknown how long copies take."""
 
 PATIENCE = 45.0
 """
-Seconds for which a copy that is likely done waits, at the most, for others to share its call with.
+Seconds for which a copy that is likely done waits, at most, for others to share its call.
 
-So long 25 renewals take at the lowest documented limit, 100 writes a minute of which each needs three. It costs nobody
-anything: renewals come as fast as the limits allow, not as fast as copies are looked at.
+25 renewals take this long at the lowest documented limit: 100 writes a minute, of which each renewal needs three.
+Waiting does not slow a sweep down, because the limits bound it, not the reads of copies.
 """
 
 LINGER = 0.5
-"""The same for a copy that an earlier run has left: its customer has waited already."""
+"""The same for a copy that is likely done when the waiting begins, as those of earlier runs are."""
 
 CLOCK_STEP = 1.0
-"""Seconds by which the shop's clock may be ahead of what its answers say: their `Date` has whole seconds only."""
+"""Seconds by which the shop's clock may be ahead of its answers, whose `Date` has whole seconds only."""
 
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.25, 30.0
-"""Seconds between two looks at a slow copy."""
+"""Seconds between two reads of a slow copy."""
 
 LOOK_FOR_A_LOST_COPY = 1.0
-"""Seconds after a lost answer after which to look for the copy."""
+"""Seconds after a lost answer at which to read whether the copy exists."""
 
 
 class HowLong:
@@ -55,14 +55,14 @@ class HowLong:
         self._seen: deque[float] = deque(maxlen=100)
 
     def learn(self, order_copy: OrderCopy) -> None:
-        """Take in a finished copy, by the API's own timestamps."""
+        """Learn from a finished copy's timestamps."""
         ended = order_copy.completed_at or order_copy.failed_at
         if ended is not None and order_copy.created_at is not None:
             self._seen.append(max(0.0, (ended - order_copy.created_at).total_seconds()))
 
     @property
     def first_look(self) -> float:
-        """When nineteen of twenty copies are done; a later look at all saves a second look at most."""
+        """Seconds after which 95 % of the copies are done, so that few need a second read."""
         if not self._seen:
             return FIRST_LOOK
         ranked = sorted(self._seen)
@@ -74,7 +74,7 @@ Copies = Sequence[OrderCopy]
 
 @dataclass(frozen=True)
 class Polled:
-    """The copies of the last look, and whether it was accepted or the time was up."""
+    """The copies of the last read, and whether `is_done` accepted them. If not, the time was up."""
 
     copies: Sequence[OrderCopy]
     is_done: bool
@@ -94,7 +94,7 @@ class _Waiting:
     interval: float
     patience: float
     is_new: bool = True
-    """Whether it was not looked at yet."""
+    """Whether it was not read yet."""
 
 
 class CopyPoller:
@@ -103,8 +103,8 @@ class CopyPoller:
 
     Args:
         client: the open client.
-        settle_seconds: how old a copy must be before the look at it counts (see `docs/exactly-once.md`).
-        deadline_seconds: how long a copy is waited for, from its creation on.
+        settle_seconds: how old a copy must be before a read of it counts (see `docs/exactly-once.md`).
+        deadline_seconds: how long to wait for a copy, from its creation on.
     """
 
     def __init__(self, client: CommerceLayer, settle_seconds: float, deadline_seconds: float) -> None:
@@ -113,7 +113,7 @@ class CopyPoller:
         self._deadline_seconds = deadline_seconds
         self._waiting: list[_Waiting] = []
         self._how_long = HowLong()
-        self._somebody_waits = asyncio.Event()
+        self._has_waiting = asyncio.Event()
         self._looked_at: datetime | None = None
         self._logger = get_logger("perennial.poller")
         self._loop: asyncio.Task[None]
@@ -132,10 +132,10 @@ class CopyPoller:
 
     async def wait_for(self, references: Sequence[str], known: OrderCopy | None, is_done: IsDone) -> Polled:
         """
-        The copies with these references, as the first look shows them that `is_done` accepts.
+        The copies with these references, from the first read that `is_done` accepts.
 
-        `known` is the copy that is waited for, if one was seen already. When the time is up, or nothing can be read any
-        more, the copies of the last look are returned as not done.
+        `known` is the copy to wait for, if one was seen already. When the time is up, or nothing can be read any
+        more, it returns the copies of the last read as not done.
         """
         now, age = current_clock().monotonic(), self._age_of(known)
         first_look = self._first_look()
@@ -146,18 +146,18 @@ class CopyPoller:
             asyncio.get_running_loop().create_future(),
             [known] if known else [],
             look_at=now + max(first, 0.0),
-            # An earlier run may have waited for all that time already: then one look is enough.
+            # An earlier run may have waited for all that time already: then one read is enough.
             deadline=now + max(self._deadline_seconds - age, 0.0),
-            # In steps of a quarter: a copy that takes a minute is looked at again a few times, and not a hundred.
+            # A quarter of the usual time: a copy that takes a minute is read a few more times, and not a hundred times.
             interval=max(SHORTEST_INTERVAL, first_look / 4),
             patience=PATIENCE if first > 0 else LINGER,
         )
         self._waiting.append(entry)
-        self._somebody_waits.set()
+        self._has_waiting.set()
         return await entry.seen
 
     def _first_look(self) -> float:
-        """Seconds after a copy's creation at which to look: it is likely done, and a look before would not count."""
+        """Seconds after a copy's creation at which to read it: when it is likely done, and a read of it counts."""
         return max(self._how_long.first_look, self._settle.total_seconds() + CLOCK_STEP)
 
     def _age_of(self, copy: OrderCopy | None) -> float:
@@ -166,13 +166,13 @@ class CopyPoller:
         return 0.0 if now is None or made_at is None else max(0.0, (now - made_at).total_seconds())
 
     def has_settled(self, copy: OrderCopy) -> bool:
-        """Whether the look that is being judged must have shown every copy that was created before this one."""
+        """Whether the last read must have shown every copy that was created before this one."""
         if self._looked_at is None or copy.created_at is None:
             return False
         return self._looked_at - copy.created_at >= self._settle
 
     def _hand_on_the_end(self, loop: asyncio.Task[None]) -> None:
-        # Nothing may wait for a poller that is no more.
+        # Nothing may wait for a poller that has ended.
         error = None if loop.cancelled() else loop.exception()
         for entry in self._waiting:
             if not entry.seen.done():
@@ -180,26 +180,26 @@ class CopyPoller:
 
     async def _poll(self) -> None:
         while True:
-            await self._somebody_waits.wait()
+            await self._has_waiting.wait()
             now = current_clock().monotonic()
             looked_at = self._ripe(now)
             if not looked_at:
-                # Short, because one may come that is ripe earlier, or makes a call full.
+                # Short, because a new one may be ripe earlier, or may fill a call.
                 await current_clock().sleep(min(max(self._next_ripe_in(now), 0.01), 0.25))
                 continue
             await self._look(looked_at)
             if not self._waiting:
-                self._somebody_waits.clear()
+                self._has_waiting.clear()
 
     def _next_ripe_in(self, now: float) -> float:
         return min((entry.look_at - now for entry in self._waiting if entry.look_at > now), default=0.25)
 
     def _ripe(self, now: float) -> list[_Waiting]:
         """
-        Up to one list call's worth of references to look at now, or none to wait for more company.
+        Up to 25 to read now in one list call; none if it is better to wait for others to share the call.
 
-        Company is what waits already for its first look, and will be ripe before the first one's patience is over; what
-        is alone is looked at at once. Nobody waits for a slow copy that is looked at again.
+        Others are those that wait for their first read, and will be ripe before a ripe one's patience is over. Without
+        any, the ripe ones are read at once. A slow copy that is read again is not waited for.
         """
         ripe = sorted((entry for entry in self._waiting if entry.look_at <= now), key=lambda entry: entry.look_at)
         if not ripe or len(ripe) >= PAGE_SIZE:
@@ -223,7 +223,7 @@ class CopyPoller:
             self._logger.warning("order copies could not be read, trying again: %s", error)
         now = current_clock().monotonic()
         if self._client.shop_time is not None:
-            # What the answer shows is as old as the request, at the most.
+            # What the answer shows is at most as old as the request.
             self._looked_at = self._client.shop_time - timedelta(seconds=now - began_at)
         for entry in entries:
             seen = None if found is None else [copy for each in entry.references for copy in found[each]]

@@ -11,10 +11,10 @@ import logging
 from prefect.context import FlowRunContext
 
 FORGET_EVERY = 500
-"""Task runs after which Prefect's notes on results that are no more are thrown away."""
+"""Task runs after which to drop Prefect's notes on results that no longer exist."""
 
 TOLD_BY_THEIR_STATES = frozenset({"create_order_copy", "poll_order_copy", "place_target_order", "record_outcome"})
-"""Tasks that run once for each renewal. Their page in the UI shows their sentence; a red one logs it once, itself."""
+"""Tasks that run once for each renewal. Their page in the UI shows their sentence; a failed one logs it itself."""
 
 TASK_RUN_LOGGER = "prefect.task_runs"
 
@@ -23,10 +23,10 @@ _task_runs = itertools.count(1)
 
 class _OnlyWhatIsNew(logging.Filter):
     """
-    Drops what Prefect logs about the end of a renewal's task runs: "Finished in state Failed('...')" and its like.
+    Drops what Prefect logs about the end of a renewal's task runs, such as "Finished in state Failed('...')".
 
-    It repeats the state's own sentence, with its type and its quotes, for four task runs a renewal; storing that takes
-    the server a sixth of its time. Prefect has no setting for it.
+    These lines only repeat the state's sentence, with its type and quotes, for four task runs a renewal. Storing them
+    takes a sixth of the server's time. Prefect has no setting for it.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -40,16 +40,16 @@ _only_what_is_new = _OnlyWhatIsNew()
 
 
 def quieten_task_runs() -> None:
-    """Log a renewal's sentence once. A run calls it when it is opened; calling it again changes nothing."""
+    """Log a renewal's sentence only once. A run calls this when it is opened. A second call changes nothing."""
     logging.getLogger(TASK_RUN_LOGGER).addFilter(_only_what_is_new)
 
 
 def keep_memory_constant() -> None:
     """
-    Forget results that are no more, so that a long sweep does not grow. Call it after each task run.
+    Drop notes on results that no longer exist, so that a long sweep needs no more memory. Call it after each task run.
 
-    For the arrows of the run graph Prefect notes which task run every result came from, and never forgets one: a
-    gigabyte for 100,000 renewals. Results that are no more cannot be handed to another task.
+    For the arrows of the run graph Prefect notes which task run every result came from, and drops no note: a gigabyte
+    for 100,000 renewals. A result that no longer exists cannot be passed to another task, so its note is useless.
     """
     context = FlowRunContext.get()
     if context is None or next(_task_runs) % FORGET_EVERY:

@@ -21,10 +21,10 @@ from flows.run.context import Run
 from flows.run.states import completed, failed
 
 PROGRESS_EVERY = 2.0
-"""Seconds between two updates of the progress artifact: often enough to watch, too rare to cost anything."""
+"""Seconds between two updates of the progress artifact: often enough to watch, too rarely to cost much."""
 
 LINES_BEFORE_FOLDING = 1000
-"""Lines kept as they are; then they are folded into the summary, so that a long sweep stays small."""
+"""So many lines are kept before they are folded into the summary, so that a long sweep needs little memory."""
 
 Watcher = Callable[["Report"], None]
 _watcher: ContextVar[Watcher | None] = ContextVar("perennial_report_watcher", default=None)
@@ -32,7 +32,7 @@ _watcher: ContextVar[Watcher | None] = ContextVar("perennial_report_watcher", de
 
 @contextmanager
 def watched_by(watcher: Watcher) -> Iterator[None]:
-    """Let `watcher` be called after every line of the reports opened in this context, e.g. to draw a bar."""
+    """Call `watcher` after every line of the reports opened in this context, e.g. to draw a progress bar."""
     token = _watcher.set(watcher)
     try:
         yield
@@ -47,7 +47,7 @@ class Report:
         self.due = 0
         self.done = 0
         self.charged_twice: set[str] = set()
-        """References of which two placed orders were seen; each is reported once."""
+        """References with two placed orders. Each is reported once."""
         self._run = run
         self._progress_artifact = progress_artifact
         self._shown_at = 0.0
@@ -58,11 +58,11 @@ class Report:
         self._gave_up: str | None = None
 
     def expect(self, due: int) -> None:
-        """Say that the sweep will work on so many subscriptions, besides those expected already."""
+        """Add to the number of subscriptions that the sweep will work on."""
         self.due += due
 
     def add(self, line: RenewalLine, *, was_due: bool = True) -> None:
-        """Take in one line. `was_due` tells whether it is one of those that were expected."""
+        """Add one line. `was_due`: whether it is one of those that were expected."""
         self._lines.append(line)
         self.done += was_due
         if len(self._lines) >= LINES_BEFORE_FOLDING:
@@ -70,14 +70,14 @@ class Report:
         self._tell_watcher()
 
     def add_summary(self, batch: RenewalSummary) -> None:
-        """Take in what a batch did that ran elsewhere."""
+        """Add the summary of a batch that another run did."""
         self._folded = RenewalSummary.together([self._folded, batch], self._run.as_of)
         self.done += batch.total
         self._tell_watcher()
 
     @property
     def brake(self) -> BrakePulled | None:
-        """Why the sweep stops; None while it goes on."""
+        """Why the sweep stops; None as long as it goes on."""
         return self._brake
 
     def brake_pulled(self, pulled: BrakePulled) -> None:
@@ -100,7 +100,7 @@ class Report:
         self._gave_up = str(error)
 
     def summary(self) -> RenewalSummary:
-        """Everything so far."""
+        """The summary of all lines so far."""
         while self._run.withdrawals.cancelled_after_placing:
             order_id = self._run.withdrawals.cancelled_after_placing.pop()
             self.add(RenewalLine.cancelled_after_placing(order_id), was_due=False)
@@ -120,14 +120,14 @@ class Report:
         )
 
     async def show(self, *, at_once: bool = False) -> None:
-        """Update the progress artifact, unless that was done a moment ago."""
+        """Update the progress artifact, unless it was updated a moment ago."""
         if at_once or time.monotonic() - self._shown_at >= PROGRESS_EVERY:
             self._shown_at = time.monotonic()
             share = 100.0 if self.due == 0 else 100.0 * min(self.done, self.due) / self.due
             said = f"{self.done} of {self.due} renewals"
             try:
                 await aupdate_progress_artifact(self._progress_artifact, progress=share, description=said)
-            except Exception as error:  # noqa: BLE001 - a progress bar is not worth a renewal
+            except Exception as error:  # noqa: BLE001 - a progress bar must not fail a renewal
                 get_run_logger().warning("the progress could not be shown: %s", type(error).__name__)
 
     def _tell_watcher(self) -> None:
@@ -153,7 +153,7 @@ async def open_report(run: Run) -> AsyncIterator[Report]:
 
 
 def final_state(summary: RenewalSummary) -> State[Any]:
-    """Completed when every renewal is done or takes care of itself; Failed when a person must act, and why."""
+    """Completed if no renewal needs a person; else Failed, with the reason."""
     facts = summary.model_dump(mode="json", exclude={"rows"})
     tell = failed if summary.needs_attention else completed
     return tell(summary.headline, facts)

@@ -1,4 +1,4 @@
-"""How runs and tasks end: Prefect's own two states, with a sentence that begins with what matters."""
+"""The states in which runs and tasks end: Prefect's own two, with a sentence that begins with what matters."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ R = TypeVar("R")
 
 
 def completed(sentence: str, result: R) -> State[R]:
-    """A state for what went as it should, or takes care of itself."""
+    """The state of work that succeeded, or that needs no person."""
     return Completed(message=sentence, data=result)
 
 
 def failed(sentence: str, result: R) -> State[R]:
-    """A state for what needs a person: the pages, filters and automations of Prefect know it as `Failed`."""
+    """The state of work that needs a person. Prefect's pages, filters and automations know it as `Failed`."""
     return Failed(message=sentence, data=result)
 
 
 async def run_task(step: Task[P, Coroutine[Any, Any, State[R]]], *args: P.args, **kwargs: P.kwargs) -> R:
     """
-    Run a task that returns one of these states, and hand on what it has found out, whichever state it is.
+    Run a task that returns one of these states, and return its data, whichever state it is.
 
     Raises:
-        Exception: whatever the task raised instead of returning.
+        Exception: what the task raised instead of returning.
     """
-    # Opaque, because Prefect would walk through all that the run works with, three times per task,
-    # in search of results of other tasks. That took more time than everything else together.
+    # Opaque, because otherwise Prefect would search everything that the run works with for results of other
+    # tasks, three times per task. That took more time than everything else together.
     closed: Any = step
     state: State[Any] = await closed(
         *map(opaque, args), **{name: opaque(value) for name, value in kwargs.items()}, return_state=True

@@ -1,4 +1,4 @@
-"""Cancels unplaced orders: those of surplus copies, and of renewals that are no longer wanted. It charges nobody."""
+"""Cancels unplaced orders: those of surplus copies, and of renewals that are no longer wanted. It charges nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Withdrawals:
         self._older_looks_last = LOOK_LASTS + settle_seconds
         self._surplus: set[str] = set()
         self.cancelled_after_placing: list[str] = []
-        """Orders that another run placed in the moment in which this one cancelled them: a person must look."""
+        """Orders that another run placed at the moment when this one cancelled them. A person must check them."""
         self._client, self._organization, self._flow_run_id = client, organization, flow_run_id
         self._logger = get_logger("perennial.withdrawals")
 
@@ -40,13 +40,13 @@ class Withdrawals:
         return len(self._surplus)
 
     async def cancel_surplus(self, copies: CopiesOfPeriod) -> None:
-        """Cancel the unplaced orders of copies that do not count, because another one of their reference does."""
+        """Cancel the unplaced orders of surplus copies."""
         counts = copies.canonical
         for copy in copies.surplus:
             order_id = copy.target_order_id or (copy.target_order.id if copy.target_order else None)
             why = f"surplus: order copy {counts.id} counts" if counts else "its order copy failed"
             if order_id is not None and await self._cancel(order_id, why) and counts and copy.id not in self._surplus:
-                # A renewal and the review of the sweep may both have seen it in the same moment.
+                # A renewal and the review of the sweep may both have seen it at the same moment.
                 self._surplus.add(copy.id)
                 self._announce(copy, order_id, counts)
 
@@ -54,18 +54,18 @@ class Withdrawals:
         """
         Cancel the order of a renewal that is no longer wanted, unless it is placed. Returns whether it was cancelled.
 
-        It is not cancelled before every look at the subscription is over that may still have shown it as wanted: until
-        then another run may place the order upon such a look.
+        Before it is cancelled, it waits until every read that may have shown the renewal as wanted is too old to use:
+        until then another run may place the order because of such a read.
         """
         await current_clock().sleep(self._older_looks_last)
         return await self._cancel(order_id, why)
 
     async def _cancel(self, order_id: str, why: str) -> bool:
         """
-        Cancel an order unless it is placed, and write down why.
+        Cancel an order unless it is placed, and write the reason on it.
 
-        It is read right before. Should another run place it in that very moment, the answer tells, and it is noted.
-        What fails is left to the next sweep: an unplaced order costs nobody anything.
+        The order is read right before. If another run places it at that very moment, the answer shows it, and it is
+        noted. If something fails, the next sweep tries again: an unplaced order charges nothing.
         """
         try:
             order = await self._client.get_order(order_id)

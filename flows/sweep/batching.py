@@ -1,9 +1,9 @@
 """
 A sweep that is shared among the workers of a pool: each batch is a run of the `renew-batch` deployment.
 
-A few are renewed by the sweep itself first, and only when the result on them is good are batches started, a few
-at a time. Once the brake of one has stopped it, no further ones are. A batch hands in its summary as an artifact
-of its run, because workers on several machines share nothing but the Prefect server.
+The sweep itself renews a few first. Only if these go well does it start batches, a few at a time. Once the brake has
+stopped one, it starts no more. A batch leaves its summary as an artifact of its run, because workers on several
+machines share only the Prefect server.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from flows.sweep.pacing import Pacing, Renew
 DEPLOYMENT = "renew-batch/renew-batch"
 
 BATCHES_AT_ONCE = 4
-"""Batches that are started before the first of them has ended: what is not started can still be stopped."""
+"""Batches that run at the same time. Those that are not started yet need not be stopped when the brake stops one."""
 
 ASK_EVERY = 2.0
-"""Seconds between two looks at the runs of the batches."""
+"""Seconds between two reads of the state of a batch's run."""
 
 SECONDS_PER_RENEWAL = 10.0
-"""How long a renewal of a batch may take: four batches at the test environment's limit need five of them."""
+"""Seconds that a batch may take per renewal. Four batches at the test environment's limit need seven."""
 
 _SUMMARY = "perennial-summary"
 
 
 class BatchesLost(RuntimeError):  # noqa: N818 - says what happened
-    """Batches that ended without a summary, or not at all. Whoever they left is still due; the next sweep goes on."""
+    """Batches that ended without a summary, or did not end. The subscriptions that they left are still due."""
 
 
 async def hand_in(summary: RenewalSummary) -> None:
@@ -54,7 +54,7 @@ async def hand_in(summary: RenewalSummary) -> None:
 
 async def in_batches(run: Run, report: Report, due: Sequence[Due], renew: Renew) -> None:
     """
-    Renew what is in `due`: a first few here, the others in batches on the pool's workers, and take in what they did.
+    Renew what is in `due`: the first few here, the others in batches on the pool's workers, and add up the summaries.
 
     Raises:
         NotSetUp: the deployment of the batches does not exist. The first few are renewed.
@@ -81,7 +81,7 @@ class Batches:
 
     async def renew(self, parts: Sequence[Sequence[str]]) -> None:
         """
-        Run a batch for each of `parts` (ids of subscriptions), as long as none is stopped.
+        Run a batch for each of `parts` (ids of subscriptions), until one is stopped.
 
         Raises:
             NotSetUp, BatchesLost: as `in_batches`.
@@ -94,18 +94,18 @@ class Batches:
                     break
                 try:
                     flow_run = await self.start(number, len(parts), part)
-                except NotSetUp as error:  # raised below: in here it would arrive as a group of one
+                except NotSetUp as error:  # raised below: inside the group it would become an ExceptionGroup
                     not_set_up = error
                     break
                 group.create_task(self._wait_for(flow_run, len(part)))
         if not_set_up is not None:
             raise not_set_up
         if self._lost:
-            raise BatchesLost("; ".join(self._lost) + ". Whoever they left is still due: the next sweep goes on.")
+            raise BatchesLost("; ".join(self._lost) + ". What they left is still due, and the next sweep renews it.")
 
     async def start(self, number: int, of: int, part: Sequence[str]) -> FlowRun:
         """
-        Start the run of a batch; the run that exists already when the same batch is started again.
+        Start the run of a batch. If the same batch was started before, return the existing run.
 
         Raises:
             NotSetUp: there is no deployment for it.
@@ -116,7 +116,7 @@ class Batches:
             "credentials": self._run.credentials_name,
             "policy": self._run.policy_name,
         }
-        # The members belong to the key: a sweep that is run again may find others due.
+        # The subscriptions are part of the key: a sweep that is run again may find others due.
         members = hashlib.sha256(",".join(part).encode()).hexdigest()[:16]
         try:
             return await arun_deployment(
@@ -138,7 +138,7 @@ class Batches:
             if summary is None or summary.brake:
                 self._stop(flow_run, state, summary)
         finally:
-            self._places.release()  # not before it is known whether others may start
+            self._places.release()  # only once it is known whether others may start
         if summary is not None:
             self._report.add_summary(summary)
             await self._report.show()
@@ -151,7 +151,7 @@ class Batches:
         get_run_logger().warning("no further batches are started: %s", summary.brake if summary else self._lost[-1])
 
     async def _final_state(self, flow_run_id: UUID, size: int) -> State | None:
-        """The batch's final state, or `None` when it has not ended in time: its worker may have died."""
+        """The batch's final state; None if it has not ended in time, because its worker may have died."""
         allowed = self._run.policy.copy_deadline_seconds + SECONDS_PER_RENEWAL * size
         deadline = time.monotonic() + allowed
         while time.monotonic() < deadline:
