@@ -58,8 +58,8 @@ def test_help_says_what_is_simulated_and_where_to_read_what_is_not():
         [sys.executable, "-m", "blocks.sandbox", "--help"], capture_output=True, text=True, check=True
     )
 
-    assert "Simulated are tokens, JSON:API, order copies, subscriptions" in shown.stdout
-    assert "What is known to differ" in shown.stdout
+    assert "It simulates tokens, JSON:API, order copies, subscriptions" in shown.stdout
+    assert "how it differs from Commerce Layer" in shown.stdout
     assert "docs/sandbox.md" in shown.stdout
 
 
