@@ -1,4 +1,4 @@
-# One door for everyone: what CI runs is what you run.
+# CI runs the same commands as you.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ from flows.cli.prefect_server import PrefectServer
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
@@ -56,6 +58,18 @@ def test_every_command_in_the_readme_exists(command: str) -> None:
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
 def test_every_document_that_the_readme_links_to_exists(link: str) -> None:
     assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize(("file", "function"), re.findall(r"`([\w/]+\.py):([\w.]+)`", ARCHITECTURE))
+def test_every_function_on_the_way_to_the_requests_that_cost_money_is_where_the_architecture_says(
+    file: str, function: str
+) -> None:
+    *classes, name = function.split(".")
+    scope: list[ast.stmt] = ast.parse((ROOT / file).read_text()).body
+    for each in classes:
+        scope = next(node.body for node in scope if isinstance(node, ast.ClassDef) and node.name == each)
+
+    assert name in [node.name for node in scope if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 @pytest.mark.parametrize("deployment", deployments(), ids=lambda each: str(each["name"]))
