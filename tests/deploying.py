@@ -1,4 +1,4 @@
-"""Deploys to the tests' Prefect server what `prefect.yaml` says, with the commands that a person types."""
+"""Deploys `prefect.yaml` to the tests' Prefect server, with the commands that a person types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody who acts while a run waits: a clock that lets them, as soon as what they wait for has happened."""
+"""Lets a customer, staff or another program act while a run waits, as soon as something has happened."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ JSON_API = {"Accept": "application/vnd.api+json", "Content-Type": "application/v
 
 
 class Meanwhile(SandboxClock):
-    """The sandbox's clock. As soon as `happened` is true, `act` is done: once, or each time it is true again."""
+    """The sandbox's clock. As soon as `happened` is true, it calls `act`: once, or each time it is true again."""
 
     def __init__(
         self, merchant: Merchant, happened: Callable[[], bool], act: Callable[[], None], *, once: bool = True
@@ -35,7 +35,7 @@ def patch(merchant: Merchant, resource: str, key: str, **attributes: Any) -> Non
 
 
 def copy_order(merchant: Merchant, source_order_id: str, **attributes: Any) -> str:
-    """An order copy that somebody else makes, by a client that is not ours; returns its id."""
+    """Make an order copy with a client that is not ours; returns its id."""
     link = {"source_order": {"data": {"type": "orders", "id": source_order_id}}}
     made = _send(merchant, "POST", "order_copies", type="order_copies", attributes=attributes, relationships=link)
     return str(made["id"])

@@ -1,4 +1,4 @@
-"""A merchant for tests: a sandbox, its blocks in the Prefect server, a clock that is wound by hand, and the books."""
+"""A merchant for tests: a sandbox, its blocks in the Prefect server, its clock, and its database."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNLIMITED = RateLimits(unlimited=True)
 
 
 async def cancel(client: CommerceLayer, subscription_id: str) -> OrderSubscription:
-    """What a customer or staff do in the dashboard; the metadata stay."""
+    """What a customer or staff do in the dashboard; the metadata does not change."""
 
     async def cancelled() -> SubscriptionChange:
         return SubscriptionChange(cancel=True)
@@ -48,7 +48,7 @@ class Ended:
 
 
 class Merchant:
-    """One shop and everything that its staff can do or look up."""
+    """One shop, and everything that its staff can do or look up."""
 
     def __init__(self, sandbox: RunningSandbox) -> None:
         self.sandbox = sandbox
@@ -71,7 +71,7 @@ class Merchant:
         )
 
     async def sweep_that_dies_before_placing(self) -> None:
-        """A sweep that leaves what a process leaves that dies between creating and placing: unplaced orders."""
+        """A sweep that creates and does not place, as if its process died in between: it leaves unplaced orders."""
         self.sandbox.fault("status", method="PATCH", path="/api/*", status=503)
         await self.sweep()
         self.sandbox.clear_faults()
@@ -92,7 +92,7 @@ class Merchant:
 
     @asynccontextmanager
     async def dashboard(self) -> AsyncIterator[CommerceLayer]:
-        """Staff at work in Commerce Layer, with credentials of their own."""
+        """A client for staff at work in Commerce Layer, with credentials of their own."""
         box = self.sandbox
         theirs = credentials_for(
             box.organization, box.client_id, box.client_secret, "test", box.api_url, box.auth_url, UNLIMITED
@@ -101,7 +101,7 @@ class Merchant:
             yield client
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """What the sandbox's own database says: no code of ours stands between."""
+        """Rows of the sandbox's database, read without any code of ours."""
         with closing(sqlite3.connect(f"file:{self.sandbox.database}?mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(query, values)]
@@ -119,7 +119,7 @@ class Merchant:
         return [{**row, "metadata": orjson.loads(row["metadata"] or "{}")} for row in self.rows(query)]
 
     def placed(self) -> list[str]:
-        """References of the copies whose orders are placed, in order; one that is there twice is charged twice."""
+        """References of the copies whose orders are placed, in order. One that appears twice was charged twice."""
         return sorted(order["copy_reference"] for order in self.target_orders() if order["status"] == "placed")
 
     def requests(self, name: str) -> int:
@@ -139,7 +139,7 @@ async def _ended(state: Any) -> Ended:
 
 @asynccontextmanager
 async def open_merchant(*options: str, **policy: Any) -> AsyncIterator[Merchant]:
-    """A merchant whose sandbox's clock stands still and is moved by whoever waits."""
+    """A merchant whose sandbox's clock stands still, and moves when code waits."""
     with RunningSandbox("--limits", "off", "--frozen", *options) as sandbox:
         merchant = Merchant(sandbox)
         await merchant.install(**policy)

@@ -1,4 +1,4 @@
-"""What a Prefect server has on record about a run, read the way the UI reads it."""
+"""What a Prefect server has stored about a run, read as the UI reads it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
 
 PATIENCE = 90.0
-"""Seconds within which what was sent must be on record: the server writes events and task runs in batches."""
+"""Seconds within which everything sent must be stored: the server writes events and task runs in batches."""
 
 
 async def flow_run(flow_run_id: UUID) -> FlowRun:
@@ -34,7 +34,7 @@ async def table(flow_run_id: UUID, key: str = "renewals") -> list[dict[str, Any]
 
 
 async def task_runs(flow_run_id: UUID, at_least: int) -> list[TaskRun]:
-    """The task runs of a run, once so many have ended on record."""
+    """The task runs of a run, once this many are stored as ended."""
     mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
     async with get_client() as prefect:
         for _ in _patiently():
@@ -48,7 +48,7 @@ async def task_runs(flow_run_id: UUID, at_least: int) -> list[TaskRun]:
 async def events(
     resource_prefix: str, at_least: int, name: str = "perennial.", flow_run_id: UUID | None = None
 ) -> list[dict[str, Any]]:
-    """The events about resources with this prefix (and of one run), oldest first, once so many are on record."""
+    """The events about resources with this prefix (and of one run), oldest first, once this many are stored."""
     wanted = {"filter": {"event": {"prefix": [name]}, "resource": {"id_prefix": [resource_prefix]}, "order": "DESC"}}
     async with get_client() as prefect:
         for _ in _patiently():

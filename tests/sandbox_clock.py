@@ -1,4 +1,4 @@
-"""The sandbox's clock for everything that waits: it moves only when nobody has anything else to do than wait."""
+"""The sandbox's clock for all code that waits: it moves only when every task waits."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import httpx
 from blocks.sandbox.running import RunningSandbox
 
 TURNS = 50
-"""Turns of the event loop after which whoever can go on without an answer has gone on."""
+"""Turns of the event loop after which every task that needs no answer has gone on."""
 
 
 class SandboxClock:
     """
-    A clock on which waiting takes no real time: it jumps to whoever wakes first, once every request is answered.
+    A clock on which waiting takes no real time: once every request is answered, it jumps to the task that wakes first.
 
-    Those who wait at the same time wait through the same time. So neither the machine nor its load decides what happens
-    first.
+    Tasks that wait at the same time wait through the same time. So neither the machine nor its load decides what
+    happens first.
     """
 
     def __init__(self, sandbox: RunningSandbox) -> None:
@@ -45,7 +45,7 @@ class SandboxClock:
         await future
 
     def before_somebody_wakes(self) -> None:
-        """What happens while all wait; nothing, here."""
+        """Subclasses act here, while all tasks wait."""
 
     async def _wind(self) -> None:
         while self._sleepers:
@@ -57,7 +57,7 @@ class SandboxClock:
                 self.before_somebody_wakes()
                 if (left := at - self.monotonic()) > 0:
                     self._sandbox.advance(left)
-            except BaseException as error:  # noqa: BLE001 - whoever waits must not wait for ever
+            except BaseException as error:  # noqa: BLE001 - a task must not wait for ever
                 future.set_exception(error)
             else:
                 future.set_result(None)

@@ -1,7 +1,7 @@
 """
-How long functions and modules are, and whether imports run in circles. `make check` prints it, and fails if too much.
+How long functions and modules are, and whether imports form circles. `make check` prints it, and fails beyond bounds.
 
-Lines of a function are those of its body without its docstring. Only what ships is measured, not the tests.
+The lines of a function are those of its body without its docstring. The tests are not measured.
 """
 
 from __future__ import annotations

@@ -35,14 +35,14 @@ START = datetime(2026, 1, 1, 4, 0, tzinfo=UTC)
 """The sandbox's clock at the beginning, and the time of day of the sweeps."""
 
 AFTER_A_BRAKE = (timedelta(minutes=15), timedelta(minutes=75), timedelta(hours=5))
-"""When the sweep is run again after it was stopped: the deployment's schedule would, every quarter of an hour."""
+"""When the sweep runs again after it was stopped: the deployment's schedule would run it every 15 minutes."""
 
 
 class YearClock:
     """
-    The sandbox's clock without asking for it all the time: it stands still but for us.
+    The sandbox's clock, without a request for each reading: only we move it.
 
-    `look` after somebody else has moved it.
+    Call `look` after other code has moved it.
     """
 
     def __init__(self, sandbox: RunningSandbox) -> None:
@@ -171,7 +171,7 @@ def _hours(span: timedelta) -> str:
 
 
 def main() -> int:
-    """Run a year of its own, with a Prefect server of its own. Returns 1 when anything was wrong."""
+    """Run a year on a Prefect server of its own. Returns 1 when anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--subscriptions", type=int, default=200)
@@ -207,7 +207,7 @@ LIGHT = {
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
 }
-"""Nobody looks at the runs of this year: what the server would only keep for people is left out."""
+"""No person looks at the runs of this year, so the server does not store what it would keep only for people."""
 
 POLICY: dict[str, Any] = {"time_zone": ZONE}
 """The merchant's policy: the defaults, in a zone that changes its clocks."""

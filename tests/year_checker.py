@@ -1,9 +1,9 @@
 """
-Says whether a year was right, from the sandbox's database and the diary of its people alone.
+Checks whether a year was right, only from the sandbox's database and the diary of its people.
 
-Nothing is imported from flows, blocks or the client: references are parsed here, and the calendar is this file's own.
-For each subscription the year is walked sweep by sweep: which date had to be renewed at this sweep, is there a copy
-for it, did it become an order, and is there any copy that should not be.
+It imports nothing from flows, blocks or the client: it parses references itself, and has a calendar of its own. For
+each subscription it goes through the year sweep by sweep: which date had to be renewed at this sweep, is there a copy
+for it, did it become an order, and is there any copy that should not exist?
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MONTHS = {"monthly": 1, "two-month": 2, "three-month": 3, "four-month": 4, "six-
 STEPS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1), "weekly": timedelta(weeks=1)}
 CARD_FIELDS = {"payment_source", "payment_method"}
 STALLED_AFTER = timedelta(days=8)
-"""A period that nobody holds, and that no person must look at, is finished within the longest retry delay and a bit."""
+"""A period that is not held, and needs no person, is finished within the longest retry delay and a little more."""
 
 
 @dataclass
@@ -59,28 +59,28 @@ class Report:
     left_by_a_brake: int = 0
     left_by_a_cap: int = 0
     latest: timedelta = timedelta()
-    """From a date to its first copy, when nothing stood in the way; sweeps are a day apart."""
+    """The time from a date to its first copy, if nothing delayed it; sweeps are a day apart."""
     longest_wait: timedelta = timedelta()
-    """The same when an earlier period was still open, the brake was pulled, or the customer had paused."""
+    """The same if an earlier period was still open, the brake stopped the sweep, or the customer had paused."""
     recovery: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     most_in_30_days: int = 0
     most_in_a_day: int = 0
 
     @property
     def faults(self) -> list[str]:
-        """All that must not be."""
+        """Everything that is wrong."""
         return [*self.lost, *self.doubled, *self.wrong, *self.stalled, *self.over_the_cap]
 
 
 def check(database: Path, diary: Diary, zone: str, month_cap: int = 15, day_cap: int = 5) -> Report:
-    """Walk the year of every subscription."""
+    """Check the year of every subscription."""
     report = Report()
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
         periods = _periods(connection)
         now_states = _states(connection)
     strangers = set(periods) - set(diary.members)
-    report.wrong += [f"{each}: copies for a subscription that nobody made" for each in sorted(strangers)]
+    report.wrong += [f"{each}: copies for a subscription that does not exist" for each in sorted(strangers)]
     deeds: dict[str, list[Deed]] = defaultdict(list)
     for deed in diary.deeds:
         deeds[deed.subscription_id].append(deed)
@@ -171,7 +171,7 @@ class _Walk:
         self.open = None
 
     def _at_the_cap(self, now: datetime) -> bool:
-        """Whether one more charge would be one too many: then nothing may be tried."""
+        """Whether one more attempt would exceed the limits. Then none may be made."""
         charges = [at for period in self.periods.values() for at in period.failed_charges if at < now]
         in_a_month = sum(at > now - timedelta(days=30) for at in charges)
         return in_a_month >= self.caps[0] or sum(at > now - timedelta(days=1) for at in charges) >= self.caps[1]
@@ -195,12 +195,12 @@ class _Walk:
             return
         paid = self.periods[self.open].placed_at
         if paid and end - paid[0] > STALLED_AFTER:
-            self.report.stalled.append(f"{self.member.subscription_id}@{self.open}: paid, but nobody goes on, {state}")
+            self.report.stalled.append(f"{self.member.subscription_id}@{self.open}: paid, but no run goes on, {state}")
         if state["held"]:
             return
         waits_for = state["next_attempt_at"] or state["next_run_at"]
         if end - self.open > STALLED_AFTER and (waits_for is None or waits_for < end - timedelta(days=2)):
-            self.report.stalled.append(f"{self.member.subscription_id}@{self.open}: nobody works on it, {state}")
+            self.report.stalled.append(f"{self.member.subscription_id}@{self.open}: no run works on it, {state}")
 
     def _count(self, state: dict[str, Any]) -> None:
         for due, period in sorted(self.periods.items()):

@@ -1,9 +1,9 @@
 """
-A shop's year, told by its people: whose card is declined and how it is healed, who pauses, moves or cancels.
+The people of a shop's year: which cards are declined and how that is solved, which customers pause, move or cancel.
 
-Everything here acts on the sandbox as a customer or as staff would: through the API with a token of its own, or at the
-sandbox's checkout. Nothing is imported from flows or from the client. What was done is written into the `Diary`, which
-the checker reads beside the sandbox's database.
+Everything here uses the sandbox as a customer or staff would: through the API with a token of its own, or at the
+sandbox's checkout. It imports nothing from flows or from the client. Every action is written into the `Diary`, which
+the checker reads together with the sandbox's database.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FREQUENCIES = {
     "monthly": 0.62, "three-month": 0.1, "yearly": 0.07, "weekly": 0.07, "two-month": 0.05, "six-month": 0.03,
     "four-month": 0.02, "daily": 0.015, "30 6 * * 1": 0.015, "hourly": 0.01,
 }  # fmt: skip
-"""Shares of a shop that lives on monthly boxes; each frequency occurs at least once."""
+"""Shares in a shop that mainly sells monthly boxes; each frequency occurs at least once."""
 
 TROUBLES = {
     "declined, works again by itself": 0.03,
@@ -44,7 +44,7 @@ TROUBLES = {
     "copy slow": 0.004,
     "copy stuck until released": 0.001,
 }
-"""Chance that a renewal meets this. Payments: some 6 to 7 of 100 fail at first, as subscription merchants see it."""
+"""The chance that a renewal meets this. 6 to 7 of 100 payments fail at first, as subscription merchants report."""
 
 CLASSES = {
     "declined": "payment", "card": "payment", "out": "stock", "coupon": "coupon", "address": "catalogue",
@@ -53,10 +53,10 @@ CLASSES = {
 """The failure class of a trouble, by its first word."""
 
 OUTAGE_EVERY_DAYS = 30
-"""The payment gateway is down for an hour so often, just when the daily sweep comes."""
+"""How often the payment gateway is down for an hour, at the time of the daily sweep."""
 
 GREEDY_POLICY = {"payment_retries": ["6h"] * 14, "final_action": "skip_period"}
-"""The policy of one in forty: as eager as it may be, on cards that never work. The caps must hold it back."""
+"""The policy of one in forty: as many retries as possible, on cards that never work. The caps must stop them."""
 
 SOFT = ("declined", "insufficient_funds", "expired_card")
 
@@ -85,7 +85,7 @@ class SweepRun:
 
 @dataclass(frozen=True)
 class Deed:
-    """Something a person did, or something that befell a subscription."""
+    """Something that a person did, or that happened to a subscription."""
 
     at: datetime
     subscription_id: str
@@ -123,7 +123,7 @@ class Town:
             self._new_member(frequency, greedy=index % 40 == 39)
 
     def live_until(self, instant: datetime) -> None:
-        """What people have planned up to `instant` happens, in order; then the clock stands at `instant`."""
+        """Do everything that people have planned up to `instant`, in order; then the clock stands at `instant`."""
         while self._plans and self._plans[0][0] <= instant:
             at, _, deed = heapq.heappop(self._plans)
             self._box.set_clock(max(at, self._box.clock()))
@@ -131,7 +131,7 @@ class Town:
         self._box.set_clock(instant)
 
     def meet_troubles(self, *, outage: bool) -> None:
-        """What stands against the renewals that are due now. An outage of the gateway strikes all of them."""
+        """Set the failures of the renewals that are due now. An outage of the gateway affects all of them."""
         now = self._box.clock()
         for row in self._rows(
             "SELECT id FROM order_subscriptions s WHERE status = 'inactive' AND next_run_at <= ? AND NOT EXISTS "
@@ -215,7 +215,7 @@ class Town:
                 self._in_days(0.1, 20, lambda: self._pays(member))
             case "declined for good":
                 self._begin(member, trouble, soft)
-                self._in_days(15, 25, lambda: self._release(member))  # hope dies last
+                self._in_days(15, 25, lambda: self._release(member))  # the same card is declined again
                 self._in_days(26, 40, lambda: self._cancel(member))
             case "card lost, new card, released":
                 self._begin(member, trouble, "hard_declined")
@@ -244,11 +244,11 @@ class Town:
         self._box.set_failure(member.source_order_id, failure, times)
         self._note(member, trouble)
         self._troubled.add(member.subscription_id)
-        if times is not None:  # ends by itself; it is not struck again before its retries are over
+        if times is not None:  # ends by itself; no other failure comes before its retries are over
             self._plan(self._box.clock() + timedelta(days=15), lambda: self._over(member))
 
     def _end(self, member: Member) -> None:
-        """The cause is removed; whoever was held for a person is released a little later."""
+        """Remove the cause. If the subscription is held for a person, it is released a little later."""
         self._box.set_failure(member.source_order_id, None)
         self._over(member)
 
@@ -272,7 +272,7 @@ class Town:
             self._box.customer_pays(row["id"])
             self._note(member, "paid at the checkout")
         self._box.set_failure(member.source_order_id, None)
-        self._troubled.discard(member.subscription_id)  # and nobody tells the staff
+        self._troubled.discard(member.subscription_id)  # and the staff do not learn of it
 
     def _let_stuck_copy_go(self, member: Member) -> None:
         for row in self._rows(
@@ -281,7 +281,7 @@ class Town:
             self._box.release(row["id"])
         self._end(member)
 
-    # --- lives ---------------------------------------------------------------------------------
+    # --- pauses, moves, cancellations ----------------------------------------------------------
 
     def _live(self, member: Member, kind: str) -> None:
         row = self._subscription(member)
@@ -325,7 +325,7 @@ class Town:
         if json.loads(self._subscription(member)["metadata"])["perennial"].get("held"):
             self._hold(member, held=False, what="release")
 
-    # --- plumbing ------------------------------------------------------------------------------
+    # --- requests ------------------------------------------------------------------------------
 
     def _plan(self, at: datetime, deed: Callable[[], None]) -> None:
         heapq.heappush(self._plans, (at, next(self._order), deed))

@@ -1,7 +1,7 @@
 """
-`python -m bench` (with `tests` on the path): who renews how fast, and at what cost.
+`python -m bench` (with `tests` on the path): how fast each contestant renews, and at what cost.
 
-Every contestant does the same job against a sandbox of its own, in a process of its own, on the same machine.
+Every contestant does the same job with its own sandbox, in its own process, on the same machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.arena import BARE, IN_WAVES, NAIVE, PERENNIAL, SDK_SCRIPT, TEN_TIMES,
 from bench.figures import Figures, Round
 
 CALM = {"first_wave": 10_000, "second_wave": 10_000}
-"""The first waves are a deliberate pause, twice as long as a copy takes; only a row that says so has them."""
+"""No first waves: they pause twice for as long as a copy takes. Only a row that says so has them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,7 +82,9 @@ def _setting() -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Who renews how fast, and at what cost.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="How fast each contestant renews, and at what cost."
+    )
     parser.add_argument("--limited", type=int, default=300, help="renewals in the round with limits (300)")
     parser.add_argument("--unlimited", type=int, default=1000, help="renewals in the round without limits (1000)")
     parser.add_argument("--real", type=int, default=150, help="renewals in the round in real time (150; 0: none)")

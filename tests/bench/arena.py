@@ -1,4 +1,4 @@
-"""Runs one contestant against a fresh sandbox, in a process of its own, and measures it from outside."""
+"""Runs one contestant with a fresh sandbox, in a process of its own, and measures it from outside."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SDK = HERE / "contestants" / "sdk"
 
 ENDS_WITHIN = 240.0
 """
-Seconds that a contestant may take for its round, beside those that the limit takes; or a tenth of a second for each
+Seconds that a contestant may take for its round, besides those that the limit takes; or a tenth of a second for each
 renewal, if that is longer.
 """
 
@@ -39,17 +39,17 @@ class ContestantFailed(RuntimeError):  # noqa: N818 - says what happened
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who runs: its name in the table, how to start it, and what it needs."""
+    """A contestant: its name in the table, how to start it, and what it needs."""
 
     name: str
     command: tuple[str, ...]
     needs_server: bool = False
     at_once: int = 20
-    """Renewals side by side, for those who do not decide that themselves."""
+    """Renewals at the same time, for contestants that do not decide this themselves."""
     share_of_work: float = 1.0
-    """How much of a round's work it gets: the slow ones would take an hour for all of it."""
+    """The share of a round's work that it gets: slow ones would take an hour for all of it."""
     waves: bool = False
-    """Whether it pauses after the first few, as the policy has it by default."""
+    """Whether it pauses after the first few renewals, as the policy says by default."""
 
 
 PERENNIAL = Contestant("Perennial", (sys.executable, "-m", "bench.contestants.perennial"), needs_server=True)
@@ -67,7 +67,7 @@ def run(contestant: Contestant, race: Round, home: Path, policy: Mapping[str, An
     One contestant in one round, on a sandbox (and, if it needs one, a Prefect server) of its own.
 
     Raises:
-        ContestantFailed: it ended with an error, or left somebody unrenewed.
+        ContestantFailed: it ended with an error, or did not renew all subscriptions.
     """
     home.mkdir(parents=True, exist_ok=True)
     options = ["--copy-seconds", str(race.copy_seconds * 0.9), "--queue-seconds", str(race.copy_seconds * 0.1)]
@@ -270,7 +270,7 @@ def _spent(before: Mapping[str, float] | None, after: Mapping[str, float] | None
 
 
 def load() -> str:
-    """How busy the machine is, with us or without."""
+    """How busy the machine is, in a sentence."""
     try:
         load = os.getloadavg()[0]
     except OSError:

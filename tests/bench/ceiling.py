@@ -1,4 +1,4 @@
-"""What the sandbox itself can do, asked by the least client there is: bytes on sockets that stay open."""
+"""How many requests the sandbox itself can answer, measured by a minimal client: bytes on sockets that stay open."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Round:
 
     @property
     def least_seconds(self) -> float:
-        """How long the limit makes it take, by whoever writes three times for each renewal."""
+        """How long it takes at the limit, with three writes for each renewal."""
         return WRITES * self.renewals / self.writes_per_window * self.window_seconds if self.limited else 0.0
 
 
@@ -52,7 +52,7 @@ class Figures:
     share_of_limit: float | None
     """Of the writes that the limit allows while work is waiting, those that were made; between 0 and 1."""
     task_runs: int | None = None
-    """Task runs that the Prefect server shows; `None` for who has no server."""
+    """Task runs that the Prefect server shows; `None` for a contestant without a server."""
     duplicates: int = 0
 
     @property
@@ -95,9 +95,9 @@ def share_of_limit(writes: Sequence[float], last_create: float, window_seconds: 
     """
     The share of the limit that was used while work was waiting.
 
-    A sliding window lets write number `k * limit` (from 0) go no earlier than `k` windows after the first one. So it
-    is asked when it went, for the largest `k` before the last creation: from then on too little work is left. Counted
-    to an instant at which a write went, the figure does not jump with how a round happens to fall into windows.
+    In a sliding window, write number `k * limit` (from 0) goes at the earliest `k` windows after the first one. The
+    share compares this with when it went, for the largest `k` before the last creation: from then on too little work
+    is left. Because it ends at a write, the figure does not depend on how a round happens to fall into windows.
 
     Args:
         writes: instants of all accepted writes, seconds.
@@ -121,7 +121,7 @@ TEN_TIMES_AS_MANY = "Perennial, ten times as many"
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one target: met, or missed by how much and bound by what."""
+    """Whether one target was met; if not, by how much it was missed, and what bounds it."""
 
     target: str
     met: bool
@@ -129,7 +129,7 @@ class Result:
 
 
 def verdicts(race: Round, figures: Sequence[Figures]) -> list[Result]:
-    """The targets that a round can tell about, for its first contestant."""
+    """The targets that a round can check, for its first contestant."""
     one = figures[0]
     found = [_at_most("429s", one.throttled, 0), _at_most("writes per renewal", one.writes_each, WRITES)]
     if race.limited and one.share_of_limit is not None:

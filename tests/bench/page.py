@@ -28,7 +28,7 @@ def markdown(results: Results, ceiling: str, setting: Sequence[str], missing: Se
         results: the rounds, in order, each with its contestants, ours first.
         ceiling: what the sandbox itself can do, in a sentence.
         setting: sentences on machine and versions.
-        missing: who did not take part, and why.
+        missing: the contestants that did not take part, and why.
     """
     parts = ["# Benchmark\n", "Made by `make bench`; do not edit.\n", "![renewals per minute](bench.svg)\n"]
     parts += [" ".join(setting) + "\n", TARGETS]
@@ -45,26 +45,26 @@ _LEGEND = """
 share of the allowed writes that was used while work was waiting. *CPU each*: milliseconds of the contestant's own
 process per renewal, *server CPU each*: of the Prefect server. *speed*: how many times as fast as the first row.
 
-Everybody does the same job with the same three writes: copy the order without placing it, wait for the copy, place its
-order and write the reference on it in one request, write outcome and next date into the subscription. Only Perennial
-looks before it creates, places and records, waits until a copy is 5 s old (`settle_seconds`) before it places the
-order, reviews at the end what was created, and survives being killed at any point. It runs without its waves, which are
-a deliberate pause; the row *in waves* has them as they come: ten renewals first, then a hundred, then the rest.
+All contestants do the same job with the same three writes: copy the order without placing it, wait for the copy, place
+its order and write the reference on it in one request, write outcome and next date into the subscription. Only
+Perennial reads before it creates, places and records, waits until a copy is 5 s old (`settle_seconds`) before it places
+the order, reviews at the end what was created, and survives being killed at any point. It runs without its waves, which
+are a deliberate pause. The row *in waves* has the default waves: ten renewals first, then a hundred, then the rest.
 
-Shorter windows shorten nothing else. In the first round `settle_seconds` is 5 s all the same, as long as 50 s would be
-beside the documented windows; that helps nobody. But a look may be acted upon for 10 s there, too, and ten times as
-many renewals share it in that time: the round in real time says what reads cost without that.
+Shorter windows shorten nothing else. In the first round `settle_seconds` is still 5 s, which compares to 50 s with the
+documented windows, and is a disadvantage. But a read is valid for 10 s there, too, and ten times as many renewals share
+it in that time. The round in real time shows what reads cost without this effect.
 
 A sweep also reviews the order copies of the hour before it. Here there are none; with a sweep every hour it costs 0.04
-reads a renewal more.
+more reads per renewal.
 
-Growth: see *ten times as many*. What a sweep keeps in memory of a list of 100,000 is their ids, some 7 MB; what is
-under way is bounded, and the rest is read when its turn comes.
+Growth: see *ten times as many*. Of a list of 100,000 subscriptions, a sweep keeps only the ids in memory, about 7 MB.
+The number of renewals under way is bounded, and the others are read when their turn comes.
 """
 
 
 def _targets(race: Round, figures: Sequence[Figures]) -> str:
-    """What the round says about the targets: a line each, with what a missed one lacks and what bounds it."""
+    """A line for each target of the round: met, or by how much it was missed, and what bounds it."""
     return "".join(
         f"- {'met' if each.met else '**missed**'}: {each.target} ({each.sentence})\n"
         for each in verdicts(race, figures)
@@ -110,7 +110,7 @@ OURS, OTHERS = "#2f6f4f", "#b9c4bd"
 
 
 def svg(results: Results) -> str:
-    """Bars of renewals per minute, a group for each round, as one SVG picture."""
+    """A bar chart of renewals per minute, with a group for each round, as SVG."""
     groups, height = [], 10
     for race, figures in results:
         group, below = _group(race, figures, height)

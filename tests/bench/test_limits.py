@@ -1,4 +1,4 @@
-"""A sweep with the documented limits, on a clock that waits for the work: all of the limit, none of the refusals."""
+"""A sweep with the documented limits, on a clock that waits for the work: it uses all of the limit, without a 429."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep costs as much per renewal when it is large as when it is small, and keeps no more of it in memory."""
+"""A large sweep costs no more per renewal than a small one, and needs no more memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WARMING_UP = 10
 
 @dataclass
 class Cost:
-    """What one sweep took."""
+    """What one sweep cost."""
 
     reads_each: float
     writes_each: float
@@ -68,5 +68,5 @@ async def test_a_large_sweep_costs_no_more_per_renewal_than_a_small_one(
     assert many.writes_each <= WRITES
     assert many.reads_each <= READS
     assert many.reads_each <= 1.1 * few.reads_each
-    assert many.cpu_each <= 1.3 * few.cpu_each  # a busy machine moves CPU times a little; a leak of cost grows with N
+    assert many.cpu_each <= 1.3 * few.cpu_each  # CPU times vary a little on a busy machine; a real problem grows with N
     assert many.most_alive <= 2 * 2 * PAGE_SIZE  # what is under way, and what is about to be collected

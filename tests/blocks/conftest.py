@@ -1,4 +1,4 @@
-"""A shop that can be odd, a clock wound by hand, and a client between them."""
+"""A shop that answers as a test says, a clock that a test advances, and a client that uses both."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 """
-Many sweeps at once: processes of the real flows renew the same subscriptions, and nothing keeps them apart.
+Many sweeps at once: processes of the real flows renew the same subscriptions, and nothing coordinates them.
 
-Every day at six, all subscriptions are due. As many processes as there are workers sweep, again and again, from starts
-drawn by lot. Two of five creations go wrong, and a quarter of the placements: lost, late, reset, or answered with an
-error after they were carried out; lists lag. Workers are killed, at a line or at a moment drawn by lot, and others take
-over. Meanwhile customers cancel, and postpone what is being renewed. In the end the auditor counts.
+Every day at six, all subscriptions are due. Several worker processes sweep again and again, and start at random times.
+Two of five creations go wrong, and a quarter of the placements: they are lost, late, reset, or answered with an error
+after they were carried out. Lists lag. Workers are killed at random lines or moments, and others take over. Meanwhile
+customers cancel and postpone what is being renewed. In the end the auditor counts.
 
-The sandbox's clock is shared (`shared_clock.py`): what happens does not depend on how busy the machine is.
+The sandbox's clock is shared (`shared_clock.py`), so what happens does not depend on how busy the machine is.
 """
 
 from __future__ import annotations
@@ -68,22 +68,22 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What is tried. `seed` decides everything but which process the machine lets run first."""
+    """What happens. `seed` decides everything except which process the machine lets run first."""
 
     subscriptions: int
     days: int
     workers: int = 8
     sweeps: int = 2
-    """Sweeps that each worker begins on a day; one that was killed was one of them."""
+    """Sweeps that each worker begins on a day, including those that are killed."""
     list_lag: float = 2.5
     """Seconds by which lists lag. With a creation that is visible 2 s late, less than `SETTLE_SECONDS`."""
     cancel: int = 1
     postpone: int = 3
     decline: int = 3
-    """Customers who cancel, postpone, or whose card is declined once, on each day."""
+    """Customers on each day who cancel, who postpone, or whose card is declined once."""
     killed_at_a_line: float = 0.45
     killed_at_any_moment: float = 0.2
-    """Shares of the sweeps. Not each comes by the line at which it is to be killed."""
+    """Shares of the sweeps. Some never reach the line at which they are to be killed."""
     seed: int = 1
     faults: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: FAULTS)
 
@@ -111,7 +111,7 @@ POLICY: dict[str, Any] = {
     "brake_share": 1.0,
     "max_unconfirmed": 1000,
 }
-"""Every period is owed, nothing is given up, and nothing but a double charge stops a sweep."""
+"""No period may be left out, no retry is given up, and only a double charge stops a sweep."""
 
 
 class AtOnce:
@@ -129,7 +129,7 @@ class AtOnce:
         self.tally = Tally()
 
     async def live(self) -> tuple[Findings, Tally]:
-        """Let the days pass, and then the trouble end; returns what the auditor finds."""
+        """Let the days pass, then end all faults; returns what the auditor finds."""
         began_at = time.monotonic()
         await self.have_trouble()
         findings = await self._calm_down()
@@ -137,7 +137,7 @@ class AtOnce:
         return findings, self.tally
 
     async def have_trouble(self) -> None:
-        """Let the days pass, with everybody at work and all faults."""
+        """Let the days pass, with all workers, customers and faults."""
         for fault in self._plan.faults.values():
             self.merchant.sandbox.fault(**fault)
         for day in range(self._plan.days):
@@ -193,7 +193,7 @@ class AtOnce:
             self.tally.deeds[f"{kind} once".replace("_", " ")] += 1
 
     async def _customers(self) -> None:
-        """Some of those who are being renewed act meanwhile."""
+        """Some customers act while their subscriptions are being renewed."""
         deeds = [self._cancels] * self._plan.cancel + [self._postpones] * self._plan.postpone
         self._dice.shuffle(deeds)
         for deed in deeds:
@@ -213,20 +213,20 @@ class AtOnce:
         self.tally.deeds["cancelled while being renewed"] += 1
 
     async def _postpones(self, contract: Contract) -> None:
-        """To a later hour of the same day: one order is owed for the two dates."""
+        """Postpone to a later hour of the same day: one order must be made for the two dates."""
         now, to = self._box.clock(), self._due + timedelta(minutes=self._dice.randint(60, 480))
         async with self.merchant.dashboard() as dashboard:
             after = await dashboard.update_subscription(contract.subscription_id, next_run_at=to)
         through = after.metadata["perennial"].get("done_through")
         if through is not None and datetime.fromisoformat(through) >= self._due:
-            contract.moves.append((now, to))  # it was renewed a moment before: the date that came next was moved
+            contract.moves.append((now, to))  # it was renewed a moment before, so the next date was moved
             self.tally.deeds["moved a date just renewed"] += 1
         else:
             contract.postponed[self._due] = (now, to)
             self.tally.deeds["postponed while being renewed"] += 1
 
     async def _calm_down(self) -> Findings:
-        """No more trouble: sweep until the auditor finds nothing missing and nothing left, or half a day has passed."""
+        """End all faults, and sweep until the auditor finds nothing missing or left, or half a day has passed."""
         for _ in range(12):
             await self.merchant.sweep()
             self._box.advance(3600)

@@ -1,14 +1,14 @@
 """
-A campaign: renewals over a virtual year, with everything going wrong that can, and an audit at the end.
+A campaign: renewals over a virtual year in which everything goes wrong, and an audit at the end.
 
     python tests/chaos/campaign.py --renewals 2000 --seed 7
 
-The sandbox's clock is wound, so a year takes minutes. Every few virtual hours a sweep runs, in one of the ways of
-`ways.py`: undisturbed, killed at a place drawn by lot, stopped and continued, several at once, beside reorders by hand,
-with a cable cut, clocks that jump, a shop or a Prefect server that dies. Most sweeps meet faults (`faults.py`): answers
-lost, late, garbled, refused; records that land later than the next one. Meanwhile customers cancel, pause and move
-dates, and a CRM writes back what it read days ago (`customers.py`). In the end the trouble stops, what is still due is
-renewed, and an auditor that shares no code with Perennial counts.
+The sandbox's clock is advanced, so a year takes minutes. Every few virtual hours a sweep runs, in one of the ways of
+`ways.py`: undisturbed, killed at a random place, stopped and continued, several at once, together with manual reorders,
+with a cut connection, clocks that jump, a shop or a Prefect server that dies. Most sweeps meet faults (`faults.py`):
+answers that are lost, late, garbled or refused, and records that arrive after the next one. Meanwhile customers cancel,
+pause and move dates, and a CRM writes back what it read days ago (`customers.py`). In the end the faults stop, what is
+still due is renewed, and an auditor that shares no code with Perennial counts.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 YEAR = timedelta(days=365)
 SHARES = {"daily": 0.55, "weekly": 0.2, "monthly": 0.15, "hourly": 0.04}
-"""Of all renewals, how many belong to which frequency; the rest are the rarer ones, two subscriptions each."""
+"""The share of all renewals for each frequency. Each of the rarer ones has two subscriptions."""
 
 PER_YEAR = {"daily": 365, "weekly": 52, "monthly": 12}
 RARER = ("two-month", "three-month", "four-month", "six-month", "yearly", "30 6 * * 1", "15 5 10 * *")
@@ -58,7 +58,7 @@ AN_HOUR_LATER = 1800.0
 
 @dataclass
 class Tally:
-    """What was done to the merchant."""
+    """What happened to the merchant."""
 
     sweeps: int = 0
     ways: Counter[str] = field(default_factory=Counter)
@@ -70,7 +70,7 @@ class Tally:
 
 
 class Campaign:
-    """One merchant's bad year. `seed` decides everything but the real clock."""
+    """One merchant's bad year. `seed` decides everything except the real clock."""
 
     def __init__(
         self, merchant: Merchant, crew: Crew, renewals: int, seed: int, length: timedelta, prefect: OwnPrefect | None
@@ -94,7 +94,7 @@ class Campaign:
         has_hourly, rounds = False, 0
         while self._box.clock() < end:
             if not has_hourly and self._box.clock() >= hourly_from:
-                # A few hourly ones at the very end: for a whole year they would be all there is.
+                # A few hourly ones at the very end: over a whole year they would be almost all renewals.
                 self._box.seed(max(1, int(self._renewals * SHARES["hourly"] / 24)), frequencies={"hourly": 1.0})
                 self._auditor.note_new_contracts()
                 has_hourly = True
@@ -110,7 +110,7 @@ class Campaign:
 
     def _seed(self) -> None:
         box, start = self._box, self._start
-        # All have been due at least once, at any time of their first period: so every date is on their rhythm.
+        # Each has been due at least once, at any time of its first period, so every date is in its rhythm.
         for name, per_year in PER_YEAR.items():
             count = max(1, round(self._renewals * SHARES[name] / per_year * (YEAR / self._length)))
             period = min(YEAR / per_year, timedelta(days=28))
@@ -119,14 +119,14 @@ class Campaign:
             box.seed(2, frequencies={name: 1.0}, due=_iso(start - timedelta(days=self._dice.randrange(28))))
 
     async def _one_round(self) -> None:
-        """What people do, what goes wrong, and a run, or several."""
+        """What people do, what goes wrong, and one or several runs."""
         may_still_arrive = self._box.clock() <= self._armory.late_until
         if not may_still_arrive and self._dice.random() < 0.5:
             await self._customers.live()
         way = self._ways.draw()
         if may_still_arrive and way == "shop's clock set back":
-            way = "alone"  # what is on its way would arrive later still
-        if way == "shop restarted":  # which forgets all faults, and nobody winds the clock while one waits
+            way = "alone"  # requests under way would arrive even later
+        if way == "shop restarted":  # which forgets all faults, and the clock stands still during the restart
             await self._ways.take(way)
             return
         self._make_trouble()
@@ -146,7 +146,7 @@ class Campaign:
             self._declines += 1
 
     async def _calm_down(self, until: datetime) -> None:
-        """No more trouble: sweep until nothing that was due by `until` is missing, or a month has passed."""
+        """End all faults, and sweep until nothing that was due by `until` is missing, or a month has passed."""
         self._box.set_clock(max(self._box.clock(), self._armory.late_until))
         await self._customers.calm_down()
         for _ in range(60):
@@ -176,7 +176,7 @@ def _iso(instant: datetime) -> str:
 
 
 def report(findings: Findings, tally: Tally) -> str:
-    """The figures as a person reads them."""
+    """The figures, as text."""
     return "\n".join(
         [
             *_by_kind("renewals", findings.by_frequency),
@@ -212,7 +212,7 @@ POLICY: dict[str, Any] = {
     "brake_share": 1.0,
     "max_unconfirmed": 1000,
 }
-"""Every period is owed, and nothing is given up."""
+"""No period may be left out, and no retry is given up."""
 
 
 async def campaign(

@@ -1,7 +1,7 @@
 """
-What a subscription promised, and what its customer did since: on which dates it is due. A calendar of its own.
+The dates on which a subscription is due, from its frequency and from what its customer did: the auditor's own calendar.
 
-Nothing of Perennial is imported, so that the two share no mistake.
+It imports nothing of Perennial, so that the two share no mistake.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MONTHS = {"monthly": 1, "two-month": 2, "three-month": 3, "four-month": 4, "six-
 
 @dataclass
 class Contract:
-    """One subscription: its rhythm as agreed when the audit began, and what its customer did."""
+    """One subscription: its rhythm when the audit began, and what its customer did."""
 
     subscription_id: str
     source_order_id: str
@@ -30,7 +30,7 @@ class Contract:
     moves: list[tuple[datetime, datetime]] = field(default_factory=list)
     """When the next date was moved, and to which one."""
     postponed: dict[datetime, tuple[datetime, datetime]] = field(default_factory=dict)
-    """Dates that were due when they were moved: when, and to which date. One order is owed for the two of them."""
+    """Dates that were due when they were moved: when, and to which date. One order must be made for the two of them."""
 
     def dates(self, until: datetime) -> Iterator[datetime]:
         """Every date on which it is due, up to `until`, whole minutes."""
@@ -53,7 +53,7 @@ class Contract:
         return self.cancelled_at is not None and date > self.cancelled_at
 
     def _from(self, first: datetime, until: datetime) -> Iterator[datetime]:
-        """The first date as agreed, the others by the rhythm. A date off it stands for the nearest one on it."""
+        """The first date as agreed, the others by the rhythm. A date off it stands for the nearest date on it."""
         if first <= until:
             yield minute(first)
         stands_for = max(first, self._nearest(first))
@@ -88,7 +88,7 @@ class Contract:
         return self.starts_at.replace(year=year, month=month + 1, day=day)
 
     def _by_crontab(self) -> Iterator[datetime]:
-        """`30 6 * * 1` and `0 5 10 * *`: at one time of day, every day, on a weekday (Sunday is 0) or on a day."""
+        """`30 6 * * 1` and `0 5 10 * *`: one time of day, daily, on a weekday (0: Sunday) or on a day of the month."""
         at_minute, at_hour, day, _, weekday = self.frequency.split()
         moment = self.starts_at.replace(hour=int(at_hour), minute=int(at_minute), second=0, microsecond=0)
         while True:
@@ -98,7 +98,7 @@ class Contract:
             moment += timedelta(days=1)
 
     def waits_from(self, date: datetime, renewed_at: datetime) -> datetime:
-        """From when on a renewal of `date` was late: a customer who paused did not wait."""
+        """The instant from which a renewal of `date` counts as late: time during a pause does not count."""
         moved_to = self.owed_from(date)
         start = moved_to if moved_to <= renewed_at else date
         return max([start, *(until for _, until in self.pauses if until <= renewed_at)])
@@ -107,7 +107,7 @@ class Contract:
         """
         Whether the customer had cancelled, paused, or postponed `date` for longer than `grace`.
 
-        When the new date has come, the order that was begun for the old one may be placed.
+        Once the new date has come, the order that was begun for the old one may be placed.
         """
         if self.cancelled_at is not None and instant > self.cancelled_at + grace:
             return True

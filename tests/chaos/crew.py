@@ -31,9 +31,9 @@ class Worker:
     status: int | None = None
 
     async def wait(self, seconds: float = 120) -> dict[str, Any] | None:
-        """What its run came to; `None` when it was killed. Raises TimeoutError."""
+        """The result of its run; `None` when it was killed. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
-            while not self.ended.is_set():  # noqa: ASYNC110 - many wait at once, and threads are few
+            while not self.ended.is_set():  # noqa: ASYNC110 - many wait at the same time, and there are few threads
                 await asyncio.sleep(0.01)
         if self.status == 0:
             result: dict[str, Any] = json.loads(self.result_file.read_text())
@@ -51,12 +51,12 @@ class Worker:
         self.send(signal.SIGKILL)
 
     async def stop(self) -> None:
-        """Let it stand still, until it gets SIGCONT."""
+        """Stop it, until it gets SIGCONT."""
         self.send(signal.SIGSTOP)
         await self.until_stopped()
 
     async def until_stopped(self) -> bool:
-        """Wait until it stands still; False when it has ended instead."""
+        """Wait until it is stopped; False when it has ended instead."""
         while not self.ended.is_set():
             with suppress(OSError):
                 if self._is_stopped():
@@ -118,7 +118,7 @@ class Crew:
 
         Further members: die_at (a place of `worker_process.PLACES`) with nth and signal; parameters; disk_is_full;
         prefect (another address of the server); clock_jumps_by (seconds); clock (the address of a `SharedClock`, which
-        it goes with instead of winding the sandbox's clock).
+        it follows instead of advancing the sandbox's clock).
         """
         assert self._process.stdin is not None
         result_file = Path(self._folder.name) / f"{uuid4()}.json"
@@ -145,7 +145,7 @@ class Crew:
 
 
 async def until_hit(merchant: Merchant, worker: Worker | None = None, hits: int = 1) -> None:
-    """Wait until so many requests, of that worker or of whoever, have met a fault of the sandbox."""
+    """Wait until this many requests, of that worker or of any other, have met a fault of the sandbox."""
     async with asyncio.timeout(200):
         while merchant.sandbox.counters()["faults"] < hits:
             assert worker is None or not worker.ended.is_set(), "it ended before it came there"
@@ -153,7 +153,7 @@ async def until_hit(merchant: Merchant, worker: Worker | None = None, hits: int 
 
 
 async def until_posted(merchant: Merchant, count: int = 1, worker: Worker | None = None) -> None:
-    """Wait until so many order copies were created, or asked for in vain."""
+    """Wait until this many order copies were created, or requested without success."""
     async with asyncio.timeout(200):
         while merchant.sandbox.counters()["requests"].get("POST /api/order_copies", 0) < count:
             assert worker is None or not worker.ended.is_set(), "it ended before it came there"

@@ -2,9 +2,8 @@
 What the people around a shop do to their subscriptions during a campaign: cancel, pause, move a date, ask for a copy by
 hand; and a CRM that reads metadata, waits, and writes all of it back.
 
-Each deed goes into the auditor's contracts, which are judged by it. People act between two sweeps, and never while a
-request of Perennial is still under way that would write over theirs: no client can prevent that, as the API has no
-conditional writes.
+Each action is noted in the auditor's contracts. People act between two sweeps, and never while a request of Perennial
+is under way that would overwrite theirs: no client can prevent that, because the API has no conditional writes.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ DAILY = timedelta(days=1)
 
 
 class Customers:
-    """Everybody outside who acts; `live` lets them, `calm_down` ends what they have begun."""
+    """Customers, staff and the CRM. `live` lets them act, `calm_down` ends what they have begun."""
 
     def __init__(self, merchant: Merchant, auditor: Auditor, dice: random.Random) -> None:
         self._merchant, self._auditor, self._dice = merchant, auditor, dice
@@ -32,7 +31,7 @@ class Customers:
         self.deeds: Counter[str] = Counter()
 
     async def live(self) -> None:
-        """One thing that one of them does, if any; and what they had planned for now."""
+        """At most one new action of one of them, and the actions that were planned for now."""
         now = self._merchant.sandbox.clock()
         for subscription_id in [each for each, until in self._paused.items() if until <= now]:
             await self._resume(subscription_id)
@@ -45,7 +44,7 @@ class Customers:
             await deed(contract, now)
 
     def asks_for_a_copy(self) -> dict[str, Any]:
-        """The parameters of a reorder of somebody's source order; sometimes of one that was asked for before."""
+        """The parameters of a reorder of a customer's source order; sometimes of one that was asked for before."""
         if not self._asked or self._dice.random() < 0.7:
             reference = f"goodwill-{len(self._asked) + 1}"
             self._asked[reference] = self._dice.choice(
@@ -57,7 +56,7 @@ class Customers:
         return {"reference": reference, "source_order_id": self._asked[reference]}
 
     async def calm_down(self) -> None:
-        """Whoever paused resumes, the CRM writes what it read, and copies asked for by hand are seen to their end."""
+        """Paused subscriptions resume, the CRM writes what it read, and copies asked for by hand are finished."""
         for subscription_id in list(self._paused):
             await self._resume(subscription_id)
         for subscription_id in list(self._read_by_crm):
@@ -71,7 +70,7 @@ class Customers:
                 self._merchant.sandbox.customer_pays(row["id"])
 
     def _somebody(self) -> Contract | None:
-        """A customer of whom nothing is under way; not one of those few whose period is long."""
+        """A subscription that is not cancelled, paused, or about to be written by the CRM. None if there is none."""
         free = [
             each for each in sorted(self._auditor.contracts.values(), key=_by_id)
             if each.cancelled_at is None and each.subscription_id not in {*self._paused, *self._read_by_crm}
@@ -79,7 +78,7 @@ class Customers:
         return self._dice.choice(free) if free else None
 
     async def _cancel(self, contract: Contract, now: datetime) -> None:
-        if self.deeds["cancelled"] * 12 >= len(self._auditor.contracts):  # somebody must stay
+        if self.deeds["cancelled"] * 12 >= len(self._auditor.contracts):  # some customers must stay
             return
         async with self._merchant.dashboard() as dashboard:
             await cancel(dashboard, contract.subscription_id)
@@ -106,7 +105,7 @@ class Customers:
             await dashboard.update_subscription(subscription_id, metadata=metadata)
 
     async def _move(self, contract: Contract, now: datetime) -> None:
-        """To another time, nearer to this date than to any other one; only by those to whom nothing is owed."""
+        """Move the date to another time, nearer to it than to any other date; only if no period is due or under way."""
         row = self._merchant.subscription(contract.subscription_id)
         due = minute(datetime.fromisoformat(row["next_run_at"]))
         step = STEPS.get(contract.frequency, 7 * DAILY)

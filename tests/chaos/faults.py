@@ -1,4 +1,4 @@
-"""What goes wrong between Perennial and the shop during a campaign: faults of the sandbox, by name."""
+"""The faults of the sandbox that a campaign uses, by name."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 class Armory:
-    """Arms faults by lot, and counts those that struck."""
+    """Sets random faults, and counts those that hit a request."""
 
     def __init__(self, box: RunningSandbox, dice: random.Random) -> None:
         self._box, self._dice = box, dice
         self._armed: list[tuple[str, dict[str, Any], int]] = []
         self.struck: Counter[str] = Counter()
         self.late_until = box.clock()
-        """Until when a request that was held up may still arrive."""
+        """The latest instant at which a request that was held up may arrive."""
 
     def arm(self) -> None:
         """Some faults for the next run."""
@@ -62,10 +62,10 @@ class Armory:
             self._box.fault(**FAULTS[name], nth=nth)
 
     def disarm(self) -> None:
-        """No more faults; what was held up arrives all the same."""
+        """Remove all faults. Requests that were held up still arrive."""
         left = {_key(fault): fault["hits"] for fault in self._box.faults()}
         for name, fault, planned in self._armed:
-            hits = left.get(_key(fault), planned)  # what is gone from the list has struck as planned
+            hits = left.get(_key(fault), planned)  # a fault that is no longer listed has hit as often as planned
             self.struck[name] += hits
             if fault["action"] == "late" and hits:
                 self._note_late(self._box.clock() + timedelta(seconds=fault["seconds"]))

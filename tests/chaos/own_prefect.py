@@ -1,4 +1,4 @@
-"""A Prefect server of one's own, which may be killed, and whose disk may be full."""
+"""A private Prefect server that a test may kill, and whose disk may be full."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ NO_BOOKS = {
     f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
     for service in ("TASK_RUN_RECORDER", "EVENT_PERSISTER", "TRIGGERS")
 }
-"""Settings of a server that writes down neither task runs nor events."""
+"""Settings of a server that stores neither task runs nor events."""
 
 
 class OwnPrefect:
     """
     Its database is kept while it is dead. Leases are kept in memory, as Prefect does by default: it forgets them.
 
-    Start it from the main thread: the server ends with the thread that started it. Without `keeps_books` it writes down
+    Start it from the main thread: the server ends with the thread that started it. Without `keeps_books` it stores
     neither task runs nor events, so that many sweeps at once do not keep its SQLite locked.
     """
 
@@ -51,7 +51,7 @@ class OwnPrefect:
         wait_until_it_answers(f"{self.url}/api/health", self._child, self._home / "server.log")
 
     def kill(self) -> None:
-        """SIGKILL: it has no chance to tidy up."""
+        """Kill it with SIGKILL, so that it cannot clean up."""
         os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
 
@@ -72,7 +72,7 @@ class OwnPrefect:
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
-        """No file of the server may grow, nor be written at all."""
+        """Let no file of the server be written."""
         numbers = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
         pids = [pid for pid in numbers if self._is_ours(pid)]
         for pid in pids:

@@ -1,4 +1,4 @@
-"""A TCP proxy whose cable can be pulled."""
+"""A TCP proxy that can cut all connections."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class CableProxy:
         return urlunsplit((self._target.scheme, f"127.0.0.1:{self.port}", path or self._target.path, "", ""))
 
     def cut(self) -> None:
-        """Pull the cable."""
+        """Drop every connection, and refuse new ones."""
         self._is_cut, self.cuts = True, self.cuts + 1
         done = threading.Event()
         self._loop.call_soon_threadsafe(self._drop_all, done)
         done.wait(10)
 
     def mend(self) -> None:
-        """Plug it in again."""
+        """Accept connections again."""
         self._is_cut = False
 
     async def _listen(self) -> None:

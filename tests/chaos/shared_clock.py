@@ -1,8 +1,8 @@
 """
-One clock for many processes. It moves on by a little as soon as each of them has taken notice of the move before.
+One clock for many processes. It moves on a little as soon as each of them has handled the move before.
 
-So a worker gets done as much between two moves on a busy machine as on an idle one, and the sandbox's time that lies
-between a look and what is sent upon it does not depend on real seconds.
+So a worker does as much between two moves on a busy machine as on an idle one, and the sandbox's time between a read
+and the request that follows from it does not depend on real seconds.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ STEP = 0.1
 """Seconds by which the clock moves at a time."""
 
 TURNS = 5
-"""Rounds that a worker's event loop makes before it lets the clock move on: who wakes up can act."""
+"""Rounds that a worker's event loop makes before it lets the clock move on, so that tasks that wake up can act."""
 
 PATIENCE = 120.0
-"""Real seconds after which a process that takes no notice is taken for hung."""
+"""Real seconds after which a process that does not respond counts as hung."""
 
 
 class SharedClock:
     """
     Moves a sandbox's clock on while processes use it; use it as a context manager.
 
-    It stands still as long as nobody uses it. A process that ends, however that is, is no longer waited for.
+    It stands still while no process uses it. It does not wait for processes that have ended, for any reason.
     """
 
     def __init__(self, sandbox: RunningSandbox) -> None:
@@ -73,7 +73,7 @@ class SharedClock:
         self._folder.cleanup()
 
     async def sleep(self, seconds: float) -> None:
-        """Return once so much of the sandbox's time has passed."""
+        """Return once `seconds` of the sandbox's time have passed."""
         start = self._now
         self._sleeping += 1
         try:
@@ -96,7 +96,7 @@ class SharedClock:
                 self._take_in(0.0 if is_used else 0.02)
                 if is_used:
                     self._move()
-        except BaseException as error:  # noqa: BLE001 - told to whoever sleeps
+        except BaseException as error:  # noqa: BLE001 - raised in every task that sleeps
             self._failed = error
 
     def _move(self) -> None:
@@ -135,7 +135,7 @@ class SharedClock:
 
 
 class TickingClock:
-    """A process's end of a `SharedClock`: what waits in this process wakes up when the shared clock says so."""
+    """A process's side of a `SharedClock`: it wakes the tasks of this process when the shared clock says so."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
@@ -154,12 +154,12 @@ class TickingClock:
         await future
 
     async def follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take notice of every move of the shared clock, until it is no more."""
+        """Handle every move of the shared clock, until it ends."""
         while await self.take_in(reader, writer):
             pass
 
     async def take_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Take notice of one move; False when there will be no other one."""
+        """Handle one move; False when there will be no other one."""
         line = await reader.readline()
         if not line:
             return False
@@ -177,7 +177,7 @@ class TickingClock:
 
 @asynccontextmanager
 async def following(address: str) -> AsyncIterator[TickingClock]:
-    """A clock that goes with the `SharedClock` at this address."""
+    """A clock that follows the `SharedClock` at this address."""
     reader, writer = await asyncio.open_unix_connection(address)
     clock = TickingClock()
     await clock.take_in(reader, writer)

@@ -1,4 +1,4 @@
-"""After a sweep was killed, the next one charges within seconds: nothing must expire, and Prefect may be restarted."""
+"""After a sweep was killed, the next one charges within seconds: nothing needs to expire, even if Prefect restarts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 DUE = 12
 WITHIN = timedelta(seconds=5)
-"""Of the sandbox's clock, which moves when somebody waits: what the machine does meanwhile takes none of it."""
+"""Seconds of the sandbox's clock, which moves only when a run waits, and does not depend on the machine."""
 
 
 @pytest.mark.slow

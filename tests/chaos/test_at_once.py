@@ -1,4 +1,4 @@
-"""Eight processes and more renew the same subscriptions at once, and nothing keeps them apart."""
+"""Eight processes and more renew the same subscriptions at once, and nothing coordinates them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A virtual year in which everything goes wrong, and an auditor who finds nothing to complain about."""
+"""A virtual year in which everything goes wrong, and an auditor that finds no error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The auditor is worth what it catches: each kind of harm, done to a clean set of books, must be found."""
+"""The auditor must find each kind of error in a database that is otherwise correct."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ END = datetime(2026, 5, 3, tzinfo=UTC)
 
 
 class Books:
-    """A shop's database, written by hand. One monthly subscription, two of whose dates have come."""
+    """A shop's database, written by hand: one monthly subscription with two dates that have come."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._made = path, 0

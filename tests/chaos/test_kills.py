@@ -1,4 +1,4 @@
-"""A worker is killed at every line that matters; whatever it leaves behind, the next run ends with one order each."""
+"""A worker is killed at every line that matters; whatever it leaves, the next run ends with one order per period."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chaos.worker_process import PLACES
 from merchant import Merchant
 
 DUE = 3
-"""Few enough to be quick, and enough for a kill in the middle of them."""
+"""Few enough to be quick, and enough to kill a run in the middle of them."""
 
 HELD_UP_FOR = 3600.0
 """Sandbox seconds after which a request that is held up is carried out: the worker is dead by then."""
@@ -46,7 +46,7 @@ IN_MAKE_TEST = {
     "when its order is placed and it does not know",
     "before its record is written",
 }
-"""The places that every change is tried at; the others take minutes more, and are for `make chaos`."""
+"""The places that `make test` tries; the others take minutes more, and are for `make chaos`."""
 
 
 def quick_ones_first(names: Iterable[str]) -> list[Any]:
@@ -80,7 +80,7 @@ async def test_a_worker_killed_around_the_cancelling_of_a_surplus_order_leaves_t
 ) -> None:
     merchant.sandbox.seed(DUE)
     auditor = Auditor(merchant.sandbox.database)
-    # Each is created a second time before the first copy is there, and that one comes when everything is done.
+    # Each is created a second time before the first copy arrives, which is when everything is done.
     merchant.sandbox.fault("late", method="POST", path="/api/order_copies", seconds=600, times=DUE)
     assert (await merchant.sweep()).outcomes == {"renewed": DUE}
     merchant.sandbox.advance(700)
@@ -126,7 +126,7 @@ async def test_a_worker_killed_during_a_request_leaves_nothing_that_the_next_run
     merchant.sandbox.seed(DUE)
     auditor = Auditor(merchant.sandbox.database)
 
-    # The second of several requests, where there are several.
+    # The second of several requests, if there are several.
     nth = [1] if HELD_UP[where]["method"] == "GET" else [2]
     await killed_during(merchant, crew, {**HELD_UP[where], "nth": nth})
     await merchant.sweep()

@@ -1,8 +1,8 @@
 """
-Records that arrive late: a PATCH of a subscription that lands when another run has finished the job and moved on.
+Records that arrive late: a PATCH of a subscription that is carried out after another run has finished the renewal.
 
-Nothing but the date and the order copies can be trusted then; whatever the state says, the periods that follow are
-renewed, and none of them twice.
+Then only the date and the order copies can be trusted. Whatever the state says, the next periods are renewed, and none
+of them twice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from merchant import Merchant
 
 RECORD = {"method": "PATCH", "path": "/api/order_subscriptions/*"}
 LATE_BY = 5400
-"""Seconds: after the other run, and before the access token of the late request expires."""
+"""Seconds by which the record is late: longer than the other run, shorter than the life of its access token."""
 
 ALL_TRIES = [1, 2, 3, 4]
 PERIOD = {"monthly": 31 * 86_400, "hourly": 3600}
@@ -24,7 +24,7 @@ PERIOD = {"monthly": 31 * 86_400, "hourly": 3600}
 
 @dataclass(frozen=True)
 class Case:
-    """How the first run leaves a period, and what happens until the second one finds it renewed."""
+    """How the first run leaves a period, and what happens until the second run finds it renewed."""
 
     failure: str | None
     says: str
@@ -54,11 +54,11 @@ CASES = {
 }
 
 QUICK = "in progress"
-"""What every change is tried with; the others are for `make chaos`."""
+"""The cases that `make test` tries; the others are for `make chaos`."""
 
 
 async def one_due(merchant: Merchant, case: Case, frequency: str, retries: str = "10m") -> tuple[str, Auditor]:
-    # Retries that are over before the next hour: who waits for a day is renewed after it, and not every hour.
+    # Retries end within the hour: a subscription that waits for a day is renewed after it, and not every hour.
     await merchant.install(payment_retries=[retries] * 3, brake_share=1.0, max_unconfirmed=1000)
     times = 1 if case.failure else None
     made = merchant.sandbox.create_subscription(frequency=frequency, failure=case.failure, times=times)
@@ -126,7 +126,7 @@ async def test_metadata_that_a_crm_read_before_and_writes_back_after_the_period_
     await left_behind(merchant, case)
     read_by_the_crm = merchant.subscription(subscription_id)["metadata"]
     case.healed(merchant)
-    merchant.sandbox.advance(2 * 86_400)  # whoever waits for a retry is due
+    merchant.sandbox.advance(2 * 86_400)  # all retries are due
     await merchant.sweep()
 
     async with merchant.dashboard() as crm:

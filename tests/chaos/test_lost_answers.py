@@ -1,4 +1,4 @@
-"""Answers that are lost, late, garbled or refused: a copy too many may be made, a charge too many never."""
+"""Answers that are lost, late, garbled or refused: there may be one copy too many, but never one charge too many."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ async def test_nothing_is_placed_when_the_last_look_cannot_be_read(
 ) -> None:
     merchant.sandbox.seed(DUE)
     auditor = Auditor(merchant.sandbox.database)
-    merchant.sandbox.fault(**LOOKS[look], **how, nth=list(range(2, 100)))  # all but the first look
+    merchant.sandbox.fault(**LOOKS[look], **how, nth=list(range(2, 100)))  # all except the first look
 
     await merchant.sweep()
 

@@ -1,4 +1,4 @@
-"""People who act while a renewal is under way: what they decide holds until the moment in which money moves."""
+"""People act while a renewal is under way: their decision counts up to the moment of the charge."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ON_ITS_WAY: dict[str, Any] = {"method": "PATCH", "path": "/api/orders/*", "answe
 
 @asynccontextmanager
 async def during(merchant: Merchant, request: dict[str, Any]) -> AsyncIterator[list[Ended]]:
-    """A sweep whose request is held up, and carried out when the block has ended."""
+    """A sweep with a request that is held up, and carried out after the `with` block."""
     merchant.sandbox.fault("late", **request, times=1)
     ended: list[Ended] = []
     sweeping = asyncio.create_task(merchant.sweep())

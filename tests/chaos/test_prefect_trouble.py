@@ -1,4 +1,4 @@
-"""The Prefect server dies, fills its disk, or is cut off, in the middle of a sweep."""
+"""In the middle of a sweep, the Prefect server dies, has a full disk, or is cut off."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def merchant(prefect: OwnPrefect) -> AsyncIterator[Merchant]:
 
 
 async def finished(merchant: Merchant, crew: Crew, prefect: OwnPrefect, auditor: Auditor, *disturbed: Worker) -> None:
-    """Let the disturbed workers come to their end, or end them; another one does the rest."""
+    """Wait until the disturbed workers end, or end them; another one does the rest."""
     for worker in disturbed:
         if not await asyncio.to_thread(worker.ended.wait, 60):
             worker.kill()

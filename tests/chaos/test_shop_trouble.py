@@ -1,4 +1,4 @@
-"""The shop restarts, answers too late for the client's patience, or its clock jumps; and so does the worker's."""
+"""The shop restarts, or answers after the client's timeout; the shop's clock or the worker's clock jumps."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_a_shop_that_is_restarted_in_the_middle_of_a_sweep_renews_everybod
     await merchant.install(settle_seconds=5, brake_share=1.0, max_unconfirmed=1000)
     auditor = seeded(merchant)
     merchant.sandbox.fault("delay", **CREATION, seconds=0.3)
-    merchant.sandbox.resume()  # nobody can wind a clock that is away
+    merchant.sandbox.resume()  # the clock of a stopped sandbox cannot be advanced
     worker = crew.hire(merchant, wind=False)
     await until_posted(merchant, 1)
 
@@ -71,7 +71,7 @@ async def test_a_shop_whose_clock_jumps_in_the_middle_of_a_sweep_renews_everybod
 
     merchant.sandbox.set_clock(merchant.sandbox.clock() + by)
     await asyncio.sleep(1)
-    merchant.sandbox.set_clock(merchant.sandbox.clock() - by)  # somebody noticed
+    merchant.sandbox.set_clock(merchant.sandbox.clock() - by)  # a person noticed
 
     assert await worker.wait() is not None
     merchant.sandbox.advance(abs(by).total_seconds())  # copies that were begun on the wrong day end on that day

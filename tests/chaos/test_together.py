@@ -1,4 +1,4 @@
-"""Several runs at once, runs that are cancelled or whose disk is full, and cables that are pulled."""
+"""Several runs at once, runs that are cancelled or have a full disk, and connections that are cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways in which a run of a campaign comes to its end, or does not. Each leaves nothing running behind it."""
+"""The ways in which a run of a campaign ends, or is ended. None leaves anything running."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Way = Callable[[], Awaitable[None]]
 
 
 class Ways:
-    """All of them, for one merchant. `prefect` is there when its server may be killed."""
+    """All of them, for one merchant. `prefect` is given when its server may be killed."""
 
     def __init__(
         self, merchant: Merchant, crew: Crew, customers: Customers, dice: random.Random, prefect: OwnPrefect | None
@@ -35,12 +35,12 @@ class Ways:
         self.taken: Counter[str] = Counter()
 
     async def take(self, name: str) -> None:
-        """Go one of them."""
+        """Run once in this way."""
         self.taken[name] += 1
         await self._known()[name]()
 
     def draw(self) -> str:
-        """One of them by lot; most runs are alone and undisturbed."""
+        """A random one; most runs are alone and undisturbed."""
         names = [name for name in SHARES if name != "Prefect killed" or self._prefect is not None]
         return self._dice.choices(names, [SHARES[name] for name in names])[0]
 
@@ -77,7 +77,7 @@ class Ways:
     async def _killed(self) -> None:
         place = self._dice.choice(sorted(PLACES | SIDE_PLACES))
         worker = self._hire(die_at=place, nth=self._dice.choice([1, 1, 2, 3]))
-        if self._dice.random() < 0.3:  # somewhere in between
+        if self._dice.random() < 0.3:  # at a random moment in between
             await self._kill_at_any_moment(worker)
             return
         if await worker.wait() is None:
@@ -100,7 +100,7 @@ class Ways:
 
     async def _beside_reorders(self) -> None:
         asked = [self._customers.asks_for_a_copy() for _ in range(2)]
-        asked.append(self._dice.choice(asked))  # somebody who clicked twice
+        asked.append(self._dice.choice(asked))  # a person clicked twice
         workers = [self._hire(flow="reorder", parameters=each) for each in asked]
         workers.append(self._hire())
         if self._dice.random() < 0.4:
@@ -133,7 +133,7 @@ class Ways:
         self._merchant.sandbox.set_clock(max(now, self._merchant.sandbox.clock()))
 
     async def _restarted(self) -> None:
-        """In the middle of a run that keeps real time, since nobody can wind a clock that is away."""
+        """In the middle of a run in real time, because the clock of a stopped sandbox cannot be advanced."""
         self._merchant.sandbox.resume()
         worker = self._hire(wind=False)
         await asyncio.sleep(self._dice.uniform(0.1, 1.5))
@@ -155,11 +155,11 @@ SHARES = {
     "cable cut": 0.02, "worker's clock jumps": 0.03, "shop's clock set back": 0.03, "shop restarted": 0.015,
     "Prefect killed": 0.015,
 }  # fmt: skip
-"""How often each way is gone."""
+"""How often each way is chosen."""
 
 
 async def _ends(worker: Worker, seconds: float) -> None:
-    """Wait for it, and end it when it takes too long: it may have failed, which is its right in such trouble."""
+    """Wait for it, and end it when it takes too long. With such faults it may also fail."""
     if not await asyncio.to_thread(worker.ended.wait, seconds):
         worker.send(signal.SIGKILL)
         await asyncio.to_thread(worker.ended.wait, 20)

@@ -1,10 +1,10 @@
 """
-Runs flows in processes that may be killed. It imports everything once and forks for each job, since a start takes
-seconds and a fork takes none.
+Runs flows in processes that may be killed. It imports everything once and forks for each job, because a start takes
+seconds and a fork takes almost no time.
 
-Jobs come as lines of JSON on standard input; `{"started": pid}` and `{"ended": pid, "status": ...}` go out. A job names
-the flow, its parameters, a file for the result, the sandbox whose clock it winds, and, if it shall die or stop, where.
-The places are patched in here, in the child: nothing in the product knows of them.
+Jobs are lines of JSON on standard input; `{"started": pid}` and `{"ended": pid, "status": ...}` are its output. A job
+names the flow, its parameters, a file for the result, the sandbox whose clock it advances, and the place where it dies
+or stops, if it does. The places are patched in here, in the child: the product does not know them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _is_creation(_: Any, request: httpx.Request, *__: Any) -> bool:
 
 
 def _patches(resource: str, says: Callable[[dict[str, Any]], Any]) -> Picks:
-    """Picks the requests that change such a resource and say this in their attributes."""
+    """Picks the requests that change a resource of this type and have this attribute."""
 
     def picks(_: Any, request: httpx.Request, *__: Any) -> bool:
         if request.method != "PATCH" or request.url.path.split("/")[-2] != resource:
@@ -90,7 +90,7 @@ PLACES: dict[str, tuple[Any, str, str, Picks]] = {
     "before the record": (flows.tasks.record, "_write_down", "before", _always),
     "after the record": (flows.tasks.record, "_write_down", "after", _always),
 }
-"""Every run of the sweep comes by there."""
+"""Places that every sweep reaches."""
 
 SIDE_PLACES: dict[str, tuple[Any, str, str, Picks]] = {
     "before it announces an attempt": (Wire, "_send", "before", _announcement),
@@ -104,11 +104,11 @@ SIDE_PLACES: dict[str, tuple[Any, str, str, Picks]] = {
     "before it writes on the subscription": (Wire, "_send", "before", _anything),
     "after it wrote on the subscription": (Wire, "_send", "after", _anything),
 }
-"""Only some runs do: those that go on with what another one began, meet surplus copies, or cancel."""
+"""Places that only some sweeps reach: those that continue another run's work, meet surplus copies, or cancel."""
 
 
 class JumpingClock:
-    """The clock below it, whose time of day jumps by some seconds after it was asked a few times."""
+    """Another clock, but its time of day jumps by some seconds after a few calls."""
 
     def __init__(self, seconds: float, asked: int = 5) -> None:
         self._below, self._seconds, self._left = current_clock(), timedelta(seconds=seconds), asked
@@ -125,7 +125,7 @@ class JumpingClock:
 
 
 class WoundClock:
-    """Sleeping moves the sandbox's clock on, and takes no real time."""
+    """Sleeping advances the sandbox's clock, and takes no real time."""
 
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
@@ -201,7 +201,7 @@ def _be_a_worker(job: dict[str, Any]) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         Path(job["result"]).write_text(json.dumps(result))
         status = 0
-    except BaseException:  # noqa: BLE001 - whatever it is, the log tells
+    except BaseException:  # noqa: BLE001 - the log has the error
         traceback.print_exc()
     finally:
         os._exit(status)  # Prefect's threads would go on sending logs for a while

@@ -1,7 +1,7 @@
 """
-Wall clocks once more, written in another way than the rules': by trying every offset a zone uses nearby.
+Another implementation of wall clocks: it tries every offset that a zone uses around a date.
 
-Two implementations that agree on every zone are hardly wrong in the same way.
+Two different implementations that agree on every zone are unlikely to share a mistake.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def offset_at(instant: datetime, zone: ZoneInfo) -> timedelta:
 
 
 def first_showing(wall: datetime, zone: ZoneInfo) -> datetime:
-    """The first instant at which clocks show `wall`; where none does, what they would have shown without the change."""
+    """The first instant at which clocks show `wall`. If they skip it, the instant as if they did not change."""
     as_utc = wall.replace(tzinfo=UTC)
     probes = [as_utc + hours * HOUR for hours in range(-50, 51, 2)]
     offsets = sorted({offset_at(probe, zone) for probe in probes}, reverse=True)
@@ -32,7 +32,7 @@ def first_showing(wall: datetime, zone: ZoneInfo) -> datetime:
 
 
 def transition_in(start: datetime, end: datetime, zone: ZoneInfo) -> datetime:
-    """The instant at which the offset in force at `start` ends, to the second, found by halving."""
+    """The instant at which the offset in force at `start` ends, to the second, by bisection."""
     was = offset_at(start, zone)
     while end - start > timedelta(seconds=1):
         middle = start + timedelta(seconds=(end - start) // timedelta(seconds=1) // 2)

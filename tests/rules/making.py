@@ -1,4 +1,4 @@
-"""Short ways to make what the rules decide about."""
+"""Short functions that make the input of the rules."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,9 +1,9 @@
 """
-A shop in which any number of runs renew the same period at once, without knowing of each other.
+A shop in which any number of runs renew the same period at once, without knowing each other.
 
 Requests arrive late, out of order, or never. Lists show each copy as it was some seconds ago, and may not show a young
-one yet, even where they show a younger one. Copies fail, cards are declined, renewals are withdrawn, and staff cancel
-orders. The shop below knows nothing of the rules' thinking.
+one yet, even if they show a younger one. Copies fail, cards are declined, renewals are withdrawn, and staff cancel
+orders. The shop below shares no logic with the rules.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ SETTLE = timedelta(seconds=5)
 
 
 class ManyRuns:
-    """Four runs at one period, as chance will have it."""
+    """Four runs that work on one period, in random order."""
 
     settle = SETTLE
 
@@ -82,7 +82,7 @@ class ManyRuns:
     def charge(self, name: str) -> None:
         refused = CopiesOfPeriod.of(self.present()).refused
         earlier = [each.id for each in refused if each.created_at < self.past[name][-1][1].created_at]
-        assert not earlier, f"somebody had cancelled the order of {earlier}"
+        assert not earlier, f"the order of {earlier} had been cancelled"
         self.charged[name] += 1
         self.set_order(name, "placed", placed_at=self.now)
 
@@ -96,7 +96,7 @@ class ManyRuns:
         self.looks[self.chance.randrange(4)] = self.now, [each for each in shown if each is not None]
 
     def as_a_list_shows_it(self, states: list[tuple[datetime, OrderCopy]]) -> OrderCopy | None:
-        """Any state that was true within the last seconds; a young copy perhaps not at all."""
+        """Any state of the last seconds; a young copy may be missing."""
         if self.now - states[0][0] < SETTLE and self.chance.random() < 0.5:
             return None
         ends = [moment for moment, _ in states[1:]]
@@ -116,7 +116,7 @@ class ManyRuns:
         run = self.chance.randrange(4)
         action = self.action_of(run)
         if isinstance(action, Create) and self.looks[run][0] < self.now - 4 * SETTLE:
-            return  # a run creates seconds after its look; it may place an order much later
+            return  # a run creates within seconds of its read; it may place an order much later
         self.seen[action.reason if isinstance(action, Hold) else type(action).__name__] += 1
         if isinstance(action, Create):
             self.creations += 1
@@ -190,7 +190,7 @@ class ManyRuns:
     # --- and in the end ----------------------------------------------------------------------------
 
     def bring_to_its_end(self) -> None:
-        """When everything has arrived, a run that is left alone brings the period to its end."""
+        """When everything has arrived, one undisturbed run finishes the period."""
         while self.cancellations:
             self.a_cancellation_of_ours_arrives()
             self.an_order_is_placed_in_the_background()
@@ -223,13 +223,13 @@ class ManyRuns:
 
 
 class Impatient(ManyRuns):
-    """Runs that do not wait until they must see every earlier copy."""
+    """Runs that do not wait until every earlier copy must be visible."""
 
     settle = SETTLE - timedelta(seconds=1)
 
 
 class Forgetful(ManyRuns):
-    """A shop that does not tell of a cancelled order that it was placed before."""
+    """A shop that does not show that a cancelled order was placed before."""
 
     def set_order(self, name: str, status: str, **changes) -> None:
         super().set_order(name, status, **changes)

@@ -1,4 +1,4 @@
-"""One sandbox for the tests of a module, without limits and with a clock that stands still, and a caller to ask it."""
+"""One sandbox for the tests of a module, without limits and with a stopped clock, and a caller for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by its DevTools protocol: open a page, wait for words, take a picture."""
+"""A headless Chromium, controlled by its DevTools protocol: open a page, wait for words, take a picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flows.cli.processes import process
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 60.0
-"""Seconds within which a page must show what it has to: the first one loads the whole UI."""
+"""Seconds within which a page must show the words: the first one loads the whole UI."""
 
 
 class Browser:
@@ -35,7 +35,7 @@ class Browser:
         Open a page; returns its visible text once all `words` are on it.
 
         Raises:
-            AssertionError: they did not appear; carries what is there instead.
+            AssertionError: they did not appear; the message has the text of the page.
         """
         await self._call("Page.navigate", url=url)
         return await self.wait_for(*words)

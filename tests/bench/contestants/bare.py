@@ -1,4 +1,4 @@
-"""The floor: asyncio and httpx, no orchestration, no looks, no limiter; a window's wait after a 429."""
+"""The minimum: asyncio and httpx, no orchestration, no limiter, no reads before writes; waits a window after a 429."""
 
 from __future__ import annotations
 

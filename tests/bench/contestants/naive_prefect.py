@@ -1,4 +1,4 @@
-"""The Prefect project that one writes first: a flow run per renewal, four tasks with retries, polling by itself."""
+"""A typical first Prefect project: a flow run per renewal, four tasks with retries, and each polls its own copy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _was_throttled(task: Any, task_run: Any, state: Any) -> bool:
     return isinstance(error, httpx.HTTPStatusError) and error.response.status_code == 429
 
 
-# A third of the window with jitter: what one tries after the first 429s.
+# A third of the window with jitter: a typical choice after the first 429s.
 again = {
     "retries": RETRIES,
     "retry_delay_seconds": TICKET.window_seconds / 3,

@@ -1,4 +1,4 @@
-"""The shop as a small script sees it: bare httpx, one request per question; waits a window after a 429, as one does."""
+"""The shop for a small script: bare httpx, one request for each question, and a window's wait after a 429."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FINAL = frozenset({"completed", "failed", "aborted"})
 
 
 class PlainShop:
-    """Use it as an async context manager. `waits`: a 429 is waited for here, a whole window; else it is raised."""
+    """Use it as an async context manager. `waits`: after a 429, wait a whole window; if not set, raise it."""
 
     def __init__(self, ticket: Ticket, *, waits: bool = True) -> None:
         self.ticket = ticket

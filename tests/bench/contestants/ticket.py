@@ -1,4 +1,4 @@
-"""What a contestant is told and what it says at the end; each runs in a process of its own."""
+"""What a contestant gets at the start, and what it prints at the end. Each runs in a process of its own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Ticket:
     copy_seconds: float
     """How long the shop takes for a copy."""
     at_once: int
-    """Renewals that a contestant without a limiter works on side by side."""
+    """Renewals that a contestant without a limiter works on at the same time."""
 
     @property
     def poll_seconds(self) -> float:
