@@ -27,7 +27,7 @@ async def adopt_subscriptions(
     Hand subscriptions over to Perennial, or back to Commerce Layer's own engine.
 
     It only shows what it would do, unless dry_run is switched off. It is safe to run twice, or again after a run that
-    died: it leaves alone what is done already. At no time do both engines renew a subscription, and the date of its
+    died: it does not repeat what is done already. At no time do both engines renew a subscription, and the date of its
     next renewal does not change.
 
     Args:

@@ -15,7 +15,7 @@ SUBSCRIPTIONS_PER_FAILURE = 12
 """One in this many is set to fail. With many more failures, the sweep's brake would rightly stop it."""
 
 WINDOW_SCALE = 0.1
-"""The sandbox's rate limit windows are ten times shorter than the real ones, so that the demo takes no minutes."""
+"""The sandbox's rate limit windows are ten times shorter than the real ones, so that the demo need not wait long."""
 
 FAILURES: tuple[tuple[str, int | None], ...] = (
     ("declined", 1),

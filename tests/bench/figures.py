@@ -128,7 +128,7 @@ class Result:
     sentence: str
 
 
-def verdicts(race: Round, figures: Sequence[Figures]) -> list[Result]:
+def targets_of(race: Round, figures: Sequence[Figures]) -> list[Result]:
     """The targets that a round can check, for its first contestant."""
     one = figures[0]
     found = [_at_most("429s", one.throttled, 0), _at_most("writes per renewal", one.writes_each, WRITES)]

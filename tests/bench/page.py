@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from bench.figures import Figures, Round, verdicts
+from bench.figures import Figures, Round, targets_of
 
 Results = Sequence[tuple[Round, Sequence[Figures]]]
 
@@ -67,7 +67,7 @@ def _targets(race: Round, figures: Sequence[Figures]) -> str:
     """A line for each target of the round: met, or by how much it was missed, and what bounds it."""
     return "".join(
         f"- {'met' if each.met else '**missed**'}: {each.target} ({each.sentence})\n"
-        for each in verdicts(race, figures)
+        for each in targets_of(race, figures)
     )
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from bench.figures import TEN_TIMES_AS_MANY, Figures, Round, share_of_limit, verdicts
+from bench.figures import TEN_TIMES_AS_MANY, Figures, Round, share_of_limit, targets_of
 from bench.page import markdown, svg
 
 
@@ -62,14 +62,14 @@ def test_a_missed_target_says_by_how_much_and_what_bounds_it() -> None:
     slow = replace(figures("ours", 1.0), share_of_limit=0.95, reads=4, server_cpu_seconds=0.5, task_runs=40)
     many = replace(slow, contestant=TEN_TIMES_AS_MANY, renewals=100, reads=42, cpu_seconds=10.0)
 
-    short = {each.target: each.sentence for each in verdicts(limited, [slow]) if not each.met}
-    later = {each.target: each.sentence for each in verdicts(unlimited, [slow, many]) if not each.met}
+    short = {each.target: each.sentence for each in targets_of(limited, [slow]) if not each.met}
+    later = {each.target: each.sentence for each in targets_of(unlimited, [slow, many]) if not each.met}
 
     assert short["at least 97% of the limit"].startswith("95.0%, 2.0 points short: places lay idle for 0.1 s")
     assert short["at most 0.3 reads per renewal"] == "0.40, 0.10 too many"
     assert later["at least 30 renewals a second"].startswith("10.0, 20.0 short")
     assert "One core for our process allows 10 a second" in later["at least 30 renewals a second"]
-    (grown,) = [each for each in verdicts(unlimited, [slow, many]) if "tenth more" in each.target]
+    (grown,) = [each for each in targets_of(unlimited, [slow, many]) if "tenth more" in each.target]
     assert grown.met
     assert grown.sentence.startswith("+5% reads, +0% CPU")
 
