@@ -41,6 +41,10 @@ class FinalAction(StrEnum):
     CANCEL = "cancel"
 
 
+THE_CUSTOMERS = frozenset({FailureClass.PAYMENT})
+"""Failures that are the customer's. For any other one a subscription is never cancelled: a gateway may be down."""
+
+
 class PolicyOverrideInvalid(ValueError):  # noqa: N818 - it says what happened
     """A subscription's own policy (`metadata.perennial.policy`) cannot be read; `problems` names each field."""
 
@@ -130,7 +134,11 @@ class Policy(BaseModel):
     stuck_after: Delay = "1d"
     """How long an order copy, or its order, may be under way before a person is told; nothing is created meanwhile."""
     final_action: FinalAction = FinalAction.HOLD
-    """When retries are used up: hold the subscription for a person, skip the period, or cancel the subscription."""
+    """
+    When retries are used up: hold the subscription for a person, skip the period, or cancel the subscription.
+
+    Only failed payments cancel; where something else failed, such as stock or a gateway, it is held instead.
+    """
     final_actions: dict[FailureClass, FinalAction] = {}
     """Final action for single failure classes, where it differs from the one above."""
     failure_patterns: dict[Pattern, FailureClass] = {}
@@ -205,6 +213,11 @@ class Policy(BaseModel):
                 f"max_attempts_per_day is {self.max_attempts_per_day}, more than max_attempts_per_month "
                 f"({self.max_attempts_per_month}): lower it"
             )
+        found += [
+            f"final_actions.{cls} is cancel, but that failure is not the customer's: choose hold or skip_period"
+            for cls, action in self.final_actions.items()
+            if action is FinalAction.CANCEL and cls not in THE_CUSTOMERS
+        ]
         found += [self._too_many(cls) for cls in FailureClass if self._needs_more_than_allowed(cls)]
         return found
 
@@ -234,7 +247,8 @@ class Policy(BaseModel):
 
     def final_action_for(self, cls: FailureClass) -> FinalAction:
         """What happens when the retries of this class are used up."""
-        return self.final_actions.get(cls, self.final_action)
+        action = self.final_actions.get(cls, self.final_action)
+        return FinalAction.HOLD if action is FinalAction.CANCEL and cls not in THE_CUSTOMERS else action
 
     def overridden_by(self, policy: Mapping[str, Any] | None) -> "Policy":
         """

@@ -1,4 +1,4 @@
-"""Decides which engine renews a subscription: adopts native ones, releases held ones, gives adopted ones back."""
+"""Decides which engine renews a subscription: adopts native ones, releases held ones, gives adopted ones back, pauses and resumes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def adopt_subscriptions(
     subscriptions: list[str] | None = None,
     all_active: bool = False,
     all_inactive: bool = False,
-    handover: Literal["adopt", "release", "give_back"] = "adopt",
+    handover: Literal["adopt", "release", "give_back", "pause", "resume"] = "adopt",
     dry_run: bool = True,
     credentials: str = "commerce-layer",
     policy: str = "default",
@@ -34,7 +34,7 @@ async def adopt_subscriptions(
         subscriptions: Ids of subscriptions: the ten letters in their address in the dashboard.
         all_active: All subscriptions that Commerce Layer renews now.
         all_inactive: All inactive ones, except overdue ones: the customer may have paused them.
-        handover: adopt them, release those that are held for a person, or give them back.
+        handover: adopt them, release those that are held for a person, give them back, pause them, or resume them.
         dry_run: Only show what would be done.
         credentials: Name of the Commerce Layer Credentials block of the shop.
         policy: Name of the Renewal Policy block.

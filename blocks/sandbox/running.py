@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 import httpx
+import psutil
 
 _START_SECONDS = 30.0
 
@@ -212,6 +213,13 @@ class RunningSandbox:
         if response.is_error:
             raise SandboxFailed(response.json().get("error", response.text))
         return response
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time that the process has taken so far, in seconds."""
+        assert self._process is not None
+        times = psutil.Process(self._process.pid).cpu_times()
+        return float(times.user + times.system)
 
     def _launch(self, port: str | None) -> None:
         where = [] if port is None else ["--port", port]

@@ -1,11 +1,11 @@
-"""`python -m flows adopt`: hands subscriptions to Perennial, releases held ones, or gives them back."""
+"""`perennial adopt`, `pause` and `resume`: who renews a subscription, and whether it is renewed at all."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import Awaitable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from prefect.client.schemas.objects import State
@@ -18,6 +18,8 @@ from flows.adopt import adopt_subscriptions
 from flows.cli.installation import CREDENTIALS, POLICY
 from flows.cli.prefect_errors import PrefectUnavailable, calling_prefect
 from flows.run.context import NotSetUp, Unreachable
+
+Request = Literal["adopt", "release", "give_back", "pause", "resume"]
 
 COLOURS = {"change": "green", "as_requested": "dim", "refused": "yellow", "failed": "red"}
 WORDS = {"change": "yes", "as_requested": "nothing to do", "refused": "no", "failed": "FAILED"}
@@ -54,18 +56,54 @@ def adopt(
     if release and give_back:
         print("give either --release or --give-back, not both", file=sys.stderr)
         return 2
+    handover: Request = "release" if release else "give_back" if give_back else "adopt"
+    return _carry_out(
+        handover,
+        subscriptions=list(ids),
+        all_active=all_active,
+        all_inactive=all_inactive,
+        dry_run=not apply,
+        credentials=credentials,
+        policy=policy,
+    )
+
+
+def pause(
+    *ids: Annotated[str, Parameter(name="ID", required=True)], credentials: str = CREDENTIALS, policy: str = POLICY
+) -> int:
+    """
+    Renew nothing of these subscriptions until they are resumed.
+
+    Returns the exit code: 1 when something was refused or failed, 2 when nothing could be tried.
+
+    Args:
+        ids: The ten letters in the address of each subscription.
+        credentials: Name of the credentials block.
+        policy: Name of the policy block.
+    """
+    return _carry_out("pause", subscriptions=list(ids), dry_run=False, credentials=credentials, policy=policy)
+
+
+def resume(
+    *ids: Annotated[str, Parameter(name="ID", required=True)], credentials: str = CREDENTIALS, policy: str = POLICY
+) -> int:
+    """
+    Renew these subscriptions again, from their next date on. What came due in the pause is not made up.
+
+    Returns the exit code: 1 when something was refused or failed, 2 when nothing could be tried.
+
+    Args:
+        ids: The ten letters in the address of each subscription.
+        credentials: Name of the credentials block.
+        policy: Name of the policy block.
+    """
+    return _carry_out("resume", subscriptions=list(ids), dry_run=False, credentials=credentials, policy=policy)
+
+
+def _carry_out(handover: Request, **parameters: Any) -> int:
     try:
         with calling_prefect():
-            run = adopt_subscriptions(
-                subscriptions=list(ids),
-                all_active=all_active,
-                all_inactive=all_inactive,
-                handover="release" if release else "give_back" if give_back else "adopt",
-                dry_run=not apply,
-                credentials=credentials,
-                policy=policy,
-                return_state=True,
-            )
+            run = adopt_subscriptions(handover=handover, return_state=True, **parameters)
             facts = asyncio.run(_facts_of(run))
     except (CommerceLayerError, PrefectUnavailable, NotSetUp, Unreachable) as error:
         print(error, file=sys.stderr)

@@ -31,6 +31,8 @@ COMMANDS = {
     "up": ("up:up", "Keep sandbox, Prefect server and worker running until Ctrl-C."),
     "setup": ("setup:setup", "Connect Prefect to your Commerce Layer organization."),
     "adopt": ("adopt_command:adopt", "Choose who renews a subscription: adopt, release, give back."),
+    "pause": ("adopt_command:pause", "Renew nothing of a subscription until it is resumed."),
+    "resume": ("adopt_command:resume", "Renew a paused subscription again, from its next date on."),
     "explain": ("explain:explain_subscription", "Say when and why a subscription is due, and how it went last."),
 }
 """The module of each command in this package, and what the command does."""

@@ -135,18 +135,23 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServe
         yield PrefectServer(url, environment, server, log)
 
 
+DRAINED_WITHIN = 60.0
+"""Seconds: much longer than a server takes that answers at all."""
+
+
 async def drain() -> None:
     """
     Wait until Prefect's threads have sent all logs and events of this process.
 
     Call it before this process's server is stopped. Otherwise the threads try for more than a minute at exit.
+    What is meant for a server that is gone is given up after `DRAINED_WITHIN`.
     """
     # Imported here because Prefect reads its settings at import, and callers that start a server set them first.
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogHandler
 
     await APILogHandler.aflush()
-    drained = EventsWorker.drain_all()
+    drained = EventsWorker.drain_all(timeout=DRAINED_WITHIN)
     if inspect.isawaitable(drained):
         await drained
 

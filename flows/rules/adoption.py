@@ -44,6 +44,8 @@ class Handover(StrEnum):
     ADOPT = "adopt"  # Perennial renews them from now on
     RELEASE = "release"  # those held for a person go on
     GIVE_BACK = "give_back"  # Commerce Layer's own engine renews them again
+    PAUSE = "pause"  # nothing is renewed until they are resumed
+    RESUME = "resume"
 
 
 class Handling(StrEnum):
@@ -85,7 +87,9 @@ class HandoverRequest:
     named: bool = True
 
 
-def decide(subscription: OrderSubscription, request: HandoverRequest, policy: Policy, as_of: datetime) -> Decision:
+def decide_adoption(
+    subscription: OrderSubscription, request: HandoverRequest, policy: Policy, as_of: datetime
+) -> Decision:
     """What follows from a request for one subscription, as it was read a moment ago."""
     return _Deciding(subscription, request, policy, as_of).decide()
 
@@ -203,6 +207,8 @@ class _Deciding:
             return self._refused("it is cancelled; no engine renews it")
         if self._one.status not in {SubscriptionStatus.INACTIVE, SubscriptionStatus.ACTIVE}:
             return self._refused(f"its status is {self._one.raw_status or self._one.status}; try again later")
+        if self._state.paused:
+            return self._refused("it is paused, and the native engine would charge it; resume it first")
         if problem := self._still_renewing():
             return self._refused(problem)
         metadata = {key: value for key, value in self._one.metadata.items() if key != KEY}

@@ -19,7 +19,7 @@ from flows.rules.zones import in_words, wall_of
 
 DATES_SHOWN = 24
 
-_FOR_SOMEBODY_TO_START = frozenset({SkipReason.HELD, SkipReason.NOT_ADOPTED, SkipReason.NO_NEXT_RUN})
+_FOR_SOMEBODY_TO_START = frozenset({SkipReason.HELD, SkipReason.PAUSED, SkipReason.NOT_ADOPTED, SkipReason.NO_NEXT_RUN})
 
 
 @dataclass(frozen=True, slots=True)

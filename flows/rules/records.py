@@ -43,7 +43,7 @@ def record_of(result: RenewalResult, fresh: OrderSubscription) -> Record | None:
     if overtaken and not result.is_settled and not result.was_attempted:
         return None
     settlement = _settlement(result, fresh)
-    state = settlement.state.model_copy(update={"policy": stored.policy})
+    state = settlement.state.model_copy(update={"policy": stored.policy, "paused": stored.paused})
     if overtaken and not result.is_settled:
         state = _together(state, stored)
     if stored.held and not planned.held and not overtaken:  # by a person, while the renewal was under way
@@ -74,7 +74,8 @@ def skip_record_of(skipped: Skipped, fresh: OrderSubscription) -> Record | None:
         return None
     if whole_minute(fresh.next_run_at) > through:
         return None
-    return Record(state.model_copy(update={"policy": stored.policy}).written_into(fresh.metadata), next_run_at)
+    kept = {"policy": stored.policy, "paused": stored.paused}
+    return Record(state.model_copy(update=kept).written_into(fresh.metadata), next_run_at)
 
 
 def _is_behind(renewal: Renewal, stored: RenewalState) -> bool:

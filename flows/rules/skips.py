@@ -25,6 +25,7 @@ class SkipReason(StrEnum):
     LATE = "late"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+    PAUSED = "paused"
     HELD = "held"
     NOT_INACTIVE = "not_inactive"
     GONE = "gone"
@@ -56,6 +57,7 @@ _FOR_A_PERSON = frozenset(
 _NO_LONGER_WANTED = frozenset(
     {SkipReason.NOT_DUE, SkipReason.EXPIRED, SkipReason.CANCELLED, SkipReason.NOT_INACTIVE, SkipReason.GONE}
     | {SkipReason.SECOND_ENGINE, SkipReason.FOREIGN_COPY, SkipReason.NOT_ADOPTED, SkipReason.HELD}
+    | {SkipReason.PAUSED}
 )
 
 
@@ -127,6 +129,15 @@ def damage_in_words(subscription: OrderSubscription, state: RenewalState) -> str
     return f"its renewal state cannot be read, repair it: {state.damaged}"
 
 
+def pause_refusal(state: RenewalState) -> Refusal | None:
+    """Why a paused subscription is not renewed; None when it is not paused."""
+    return (SkipReason.PAUSED, "it is paused; `perennial resume` lets it go on") if state.paused else None
+
+
+def _pause(_subscription: OrderSubscription, state: RenewalState) -> Refusal | None:
+    return pause_refusal(state)
+
+
 def _hold(_subscription: OrderSubscription, state: RenewalState) -> Refusal | None:
     if not state.held:
         return None
@@ -172,5 +183,5 @@ def _date(subscription: OrderSubscription, _state: RenewalState) -> Refusal | No
 
 
 CHECKS: tuple[Callable[[OrderSubscription, RenewalState], Refusal | None], ...] = (
-    _status, _damage, _hold, _source, _date,
+    _status, _damage, _pause, _hold, _source, _date,
 )  # fmt: skip

@@ -117,6 +117,8 @@ class RenewalState(BaseModel):
     """The run that wrote this."""
     attempts: list[Instant] = []
     """Charges of the last 30 days that failed, or may have: what the card networks' limits count."""
+    paused: bool = False
+    """Nothing is renewed while this is true. A storefront may set it, as `perennial pause` does."""
     held: bool = False
     """A person must look first; set it to false to go on."""
 

@@ -12,7 +12,7 @@ from flows.rules.next_action import is_of_period
 from flows.rules.order_copies import FAILED_STATUSES
 from flows.rules.references import REFERENCE_ORIGIN, whole_minute
 from flows.rules.renewal import Renewal
-from flows.rules.skips import NATIVE_STATUSES, Refusal, Skipped, SkipReason, status_refusal
+from flows.rules.skips import NATIVE_STATUSES, Refusal, Skipped, SkipReason, pause_refusal, status_refusal
 from flows.rules.state import RenewalState
 from flows.rules.zones import in_words
 
@@ -39,6 +39,18 @@ def still_wanted(
         or _foreign_copy(renewal, foreign)
     )
     return Skipped(renewal.subscription_id, renewal.due, *refusal) if refusal else None
+
+
+def no_longer_wanted(subscription: OrderSubscription | None, due: datetime) -> Refusal | None:
+    """Why an order for the period of `due` that is not placed is to be withdrawn, whatever run made it."""
+    if subscription is None:
+        return SkipReason.GONE, "the subscription is gone"
+    state = RenewalState.read(subscription.metadata)
+    if state is None or state.damaged is not None:
+        return status_refusal(subscription)
+    if state.done_through is not None and state.done_through >= due:
+        return SkipReason.NOTHING_PENDING, "its period is settled without it"
+    return status_refusal(subscription) or pause_refusal(state)
 
 
 def _changed_since(
@@ -69,6 +81,8 @@ def _state_changed_since(
 ) -> Refusal | None:
     if state is None:
         return SkipReason.NOT_ADOPTED, "metadata.perennial was removed a moment ago: Perennial does not drive it"
+    if (refusal := pause_refusal(state)) is not None:
+        return refusal
     planned = RenewalState.read(renewal.metadata)
     if _was_held_since(state, planned, announced):
         return SkipReason.HELD, "held for a person a moment ago; set metadata.perennial.held to false to go on"

@@ -57,7 +57,9 @@ def _let_go(subscription: OrderSubscription) -> OrderSubscription:
     changes: dict[str, Any] = {"source_order_id": subscription.source_order_id or "none"}
     state = RenewalState.read(subscription.metadata) or RenewalState()
     if state.damaged is None:
-        changes["metadata"] = state.model_copy(update={"held": False}).written_into(subscription.metadata)
+        changes["metadata"] = state.model_copy(update={"held": False, "paused": False}).written_into(
+            subscription.metadata
+        )
     if subscription.status is not SubscriptionStatus.CANCELLED:
         changes["status"] = SubscriptionStatus.INACTIVE
     return subscription.model_copy(update=changes)

@@ -16,7 +16,8 @@ from prefect.client.schemas.objects import State
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.jsonapi import pages_of
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
-from flows.rules.adoption import Change, Decision, Handling, Handover, HandoverRequest, decide
+from flows.rules.adoption import Change, Decision, Handling, Handover, HandoverRequest
+from flows.rules.pausing import decide
 from flows.rules.state import RenewalState
 from flows.run.context import Run
 from flows.run.states import completed, failed
@@ -28,6 +29,8 @@ _DONE = {
     Handover.ADOPT: ("adopted", "would be adopted"),
     Handover.RELEASE: ("released", "would be released"),
     Handover.GIVE_BACK: ("given back", "would be given back"),
+    Handover.PAUSE: ("paused", "would be paused"),
+    Handover.RESUME: ("resumed", "would be resumed"),
 }
 
 
@@ -87,7 +90,9 @@ def _is_concerned(subscription: OrderSubscription, request: HandoverRequest) -> 
     state = RenewalState.read(subscription.metadata)
     if request.handover is Handover.ADOPT:
         return True
-    return state is not None and (request.handover is Handover.GIVE_BACK or state.held)
+    if state is None:
+        return False
+    return {Handover.RELEASE: state.held, Handover.RESUME: state.paused}.get(request.handover, True)
 
 
 @task(task_run_name="hand over", cache_policy=NO_CACHE)

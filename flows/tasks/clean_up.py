@@ -20,7 +20,7 @@ from blocks.commerce_layer.resources import OrderCopy
 from flows.rules.next_action import duplicate
 from flows.rules.order_copies import CopiesOfPeriod, is_open
 from flows.rules.references import parse_reference
-from flows.rules.skips import SkipReason, status_refusal
+from flows.rules.still_wanted import no_longer_wanted
 from flows.rules.summaries import RenewalLine
 from flows.rules.waves import BrakePulled
 from flows.run.context import Run
@@ -93,19 +93,22 @@ async def _review(run: Run, report: Report, copies: CopiesOfPeriod) -> None:
 
 
 async def _withdraw_what_nobody_wants(run: Run, found: Iterable[CopiesOfPeriod]) -> None:
-    """Withdraw the orders of subscriptions that were cancelled or handed over since: no sweep finds those due again."""
+    """
+    Withdraw the orders of subscriptions that were cancelled, paused or handed over since, and of skipped periods.
+
+    No sweep finds those due again, and the customer could still pay at the checkout.
+    """
     unplaced = [
-        (copies.canonical, reference.subscription_id)
+        (copies.canonical, *reference)
         for copies in found
         if copies.canonical is not None
         and is_open(copies.canonical)
         and (reference := parse_reference(copies.canonical.reference)) is not None
     ]
-    fresh = await run.client.get_subscriptions(subscription_id for _, subscription_id in unplaced)
+    fresh = await run.client.get_subscriptions(subscription_id for _, subscription_id, _ in unplaced)
     async with asyncio.TaskGroup() as withdrawing:
-        for copy, subscription_id in unplaced:
-            subscription = fresh.get(subscription_id)
-            refusal = status_refusal(subscription) if subscription else (SkipReason.GONE, "the subscription is gone")
+        for copy, subscription_id, due in unplaced:
+            refusal = no_longer_wanted(fresh.get(subscription_id), due)
             if refusal is not None:
                 withdrawing.create_task(run.withdrawals.withdraw(copy.target_order_id or "", refusal[1]))
 

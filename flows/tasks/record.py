@@ -22,6 +22,7 @@ from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, NotConnected, Refused, Unauthorized, WriteFateUnknown
 from blocks.commerce_layer.resources import OrderSubscription
 from blocks.commerce_layer.writes import SubscriptionChange
+from blocks.policy import FinalAction
 from flows.rules.findings import Finding, LeftAlone
 from flows.rules.outcomes import result_of
 from flows.rules.records import Record, another_placed_order, record_of, skip_record_of
@@ -82,6 +83,7 @@ async def record_outcome(run: Run, renewal: Renewal, finding: Finding | LeftAlon
             result = result_of(renewal, finding, run.now(), run.identity.flow_run_id)
             recorded = await _write_down(run, result)
             _announce(run, recorded, result)
+            await _withdraw_what_is_given_up(run, recorded)
     finally:
         run.last_looks.forget(renewal.subscription_id)
     if recorded.line.needs_person:
@@ -192,6 +194,20 @@ async def _write(
 def _is_written(record: Record, fresh: OrderSubscription) -> bool:
     moved = record.next_run_at is None or record.next_run_at == fresh.next_run_at
     return record.metadata == fresh.metadata and moved and not record.cancel
+
+
+async def _withdraw_what_is_given_up(run: Run, recorded: Recorded) -> None:
+    """
+    Cancel the unpaid order of a subscription that is cancelled, or of a period that is skipped: it could still be paid.
+
+    Only once that is recorded: until then the order is what the next sweep goes on with. Should this run die here, the
+    next sweep's review withdraws it.
+    """
+    result = recorded.result
+    if result is None or recorded.not_written is not None or result.final_action in {None, FinalAction.HOLD}:
+        return
+    if result.state.target_order_id is not None:
+        await run.withdrawals.withdraw(result.state.target_order_id, f"given up: {result.what}")
 
 
 def _announce(run: Run, recorded: Recorded, result: RenewalResult) -> None:

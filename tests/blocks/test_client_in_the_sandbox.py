@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -273,7 +274,8 @@ async def test_pushing_as_hard_as_we_can_meets_no_refusal(counters, tmp_path):
                 count = 0
                 while asyncio.get_running_loop().time() < until:
                     count += 1
-                    await create_order_copy(client, draft_for(subscription, f"#{number}.{count}"))
+                    with suppress(WriteFateUnknown):  # an answer that a busy machine delays is no refusal
+                        await create_order_copy(client, draft_for(subscription, f"#{number}.{count}"))
 
             async def update() -> None:
                 while asyncio.get_running_loop().time() < until:

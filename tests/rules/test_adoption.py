@@ -8,13 +8,14 @@ import pytest
 from rules.making import POLICY, at, subscription
 
 from blocks.commerce_layer.resources import OrderSubscription
-from flows.rules.adoption import CLEAR_OF_RUNS, Change, Decision, Handling, Handover, HandoverRequest, decide
+from flows.rules.adoption import CLEAR_OF_RUNS, Change, Decision, Handling, Handover, HandoverRequest
+from flows.rules.pausing import decide
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.state import RenewalState
 
 NOW = at("2026-03-01T05:00")
 DUE = "2026-03-01T06:00:00.000Z"
-ADOPT, RELEASE, GIVE_BACK = (HandoverRequest(handover) for handover in Handover)
+ADOPT, RELEASE, GIVE_BACK = (HandoverRequest(Handover(each)) for each in ("adopt", "release", "give_back"))
 
 
 def native(status: str = "active", **fields) -> OrderSubscription:

@@ -1,4 +1,4 @@
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -190,9 +190,9 @@ def test_any_log_is_classed_and_kept_word_for_word(log):
 
 @pytest.mark.parametrize("word", ["declin", "exceed ", "card ", "account ", "coupon ", "refus (", "fraud ", "a"])
 def test_a_page_of_one_word_is_read_at_once(word):
-    began = perf_counter()
+    began = process_time()
     assert classify_copy(failed({"base": [word * 20_000]}), POLICY).in_short
-    assert perf_counter() - began < 5
+    assert process_time() - began < 5
 
 
 @given(st.text(max_size=300))
