@@ -1,4 +1,4 @@
-"""Decides which engine renews a subscription: adopts native ones, releases held ones, gives adopted ones back, pauses and resumes."""
+"""Adopts native subscriptions, releases held ones, gives adopted ones back, pauses and resumes."""
 
 from __future__ import annotations
 
