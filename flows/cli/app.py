@@ -30,6 +30,8 @@ COMMANDS = {
     "demo": ("demo:demo", "Renew 100 subscriptions on the sandbox, and show what happened."),
     "up": ("up:up", "Keep sandbox, Prefect server and worker running until Ctrl-C."),
     "setup": ("setup:setup", "Connect Prefect to your Commerce Layer organization."),
+    "stop": ("stop:stop", "Stop all charging within ten seconds; copies are still made."),
+    "go": ("stop:go", "Charge customers again."),
     "adopt": ("adopt_command:adopt", "Choose who renews a subscription: adopt, release, give back."),
     "pause": ("adopt_command:pause", "Renew nothing of a subscription until it is resumed."),
     "resume": ("adopt_command:resume", "Renew a paused subscription again, from its next date on."),

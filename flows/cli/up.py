@@ -13,8 +13,10 @@ from typing import Any, NoReturn
 
 import psutil
 from rich.console import Console
+from rich.markup import escape
 
 from blocks.sandbox.running import SandboxFailed
+from flows.cli.alarm_listener import listening
 from flows.cli.options import Port
 from flows.cli.prefect_server import SETTINGS, PortTaken, PrefectServer, ServiceDidNotStart, drain, how_it_ended
 from flows.cli.processes import process
@@ -65,11 +67,33 @@ def _run_until_ctrl_c(port: int) -> NoReturn:
     with trial_environment(HOME, SUBSCRIPTIONS, port) as trial:
         asyncio.run(_prepare(trial))
         _deploy(trial.server)
-        command, log = [*PREFECT, "worker", "start", "--pool", POOL, "--name", "perennial"], HOME / "worker.log"
-        with process(command, trial.server.environment, log, without=SETTINGS) as worker:
-            _run_the_first_sweep(trial.server)
-            _print_addresses(trial)
-            raise_when_one_ends({"server": (trial.server.process, trial.server.log), "worker": (worker, log)})
+        with listening(_show_alarm) as webhook:
+            asyncio.run(_set_alarms(webhook))
+            _run_until_one_ends(trial)
+
+
+def _run_until_one_ends(trial: TrialEnvironment) -> NoReturn:
+    command, log = [*PREFECT, "worker", "start", "--pool", POOL, "--name", "perennial"], HOME / "worker.log"
+    with process(command, trial.server.environment, log, without=SETTINGS) as worker:
+        _run_the_first_sweep(trial.server)
+        _print_addresses(trial)
+        raise_when_one_ends({"server": (trial.server.process, trial.server.log), "worker": (worker, log)})
+
+
+def _show_alarm(said: dict[str, Any]) -> None:
+    console.print(f"[bold yellow]alarm[/]  {escape(str(said.get('text', said)))}")
+
+
+async def _set_alarms(webhook: str) -> None:
+    """Let the alarms arrive in this terminal, as `setup --notify` lets them arrive in a team's chat."""
+    # Prefect reads its settings when it is first imported, which must be after `trial_environment` has set them.
+    from prefect.client.orchestration import get_client
+
+    from flows.cli.alarms import make_alarms, times_of
+    from flows.cli.notification import recipient_of
+
+    async with get_client() as prefect:
+        await make_alarms(prefect, await recipient_of(prefect, webhook), await times_of(prefect))
 
 
 def raise_when_one_ends(running: Mapping[str, tuple[psutil.Popen, Path]]) -> NoReturn:
@@ -132,6 +156,7 @@ def _print_addresses(trial: TrialEnvironment) -> None:
   one order copy    {trial.server.url}/deployments   (reorder: "Custom run", e.g. of {trial.source_order_id})
   sandbox           {trial.sandbox.url}/_sandbox/info
   logs              {HOME}
+  stop charging     perennial stop "why"; perennial go   (with PREFECT_API_URL={trial.server.api_url})
 
 More subscriptions: curl -X POST {trial.sandbox.url}/_sandbox/seed -d '{{"subscriptions": 50}}'
 A day later:        curl -X POST {trial.sandbox.url}/_sandbox/clock -d '{{"advance": 86400}}'

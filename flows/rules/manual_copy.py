@@ -15,6 +15,7 @@ from flows.rules.findings import (
     CopyEnded,
     Finding,
     HeldBack,
+    LeftAlone,
     NotCreated,
     NotPlaced,
     OrderAnswered,
@@ -90,6 +91,7 @@ class ManualOutcome(StrEnum):
     FAILED = "failed"
     IN_PROGRESS = "in_progress"
     UNCONFIRMED = "unconfirmed"
+    NOT_CHARGED = "not_charged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class ManualResult:
 
 
 def manual_result(  # noqa: PLR0911 - one line for each kind of finding
-    work: ManualCopy, finding: Finding, policy: Policy
+    work: ManualCopy, finding: Finding | LeftAlone, policy: Policy
 ) -> ManualResult:
     """What came of it. `policy` carry the merchant's own words for failures."""
     match finding:
@@ -146,6 +148,8 @@ def manual_result(  # noqa: PLR0911 - one line for each kind of finding
             return _result(work, ManualOutcome.FAILED, sentence, attempt.copy, failure)
         case HeldBack(hold):
             return _result(work, ManualOutcome.FAILED, hold.sentence)
+        case LeftAlone(skipped):  # by the stop switch; nothing else leaves a manual copy alone
+            return _result(work, ManualOutcome.NOT_CHARGED, skipped.sentence)
 
 
 def _run_again(work: ManualCopy) -> str:

@@ -37,6 +37,7 @@ class SkipReason(StrEnum):
     SECOND_ENGINE = "second_engine"
     FOREIGN_COPY = "foreign_copy"
     NOT_READABLE = "not_readable"  # no look, no charge
+    CHARGING_STOPPED = "charging_stopped"  # by the stop switch; the order stays, and the next sweep goes on
 
     @property
     def needs_person(self) -> bool:

@@ -129,6 +129,8 @@ class RenewalSummary(BaseModel):
     """Why the sweep stopped creating before its end; null when it did not."""
     gave_up: str | None = None
     """Why the sweep could not go on: Commerce Layer or Prefect did not answer; null when it did."""
+    charging_stopped: str | None = None
+    """Since when, and why, a person has stopped charging; null when charging was on."""
     left: int = Field(default=0, ge=0)
     """Subscriptions that were due and not reached; they stay due."""
     surplus: int = Field(default=0, ge=0)
@@ -164,6 +166,7 @@ class RenewalSummary(BaseModel):
         return cls(
             as_of=as_of, seconds=seconds, brake="; ".join(brakes) or None,
             gave_up="; ".join(dict.fromkeys(part.gave_up for part in parts if part.gave_up)) or None,
+            charging_stopped=next((part.charging_stopped for part in parts if part.charging_stopped), None),
             outcomes=sum((Counter(part.outcomes) for part in parts), Counter()),
             failures=sum((Counter(part.failures) for part in parts), Counter()),
             skipped=sum((Counter(part.skipped) for part in parts), Counter()),
@@ -194,6 +197,8 @@ class RenewalSummary(BaseModel):
         """The sentence behind what matters most, if a person must act: `2 need a person: 100 renewals: ...`."""
         matters = [f"{self.for_a_person} {_verb(self.for_a_person, 'need')} a person"] if self.for_a_person else []
         matters += ["stopped"] if self.brake or self.gave_up else []
+        if self.charging_stopped:
+            return f"{', '.join((*matters, self.charging_stopped))}; {self.sentence}"
         return f"{', '.join(matters)}: {self.sentence}" if matters else self.sentence
 
     def _counts(self) -> str:
@@ -232,10 +237,12 @@ class RenewalSummary(BaseModel):
     def _left_alone(self) -> str:
         waiting, held = self.skipped.get(SkipReason.RETRY_NOT_DUE, 0), self.skipped.get(SkipReason.HELD, 0)
         urgent = sum(count for reason, count in self.skipped.items() if reason.needs_person)
+        unplaced = self.skipped.get(SkipReason.CHARGING_STOPPED, 0)
         return _list(
+            (unplaced, "not charged"),
             (waiting, f"{_verb(waiting, 'wait')} for the next attempt"),
             (held, "held for a person"),
-            (sum(self.skipped.values()) - urgent - waiting - held, "skipped"),
+            (sum(self.skipped.values()) - urgent - waiting - held - unplaced, "skipped"),
             (urgent, "skipped until a person acts"),
         )
 

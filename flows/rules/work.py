@@ -6,7 +6,8 @@ from datetime import datetime
 from blocks.commerce_layer.resources import OrderCopy
 from flows.rules.manual_copy import ManualCopy
 from flows.rules.next_action import NextAction, next_action, references_to_look_up
-from flows.rules.renewal import Renewal
+from flows.rules.renewal import Renewal, Skipped, SkipReason
+from flows.rules.stop_switch import StopSwitch
 
 Work = Renewal | ManualCopy
 
@@ -36,3 +37,13 @@ def copy_options(work: Work) -> Mapping[str, bool]:
 def attempts_made(work: Work) -> int:
     """How many attempts were made before, as far as they are recorded."""
     return work.state.attempt if isinstance(work, Renewal) else 0
+
+
+def not_charged(work: Work, switch: StopSwitch) -> Skipped:
+    """What is left alone because a person has stopped charging: the unplaced order stays, and no attempt is counted."""
+    if isinstance(work, Renewal):
+        sentence = f"not charged: {switch.sentence}; its order stays unplaced, and the next sweep goes on with it"
+        return Skipped(work.subscription_id, work.due, SkipReason.CHARGING_STOPPED, sentence)
+    then = f"run this again with reference {work.reference} once it is on"
+    sentence = f"{switch.sentence}; order {work.source_order_id} was copied and left unplaced; {then}"
+    return Skipped(work.source_order_id, None, SkipReason.CHARGING_STOPPED, sentence)

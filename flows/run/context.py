@@ -23,6 +23,7 @@ from flows.rules.renewal import Renewal
 from flows.run.poller import CopyPoller
 from flows.run.prefect_internals import quieten_task_runs
 from flows.run.reads import LastLooks
+from flows.run.stop_switch import SharedSwitch
 from flows.run.withdrawals import Withdrawals
 
 _Block = TypeVar("_Block", CommerceLayerCredentials, RenewalPolicy)
@@ -77,6 +78,8 @@ class Run:
     withdrawals: Withdrawals
     placing: asyncio.Semaphore
     """Limits the placements under way: a gateway may take seconds for each, and each holds a connection."""
+    stop_switch: SharedSwitch
+    """Whether customers may be charged now: a person may stop that at any time."""
 
     def now(self) -> datetime:
         """The present by the shop's clock. Retries are scheduled from it, not from an `as_of` that may be days ago."""
@@ -134,8 +137,14 @@ async def open_run(credentials: str, policy: str, as_of: datetime | None) -> Asy
             yield Run(
                 client, block.organization, rules, credentials, policy, moment, identity, poller, LastLooks(client),
                 Withdrawals(client, block.organization, identity.flow_run_id, rules.settle_seconds),
-                asyncio.Semaphore(PLACED_AT_ONCE),
+                asyncio.Semaphore(PLACED_AT_ONCE), await _switch_at_the_start(block.organization),
             )  # fmt: skip
+
+
+async def _switch_at_the_start(organization: str) -> SharedSwitch:
+    switch = SharedSwitch(organization)
+    await switch.look()
+    return switch
 
 
 async def _connect(client: CommerceLayer, block: CommerceLayerCredentials, name: str) -> None:

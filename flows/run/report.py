@@ -114,10 +114,15 @@ class Report:
                 "requests": dict(requests),
                 "brake": self._brake.sentence if self._brake else self._folded.brake,
                 "gave_up": self._gave_up or self._folded.gave_up,
+                "charging_stopped": self._charging_stopped() or self._folded.charging_stopped,
                 "left": max(0, self.due - self.done),
                 "surplus": self._folded.surplus + self._run.withdrawals.surplus,
             }
         )
+
+    def _charging_stopped(self) -> str | None:
+        found = self._run.stop_switch.found_stopped
+        return found.sentence if found else None
 
     async def show(self, *, at_once: bool = False) -> None:
         """Update the progress artifact, unless it was updated a moment ago."""

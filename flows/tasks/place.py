@@ -29,7 +29,7 @@ from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.state import Outcome, RenewalState
 from flows.rules.still_wanted import still_wanted
-from flows.rules.work import Work, next_action_for
+from flows.rules.work import Work, next_action_for, not_charged
 from flows.run.context import Run
 from flows.run.orders import once_it_ended, order_as_it_is, tells_what_came_of_it
 from flows.run.states import completed
@@ -89,6 +89,7 @@ class _Renewing:
 
     async def carry_out(self, *, announce: bool) -> Placed:
         try:
+            await _may_charge(self._run, self._renewal)
             if announce:
                 await self._announce()
             await self._use_new_payment_source()
@@ -135,6 +136,7 @@ class _Renewing:
 
     async def _compose(self) -> Placement:
         _, order = await self._look()
+        await _may_charge(self._run, self._renewal)
         self._was_sent = True
         return _placement(self._run, self._renewal, order)
 
@@ -208,7 +210,15 @@ async def _compose_manual_copy(run: Run, work: ManualCopy, attempt: Place) -> Pl
     order = _order_to_place(run, work, attempt, found[work.reference])
     if order is None:
         raise _Stop(StillRunning(attempt.copy))
+    await _may_charge(run, work)
     return _placement(run, work, order)
+
+
+async def _may_charge(run: Run, work: Work) -> None:
+    """Ask the stop switch. Raises _Stop when a person has stopped charging, or may have: nothing is sent or counted."""
+    switch = await run.stop_switch.look()
+    if switch.is_stopped:
+        raise _Stop(LeftAlone(not_charged(work, switch)))
 
 
 def _placement(run: Run, work: Work, order: Order) -> Placement:

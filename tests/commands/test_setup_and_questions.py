@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from deploying import prefect
@@ -44,6 +46,71 @@ def test_a_prefect_server_that_is_down_is_named_in_one_line(
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert f"The Prefect server at {no_prefect} cannot be reached" in line
     assert "PREFECT_API_URL" in line
+
+
+@pytest.mark.parametrize("command", [["setup", "--check"], ["setup", "--notify", "a-block"], ["stop", "why"], ["go"]])
+def test_without_prefect_nothing_is_checked_stopped_or_started(
+    no_prefect: str, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 2
+
+    said = capsys.readouterr()
+    assert f"The Prefect server at {no_prefect} cannot be reached" in said.err
+    assert said.out == ""
+
+
+@pytest.fixture
+def old_server() -> Iterator[str]:
+    """What a server of years ago says of itself."""
+
+    class Old(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b'"3.4.1"'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Old)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{server.server_address[1]}/api"}):
+        yield "3.4.1"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_prefect_server_that_is_too_old_is_refused_and_why(
+    old_server: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+
+    said = capsys.readouterr().err
+    assert f"not saved: the Prefect server is {old_server}, and Perennial needs 3.8.8 or newer" in said
+    assert "Upgrade the server" in said
+
+
+def test_a_reason_is_asked_for_before_charging_is_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stop", " "]) == 2
+
+    assert "give a reason" in capsys.readouterr().err
+
+
+def test_charging_is_stopped_and_started_by_a_command_and_the_first_date_stays(
+    server: PrefectServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["stop", "wrong prices"]) == 0
+    first = capsys.readouterr().out
+    assert main(["stop", "wrong taxes, too"]) == 0
+    second = capsys.readouterr().out
+    assert main(["go"]) == 0
+
+    assert first.startswith("charging is stopped since ")
+    assert first.splitlines()[0].endswith(": wrong prices; what runs now knows it within ten seconds")
+    assert second.splitlines()[0] == first.splitlines()[0].replace("wrong prices", "wrong taxes, too")
+    assert capsys.readouterr().out.startswith("charging is on")
 
 
 def test_a_shop_that_is_down_is_named(

@@ -1,0 +1,386 @@
+"""`perennial setup --check`: green when all is set up, and each misconfiguration is named with its way out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from deploying import deploy_all
+from prefect.blocks.webhook import Webhook
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolUpdate
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.events.schemas.automations import AutomationCore
+from prefect.states import Late
+from prefect.variables import Variable
+
+from blocks.commerce_layer.credentials import CommerceLayerCredentials
+from blocks.commerce_layer.rate_limit import RateLimits
+from blocks.renewal_policy import RenewalPolicy
+from blocks.sandbox.running import RunningSandbox
+from flows.__main__ import main
+from flows.cli.alarm_listener import listening
+from flows.cli.alarms import POOL, SWEEP, alarms, make_alarms, times_of
+from flows.cli.checked import Checked
+from flows.cli.installation import CREDENTIALS, POLICY, credentials_for, install
+from flows.cli.notification import WEBHOOK, recipient_of
+from flows.cli.prefect_server import PrefectServer, free_port
+from flows.cli.server_version import too_old_or_new
+from flows.cli.setup_check import check_setup
+from flows.rules.stop_switch import VARIABLE
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("setup-check")]
+
+WORKER = "a-worker"
+
+
+@dataclass
+class Installed:
+    """All that `make up` sets up; what alarms posted is in `heard`."""
+
+    box: RunningSandbox
+    webhook: str
+    heard: list[dict[str, Any]] = field(default_factory=list)
+
+    def credentials(self, **changes: Any) -> CommerceLayerCredentials:
+        box = self.box
+        made = credentials_for(
+            box.organization, box.client_id, box.client_secret, "test", box.api_url, box.auth_url,
+            RateLimits(unlimited=True),
+        )  # fmt: skip
+        return made.model_copy(update=changes)
+
+
+@pytest.fixture(scope="module")
+def installed(server: PrefectServer) -> Iterator[Installed]:
+    heard: list[dict[str, Any]] = []
+    with RunningSandbox("--limits", "off") as box, listening(heard.append) as webhook:
+        made = Installed(box, webhook, heard)
+        asyncio.run(install(made.credentials()))
+        deploy_all(server)
+        asyncio.run(_alarms_and_a_worker(webhook))
+        yield made
+
+
+async def _alarms_and_a_worker(webhook: str) -> None:
+    async with get_client() as prefect:
+        await make_alarms(prefect, await recipient_of(prefect, webhook), await times_of(prefect))
+        # As a worker does that polls: for an hour, so that no load lets it seem gone.
+        await prefect.send_worker_heartbeat(POOL, WORKER, heartbeat_interval_seconds=3600)
+
+
+async def wrong() -> list[Checked]:
+    return [each for each in await check_setup() if not each.is_right]
+
+
+# --- how it is broken, and mended again -----------------------------------------------------------
+
+
+Break = Callable[[Installed, PrefectClient], AbstractAsyncContextManager[None]]
+
+
+async def sweep(prefect: PrefectClient) -> DeploymentResponse:
+    return await prefect.read_deployment_by_name(SWEEP)
+
+
+def deployed_with(**changes: Any) -> Break:
+    @asynccontextmanager
+    async def broken(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+        before = await sweep(prefect)
+        paused = changes.get("paused", before.paused)
+        update = {"parameters": before.parameters, "paused": paused, **changes}
+        await prefect.update_deployment(before.id, DeploymentUpdate(**update))
+        yield
+        kept = {
+            "parameters": before.parameters, "entrypoint": before.entrypoint, "paused": False,
+            "work_pool_name": before.work_pool_name, "concurrency_limit": None,
+        }  # fmt: skip
+        await prefect.update_deployment(before.id, DeploymentUpdate(**kept))
+
+    return broken
+
+
+def credentials_with(**changes: Any) -> Break:
+    @asynccontextmanager
+    async def broken(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+        given = {name: change() if callable(change) else change for name, change in changes.items()}
+        await installed.credentials(**given).asave(CREDENTIALS, overwrite=True)
+        yield
+        await installed.credentials().asave(CREDENTIALS, overwrite=True)
+
+    return broken
+
+
+def nowhere(path: str) -> Callable[[], str]:
+    return lambda: f"http://127.0.0.1:{free_port()}{path}"
+
+
+def pool_with(**changes: Any) -> Break:
+    @asynccontextmanager
+    async def broken(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+        await prefect.update_work_pool(POOL, WorkPoolUpdate(**changes))
+        yield
+        await prefect.update_work_pool(POOL, WorkPoolUpdate(is_paused=False, concurrency_limit=None))
+
+    return broken
+
+
+def switched_to(value: Any) -> Break:
+    @asynccontextmanager
+    async def broken(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+        await Variable.aset(VARIABLE, value, overwrite=True)
+        yield
+        await Variable.aunset(VARIABLE)
+
+    return broken
+
+
+@asynccontextmanager
+async def shop_of_another_hour(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+    with RunningSandbox("--limits", "off", "--frozen") as other:
+        other.advance(3600)
+        elsewhere = Installed(other, "").credentials()
+        await elsewhere.asave(CREDENTIALS, overwrite=True)
+        yield
+    await installed.credentials().asave(CREDENTIALS, overwrite=True)
+
+
+@asynccontextmanager
+async def no_policy(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+    await RenewalPolicy.adelete(POLICY)
+    yield
+    await install(installed.credentials())
+
+
+@asynccontextmanager
+async def one_deployment_missing(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+    batch = await prefect.read_deployment_by_name("renew-batch/renew-batch")
+    await prefect.delete_deployment(batch.id)
+    yield
+    await prefect.create_deployment(
+        batch.flow_id, batch.name, entrypoint=batch.entrypoint, work_pool_name=POOL, parameters=batch.parameters
+    )
+
+
+@asynccontextmanager
+async def schedule_paused(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+    deployment = await sweep(prefect)
+    (schedule,) = deployment.schedules
+    await prefect.update_deployment_schedule(deployment.id, schedule.id, active=False)
+    yield
+    await prefect.update_deployment_schedule(deployment.id, schedule.id, active=True)
+
+
+@asynccontextmanager
+async def schedule_once_a_day(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+    deployment = await sweep(prefect)
+    (schedule,) = deployment.schedules
+    daily = CronSchedule(cron="0 6 * * *", timezone="UTC")
+    await prefect.update_deployment_schedule(deployment.id, schedule.id, schedule=daily)
+    yield
+    await prefect.update_deployment_schedule(deployment.id, schedule.id, schedule=schedule.schedule)
+
+
+@asynccontextmanager
+async def queue_paused(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+    (queue,) = [each for each in await prefect.read_work_queues(work_pool_name=POOL) if each.name == "default"]
+    await prefect.update_work_queue(queue.id, is_paused=True)
+    yield
+    await prefect.update_work_queue(queue.id, is_paused=False)
+
+
+@asynccontextmanager
+async def no_worker(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+    await prefect._client.delete(f"/work_pools/{POOL}/workers/{WORKER}")
+    yield
+    await prefect.send_worker_heartbeat(POOL, WORKER, heartbeat_interval_seconds=3600)
+
+
+@asynccontextmanager
+async def a_late_run(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+    run = await prefect.create_flow_run_from_deployment((await sweep(prefect)).id)
+    late: Any = Late(scheduled_time=datetime.now(UTC) - timedelta(hours=1))
+    await prefect.set_flow_run_state(run.id, late, force=True)
+    yield
+    await prefect.delete_flow_run(run.id)
+
+
+@asynccontextmanager
+async def alarm_deleted(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+    (found,) = await prefect.read_automations_by_name("perennial: a sweep failed")
+    await prefect.delete_automation(found.id)
+    yield
+    await _alarms_and_a_worker(installed.webhook)
+
+
+@asynccontextmanager
+async def alarm_switched_off(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+    (found,) = await prefect.read_automations_by_name("perennial: a sweep failed")
+    await prefect.pause_automation(found.id)
+    yield
+    await prefect.resume_automation(found.id)
+
+
+@asynccontextmanager
+async def alarm_twice(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+    (found,) = await prefect.read_automations_by_name("perennial: a sweep failed")
+    copy = await prefect.create_automation(AutomationCore(**found.model_dump(exclude={"id"})))
+    yield
+    await prefect.delete_automation(copy)
+
+
+@asynccontextmanager
+async def webhook_gone(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+    block = Webhook(method="POST", url=nowhere("/alarms")())
+    await block.asave(WEBHOOK, overwrite=True)
+    yield
+    await _alarms_and_a_worker(installed.webhook)
+
+
+BROKEN: dict[str, tuple[Break, str, str]] = {
+    "a credentials block that does not exist": (
+        deployed_with(parameters={"credentials": "nowhere", "policy": POLICY}), "there is none named 'nowhere'", "setup"
+    ),
+    "a client id that is not right": (credentials_with(client_id="wrong"), "client", f"block {CREDENTIALS!r}"),
+    "another organization": (credentials_with(organization="other"), "the token's organization", "correct the block"),
+    "the wrong environment": (credentials_with(mode="live"), "mode is 'test', not 'live'", "correct the block"),
+    "a shop that cannot be reached": (
+        credentials_with(auth_url=nowhere("/oauth/token")), "cannot be reached", "check the network"
+    ),
+    "an address of the API that is not right": (
+        credentials_with(api_url=nowhere("/api")), "cannot be read", "check the address"
+    ),
+    "clocks that differ": (shop_of_another_hour, "behind the shop's", "NTP"),
+    "no policy": (no_policy, "there is none named 'default'", "perennial setup"),
+    "a deployment that is missing": (one_deployment_missing, "it is not deployed", "prefect deploy --all"),
+    "another entrypoint": (
+        deployed_with(entrypoint="flows.reorder.reorder"), "its entrypoint is flows.reorder.reorder", "prefect deploy"
+    ),
+    "a paused deployment": (deployed_with(paused=True), "it is paused", "resume it"),
+    "a concurrency limit": (deployed_with(concurrency_limit=1), "it has a concurrency limit of 1", "remove the limit"),
+    "an instant that is fixed": (
+        deployed_with(parameters={"as_of": "2026-01-01T00:00:00Z"}), "every run is given the same as_of", "empty"
+    ),
+    "a paused schedule": (schedule_paused, "it is paused: no sweep starts by itself", "switch it on"),
+    "an alarm that does not fit the schedule": (schedule_once_a_day, "does not fit the schedule", "setup --notify"),
+    "a paused work pool": (pool_with(is_paused=True), "it is paused", "work-pool resume perennial"),
+    "a work pool without slots": (pool_with(concurrency_limit=0), "concurrency limit is 0", "clear-concurrency-limit"),
+    "a paused queue": (queue_paused, "its queue 'default' is paused", "work-queue resume"),
+    "no worker": (no_worker, "none polls the pool", "prefect worker start --pool perennial"),
+    "a sweep that nobody took": (a_late_run, "1 sweep is late", "prefect worker start"),
+    "an alarm that is missing": (alarm_deleted, "there is no such automation", "setup --notify"),
+    "an alarm that is off": (alarm_switched_off, "it is switched off", "switch it on"),
+    "an alarm that is there twice": (alarm_twice, "there are 2 automations of this name", "delete all but one"),
+    "a webhook where nothing listens": (webhook_gone, "nothing listens at http://127.0.0.1", "setup --notify"),
+    "charging that is stopped": (switched_to("stop: wrong prices"), "wrong prices", "perennial go"),
+    "a switch that nobody understands": (switched_to("nonsense"), "'nonsense'", "perennial go"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+async def test_what_is_wrong_is_named_with_its_way_out(installed: Installed, case: str) -> None:
+    broken, found, way_out = BROKEN[case]
+
+    async with get_client() as prefect, broken(installed, prefect):
+        named = await wrong()
+
+    assert [each for each in named if found in each.found and way_out in str(each.way_out)], named
+    assert await wrong() == [], "mended, and nothing else was wrong"
+
+
+def test_all_green_is_exit_code_0_and_anything_wrong_is_1(
+    installed: Installed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["setup", "--check"])
+    green = capsys.readouterr().out
+    asyncio.run(_switch("stop: wrong prices"))
+    stopped = main(["setup", "--check"])
+    red = capsys.readouterr().out
+    asyncio.run(_switch("go"))
+
+    assert code == 0, green
+    assert "all is as it should be" in green
+    assert "test environment" in green
+    assert stopped == 1
+    assert "1 to be corrected" in red
+
+
+async def _switch(value: str) -> None:
+    await Variable.aset(VARIABLE, value, overwrite=True)
+
+
+async def test_making_the_alarms_again_changes_nothing(installed: Installed) -> None:
+    async with get_client() as prefect:
+        times = await times_of(prefect)
+        before = {each.name: each for each in await prefect.read_automations()}
+
+        done = await make_alarms(prefect, await recipient_of(prefect, installed.webhook), times)
+
+        after = {each.name: each for each in await prefect.read_automations()}
+    assert set(done) == {each.name for each in alarms(times)}
+    assert set(done.values()) == {"as it should be"}
+    assert before == after
+
+
+async def test_an_alarm_is_updated_by_its_name_and_stays_off_if_it_was(installed: Installed) -> None:
+    async with get_client() as prefect:
+        times, recipient = await times_of(prefect), await recipient_of(prefect, installed.webhook)
+        name = "perennial: no sweep started"
+        (before,) = await prefect.read_automations_by_name(name)
+        await prefect.pause_automation(before.id)
+
+        done = await make_alarms(prefect, recipient, type(times)(interval=timedelta(hours=1)))
+
+        (after,) = await prefect.read_automations_by_name(name)
+        await prefect.resume_automation(before.id)
+        await make_alarms(prefect, recipient, times)
+    assert done[name] == "updated"
+    assert (after.id, after.enabled) == (before.id, False)
+    assert after.trigger.within == timedelta(hours=2)  # type: ignore[union-attr] # an event trigger
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("no-such-block", "there is no block 'no-such-block'"),
+        (f"{CommerceLayerCredentials.get_block_type_slug()}/{CREDENTIALS}", "cannot send notifications"),
+        ("http://127.0.0.1:9/secret-path", "the webhook at http://127.0.0.1:9 cannot be reached"),
+        ("http://", "cannot be reached"),
+    ],
+)
+def test_alarms_that_cannot_be_sent_are_refused(
+    installed: Installed, given: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["setup", "--notify", given]) == 2
+
+    error = capsys.readouterr().err
+    assert said in error
+    assert "secret-path" not in error
+
+
+def test_alarms_through_a_block_that_exists_need_no_credentials(
+    installed: Installed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["setup", "--notify", WEBHOOK]) == 0
+
+    assert f"through the block webhook/{WEBHOOK}" in capsys.readouterr().out
+    assert installed.heard[-1]["text"].startswith("Perennial's alarms will arrive here")
+
+
+@pytest.mark.parametrize("version", ["3.4.1", "3.8.7", "2.20.0", "4.0.0"])
+def test_a_server_of_the_wrong_version_is_named_with_the_way_out(version: str) -> None:
+    said = str(too_old_or_new(version))
+
+    assert version in said
+    assert "pgrade" in said
+
+
+@pytest.mark.parametrize("version", ["3.8.8", "3.9.1", "3.10.0", "3.9.2.dev1+12.gabc"])
+def test_servers_that_will_do(version: str) -> None:
+    assert too_old_or_new(version) is None

@@ -1,0 +1,111 @@
+"""Each alarm fires on a real server, and arrives at a webhook. Minutes and hours are seconds here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from deploying import prefect as prefect_command
+from merchant import Merchant
+from prefect.client.orchestration import get_client
+from prefect.states import Completed, Pending, Running
+from prefect.variables import Variable
+
+from flows.cli.alarm_listener import listening
+from flows.cli.alarms import POOL, Times, alarms, make_alarms
+from flows.cli.notification import recipient_of
+from flows.cli.prefect_server import PrefectServer
+from flows.renew import renew_subscriptions
+from flows.rules.stop_switch import VARIABLE
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("setup-check")]
+
+SHORT = Times(interval=timedelta(seconds=5), stuck_after=timedelta(seconds=10))
+
+PATIENCE = 200.0
+"""Seconds within which an alarm must have arrived: the server looks for them every few seconds."""
+
+Heard = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def heard(server: PrefectServer) -> Iterator[Heard]:
+    said: Heard = []
+    prefect_command(server, "work-pool", "create", POOL, "--type", "process", "--overwrite")
+    with listening(said.append) as webhook:
+        asyncio.run(_make(webhook))
+        yield said
+        asyncio.run(_delete())
+
+
+async def _make(webhook: str) -> None:
+    async with get_client() as prefect:
+        await make_alarms(prefect, await recipient_of(prefect, webhook), SHORT)
+
+
+async def _delete() -> None:
+    async with get_client() as prefect:
+        for alarm in alarms(SHORT):
+            for found in await prefect.read_automations_by_name(alarm.name):
+                await prefect.delete_automation(found.id)
+
+
+async def until(heard: Heard, *words: str) -> str:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        for said in heard:
+            if all(word in said["text"] for word in words):
+                return str(said["text"])
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"nobody was told {words}, only {heard}")
+
+
+@pytest_asyncio.fixture
+async def stopped(heard: Heard) -> AsyncIterator[None]:
+    await Variable.aset(VARIABLE, "stop: wrong prices", overwrite=True)
+    yield
+    await Variable.aunset(VARIABLE)
+
+
+async def test_a_sweep_that_failed(heard: Heard, merchant: Merchant) -> None:
+    ended = await merchant.sweep(as_of="2099-01-01T00:00:00Z")
+
+    assert ended.name == "Failed"
+    assert "shop's clock" in await until(heard, "failed:", "as_of is 2099-01-01")
+
+
+async def test_a_sweep_that_did_not_start(heard: Heard) -> None:
+    assert "perennial setup --check" in await until(heard, "no sweep has started for 10 seconds")
+
+
+async def test_a_run_that_is_stuck_and_none_that_has_ended(heard: Heard) -> None:
+    async with get_client() as prefect:
+        healthy = await prefect.create_flow_run(renew_subscriptions, name="a healthy run")
+        for state in (Pending(), Running(), Completed()):
+            await prefect.set_flow_run_state(healthy.id, state)
+        stuck = await prefect.create_flow_run(renew_subscriptions, name="a stuck run")
+        for state in (Pending(), Running()):
+            await prefect.set_flow_run_state(stuck.id, state)
+
+        await until(heard, "a stuck run is running for more than 10 seconds")
+
+        await prefect.set_flow_run_state(stuck.id, Completed())
+    assert not [said for said in heard if "a healthy run is running" in said["text"]]
+
+
+async def test_a_pool_that_no_worker_polls_any_more(heard: Heard) -> None:
+    async with get_client() as prefect:
+        await prefect.send_worker_heartbeat(POOL, "dies-at-once", heartbeat_interval_seconds=1)
+
+    await until(heard, "no worker polls the pool perennial")
+
+
+async def test_charging_that_is_stopped(heard: Heard, stopped: None, merchant: Merchant) -> None:
+    await merchant.sweep()
+
+    assert await until(heard, "charging is stopped since", "wrong prices")

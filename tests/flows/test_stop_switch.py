@@ -1,0 +1,183 @@
+"""A person stops charging, in the middle of whatever runs: copies are made, nobody is charged, and the run says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+import pytest_asyncio
+import records
+from merchant import Merchant
+from prefect.client.orchestration import get_client
+from prefect.logging import disable_run_logger
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.variables import Variable
+
+from flows.cli.alarm_listener import listening
+from flows.cli.prefect_server import free_port
+from flows.rules.stop_switch import VARIABLE
+from flows.run.stop_switch import SharedSwitch
+
+STOP = {"charging": "stop", "reason": "wrong prices", "since": "2026-03-01T06:00:00+00:00"}
+SAID = "charging is stopped since 2026-03-01 06:00 UTC: wrong prices"
+
+
+@asynccontextmanager
+async def stopped(value: object = STOP) -> AsyncIterator[None]:
+    await Variable.aset(VARIABLE, value, overwrite=True)
+    try:
+        yield
+    finally:
+        await Variable.aunset(VARIABLE)
+
+
+without_logger = pytest.mark.usefixtures("no_run_logger")
+
+
+@pytest.fixture
+def no_run_logger() -> Iterator[None]:
+    """For a switch that is looked at outside of any run."""
+    with disable_run_logger():
+        yield
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def go_in_the_end(merchant: Merchant) -> AsyncIterator[None]:
+    yield
+    async with get_client() as prefect:
+        if await prefect.read_variable_by_name(VARIABLE):
+            await Variable.aunset(VARIABLE)
+
+
+async def test_while_charging_is_stopped_copies_are_made_and_nobody_is_charged(merchant: Merchant) -> None:
+    merchant.sandbox.seed(3)
+
+    async with stopped():
+        ended = await merchant.sweep()
+
+    assert (ended.name, ended.message) == ("Completed", f"{SAID}; 0 renewals: 3 not charged")
+    assert [order["status"] for order in merchant.target_orders()] == ["pending"] * 3
+    assert merchant.placed() == []
+
+
+async def test_once_it_goes_on_the_next_sweep_places_the_copies_that_wait(merchant: Merchant) -> None:
+    ids = merchant.sandbox.seed(3)["subscription_ids"]
+    async with stopped():
+        await merchant.sweep()
+        before = [merchant.subscription(each) for each in ids]
+
+    ended = await merchant.sweep()
+
+    assert ended.message == "3 renewals: 3 renewed"
+    assert len(merchant.placed()) == len(merchant.copies()) == 3
+    assert all((each["metadata"]["perennial"] or {}).get("attempt", 0) == 0 for each in before), "no attempt counts"
+
+
+async def test_a_stop_in_the_middle_of_a_sweep_ends_the_charges_within_ten_seconds(merchant: Merchant) -> None:
+    merchant.sandbox.seed(2)
+    async with asyncio.TaskGroup() as group:
+        merchant.sandbox.fault("delay", method="POST", path="/api/order_copies", seconds=0.5)
+        sweep = group.create_task(merchant.sweep())
+        async with stopped():
+            await sweep
+
+    # Read at its start, when charging was on or off; before each placement it was off, and the answer too old.
+    ended = sweep.result()
+    assert merchant.placed() == []
+    assert ended.message.startswith(SAID)
+
+
+async def test_a_value_that_nobody_understands_counts_as_stop_and_is_named(merchant: Merchant) -> None:
+    merchant.sandbox.seed(1)
+
+    async with stopped("nonsense"):
+        ended = await merchant.sweep()
+
+    assert ended.name == "Completed"
+    assert "the value 'nonsense' of the Prefect variable perennial_charging is neither" in ended.message
+    assert merchant.placed() == []
+
+
+async def test_a_manual_copy_is_left_unplaced_and_says_how_to_go_on(merchant: Merchant) -> None:
+    order = merchant.sandbox.create_subscription()["source_order_id"]
+
+    async with stopped():
+        ended = await merchant.reorder(order, reference="by-hand")
+    again = await merchant.reorder(order, reference="by-hand")
+
+    assert ended.name == "Completed"
+    assert ended.message.startswith(SAID)
+    assert "run this again with reference by-hand" in ended.message
+    assert again.message.endswith("was copied and placed")
+    assert len(merchant.copies()) == 1
+
+
+async def test_an_attempt_that_was_announced_and_then_stopped_is_taken_back(merchant: Merchant) -> None:
+    subscription = merchant.sandbox.create_subscription()["id"]
+    await merchant.sweep_that_dies_before_placing()
+
+    async with stopped():
+        await merchant.sweep()
+
+    state = merchant.subscription(subscription)["metadata"]["perennial"]
+    assert state.get("attempt", 0) == 0
+    assert state.get("outcome") != "placing"
+
+
+async def test_a_stop_is_announced_once_however_many_sweeps_find_it(merchant: Merchant) -> None:
+    merchant.sandbox.seed(2)
+    async with stopped():
+        await merchant.sweep()
+        await merchant.sweep()
+
+    shop = f"perennial.shop.{merchant.sandbox.organization}"
+    found = await records.events(shop, 1, "perennial.charging.stopped")
+    assert [each["payload"]["sentence"] for each in found].count(SAID) == 1
+
+
+@without_logger
+async def test_the_answer_is_shared_for_ten_seconds(merchant: Merchant) -> None:
+    switch = SharedSwitch("a-shop")
+    assert not (await switch.look()).is_stopped
+    async with stopped():
+        assert not (await switch.look()).is_stopped, "younger than ten seconds"
+        merchant.sandbox.advance(10)
+
+        assert (await switch.look()).is_stopped
+
+
+@without_logger
+async def test_without_an_answer_of_prefect_an_older_one_serves_for_a_minute_and_then_nobody_is_charged(
+    merchant: Merchant,
+) -> None:
+    switch = SharedSwitch("a-shop")
+    await switch.look()
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
+        merchant.sandbox.advance(59)
+        assert not (await switch.look()).is_stopped
+        merchant.sandbox.advance(10)
+        last = await switch.look()
+
+    assert last.is_stopped
+    assert "Prefect's API does not answer" in last.sentence
+    assert "was read 69 s ago" in last.sentence
+
+
+@without_logger
+async def test_when_prefect_answers_again_charging_goes_on(merchant: Merchant) -> None:
+    switch = SharedSwitch("a-shop")
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
+        assert (await switch.look()).is_stopped
+
+    merchant.sandbox.advance(10)
+
+    assert not (await switch.look()).is_stopped
+
+
+@without_logger
+async def test_an_address_that_answers_without_being_prefect_does_not_count_as_go(merchant: Merchant) -> None:
+    switch = SharedSwitch("a-shop")
+    with listening(lambda _: None) as url, temporary_settings({PREFECT_API_URL: f"{url}/api"}):
+        assert (await switch.look()).is_stopped
