@@ -133,9 +133,9 @@ class RunningSandbox:
         """Make copies of this order fail (or, on a target order, its placing); kind None ends it."""
         self._control("POST", "failures", {"order_id": source_order_id, "kind": kind, "times": times})
 
-    def customer_pays(self, order_id: str) -> None:
-        """The customer pays this order through the checkout: it is placed, whatever failure it has."""
-        self._control("POST", "pay", {"order_id": order_id})
+    def customer_pays(self, order_id: str, payment_source_id: str | None = None) -> None:
+        """The customer pays this order at the checkout, with this card if one is named, whatever failure it has."""
+        self._control("POST", "pay", {"order_id": order_id, "customer_payment_source_id": payment_source_id})
 
     def add_payment_source(self, customer_id: str) -> str:
         """The customer adds a card to the wallet; returns its id."""

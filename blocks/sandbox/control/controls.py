@@ -20,7 +20,7 @@ from blocks.sandbox.control.creation import create_subscription
 from blocks.sandbox.http.faults import ACTIONS
 from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.http.server import Server
-from blocks.sandbox.shop import failures, orders
+from blocks.sandbox.shop import failures, orders, wallets
 from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.failures import FAILURES
 from blocks.sandbox.shop.list_lag import lag_lists
@@ -46,6 +46,7 @@ _FAULTS = (
     "stamp, answer. " + " ".join(f"`{name}`: {sentence}." for name, sentence in ACTIONS.items())
 )
 
+_PAY = "The customer pays order `order_id` at the checkout, with the card `customer_payment_source_id` if one is given."
 _LAG = (
     "Lists show what was there `list_lag_seconds` ago (0: what is there), all of them or those of `resources`; "
     "reads by id and writes see the present."
@@ -86,7 +87,7 @@ class Controls:
             ("DELETE", "faults"): (self._clear_faults, "Remove all faults."),
             ("GET", "counters"): (self._counters, "Requests by method, endpoint and status."),
             ("DELETE", "counters"): (self._reset_counters, "Count from zero."),
-            ("POST", "pay"): (self._pay, "The customer pays order `order_id` through the checkout."),
+            ("POST", "pay"): (self._pay, _PAY),
             ("POST", "payment_sources"): (self._new_card, "The customer `customer_id` adds a card to the wallet."),
             ("POST", "release"): (
                 self._release,
@@ -221,6 +222,9 @@ class Controls:
     def _pay(self, given: Given) -> Given:
         """The customer pays an order through the checkout, whatever failure it has."""
         order = self._order(given["order_id"])
+        if (card_id := given.get("customer_payment_source_id")) is not None:
+            orders.attach_payment_source(self._shop, order, str(card_id))
+            order = self._order(order["id"])
         orders.place(self._shop, order, paid_by_customer=True)
         return {"order_id": order["id"], "status": "placed"}
 
@@ -229,10 +233,10 @@ class Controls:
         customer_id = str(given["customer_id"])
         if not self._shop.database.exists("customers", customer_id):
             raise NotFoundError(f"no customer {customer_id!r}")
-        row = {"id": self._shop.database.new_id(), "name": "Visa ending in 1111", "customer_id": customer_id}
-        times = {"created_at": self._shop.now_text(), "updated_at": self._shop.now_text(), "metadata": "{}"}
-        self._shop.database.insert("customer_payment_sources", {**row, **times})
-        return {"customer_payment_source_id": row["id"]}
+        card_id = self._shop.database.new_id()
+        for table, row in wallets.card_rows(card_id, customer_id, "1111", self._shop.now_text()).items():
+            self._shop.database.insert(table, row)
+        return {"customer_payment_source_id": card_id}
 
     def _release(self, given: Given) -> Given:
         """Release a stuck copy, or the stuck placing of an order."""
