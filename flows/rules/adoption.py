@@ -164,6 +164,7 @@ class _Deciding:
         return RenewalState(
             policy=before.policy,
             attempts=before.attempts,
+            attempt_cards=before.attempt_cards,
             frequency=self._one.frequency,
             anchor=self._own_anchor(),
         )

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from blocks.commerce_layer.resources import Order, OrderCopy
+from flows.rules.cards import charges_on, is_confirmed
 from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod, is_moving, is_withdrawn
 from flows.rules.references import REFERENCE_ORIGIN, numbered_reference, parse_reference
 from flows.rules.renewal import Renewal
@@ -44,11 +45,16 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Place the canonical copy's order, which charges the customer; it is attempt number `attempt` of the period."""
+    """
+    Place the canonical copy's order, which charges the customer; it is attempt number `attempt` of the period.
+
+    `card` is what the customer was charged with (a `customer_payment_sources`), once that is known.
+    """
 
     copy: OrderCopy
     order: Order
     attempt: int
+    card: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +171,8 @@ def _go_on_with(renewal: Renewal, copy: OrderCopy, as_of: datetime) -> NextActio
     order, state = copy.target_order, renewal.state
     if not copy.is_final or order is None or is_moving(order):
         return Wait(copy)
+    if is_confirmed(order):  # to place it charges nothing more
+        return Place(copy, order, state.attempt + 1)
     if state.outcome is Outcome.PLACING and state.order_copy_id in {None, copy.id}:
         # A run has begun to place it and has not recorded how that went. The order is not placed, so it failed.
         return Conclude(copy)
@@ -192,7 +200,8 @@ def _is_concluded(renewal: Renewal, copy: OrderCopy) -> bool:
 
 
 def _if_allowed(renewal: Renewal, action: Create | Place, as_of: datetime) -> NextAction:
-    allowed = earliest_allowed(renewal.policy, renewal.state.attempts_until(as_of), as_of)
+    charges = charges_on(renewal.state, renewal.payment_source_id, as_of)
+    allowed = earliest_allowed(renewal.policy, charges, as_of)
     if allowed <= as_of:
         return action
     when = in_words(allowed, renewal.zone)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
+from flows.rules.cards import is_confirmed
 from flows.rules.next_action import is_of_period, references_to_look_up
 from flows.rules.order_copies import is_open
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
@@ -61,7 +62,9 @@ async def take_first_look(run: Run, due: Sequence[Due]) -> FirstLook:
 
 async def paid_meanwhile(client: CommerceLayer, subscriptions: Iterable[OrderSubscription]) -> frozenset[str]:
     """
-    Which of these were held after a failure, and their customer has paid the order at the checkout since: they go on.
+    Which of these wait after a failure, and their customer has paid the order at the checkout since: they go on.
+
+    So do those whose customer has confirmed the payment and closed the page before the order was placed.
 
     Costs nothing while none is held, and one list call for 25 that are.
     """
@@ -70,7 +73,8 @@ async def paid_meanwhile(client: CommerceLayer, subscriptions: Iterable[OrderSub
     if not waiting:
         return frozenset()
     orders = await client.get_orders(order_id for order_id in waiting.values() if order_id)
-    return frozenset(each for each, order_id in waiting.items() if order_id in orders and orders[order_id].is_placed)
+    paid = {order.id for order in orders.values() if order.is_placed or is_confirmed(order)}
+    return frozenset(each for each, order_id in waiting.items() if order_id in paid)
 
 
 def _plan_one(
