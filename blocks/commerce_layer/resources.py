@@ -152,9 +152,13 @@ class _WithStatus(_Resource):
         return data
 
 
-class CustomerPaymentSource(_Resource):
-    """A card, or its like, in a customer's wallet."""
+class CustomerPaymentSource(BaseModel):
+    """A card, or its like, in a customer's wallet: only what tells it from others."""
 
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    id: str
+    """Unique identifier in the wallet."""
     payment_source_token: Token = None
     """What the payment gateway calls it; null when the answer did not say."""
     payment_source_id: Token = None

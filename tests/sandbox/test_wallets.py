@@ -131,6 +131,22 @@ def test_an_order_paid_with_another_card_does_not_fail_for_the_old_cards_reason(
     assert caller.update("orders", target, _place=True).status_code == 200
 
 
+def test_a_card_that_fails_fails_every_order_that_is_paid_with_it(caller, sandbox, source):
+    card = sandbox.add_payment_source(source["customer_id"])
+    sandbox.set_card_failure(card, "declined", times=1)
+    copy_id = caller.copy(source["source_order_id"], place_target_order=False)
+    sandbox.advance(10)
+    target = caller.target(copy_id)["id"]
+    caller.update("orders", target, _customer_payment_source_id=card)
+
+    assert caller.update("orders", target, _place=True).status_code == 422
+    assert caller.update("orders", target, _place=True).status_code == 200, "it failed once, as was asked for"
+    with pytest.raises(SandboxFailed, match="not a card's failure"):
+        sandbox.set_card_failure(card, "out_of_stock")
+    with pytest.raises(SandboxFailed, match="no customer payment source"):
+        sandbox.set_card_failure("nobody", "declined")
+
+
 def test_what_is_not_the_cards_fault_fails_with_every_card(caller, sandbox, source):
     sandbox.set_failure(source["source_order_id"], "gateway_timeout")
     copy_id = caller.copy(source["source_order_id"], place_target_order=False)

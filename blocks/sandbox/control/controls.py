@@ -38,7 +38,8 @@ _SEED = (
     "failures, instance, policy."
 )
 _FAILURES = (
-    "Make order `order_id` fail as `kind`, `times` times (null: until cleared); kind null ends it. "
+    "Make order `order_id`, or every order paid with the card `customer_payment_source_id`, fail as `kind`, `times` "
+    "times (null: until cleared); kind null ends it. "
     f"Kinds: {', '.join(FAILURES)}."
 )
 _FAULTS = (
@@ -160,11 +161,22 @@ class Controls:
         return create_subscription(self._shop, self._engine, given)
 
     def _set_failure(self, given: Given) -> Given:
+        if "customer_payment_source_id" in given:
+            return self._set_card_failure(given)
         order_id = self._order(given["order_id"])["id"]
         failures.set_failure(self._shop, order_id, given.get("kind"), given.get("times"))
         if given.get("kind") in {None, failures.NO_FAILURE}:
             orders.release_placing(self._shop, order_id)
         return {"order_id": order_id, "kind": given.get("kind"), "times": given.get("times")}
+
+    def _set_card_failure(self, given: Given) -> Given:
+        card_id, kind, times = str(given["customer_payment_source_id"]), given.get("kind"), given.get("times")
+        if not self._shop.database.exists("customer_payment_sources", card_id):
+            raise NotFoundError(f"no customer payment source {card_id[:100]!r}")
+        if kind is not None and kind in FAILURES and not FAILURES[kind].is_payment:
+            raise ValueError(f"{kind!r} is not a card's failure: set it on an order")
+        failures.set_failure(self._shop, card_id, kind, times)
+        return {"customer_payment_source_id": card_id, "kind": kind, "times": times}
 
     def _faults(self, given: Given) -> list[Given]:
         del given
