@@ -48,6 +48,11 @@ def is_confirmed(order: Order) -> bool:
     return order.status in _PLACEABLE and order.payment_status in _PAID_BEFOREHAND
 
 
+def is_to_be_placed_now(state: RenewalState, order: Order) -> bool:
+    """Whether the customer has confirmed the payment since the last attempt; one more that fails must wait again."""
+    return is_confirmed(order) and state.confirmed_order_id != order.id
+
+
 def card_to_set(policy: Policy, subscription: OrderSubscription, order: Order) -> str | None:
     """
     The subscription's card, if the order must be told to be paid with it before it is placed; else None.

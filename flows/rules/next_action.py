@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from blocks.commerce_layer.resources import Order, OrderCopy
-from flows.rules.cards import charges_on, is_confirmed
+from flows.rules.cards import charges_on, is_to_be_placed_now
 from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod, is_moving, is_withdrawn
 from flows.rules.references import REFERENCE_ORIGIN, numbered_reference, parse_reference
 from flows.rules.renewal import Renewal
@@ -171,14 +171,13 @@ def _go_on_with(renewal: Renewal, copy: OrderCopy, as_of: datetime) -> NextActio
     order, state = copy.target_order, renewal.state
     if not copy.is_final or order is None or is_moving(order):
         return Wait(copy)
-    if is_confirmed(order):  # to place it charges nothing more
-        return Place(copy, order, state.attempt + 1)
     if state.outcome is Outcome.PLACING and state.order_copy_id in {None, copy.id}:
         # A run has begun to place it and has not recorded how that went. The order is not placed, so it failed.
         return Conclude(copy)
     if copy.place_target_order and not _is_concluded(renewal, copy):
         return Conclude(copy)  # of version 0.1: it could not place its order, and nobody has recorded that
-    return _if_allowed(renewal, Place(copy, order, state.attempt + 1), as_of)
+    place = Place(copy, order, state.attempt + 1)
+    return place if is_to_be_placed_now(state, order) else _if_allowed(renewal, place, as_of)
 
 
 def _without_a_live_copy(renewal: Renewal, copies: CopiesOfPeriod, as_of: datetime) -> NextAction:

@@ -171,6 +171,8 @@ class _FromFinding(ResultBuilder):
     def _note_placement(self, attempt: Place) -> None:
         self._note_copy(attempt.copy)
         self._set(attempt=attempt.attempt, target_order_id=attempt.order.id)
+        if is_confirmed(attempt.order):
+            self._set(confirmed_order_id=attempt.order.id)
 
     # --- what happened to the request ----------------------------------------------------------
 

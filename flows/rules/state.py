@@ -120,6 +120,8 @@ class RenewalState(BaseModel):
     """The order that the copy made."""
     payment_source_id: str | None = None
     """The subscription's payment source when the last attempt failed: another one is worth another attempt."""
+    confirmed_order_id: str | None = None
+    """An order that could not be placed although its customer had confirmed the payment: it waits like any other."""
     final_action: str | None = None
     """What the policy did when the retries of this period were used up."""
     flow_run_id: str | None = None

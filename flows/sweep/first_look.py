@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
-from flows.rules.cards import is_confirmed
+from flows.rules.cards import is_to_be_placed_now
 from flows.rules.next_action import is_of_period, references_to_look_up
 from flows.rules.order_copies import is_open
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
@@ -69,12 +69,15 @@ async def paid_meanwhile(client: CommerceLayer, subscriptions: Iterable[OrderSub
     Costs nothing while none is held, and one list call for 25 that are.
     """
     states = {each.id: RenewalState.read(each.metadata) for each in subscriptions}
-    waiting = {each: state.target_order_id for each, state in states.items() if state and waits_for_payment(state)}
+    waiting = {each: state for each, state in states.items() if state and waits_for_payment(state)}
     if not waiting:
         return frozenset()
-    orders = await client.get_orders(order_id for order_id in waiting.values() if order_id)
-    paid = {order.id for order in orders.values() if order.is_placed or is_confirmed(order)}
-    return frozenset(each for each, order_id in waiting.items() if order_id in paid)
+    orders = await client.get_orders(state.target_order_id for state in waiting.values() if state.target_order_id)
+    return frozenset(
+        each
+        for each, state in waiting.items()
+        if (order := orders.get(state.target_order_id or "")) and (order.is_placed or is_to_be_placed_now(state, order))
+    )
 
 
 def _plan_one(

@@ -384,3 +384,21 @@ async def test_a_confirmed_order_keeps_its_card_although_the_subscription_has_an
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
     assert charges(merchant) == [(made["customer_payment_source_id"], 1)]
     assert card_of(merchant, made) == new
+
+
+async def test_a_confirmed_order_that_is_out_of_stock_is_not_tried_by_every_sweep(merchant: Merchant) -> None:
+    made = await declined(merchant)
+    patch(merchant, "orders", open_order(merchant), _customer_payment_source_id=give(merchant, made))
+    patch(merchant, "orders", open_order(merchant), _authorize=True)
+    merchant.sandbox.set_failure(made["source_order_id"], "out_of_stock_at_placing")
+    merchant.sandbox.advance(QUARTER)
+    refused = "SELECT * FROM resource_errors WHERE name = 'line_items'"
+
+    for _ in range(4):
+        await merchant.sweep()
+        merchant.sandbox.advance(QUARTER)
+
+    assert len(merchant.rows(refused)) == 1
+    merchant.sandbox.set_failure(made["source_order_id"], None)
+    merchant.sandbox.advance(DAY)
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}

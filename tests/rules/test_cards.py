@@ -18,10 +18,11 @@ from flows.rules.cards import (
     has_new_card,
     is_confirmed,
     is_paid_with,
+    is_to_be_placed_now,
     paid_at_checkout,
 )
 from flows.rules.findings import CopyEnded, HeldBack, OrderAnswered, PlacementRefused
-from flows.rules.next_action import Hold, HoldReason, Place, next_action
+from flows.rules.next_action import Conclude, Hold, HoldReason, Place, next_action
 from flows.rules.outcomes import result_of
 from flows.rules.records import Record, record_of
 from flows.rules.renewal import Renewal, Skipped, plan
@@ -293,14 +294,32 @@ def test_a_confirmed_order_is_one_that_is_authorized_and_not_placed(status, paym
     assert is_confirmed(order(status, payment_status=payment)) is expected
 
 
-@pytest.mark.parametrize("state", [USED_UP, {**WAITING, "outcome": "placing"}])
-def test_a_confirmed_order_is_placed_whatever_the_limit_and_the_attempts_say(state):
+def test_a_confirmed_order_is_placed_whatever_the_limit_says():
     confirmed = paid_by(NEW, payment_status="authorized")
-    renewal = planned(with_card(OLD, {**state, "next_attempt_at": None}), "2026-03-19T06:00", LIMITED)
+    renewal = planned(with_card(OLD, {**USED_UP, "next_attempt_at": None}), "2026-03-19T06:00", LIMITED)
 
     action = next_action(renewal, [copy(REF, target=confirmed)], at("2026-03-19T06:00"))
     assert isinstance(action, Place)
     assert action.order is confirmed
+
+
+def test_an_attempt_that_was_begun_on_a_confirmed_order_is_not_made_again_at_once():
+    confirmed = paid_by(NEW, payment_status="authorized")
+    renewal = planned(with_card(OLD, {**WAITING, "outcome": "placing", "next_attempt_at": None}), "2026-03-02")
+
+    assert isinstance(next_action(renewal, [copy(REF, target=confirmed)], at("2026-03-02")), Conclude)
+
+
+def test_a_confirmed_order_that_cannot_be_placed_waits_and_is_counted_like_any_other():
+    confirmed = paid_by(NEW, payment_status="authorized")
+    renewal = planned(with_card(OLD, {**USED_UP, "next_attempt_at": None}), "2026-03-19T06:00", LIMITED)
+    attempt = Place(copy(REF, target=confirmed), confirmed, 6)
+    state = result_of(renewal, PlacementRefused(attempt, DECLINE), at("2026-03-19T06:00")).state
+
+    assert not is_to_be_placed_now(state, confirmed)
+    assert is_to_be_placed_now(state, confirmed.model_copy(update={"id": "TgtAnother"}))
+    again = planned(with_card(OLD, {**state.model_dump(mode="json"), "held": False}), "2026-03-19T07:00", LIMITED)
+    assert isinstance(next_action(again, [copy(REF, target=confirmed)], at("2026-03-19T07:00")), Hold)
 
 
 def paid_at_the_checkout(state: dict[str, Any], current: str | None, **fields: Any) -> bool:
