@@ -145,9 +145,9 @@ class Policy(BaseModel):
     """Your own words for failures: regular expression on the error text, and the class it belongs to."""
 
     max_attempts_per_month: int = Field(default=15, ge=1, le=20)
-    """Failed charges of one subscription within 30 days (Visa allowed 15, since May 2025 20; Mastercard 35)."""
+    """Failed charges of one card (per subscription) in 30 days (Visa allowed 15, since May 2025 20; Mastercard 35)."""
     max_attempts_per_day: int = Field(default=5, ge=1, le=10)
-    """Failed charges of one subscription within 24 hours (Mastercard allows 10)."""
+    """Failed charges of one card (per subscription) in 24 hours (Mastercard allows 10)."""
 
     first_wave: int = Field(default=10, ge=1, le=10_000)
     """Renewals in the first wave of a sweep, before the result on them is read."""
@@ -170,6 +170,8 @@ class Policy(BaseModel):
     """Drop an expired or used-up coupon instead of failing the renewal."""
     reuse_wallet: bool = True
     """Charge the payment source that the customer saved in their wallet."""
+    follow_checkout_card: bool = True
+    """When a customer pays a renewal at the checkout with another card of their wallet, charge later ones to it."""
 
     @field_validator("time_zone")
     @classmethod

@@ -79,6 +79,7 @@ def check(database: Path, diary: Diary, zone: str, month_cap: int = 15, day_cap:
         connection.row_factory = sqlite3.Row
         periods = _periods(connection)
         now_states = _states(connection)
+        charges = _charges(connection)
     strangers = set(periods) - set(diary.members)
     report.wrong += [f"{each}: copies for a subscription that does not exist" for each in sorted(strangers)]
     deeds: dict[str, list[Deed]] = defaultdict(list)
@@ -89,6 +90,7 @@ def check(database: Path, diary: Diary, zone: str, month_cap: int = 15, day_cap:
         walk = _Walk(member, own, deeds[member.subscription_id], diary, ZoneInfo(zone), report, (month_cap, day_cap))
         walk.through_the_year(diary.sweeps, now_states[member.subscription_id])
         _cards(member, own, report, month_cap, day_cap)
+        report.wrong += _charged_after_it_was_replaced(deeds[member.subscription_id], charges)
     return report
 
 
@@ -245,6 +247,17 @@ def _cards(member: Member, periods: dict[datetime, Period], report: Report, mont
             report.over_the_cap.append(f"{member.subscription_id}: {most} failed charges within {name}")
 
 
+def _charged_after_it_was_replaced(deeds: Sequence[Deed], charges: dict[str, list[datetime]]) -> list[str]:
+    """Charges to a card, accepted or not, since its customer gave the subscription another one."""
+    return [
+        f"{deed.subscription_id}: its old card was charged at {at}, and was replaced at {deed.at}"
+        for deed in deeds
+        if deed.old_card is not None
+        for at in charges[deed.old_card]
+        if at > deed.at
+    ]
+
+
 def _dates(member: Member, after: datetime, until: datetime | None, zone: ZoneInfo) -> Iterator[datetime]:
     """The calendar's dates later than `after`, up to `until`."""
     for date in _calendar(member, after, zone):
@@ -319,6 +332,14 @@ def _periods(connection: sqlite3.Connection) -> dict[str, dict[datetime, Period]
         if row["order_status"] in {"placed", "approved"}:
             period.placed_at.append(_time(row["placed_at"]))
             period.by_customer = row["payment_status"] == "paid"
+    return found
+
+
+def _charges(connection: sqlite3.Connection) -> dict[str, list[datetime]]:
+    """When each card was charged, or was tried to be."""
+    found: dict[str, list[datetime]] = defaultdict(list)
+    for row in connection.execute("SELECT card_id, made_at FROM sandbox_charges"):
+        found[row["card_id"]].append(_time(row["made_at"]))
     return found
 
 

@@ -59,6 +59,8 @@ GREEDY_POLICY = {"payment_retries": ["6h"] * 14, "final_action": "skip_period"}
 """The policy of one in forty: as many retries as possible, on cards that never work. The caps must stop them."""
 
 SOFT = ("declined", "insufficient_funds", "expired_card")
+CARDS_OWN = frozenset({*SOFT, "hard_declined"})
+"""Failures that belong to a card, and end with another one."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class Deed:
     subscription_id: str
     what: str
     until: datetime | None = None
+    old_card: str | None = None
+    """The card that was replaced."""
 
 
 @dataclass
@@ -148,14 +152,14 @@ class Town:
                 self._perhaps_trouble(member)
 
     def decide_about_their_lives(self) -> None:
-        """Some customers postpone, bring forward, pause or cancel during the next day."""
+        """Some customers postpone, bring forward, pause, cancel or replace their card during the next day."""
         now = self._box.clock()
         for member in self.diary.members.values():
             roll = self._dice.random()
-            if roll > 0.0012 or member.greedy:
+            if roll > 0.0016 or member.greedy:
                 continue
             later = now + timedelta(hours=self._dice.uniform(1, 23))
-            kind = self._dice.choice(("cancel", "postpone", "postpone", "forward", "pause", "pause"))
+            kind = self._dice.choice(("cancel", "postpone", "postpone", "forward", "pause", "pause", "card", "card"))
             self._plan(later, partial(self._live, member, kind))
 
     def note_what_is_settled(self) -> None:
@@ -241,7 +245,10 @@ class Town:
         self._plan(self._box.clock() + timedelta(days=self._dice.uniform(earliest, latest)), deed)
 
     def _begin(self, member: Member, trouble: str, failure: str, times: int | None = None) -> None:
-        self._box.set_failure(member.source_order_id, failure, times)
+        if failure in CARDS_OWN:
+            self._box.set_card_failure(self._card(member), failure, times)
+        else:
+            self._box.set_failure(member.source_order_id, failure, times)
         self._note(member, trouble)
         self._troubled.add(member.subscription_id)
         if times is not None:  # ends by itself; no other failure comes before its retries are over
@@ -249,7 +256,7 @@ class Town:
 
     def _end(self, member: Member) -> None:
         """Remove the cause. If the subscription is held for a person, it is released a little later."""
-        self._box.set_failure(member.source_order_id, None)
+        self._heal(member)
         self._over(member)
 
     def _over(self, member: Member) -> None:
@@ -257,10 +264,10 @@ class Town:
         self._plan(self._box.clock() + timedelta(hours=2), lambda: self._release(member))
 
     def _new_card(self, member: Member) -> None:
-        card = self._box.add_payment_source(member.customer_id)
+        old_card, card = self._card(member), self._box.add_payment_source(member.customer_id)
         link = {"data": {"type": "customer_payment_sources", "id": card}}
         self._patch(member, relationships={"customer_payment_source": link})
-        self._note(member, "new card")
+        self._note(member, "new card", old_card=old_card)
         self._over(member)
 
     def _pays(self, member: Member) -> None:
@@ -271,8 +278,15 @@ class Town:
         ):
             self._box.customer_pays(row["id"])
             self._note(member, "paid at the checkout")
-        self._box.set_failure(member.source_order_id, None)
+        self._heal(member)
         self._troubled.discard(member.subscription_id)  # and the staff do not learn of it
+
+    def _heal(self, member: Member) -> None:
+        self._box.set_failure(member.source_order_id, None)
+        self._box.set_card_failure(self._card(member), None)
+
+    def _card(self, member: Member) -> str:
+        return str(self._subscription(member)["customer_payment_source_id"])
 
     def _let_stuck_copy_go(self, member: Member) -> None:
         for row in self._rows(
@@ -295,6 +309,8 @@ class Town:
             back = now + timedelta(days=self._dice.uniform(3, 70))
             self._plan(back, lambda: self._hold(member, held=False, what="resume"))
             self._troubled.add(member.subscription_id)
+        elif kind == "card":
+            self._new_card(member)
         elif kind == "postpone":
             self._move(member, max(due, now) + timedelta(days=self._dice.randrange(2, 15), hours=1))
         else:
@@ -330,8 +346,8 @@ class Town:
     def _plan(self, at: datetime, deed: Callable[[], None]) -> None:
         heapq.heappush(self._plans, (at, next(self._order), deed))
 
-    def _note(self, member: Member, what: str, until: datetime | None = None) -> None:
-        self.diary.deeds.append(Deed(self._box.clock(), member.subscription_id, what, until))
+    def _note(self, member: Member, what: str, until: datetime | None = None, *, old_card: str | None = None) -> None:
+        self.diary.deeds.append(Deed(self._box.clock(), member.subscription_id, what, until, old_card))
 
     def _subscription(self, member: Member) -> dict[str, Any]:
         (row,) = self._rows("SELECT * FROM order_subscriptions WHERE id = ?", member.subscription_id)

@@ -18,7 +18,7 @@ from blocks.commerce_layer.auth import ExpectedShop, TokenClaims
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription, SubscriptionStatus
 from blocks.commerce_layer.transport import Timeouts
-from blocks.commerce_layer.views import COPIES, COPY_VIEW, ORDER_VIEW, ORDERS, SUBSCRIPTION_VIEW, SUBSCRIPTIONS
+from blocks.commerce_layer.views import COPIES, COPY_VIEW, ORDER_VIEW, ORDERS, SUBSCRIPTION_VIEW, SUBSCRIPTIONS, WALLET
 from blocks.commerce_layer.wire import Wire
 from blocks.commerce_layer.writes import SubscriptionChange
 
@@ -131,7 +131,9 @@ class CommerceLayer:
             change = await compose()
             moment = None if change.next_run_at is None else jsonapi.instant(change.next_run_at)
             attributes = {"metadata": change.metadata, "next_run_at": moment, "_cancel": change.cancel or None}
-            return jsonapi.body_of(SUBSCRIPTIONS, attributes, resource_id=subscription_id)
+            card = change.payment_source_id
+            related = None if card is None else {"customer_payment_source": (WALLET, card)}
+            return jsonapi.body_of(SUBSCRIPTIONS, attributes, resource_id=subscription_id, related=related)
 
         return await self.wire.write(
             "PATCH",

@@ -99,10 +99,20 @@ def _log_as_object(value: object) -> object:
     return value if value is None or isinstance(value, dict) else {"base": value}
 
 
+def _details_or_none(value: object) -> object:
+    return value if isinstance(value, dict) else None
+
+
+def _text_or_none(value: object) -> object:
+    return value if isinstance(value, str) else None
+
+
 Metadata = Annotated[dict[str, Any], BeforeValidator(_object_or_empty)]
 NumberText = Annotated[str | None, BeforeValidator(_number_as_text)]
 Count = Annotated[int, BeforeValidator(_zero_for_null)]
 Flag = Annotated[bool, BeforeValidator(_false_for_null)]
+PaymentDetails = Annotated[dict[str, Any] | None, BeforeValidator(_details_or_none)]
+Token = Annotated[str | None, BeforeValidator(_text_or_none)]
 ErrorsLog = Annotated[dict[str, Any] | None, BeforeValidator(_log_as_object)]
 
 
@@ -142,6 +152,19 @@ class _WithStatus(_Resource):
         return data
 
 
+class CustomerPaymentSource(BaseModel):
+    """A card, or its like, in a customer's wallet: only what tells it from others."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    id: str
+    """Unique identifier in the wallet."""
+    payment_source_token: Token = None
+    """What the payment gateway calls it; null when the answer did not say."""
+    payment_source_id: Token = None
+    """The payment source behind it, such as a `stripe_payments`."""
+
+
 class Order(_WithStatus):
     """An order: the source that is copied, or the target that a copy made."""
 
@@ -167,6 +190,10 @@ class Order(_WithStatus):
     """The customer's address."""
     errors_count: int | None = None
     """Entries in the order's resource errors; null when it was never placed."""
+    payment_source_id: Token = None
+    """The payment source that it is paid with, such as a `stripe_payments`; null when there is none."""
+    payment_source_details: PaymentDetails = None
+    """What is said about it in public. Its `payment_method_id` is the token of the wallet's card."""
 
     @property
     def is_placed(self) -> bool:
@@ -262,3 +289,5 @@ class OrderSubscription(_WithStatus):
     """The order that every renewal copies."""
     customer_payment_source_id: str | None = None
     """The payment source in the customer's wallet that renewals are charged to."""
+    customer_payment_source: CustomerPaymentSource | None = None
+    """The same, when it was included in the answer."""

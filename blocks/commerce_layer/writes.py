@@ -37,8 +37,9 @@ class OrderCopyDraft(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionChange:
-    """What one request changes on a subscription: all of its metadata, its next date, its status. None: no change."""
+    """What one request changes on a subscription: all of its metadata, its next date, status, card. None leaves it."""
 
     metadata: Mapping[str, Any] | None = None
     next_run_at: datetime | None = None
     cancel: bool = False
+    payment_source_id: str | None = None

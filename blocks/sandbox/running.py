@@ -134,9 +134,14 @@ class RunningSandbox:
         """Make copies of this order fail (or, on a target order, its placing); kind None ends it."""
         self._control("POST", "failures", {"order_id": source_order_id, "kind": kind, "times": times})
 
-    def customer_pays(self, order_id: str) -> None:
-        """Let the customer pay this order at the checkout: it is placed, whatever failure it has."""
-        self._control("POST", "pay", {"order_id": order_id})
+    def set_card_failure(self, payment_source_id: str, kind: str | None, times: int | None = None) -> None:
+        """Make the placing of every order fail that is paid with this card; kind None ends it."""
+        given = {"customer_payment_source_id": payment_source_id, "kind": kind, "times": times}
+        self._control("POST", "failures", given)
+
+    def customer_pays(self, order_id: str, payment_source_id: str | None = None) -> None:
+        """The customer pays this order at the checkout, with this card if one is named, whatever failure it has."""
+        self._control("POST", "pay", {"order_id": order_id, "customer_payment_source_id": payment_source_id})
 
     def add_payment_source(self, customer_id: str) -> str:
         """Let the customer add a card to the wallet; returns its id."""

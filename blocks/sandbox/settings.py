@@ -33,6 +33,12 @@ class Settings:
     """The discount that promotions give now. `apply_promotions` uses it instead of copying the source order's."""
     auto_capture: bool = False
     """Placed orders are `paid` instead of `authorized`."""
+    copy_pays: str = "source-order"
+    """Whose card pays for a copy that was made through the API: `source-order`, `newest` or `subscription`."""
+    missing_card: str = "pending"
+    """Where that card has left the wallet: the target order stays `pending`, or the `newest` card pays."""
+    native_pays: str = "subscription"
+    """Whose card pays for a run of the native engine: `subscription` or `source-order`."""
     token_seconds: int = 7200
     limits: str = "documented"
     limit_scale: float = 1.0

@@ -168,6 +168,7 @@ class _Deciding:
         return RenewalState(
             policy=before.policy,
             attempts=before.attempts,
+            attempt_cards=before.cards_until(self._as_of),
             frequency=self._one.frequency,
             anchor=self._own_anchor(),
         )

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.policy import FailureClass, Policy, PolicyOverrideInvalid
 from flows.rules.calendar_warnings import calendar_warnings
+from flows.rules.cards import charges_on
 from flows.rules.next_action import Conclude, Create, Hold, HoldReason, NextAction, Place, Wait
 from flows.rules.periods import Schedule, UnknownFrequency
 from flows.rules.references import whole_minute
@@ -67,7 +68,8 @@ def explain(
             *_overlong(schedule, own, as_of),
         )
     first = coming[0] if coming else None
-    left = {} if first is None or _is_paid(action) else _attempts_left(own, first)
+    card = subscription.customer_payment_source_id
+    left = {} if first is None or _is_paid(action) else _attempts_left(own, first, card)
     return Explanation(
         subscription_id=subscription.id, as_of=as_of,
         is_due=isinstance(answer, Renewal) and not isinstance(action, Hold),
@@ -161,8 +163,10 @@ def _is_paid(action: NextAction | None) -> bool:
     return order is not None and order.is_placed
 
 
-def _attempts_left(policy: Policy, first: UpcomingRenewal) -> dict[FailureClass, tuple[datetime, ...]]:
-    made, charges = first.state.attempt, first.state.attempts_until(first.at)
+def _attempts_left(
+    policy: Policy, first: UpcomingRenewal, card: str | None
+) -> dict[FailureClass, tuple[datetime, ...]]:
+    made, charges = first.state.attempt, charges_on(first.state, card, first.at)
     start = whole_minute(earliest_allowed(policy, charges, first.at))
     return {cls: tuple(calendar_of_retries(policy, cls, start, made, charges)) for cls in FailureClass}
 

@@ -41,11 +41,16 @@ class OrderAnswered:
 
 @dataclass(frozen=True, slots=True)
 class PlacementRefused:
-    """The request to place the order failed; `order` is how the order was found afterwards, if it was read."""
+    """
+    The request to place the order failed; `order` is how the order was found afterwards, if it was read.
+
+    Nothing `is_sent` where the order could not be told to be paid with the subscription's card.
+    """
 
     attempt: Place
     error: CommerceLayerError
     order: Order | None = None
+    is_sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

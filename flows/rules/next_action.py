@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from blocks.commerce_layer.resources import Order, OrderCopy
+from flows.rules.cards import charges_on, is_to_be_placed_now
 from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod, is_moving, is_withdrawn
 from flows.rules.references import REFERENCE_ORIGIN, numbered_reference, parse_reference
 from flows.rules.renewal import Renewal
@@ -44,11 +45,16 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Place the canonical copy's order, which charges the customer; it is attempt number `attempt` of the period."""
+    """
+    Place the canonical copy's order, which charges the customer; it is attempt number `attempt` of the period.
+
+    `card` is what the customer was charged with (a `customer_payment_sources`), once that is known.
+    """
 
     copy: OrderCopy
     order: Order
     attempt: int
+    card: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +176,8 @@ def _go_on_with(renewal: Renewal, copy: OrderCopy, as_of: datetime) -> NextActio
         return Conclude(copy)
     if copy.place_target_order and not _is_concluded(renewal, copy):
         return Conclude(copy)  # of version 0.1: it could not place its order, and nobody has recorded that
-    return _if_allowed(renewal, Place(copy, order, state.attempt + 1), as_of)
+    place = Place(copy, order, state.attempt + 1)
+    return place if is_to_be_placed_now(state, order) else _if_allowed(renewal, place, as_of)
 
 
 def _without_a_live_copy(renewal: Renewal, copies: CopiesOfPeriod, as_of: datetime) -> NextAction:
@@ -192,7 +199,8 @@ def _is_concluded(renewal: Renewal, copy: OrderCopy) -> bool:
 
 
 def _if_allowed(renewal: Renewal, action: Create | Place, as_of: datetime) -> NextAction:
-    allowed = earliest_allowed(renewal.policy, renewal.state.attempts_until(as_of), as_of)
+    charges = charges_on(renewal.state, renewal.payment_source_id, as_of)
+    allowed = earliest_allowed(renewal.policy, charges, as_of)
     if allowed <= as_of:
         return action
     when = in_words(allowed, renewal.zone)

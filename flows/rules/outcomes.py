@@ -11,6 +11,7 @@ from datetime import datetime
 from blocks.commerce_layer.errors import AccessDenied, CommerceLayerError, WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus
 from blocks.policy import FailureClass
+from flows.rules.cards import is_confirmed, paid_at_checkout
 from flows.rules.failures import Failure, classify_copy, classify_error, classify_order
 from flows.rules.findings import (
     CopyEnded,
@@ -28,7 +29,7 @@ from flows.rules.order_copies import FAILED_STATUSES, is_moving, is_refused
 from flows.rules.renewal import Renewal
 from flows.rules.result_builder import ResultBuilder, name_of
 from flows.rules.results import RenewalResult
-from flows.rules.state import Outcome
+from flows.rules.state import FAILED_BEFORE, Outcome
 
 
 def result_of(renewal: Renewal, finding: Finding, as_of: datetime, flow_run_id: str | None = None) -> RenewalResult:
@@ -43,15 +44,12 @@ def result_of(renewal: Renewal, finding: Finding, as_of: datetime, flow_run_id: 
     return _FromFinding(renewal, finding, happened, flow_run_id).result_of()
 
 
-FAILED_BEFORE = frozenset({Outcome.RETRY_SCHEDULED, Outcome.NEEDS_ATTENTION, Outcome.EXHAUSTED})
-"""Outcomes that are recorded only after an attempt was seen to fail."""
-
-
 class _FromFinding(ResultBuilder):
     """Chooses among the results by what came of the renewal."""
 
     def __init__(self, renewal: Renewal, finding: Finding, as_of: datetime, flow_run_id: str | None) -> None:
-        super().__init__(renewal, as_of, flow_run_id, may_have_charged=_may_have_charged(renewal, finding))
+        may_have_charged, card = _may_have_charged(renewal, finding), _card_tried(renewal, finding)
+        super().__init__(renewal, as_of, flow_run_id, may_have_charged=may_have_charged, card=card)
         self.finding = finding
 
     def result_of(self) -> RenewalResult:  # noqa: PLR0911 - one line for each kind of finding
@@ -78,7 +76,8 @@ class _FromFinding(ResultBuilder):
         order = copy.target_order
         if order is not None and order.is_placed:
             self._set(attempt=max(1, self.state.attempt))
-            return self._renewed(order, *self._who_placed(copy))
+            renewed = self._renewed(order, *self._who_placed(copy))
+            return self._noting_who_paid(renewed, copy, order)
         if not self._has_ended(copy):
             return self._running(copy)
         if not self._is_counted(copy):
@@ -86,6 +85,10 @@ class _FromFinding(ResultBuilder):
         if order is not None and (copy.status not in FAILED_STATUSES or is_refused(copy)):
             return self._failed(classify_order(order, self.renewal.policy))
         return self._failed(classify_copy(copy, self.renewal.policy))
+
+    def _noting_who_paid(self, renewed: RenewalResult, copy: OrderCopy, order: Order) -> RenewalResult:
+        state, card = self.renewal.state, self.renewal.payment_source_id
+        return replace(renewed, paid_by_customer=order if paid_at_checkout(state, card, copy, order) else None)
 
     @staticmethod
     def _has_ended(copy: OrderCopy) -> bool:
@@ -132,7 +135,8 @@ class _FromFinding(ResultBuilder):
     def _order_answered(self, attempt: Place, order: Order) -> RenewalResult:
         self._note_placement(attempt)
         if order.is_placed:
-            return self._renewed(order, Outcome.RENEWED)
+            renewed = self._renewed(order, Outcome.RENEWED)
+            return self._noting_who_paid(renewed, attempt.copy, order) if is_confirmed(attempt.order) else renewed
         if is_moving(order):
             return self._under_way(order)
         return self._failed(classify_order(order, self.renewal.policy))
@@ -167,6 +171,8 @@ class _FromFinding(ResultBuilder):
     def _note_placement(self, attempt: Place) -> None:
         self._note_copy(attempt.copy)
         self._set(attempt=attempt.attempt, target_order_id=attempt.order.id)
+        if is_confirmed(attempt.order):
+            self._set(confirmed_order_id=attempt.order.id)
 
     # --- what happened to the request ----------------------------------------------------------
 
@@ -197,7 +203,8 @@ class _FromFinding(ResultBuilder):
 
     def _held_back(self, hold: Hold) -> RenewalResult:
         if hold.reason is HoldReason.ATTEMPT_LIMIT:
-            self._set(next_attempt_at=hold.until)
+            # Noted, so that another card does not wait with this one.
+            self._set(next_attempt_at=hold.until, payment_source_id=self._card)
             return self._result(Outcome.RETRY_SCHEDULED, hold.sentence, hold=hold)
         self._complain(Failure(FailureClass.UNKNOWN, hold.sentence))
         missing = hold.reason is HoldReason.COPY_MISSING
@@ -213,6 +220,19 @@ def _may_have_charged(renewal: Renewal, finding: Finding) -> bool:
         case CopyEnded(copy):
             # Only a copy of version 0.1 places its order itself.
             return copy.place_target_order and renewal.state.outcome is not Outcome.PLACING
-        case OrderAnswered() | PlacementRefused():
+        case PlacementRefused(is_sent=is_sent):
+            return is_sent
+        case OrderAnswered():
             return True
     return False
+
+
+def _card_tried(renewal: Renewal, finding: Finding) -> str | None:
+    """The card that an attempt was made with, as far as it is known; else the one that the subscription has."""
+    charged: str | None = None
+    match finding:
+        case OrderAnswered(attempt) | PlacementRefused(attempt):
+            charged = attempt.card
+        case CopyEnded() if renewal.state.outcome is Outcome.PLACING and renewal.state.attempts:
+            charged = renewal.state.card_of(max(renewal.state.attempts))  # it was announced
+    return charged or renewal.payment_source_id

@@ -20,11 +20,12 @@ from flows.rules.state import RENEWED, RenewalState
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One PATCH of a subscription: all of its metadata, its next date if it moves, and whether it is cancelled."""
+    """One PATCH of a subscription: all of its metadata, its next date and card if they change, a cancellation."""
 
     metadata: Mapping[str, Any]
     next_run_at: datetime | None = None
     cancel: bool = False
+    payment_source_id: str | None = None
 
 
 def record_of(result: RenewalResult, fresh: OrderSubscription) -> Record | None:
@@ -49,7 +50,9 @@ def record_of(result: RenewalResult, fresh: OrderSubscription) -> Record | None:
     if stored.held and not planned.held and not overtaken:  # by a person, while the renewal was under way
         state = state.model_copy(update={"held": True})
     cancel = result.cancel and fresh.status is not SubscriptionStatus.CANCELLED
-    return Record(state.written_into(fresh.metadata), settlement.next_run_at, cancel)
+    # A card that was chosen for the subscription meanwhile stays.
+    card = result.new_card if fresh.customer_payment_source_id == result.renewal.payment_source_id else None
+    return Record(state.written_into(fresh.metadata), settlement.next_run_at, cancel, card)
 
 
 def another_placed_order(result: RenewalResult, fresh: OrderSubscription) -> str | None:
@@ -110,6 +113,7 @@ def _together(ours: RenewalState, stored: RenewalState) -> RenewalState:
             "attempt": max(ours.attempt, stored.attempt),
             "failures": {cls: max(ours.failures.get(cls, 0), stored.failures.get(cls, 0)) for cls in sorted(classes)},
             "attempts": sorted({*ours.attempts, *stored.attempts}),
+            "attempt_cards": {**stored.attempt_cards, **ours.attempt_cards},
             "held": ours.held or stored.held,
         }
     )

@@ -14,10 +14,11 @@ from zoneinfo import ZoneInfo
 
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.policy import Policy, PolicyOverrideInvalid
+from flows.rules.cards import has_new_card
 from flows.rules.frequencies import UnknownFrequency
 from flows.rules.periods import Schedule
 from flows.rules.references import period_text, reference_of, whole_minute
-from flows.rules.skips import CHECKS, Settlement, Skip, Skipped, SkipReason, has_new_payment_source, waits_for_payment
+from flows.rules.skips import CHECKS, Settlement, Skip, Skipped, SkipReason, waits_for_payment
 from flows.rules.state import Outcome, RenewalState
 from flows.rules.zones import in_words, wall_of
 
@@ -129,14 +130,14 @@ def plan(subscription: OrderSubscription, policy: Policy, as_of: datetime, *, pa
     of the calendar after it, up to `as_of`, that are not settled yet; dates before a `next_run_at`
     that somebody moved were postponed, not missed. The policy's catch-up chooses among them.
 
-    `paid`: the order of the open period is placed, so that it is held no longer (see `waits_for_payment`). Another
-    payment source releases it, too.
+    `paid`: the order of the open period is placed, or its payment confirmed, so that it waits no longer (see
+    `waits_for_payment`). Another card ends the waiting, too.
     """
     skipped = Skip(subscription)
     state = RenewalState.read(subscription.metadata)
     if state is None:
         return skipped(SkipReason.NOT_ADOPTED, "metadata.perennial is missing: Perennial does not drive it")
-    if (paid and waits_for_payment(state)) or has_new_payment_source(subscription, state):
+    if (paid and waits_for_payment(state)) or has_new_card(subscription, state):
         state = state.model_copy(update={"held": False, "next_attempt_at": None})
     for check in CHECKS:
         if refusal := check(subscription, state):

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from blocks.commerce_layer.resources import Order
 from blocks.policy import FailureClass, FinalAction
+from flows.rules.cards import charges_on
 from flows.rules.failures import Failure
 from flows.rules.next_action import Hold
 from flows.rules.renewal import Renewal, Settlement
@@ -19,11 +20,15 @@ _HELD = "held for a person: release it to go on"
 class ResultBuilder:
     """What all results on one renewal have in common: the renewal, the present, and the state so far."""
 
-    def __init__(self, renewal: Renewal, as_of: datetime, flow_run_id: str | None, *, may_have_charged: bool) -> None:
-        self.renewal, self.as_of, self._may_have_charged = renewal, as_of, may_have_charged
+    def __init__(
+        self, renewal: Renewal, as_of: datetime, flow_run_id: str | None, *, may_have_charged: bool, card: str | None
+    ) -> None:
+        self.renewal, self.as_of, self._may_have_charged, self._card = renewal, as_of, may_have_charged, card
         charges = renewal.state.attempts_until(as_of)
-        news = {"period": renewal.due, "flow_run_id": flow_run_id, "attempts": charges}
-        self.state = renewal.state.model_copy(update={**news, "under_way_since": None, "final_action": None})
+        news: dict[str, object] = {"period": renewal.due, "flow_run_id": flow_run_id, "attempts": charges}
+        cards = renewal.state.cards_until(as_of)
+        news |= {"attempt_cards": cards, "under_way_since": None, "final_action": None}
+        self.state = renewal.state.model_copy(update=news)
 
     def _renewed(self, order: Order, outcome: Outcome, how: str = "") -> RenewalResult:
         self._set(error_class=None, error=None, held=False, target_order_id=order.id, payment_source_id=None)
@@ -59,7 +64,8 @@ class ResultBuilder:
             what = f"{failure.in_short}; not retried"
             return self._result(Outcome.NEEDS_ATTENTION, what, _HELD, failure=failure, needs_person=True)
         policy, failed = self.renewal.policy, self.state.failures[failure.cls]
-        following = next_attempt(policy, failure.cls, failed, self.state.attempts, self.as_of)
+        charges = charges_on(self.state, self._card, self.as_of)
+        following = next_attempt(policy, failure.cls, failed, charges, self.as_of)
         if following is None:
             return self._exhausted(failure)
         self._set(next_attempt_at=following)
@@ -72,14 +78,14 @@ class ResultBuilder:
         before = self.state.failures
         self._set(
             failures={**before, failure.cls.value: before.get(failure.cls, 0) + 1},
-            payment_source_id=self.renewal.payment_source_id,
+            payment_source_id=self._card,
         )
         if failure.cls in ON_THE_CARD and self._may_have_charged:
             self._note_charge()
 
     def _note_charge(self) -> None:
         """One more charge that failed, or may fail, for the card networks' limits."""
-        self._set(attempts=[*self.state.attempts, self.as_of])
+        self._set(**self.state.counting(self.as_of, self._card))
 
     def _exhausted(self, failure: Failure) -> RenewalResult:
         action = self.renewal.policy.final_action_for(failure.cls)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from blocks.commerce_layer.resources import Order
 from blocks.policy import FinalAction
 from flows.rules.failures import Failure
 from flows.rules.next_action import Hold, HoldReason
@@ -34,6 +35,10 @@ class RenewalResult:
     needs_person: bool = False
     hold: Hold | None = None
     placed_at: datetime | None = None
+    paid_by_customer: Order | None = None
+    """The order, where the customer has paid it at the checkout, perhaps with another card than the subscription's."""
+    new_card: str | None = None
+    """The card of the customer's wallet that the subscription is given in the same request."""
 
     @property
     def sentence(self) -> str:
@@ -44,6 +49,11 @@ class RenewalResult:
     def cancel(self) -> bool:
         """Whether the subscription is to be cancelled."""
         return self.final_action is FinalAction.CANCEL
+
+    def with_new_card(self, card: str) -> "RenewalResult":
+        """The same result, and the subscription is given the card that its customer has paid with at the checkout."""
+        what = f"{self.what}; paid with another card, which is charged from now on"
+        return replace(self, what=what, new_card=card)
 
     def not_cancelled(self, why: str) -> "RenewalResult":
         """The same result after the shop has refused to cancel the subscription: a person must."""

@@ -164,13 +164,6 @@ def waits_for_payment(state: RenewalState) -> bool:
     )
 
 
-def has_new_payment_source(subscription: OrderSubscription, state: RenewalState) -> bool:
-    """Whether a subscription is held because it could not be paid, and the customer has given another source since."""
-    source = subscription.customer_payment_source_id
-    is_new = source is not None and source != state.payment_source_id
-    return is_new and state.held and state.is_unsettled and state.error_class == FailureClass.PAYMENT
-
-
 def _source(subscription: OrderSubscription, _state: RenewalState) -> Refusal | None:
     if subscription.source_order_id is not None:
         return None

@@ -44,6 +44,12 @@ def _in_our_times(instant: datetime) -> datetime:
     return instant
 
 
+def _texts_by_instant(value: object) -> object:
+    # What others have made of it only helps to count: it is no reason to trust none of the state.
+    items = value.items() if isinstance(value, Mapping) else ()
+    return {key: text for key, text in items if isinstance(key, str) and isinstance(text, str)}
+
+
 def _iso(instant: datetime) -> str:
     moment = instant.astimezone(UTC).replace(tzinfo=None)
     return moment.isoformat(timespec="seconds" if moment.second else "minutes") + "Z"
@@ -64,6 +70,9 @@ class Outcome(StrEnum):
 
 
 RENEWED = frozenset({Outcome.RENEWED, Outcome.ALREADY_RENEWED})
+
+FAILED_BEFORE = frozenset({Outcome.RETRY_SCHEDULED, Outcome.NEEDS_ATTENTION, Outcome.EXHAUSTED})
+"""Outcomes that are recorded only after an attempt was seen to fail."""
 
 
 Instant = Annotated[
@@ -111,12 +120,16 @@ class RenewalState(BaseModel):
     """The order that the copy made."""
     payment_source_id: str | None = None
     """The subscription's payment source when the last attempt failed: another one is worth another attempt."""
+    confirmed_order_id: str | None = None
+    """An order that could not be placed although its customer had confirmed the payment: it waits like any other."""
     final_action: str | None = None
     """What the policy did when the retries of this period were used up."""
     flow_run_id: str | None = None
     """The run that wrote this."""
     attempts: list[Instant] = []
     """Charges of the last 30 days that failed, or may have: what the card networks' limits count."""
+    attempt_cards: Annotated[dict[str, str], BeforeValidator(_texts_by_instant)] = {}
+    """Which card (`customer_payment_sources`) each of them was made with; earlier versions did not note it."""
     paused: bool = False
     """Nothing is renewed while this is true. A storefront may set it, as `perennial pause` does."""
     held: bool = False
@@ -165,27 +178,44 @@ class RenewalState(BaseModel):
         return self.model_copy(update=fresh)
 
     def announcing(
-        self, attempt: int, order_copy_id: str, target_order_id: str, moment: datetime, flow_run_id: str | None
-    ) -> Self:
+        self, attempt: int, order_copy_id: str, target_order_id: str, moment: datetime, flow_run_id: str | None,
+        card: str | None = None,
+    ) -> Self:  # fmt: skip
         """
         What is recorded before a run places an order whose copy it did not create.
 
         Whatever happens to us then, the attempt counts, for the retries and for the card networks' limits.
         """
         news = {
-            "outcome": Outcome.PLACING, "attempt": attempt, "attempts": [*self.attempts_until(moment), moment],
+            "outcome": Outcome.PLACING, "attempt": attempt, **self.counting(moment, card),
             "order_copy_id": order_copy_id, "target_order_id": target_order_id, "flow_run_id": flow_run_id,
         }  # fmt: skip
         return self.model_copy(update=news)
 
     def without_announcement(self, before: Self) -> Self:
         """This state as if the attempt that it announces had not been announced upon `before`. Other changes stay."""
-        announced = ("outcome", "attempt", "attempts", "order_copy_id", "target_order_id", "flow_run_id")
-        return self.model_copy(update={name: getattr(before, name) for name in announced})
+        announced = ("outcome", "attempt", "attempts", "attempt_cards", "order_copy_id", "target_order_id")
+        return self.model_copy(update={name: getattr(before, name) for name in (*announced, "flow_run_id")})
 
     def attempts_until(self, as_of: datetime) -> list[datetime]:
         """The charges that still count at `as_of`: those of the last 30 days, oldest first."""
         return sorted(moment for moment in self.attempts if moment > as_of - ATTEMPTS_KEPT_FOR)
+
+    def card_of(self, charge: datetime) -> str | None:
+        """The card that a counted charge was made with: the one that failed last where it was not noted, if any is."""
+        return self.attempt_cards.get(_iso(charge)) or self.payment_source_id
+
+    def counting(self, charge: datetime, card: str | None) -> dict[str, object]:
+        """The fields that change when one more charge is counted, which was made with `card`."""
+        known = self.cards_until(charge)
+        return {
+            "attempts": [*self.attempts_until(charge), charge],
+            "attempt_cards": known if card is None else {**known, _iso(charge): card},
+        }
+
+    def cards_until(self, as_of: datetime) -> dict[str, str]:
+        """The cards of the charges that still count at `as_of`, as far as they are known."""
+        return {_iso(moment): card for moment in self.attempts_until(as_of) if (card := self.card_of(moment))}
 
 
 def _complaint(item: ErrorDetails) -> str:

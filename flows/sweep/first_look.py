@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
+from flows.rules.cards import is_to_be_placed_now
 from flows.rules.next_action import is_of_period, references_to_look_up
 from flows.rules.order_copies import is_open
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
@@ -61,16 +62,22 @@ async def take_first_look(run: Run, due: Sequence[Due]) -> FirstLook:
 
 async def paid_meanwhile(client: CommerceLayer, subscriptions: Iterable[OrderSubscription]) -> frozenset[str]:
     """
-    Which of these were held after a failure, and their customer has paid the order at the checkout since: they go on.
+    Which of these wait after a failure, and their customer has paid the order at the checkout since: they go on.
+
+    So do those whose customer has confirmed the payment and closed the page before the order was placed.
 
     Costs nothing while none is held, and one list call for 25 that are.
     """
     states = {each.id: RenewalState.read(each.metadata) for each in subscriptions}
-    waiting = {each: state.target_order_id for each, state in states.items() if state and waits_for_payment(state)}
+    waiting = {each: state for each, state in states.items() if state and waits_for_payment(state)}
     if not waiting:
         return frozenset()
-    orders = await client.get_orders(order_id for order_id in waiting.values() if order_id)
-    return frozenset(each for each, order_id in waiting.items() if order_id in orders and orders[order_id].is_placed)
+    orders = await client.get_orders(state.target_order_id for state in waiting.values() if state.target_order_id)
+    return frozenset(
+        each
+        for each, state in waiting.items()
+        if (order := orders.get(state.target_order_id or "")) and (order.is_placed or is_to_be_placed_now(state, order))
+    )
 
 
 def _plan_one(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -31,6 +32,7 @@ from flows.rules.state import Outcome, RenewalState
 from flows.rules.still_wanted import still_wanted
 from flows.rules.work import Work, next_action_for, not_charged
 from flows.run.context import Run
+from flows.run.order_card import OrderCard, OtherCard
 from flows.run.orders import once_it_ended, order_as_it_is, tells_what_came_of_it
 from flows.run.states import completed
 from flows.tasks.create import Created, Creation
@@ -40,6 +42,9 @@ PLACE_TRIES = 3
 
 PAUSE = 2.0
 """Seconds after a lost answer before the order is read."""
+
+CARD_CHANGES = 3
+"""How often an order is told to be paid with another card before it is left to the next sweep."""
 
 Placed = OrderAnswered | PlacementRefused | NotPlaced | CopyEnded | StillRunning | HeldBack | LeftAlone
 """What placing can end with."""
@@ -86,27 +91,39 @@ class _Renewing:
         self._run, self._renewal, self._attempt = run, renewal, attempt
         self._announced: RenewalState | None = None
         self._was_sent = False
+        self._card = OrderCard(run.client, renewal.policy, attempt.order.id)
 
     async def carry_out(self, *, announce: bool) -> Placed:
         try:
             await _may_charge(self._run, self._renewal)
             if announce:
                 await self._announce()
-            await self._use_new_payment_source()
+            return await self._end(await self._place())
         except _Stop as stop:
             return await self._end(stop.end)
-        except Refused as refused:  # the payment source: the order cannot be paid with it
-            return PlacementRefused(self._attempt, refused)
         except CommerceLayerError as error:
             return NotPlaced(self._attempt, error)
-        return await self._end(await _send(self._run, self._attempt, self._compose))
+
+    async def _place(self) -> Placed:
+        """Send the placement; where the order is not paid with the subscription's card, tell it to be before that."""
+        for _ in range(1 + CARD_CHANGES):
+            try:
+                return await _send(self._run, self._attempt, self._compose)
+            except OtherCard as other:
+                try:
+                    await self._card.use(other.card)
+                except Refused as refused:
+                    order = await order_as_it_is(self._run, self._attempt)
+                    return PlacementRefused(self._attempt, refused, order, is_sent=False)
+        return self._changed("was to be paid with another card each time it was looked at")
 
     async def _announce(self) -> None:
         """Write the attempt down before it is made: whatever happens to us then, it counts as made."""
         run, subscription_id, attempt = self._run, self._renewal.subscription_id, self._attempt
         state = self._renewal.state.announcing(
-            attempt.attempt, attempt.copy.id, attempt.order.id, run.now(), run.identity.flow_run_id
-        )
+            attempt.attempt, attempt.copy.id, attempt.order.id, run.now(), run.identity.flow_run_id,
+            self._renewal.payment_source_id,
+        )  # fmt: skip
 
         announced: RenewalState | None = None
 
@@ -129,13 +146,14 @@ class _Renewing:
             run.last_looks.forget(subscription_id)
         self._announced = announced
 
-    async def _use_new_payment_source(self) -> None:
-        source, tried = self._renewal.payment_source_id, self._renewal.state.payment_source_id
-        if tried is not None and source is not None and source != tried:
-            await self._run.client.use_payment_source(self._attempt.order.id, source)
-
     async def _compose(self) -> Placement:
-        _, order = await self._look()
+        subscription, order = await self._look()
+        try:
+            self._card.compare(subscription, order)
+        except OtherCard:
+            if self._was_sent:  # its answer was lost: the order may be placed with the card of a moment ago
+                raise _Stop(self._changed("is to be paid with another card since a moment ago")) from None
+            raise
         await _may_charge(self._run, self._renewal)
         self._was_sent = True
         return _placement(self._run, self._renewal, order)
@@ -164,6 +182,8 @@ class _Renewing:
 
     async def _end(self, end: Placed) -> Placed:
         order, may_be_made = (end.order if isinstance(end, PlacementRefused | OrderAnswered) else None), self._was_sent
+        if isinstance(end, PlacementRefused | OrderAnswered):
+            end = replace(end, attempt=replace(end.attempt, card=self._card.charged))
         if order is not None and order.status is OrderStatus.CANCELLED:
             end, may_be_made = self._changed("was cancelled a moment ago"), False
         if isinstance(end, LeftAlone) and self._announced is not None and not may_be_made:

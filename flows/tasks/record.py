@@ -30,6 +30,7 @@ from flows.rules.references import reference_of
 from flows.rules.renewal import Renewal, Skipped
 from flows.rules.results import RenewalResult
 from flows.rules.summaries import RenewalLine
+from flows.run.checkout_cards import follow_the_card
 from flows.run.context import Run
 from flows.run.states import completed, failed
 
@@ -80,7 +81,7 @@ async def record_outcome(run: Run, renewal: Renewal, finding: Finding | LeftAlon
         if isinstance(finding, LeftAlone):
             recorded = await record_skip(run, finding.skipped)
         else:
-            result = result_of(renewal, finding, run.now(), run.identity.flow_run_id)
+            result = await follow_the_card(run, result_of(renewal, finding, run.now(), run.identity.flow_run_id))
             recorded = await _write_down(run, result)
             _announce(run, recorded, result)
             await _withdraw_what_is_given_up(run, recorded)
@@ -161,7 +162,7 @@ async def _write(
 
     When the answer is lost, it is read and composed again: what has arrived is not written a second time.
     """
-    with_date = True
+    with_date = with_card = True
 
     async def change() -> SubscriptionChange:
         # PATCH replaces the whole metadata: read, merge, write.
@@ -169,7 +170,8 @@ async def _write(
         record = None if fresh is None else compose(fresh)
         if fresh is None or record is None or _is_written(record, fresh):
             raise NothingToWrite
-        return SubscriptionChange(record.metadata, record.next_run_at if with_date else None, record.cancel)
+        next_run_at, card = record.next_run_at if with_date else None, record.payment_source_id if with_card else None
+        return SubscriptionChange(record.metadata, next_run_at, record.cancel, card)
 
     for tries_left in reversed(range(RECORD_TRIES)):
         try:
@@ -177,7 +179,11 @@ async def _write(
         except NothingToWrite:
             return
         except Refused as refused:
-            if not with_date or "next_run_at" not in f"{refused.pointer} {refused.detail}":
+            about = f"{refused.pointer} {refused.detail}"
+            if with_card and "customer_payment_source" in about:
+                with_card = False  # it has left the wallet
+                continue
+            if not with_date or "next_run_at" not in about:
                 raise
             # With an `as_of` of long ago the next date may lie in the past, which the API refuses. What is
             # settled is in the state, so the next sweep goes on from there.
@@ -193,7 +199,8 @@ async def _write(
 
 def _is_written(record: Record, fresh: OrderSubscription) -> bool:
     moved = record.next_run_at is None or record.next_run_at == fresh.next_run_at
-    return record.metadata == fresh.metadata and moved and not record.cancel
+    has_card = record.payment_source_id in {None, fresh.customer_payment_source_id}
+    return record.metadata == fresh.metadata and moved and has_card and not record.cancel
 
 
 async def _withdraw_what_is_given_up(run: Run, recorded: Recorded) -> None:
@@ -225,6 +232,7 @@ def _announce(run: Run, recorded: Recorded, result: RenewalResult) -> None:
         "reference": result.renewal.reference,
         "order_copy_id": state.order_copy_id,
         "target_order_id": state.target_order_id,
+        "new_payment_source_id": result.new_card,
         "failure_class": result.failure.cls.value if result.failure else None,
         "attempt": state.attempt,
         "next_attempt_at": state.next_attempt_at.isoformat() if state.next_attempt_at else None,

@@ -32,10 +32,12 @@ from blocks.commerce_layer.errors import (
     Unauthorized,
     WriteFateUnknown,
 )
+from blocks.commerce_layer.wallets import wallet_of
 from blocks.commerce_layer.writes import OrderCopyDraft, SubscriptionChange
 
 AS_OF = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
 REFERENCE = "subSubSubS@2026-03-01T06:00Z"
+INCLUDED = "source_order,customer_payment_source,customer_payment_source.payment_source"
 DRAFT = OrderCopyDraft(source_order_id="srcSrcSrcS", reference=REFERENCE, metadata={"perennial": {"attempt": 1}})
 COPIES = ("POST", "/api/order_copies")
 PLACE = ("PATCH", "/api/orders/ordrOrdrOr")
@@ -342,7 +344,7 @@ async def test_due_subscriptions_are_walked_by_id(shop, client):
         first["sort"],
         first["page[size]"],
         first["include"],
-    ) == ("inactive", "2026-03-01T06:00:00.000Z", "id", "25", "source_order,customer_payment_source")
+    ) == ("inactive", "2026-03-01T06:00:00.000Z", "id", "25", INCLUDED)
     assert "filter[q][id_gt]" not in first
     assert second["filter[q][id_gt]"] == "sub024"
 
@@ -493,6 +495,42 @@ async def test_updates_send_what_was_given_and_nothing_else(shop, client):
         {"_cancel": True, "metadata": {}},
     ]
     assert [body["id"] for body in bodies] == ["subSubSubS", "subSubSubS", *["ordrOrdrOr"] * 2]
+
+
+async def test_a_subscription_is_given_another_card_in_the_same_request(shop, client):
+    shop.on(*SUBSCRIPTION, SUBSCRIPTION_ANSWER)
+
+    async def another_card() -> SubscriptionChange:
+        return SubscriptionChange({"a": 1}, AS_OF, payment_source_id="cardCardCa")
+
+    await client.record_on_subscription("subSubSubS", another_card)
+
+    (body,) = [seen.body["data"] for seen in shop.seen if seen.method == "PATCH"]
+    assert body["attributes"] == {"metadata": {"a": 1}, "next_run_at": "2026-03-01T06:00:00.000Z"}
+    assert body["relationships"] == {
+        "customer_payment_source": {"data": {"type": "customer_payment_sources", "id": "cardCardCa"}}
+    }
+
+
+async def test_the_cards_of_a_subscription_an_order_and_a_wallet_are_read_whatever_they_lack(shop, client):
+    link = {"type": "stripe_payments", "id": "payPayPayP"}
+    card = resource("customer_payment_sources", "cardCardCa", payment_source_token="pm_1", created_at=[])
+    card["relationships"] = {"payment_source": {"data": link}}
+    bare = resource("customer_payment_sources", "cardBareBa", payment_source_token=7)
+    order = resource("orders", "ordrOrdrOr", status="pending", payment_source_details={"payment_method_id": "pm_1"})
+    order["relationships"] = {"payment_source": {"data": link}}
+    shop.on("GET", "/api/customer_payment_sources", answer(200, page(card, bare)))
+    shop.on("GET", "/api/orders/ordrOrdrOr", answer(200, {"data": order}))
+
+    wallet, read = await wallet_of(client, "a@example.com"), await client.get_order("ordrOrdrOr")
+
+    assert [(each.payment_source_token, each.payment_source_id) for each in wallet] == [
+        ("pm_1", "payPayPayP"),
+        (None, None),
+    ]
+    assert (read.payment_source_id, read.payment_source_details) == ("payPayPayP", {"payment_method_id": "pm_1"})
+    (asked,) = shop.requests("GET", "/api/customer_payment_sources")
+    assert asked.query["filter[q][customer_email_eq]"] == "a@example.com"
 
 
 async def test_an_id_cannot_leave_its_path(shop, client):

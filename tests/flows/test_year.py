@@ -51,6 +51,9 @@ def _the_checker_is_awake(merchant: Merchant, year: Year, folder: Path) -> None:
         "FROM json_each('[1,2,3,4,5,6]')"
     )
     assert _falsified(merchant, year, folder, charges).over_the_cap
+    old_card = next(deed.old_card for deed in year.diary.deeds if deed.old_card is not None)
+    again = f"INSERT INTO sandbox_charges VALUES ({order}, '{old_card}', '2099-01-01T00:00:00.000Z', 1)"
+    assert _falsified(merchant, year, folder, again).wrong
 
 
 def _falsified(merchant: Merchant, year: Year, folder: Path, statement: str) -> Report:

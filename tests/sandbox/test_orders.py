@@ -62,13 +62,13 @@ def test_a_new_card_on_the_order_heals_this_order_only(caller, sandbox, source, 
     assert caller.attributes("order_copies", copy_id)["status"] == "failed"
 
 
-def test_a_new_card_on_the_subscription_heals_the_next_copies(caller, sandbox, source, declined):
+def test_a_new_card_on_the_subscription_changes_no_order_by_itself(caller, sandbox, source, declined):
     card = sandbox.add_payment_source(source["customer_id"])
     caller.relate("order_subscriptions", source["id"], "customer_payment_source", ("customer_payment_sources", card))
 
     copy_id = caller.copy(source["source_order_id"])
     sandbox.advance(10)
-    assert caller.attributes("order_copies", copy_id)["status"] == "completed"
+    assert caller.attributes("order_copies", copy_id)["status"] == "failed", "it has the source order's card"
     assert caller.update("orders", declined, _place=True).status_code == 422, "this order still has the old card"
     caller.update("orders", declined, _customer_payment_source_id=card)
     assert caller.update("orders", declined, _place=True).status_code == 200

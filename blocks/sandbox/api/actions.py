@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from blocks.sandbox.resources.definitions import TAG_TRIGGERS, ResourceType
-from blocks.sandbox.shop import customers, orders, problems, subscriptions, tags
+from blocks.sandbox.shop import customers, orders, problems, subscriptions, tags, wallets
 from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.frequencies import is_frequency
@@ -104,8 +104,11 @@ def _new_customer(shop: Shop, row: Row) -> Row:
 
 
 def _new_payment_source(shop: Shop, row: Row) -> Row:
-    del shop
-    return {"name": row.get("name") or "Card ending in 4242"}
+    made = wallets.card_rows(row["id"], row["customer_id"], "4242", shop.now_text())
+    shop.database.insert("stripe_payments", made["stripe_payments"])
+    names = ("name", "payment_source_token", "payment_source_id")
+    card = made["customer_payment_sources"]
+    return {name: row.get(name) or card[name] for name in names}
 
 
 def _new_webhook(shop: Shop, row: Row) -> Row:
@@ -138,7 +141,7 @@ def update(shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: st
         _check_subscription(shop, row, columns)
     shop.database.update(kind.name, resource_id, {**columns, "updated_at": shop.now_text()})
     if kind.name == "order_subscriptions":
-        _after_subscription_update(shop, engine, row, columns)
+        _after_subscription_update(engine, row, columns)
 
 
 _UNIQUE = {"customers": ("email",), "tags": ("name",)}
@@ -168,9 +171,7 @@ def _check_subscription(shop: Shop, row: Row, columns: Row) -> None:
             raise problems.invalid("next_run_at", "must be in the future", "greater_than")
 
 
-def _after_subscription_update(shop: Shop, engine: NativeEngine, row: Row, columns: Row) -> None:
-    if columns.get("customer_payment_source_id") not in {None, row["customer_payment_source_id"]}:
-        subscriptions.new_payment_source(shop, row)
+def _after_subscription_update(engine: NativeEngine, row: Row, columns: Row) -> None:
     if {"next_run_at", "renewal_alert_period", "expires_at"} & columns.keys():
         engine.schedule({**row, **columns})
 

@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     _add_serving(made)
     _add_organization(made, defaults)
     _add_time_and_copies(made, defaults)
+    _add_cards(made, defaults)
     _add_limits(made, defaults)
     _add_seed(made, defaults)
     return made
@@ -87,6 +88,18 @@ def _add_time_and_copies(parser: argparse.ArgumentParser, defaults: Settings) ->
         text = f"{help_text} (%(default)s)"
         group.add_argument(name, dest=member, type=float, metavar=unit, default=default, help=text)
     group.add_argument("--auto-capture", action="store_true", help="placed orders are paid, not just authorized")
+
+
+def _add_cards(parser: argparse.ArgumentParser, defaults: Settings) -> None:
+    group = parser.add_argument_group("which card pays")
+    for name, choices, help_text in (
+        ("copy_pays", ("source-order", "newest", "subscription"), "whose card pays for a copy made through the API"),
+        ("missing_card", ("pending", "newest"), "where that card is gone: the order stays pending, or this pays"),
+        ("native_pays", ("subscription", "source-order"), "whose card pays for a run of the native engine"),
+    ):
+        default = getattr(defaults, name)
+        option = f"--{name.replace('_', '-')}"
+        group.add_argument(option, choices=choices, default=default, help=f"{help_text} (%(default)s)")
 
 
 def _add_limits(parser: argparse.ArgumentParser, defaults: Settings) -> None:

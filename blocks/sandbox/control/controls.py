@@ -20,7 +20,7 @@ from blocks.sandbox.control.creation import create_subscription
 from blocks.sandbox.http.faults import ACTIONS
 from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.http.server import Server
-from blocks.sandbox.shop import failures, orders
+from blocks.sandbox.shop import failures, orders, wallets
 from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.failures import FAILURES
 from blocks.sandbox.shop.list_lag import lag_lists
@@ -40,7 +40,8 @@ _SEED = (
     "failures, instance, policy."
 )
 _FAILURES = (
-    "Make order `order_id` fail as `kind`, `times` times (null: until cleared); kind null ends it. "
+    "Make order `order_id`, or every order paid with the card `customer_payment_source_id`, fail as `kind`, `times` "
+    "times (null: until cleared); kind null ends it. "
     f"Kinds: {', '.join(FAILURES)}."
 )
 _FAULTS = (
@@ -48,6 +49,7 @@ _FAULTS = (
     "stamp, answer. " + " ".join(f"`{name}`: {sentence}." for name, sentence in ACTIONS.items())
 )
 
+_PAY = "The customer pays order `order_id` at the checkout, with the card `customer_payment_source_id` if one is given."
 _LAG = (
     "Lists show what was there `list_lag_seconds` ago (0: what is there), all of them or those of `resources`; "
     "reads by id and writes see the present."
@@ -88,7 +90,7 @@ class Controls:
             ("DELETE", "faults"): (self._clear_faults, "Remove all faults."),
             ("GET", "counters"): (self._counters, "Requests by method, endpoint and status."),
             ("DELETE", "counters"): (self._reset_counters, "Count from zero."),
-            ("POST", "pay"): (self._pay, "The customer pays order `order_id` through the checkout."),
+            ("POST", "pay"): (self._pay, _PAY),
             ("POST", "payment_sources"): (self._new_card, "The customer `customer_id` adds a card to the wallet."),
             ("POST", "release"): (
                 self._release,
@@ -161,11 +163,22 @@ class Controls:
         return create_subscription(self._shop, self._engine, given)
 
     def _set_failure(self, given: Given) -> Given:
+        if "customer_payment_source_id" in given:
+            return self._set_card_failure(given)
         order_id = self._order(given["order_id"])["id"]
         failures.set_failure(self._shop, order_id, given.get("kind"), given.get("times"))
         if given.get("kind") in {None, failures.NO_FAILURE}:
             orders.release_placing(self._shop, order_id)
         return {"order_id": order_id, "kind": given.get("kind"), "times": given.get("times")}
+
+    def _set_card_failure(self, given: Given) -> Given:
+        card_id, kind, times = str(given["customer_payment_source_id"]), given.get("kind"), given.get("times")
+        if not self._shop.database.exists("customer_payment_sources", card_id):
+            raise NotFoundError(f"no customer payment source {card_id[:100]!r}")
+        if kind is not None and kind in FAILURES and not FAILURES[kind].is_payment:
+            raise ValueError(f"{kind!r} is not a card's failure: set it on an order")
+        failures.set_failure(self._shop, card_id, kind, times)
+        return {"customer_payment_source_id": card_id, "kind": kind, "times": times}
 
     def _faults(self, given: Given) -> list[Given]:
         del given
@@ -223,6 +236,9 @@ class Controls:
     def _pay(self, given: Given) -> Given:
         """The customer pays an order through the checkout, whatever failure it has."""
         order = self._order(given["order_id"])
+        if (card_id := given.get("customer_payment_source_id")) is not None:
+            orders.attach_payment_source(self._shop, order, str(card_id))
+            order = self._order(order["id"])
         orders.place(self._shop, order, paid_by_customer=True)
         return {"order_id": order["id"], "status": "placed"}
 
@@ -231,10 +247,10 @@ class Controls:
         customer_id = str(given["customer_id"])
         if not self._shop.database.exists("customers", customer_id):
             raise NotFoundError(f"no customer {customer_id!r}")
-        row = {"id": self._shop.database.new_id(), "name": "Visa ending in 1111", "customer_id": customer_id}
-        times = {"created_at": self._shop.now_text(), "updated_at": self._shop.now_text(), "metadata": "{}"}
-        self._shop.database.insert("customer_payment_sources", {**row, **times})
-        return {"customer_payment_source_id": row["id"]}
+        card_id = self._shop.database.new_id()
+        for table, row in wallets.card_rows(card_id, customer_id, "1111", self._shop.now_text()).items():
+            self._shop.database.insert(table, row)
+        return {"customer_payment_source_id": card_id}
 
     def _release(self, given: Given) -> Given:
         """Release a stuck copy, or the stuck placing of an order."""

@@ -52,7 +52,7 @@ def create_subscription(shop: Shop, engine: NativeEngine, given: dict[str, Any])
     made = seed(shop, engine, SeedPlan(subscriptions=1, due=due, frequencies={str(known): 1}))
     subscription_id, order_id = made["subscription_ids"][0], made["source_order_ids"][0]
     _apply_order_options(shop, order_id, given)
-    columns = _columns(given)
+    columns = {**_columns(given), **_of_source_order(shop, given)}
     if given.get("automatic"):
         columns["subscription_model_id"] = _subscription_model(shop)
     if columns:
@@ -95,11 +95,22 @@ def _columns(given: dict[str, Any]) -> Row:
         columns["metadata"] = orjson.dumps(given["metadata"]).decode()
     elif given.get("adopted", True) is False:
         columns["metadata"] = "{}"
-    if "source_order_id" in given:
-        columns["source_order_id"] = given["source_order_id"]
     if given.get("wallet", True) is False:
         columns["customer_payment_source_id"] = None
     return columns
+
+
+def _of_source_order(shop: Shop, given: dict[str, Any]) -> Row:
+    """Another source order than the new one, with its customer and card."""
+    order_id = given.get("source_order_id")
+    if order_id is None:
+        return {}
+    order = shop.database.find("orders", str(order_id))
+    if order is None:
+        return {"source_order_id": order_id}
+    own = {name: order[name] for name in ("customer_id", "customer_email")}
+    card = None if given.get("wallet", True) is False else order["_customer_payment_source_id"]
+    return {"source_order_id": order_id, **own, "customer_payment_source_id": card}
 
 
 def _subscription_model(shop: Shop) -> str:

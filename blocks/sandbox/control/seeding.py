@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from croniter import croniter
 
+from blocks.sandbox.shop import wallets
 from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.failures import FAILURES, set_failure
@@ -90,7 +91,8 @@ def seed(shop: Shop, engine: NativeEngine, plan: SeedPlan) -> dict[str, Any]:
     failures = list(distribute(plan.failures, plan.subscriptions, None))
     step = plan.spread_seconds / max(total - 1, 1)
     rows: dict[str, list[Row]] = {
-        name: [] for name in ("customers", "customer_payment_sources", "orders", "order_subscriptions")
+        name: []
+        for name in ("customers", "stripe_payments", "customer_payment_sources", "orders", "order_subscriptions")
     }
     with shop.database.transaction():
         market_id = market(shop)
@@ -170,12 +172,13 @@ def _customer_with_subscription(shop: Shop, market_id: str, planned: _Planned, p
     email = f"customer-{planned.number}@example.com"
     cents = 1000 + 100 * (planned.number % 90)
     customer = {"id": customer_id, "email": email, "status": "acquired", "has_password": 1, "total_orders_count": 1}
-    card = {"id": card_id, "name": "Visa ending in 4242", "payment_source_token": f"pm_{card_id}"}
-    order = {**source_order(order_id, planned.number, email, cents, placed_at), "_customer_payment_source_id": card_id}
+    cards = wallets.card_rows(card_id, customer_id, "4242", placed_at)
+    paid_with = wallets.paid_with(cards["customer_payment_sources"])
+    order = {**source_order(order_id, planned.number, email, cents, placed_at), **paid_with}
     links = {"source_order_id": order_id, "customer_id": customer_id, "customer_payment_source_id": card_id}
     return {
         "customers": {**customer, **times},
-        "customer_payment_sources": {**card, "customer_id": customer_id, **times},
+        **cards,
         "orders": {**order, "market_id": market_id, "customer_id": customer_id},
         "order_subscriptions": {
             **_subscription(subscription_id, planned, email, placed_at, plan),

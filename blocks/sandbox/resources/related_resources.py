@@ -46,20 +46,6 @@ CUSTOMERS = resource_type(
 
 TAGS = resource_type("tags", "name text cufsr", "event_stores => event_stores resource_id x")
 
-CUSTOMER_PAYMENT_SOURCES = resource_type(
-    "customer_payment_sources",
-    """
-    name                    text  -
-    customer_token          text  cu
-    payment_source_token    text  cu
-    """,
-    """
-    customer      -> customers  customer_id  cufr
-    events        => events     resource_id  f
-    event_stores  => event_stores  resource_id  x
-    """,
-)
-
 MARKETS = resource_type(
     "markets",
     """

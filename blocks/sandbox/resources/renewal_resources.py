@@ -136,6 +136,7 @@ ORDERS = resource_type(
     """
     market                  -> markets                   market_id                   cuf
     customer                -> customers                 customer_id                 cuf
+    payment_source          -> stripe_payments           payment_source_id           -
     order_subscription      -> order_subscriptions       order_subscription_id       f
     order_subscriptions     => order_subscriptions       source_order_id             f
     order_factories         => order_factories           source_order_id             f

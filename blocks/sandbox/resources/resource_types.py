@@ -12,12 +12,12 @@ metadata (schema 7.9 to 7.10).
 
 from __future__ import annotations
 
-from blocks.sandbox.resources import empty_resources, related_resources, renewal_resources
+from blocks.sandbox.resources import empty_resources, payment_resources, related_resources, renewal_resources
 from blocks.sandbox.resources.definitions import ResourceType
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     known.name: known
-    for module in (renewal_resources, related_resources, empty_resources)
+    for module in (renewal_resources, related_resources, payment_resources, empty_resources)
     for known in vars(module).values()
     if isinstance(known, ResourceType)
 }

@@ -1,10 +1,11 @@
 """
 Ways in which a copy or a placement fails, by name.
 
-A failure is set on an order, usually the source order. It lasts until it is cleared, ended by a new payment source, or
-used up (`times`). The documentation has a single sample of `errors_log`,
-`{"status": ["cannot transition from draft to placed"]}` with a count of 2. The texts here are modelled on it, and on
-the error codes that official front ends know.
+A failure is set on an order, usually the source order, or on a card. It lasts until it is cleared or used up (`times`).
+One that is a card's (`is_payment`) concerns orders that are paid with that order's card, and no others.
+
+The documentation has a single sample of `errors_log`, `{"status": ["cannot transition from draft to placed"]}` with a
+count of 2. The texts here are modelled on it, and on the error codes that official front ends know.
 """
 
 from __future__ import annotations
@@ -97,19 +98,21 @@ NO_FAILURE = "none"
 """Set on a target order that no longer has its source's failure."""
 
 
-def set_failure(shop: Shop, order_id: str, kind: str | None, times: int | None = None) -> None:
+def set_failure(shop: Shop, owner_id: str, kind: str | None, times: int | None = None) -> None:
     """
     Make copies and placements of an order fail in this way from now on, `times` times (None: until cleared).
+
+    The owner may also be a card: then placements of the orders that are paid with it fail.
 
     Raises:
         ValueError: no such kind.
     """
     if kind is None:
-        shop.database.execute("DELETE FROM sandbox_failures WHERE order_id = ?", (order_id,))
+        shop.database.execute("DELETE FROM sandbox_failures WHERE order_id = ?", (owner_id,))
         return
     if kind != NO_FAILURE and kind not in FAILURES:
         raise ValueError(f"unknown failure {kind!r}; known are: {', '.join(sorted(FAILURES))}")
-    shop.database.execute("INSERT OR REPLACE INTO sandbox_failures VALUES (?, ?, ?)", (order_id, kind, times))
+    shop.database.execute("INSERT OR REPLACE INTO sandbox_failures VALUES (?, ?, ?)", (owner_id, kind, times))
 
 
 def failure_of(shop: Shop, *order_ids: str | None) -> tuple[Failure, str] | None:
@@ -121,6 +124,18 @@ def failure_of(shop: Shop, *order_ids: str | None) -> tuple[Failure, str] | None
         if found is not None:
             return None if found[0] == NO_FAILURE else (FAILURES[found[0]], str(order_id))
     return None
+
+
+def failure_of_order(shop: Shop, order: Mapping[str, Any]) -> tuple[Failure, str] | None:
+    """The failure that an order has, or has from its source or its card, and the id of the one that has it."""
+    source_id, card_id = order["_source_order_id"], order["_customer_payment_source_id"]
+    found = failure_of(shop, order["id"], source_id)
+    if found is not None and found[1] == source_id and found[0].is_payment:
+        # It is the source order's card that fails; paid with another one, this order does not.
+        source = shop.database.find("orders", source_id)
+        if source is not None and source["_customer_payment_source_id"] not in {None, card_id}:
+            found = None
+    return found or failure_of(shop, card_id)
 
 
 def is_skipped(failure: Failure, copy: Mapping[str, Any]) -> bool:
@@ -141,22 +156,8 @@ def use_once(shop: Shop, order_id: str) -> None:
     shop.database.execute("DELETE FROM sandbox_failures WHERE order_id = ? AND remaining <= 0", (order_id,))
 
 
-def keep_on_open_orders(shop: Shop, source_order_id: str, failure: Failure) -> None:
-    """Before a source order's failure ends, set it on the copied orders that are not placed yet."""
-    open_orders = shop.database.execute(
-        "SELECT id FROM orders WHERE _source_order_id = ? AND status IN ('draft', 'pending') "
-        "AND id NOT IN (SELECT order_id FROM sandbox_failures)",
-        (source_order_id,),
-    ).fetchall()
-    for row in open_orders:
-        set_failure(shop, row[0], failure.name)
-
-
-def end_payment_failure(shop: Shop, order_id: str, source_order_id: str | None) -> None:
-    """A new payment source on an order ends its payment failures, but not those of its source."""
+def end_payment_failure(shop: Shop, order_id: str) -> None:
+    """Another payment source on an order ends the payment failure that was set on this very order."""
     found = failure_of(shop, order_id)
     if found is not None and found[0].is_payment:
         set_failure(shop, order_id, None)
-    inherited = failure_of(shop, source_order_id)
-    if inherited is not None and inherited[0].is_payment:
-        set_failure(shop, order_id, NO_FAILURE)

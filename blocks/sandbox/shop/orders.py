@@ -7,9 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import orjson
-
-from blocks.sandbox.shop import failures
+from blocks.sandbox.shop import failures, wallets
 from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.failures import FAILURES, Failure
@@ -26,12 +24,13 @@ _WITHOUT_EFFECT = {"_validate", "_save_payment_source_to_customer_wallet", "_fix
 def reason_not_to_place(shop: Shop, order: Row) -> tuple[Failure, str | None] | None:
     """Why this order cannot be placed now, and the order that has the failure (None: its own state is the reason)."""
     paid = order["payment_status"] == "authorized"  # by `_authorize`: placing charges nothing again
-    found = failures.failure_of(shop, order["id"], order["_source_order_id"])
+    found = failures.failure_of_order(shop, order)
     if found is not None and _prevents_placing(found[0], order) and not (paid and _is_of_payment(found[0])):
         return found
     if paid:
         return None
-    if order["total_amount_with_taxes_cents"] and not _is_card_of(shop, order, order["_customer_payment_source_id"]):
+    card_id, customer_id = order["_customer_payment_source_id"], order["customer_id"]
+    if order["total_amount_with_taxes_cents"] and wallets.card_of(shop, card_id, customer_id) is None:
         return FAILURES["no_wallet"], None
     return None
 
@@ -58,12 +57,7 @@ def _authorize(shop: Shop, order: Row) -> None:
     now = shop.now_text()
     changes = {"payment_status": "authorized", "payment_updated_at": now, "updated_at": now}
     shop.database.update("orders", order["id"], changes)
-
-
-def _is_card_of(shop: Shop, order: Row, payment_source_id: str | None) -> bool:
-    """Whether this card is still in the wallet of the order's customer."""
-    card = shop.database.find("customer_payment_sources", payment_source_id)
-    return card is not None and card["customer_id"] == order["customer_id"]
+    wallets.note_charge(shop, order, accepted=True)
 
 
 def place(shop: Shop, order: Row, *, paid_by_customer: bool = False) -> None:
@@ -149,6 +143,8 @@ def mark_placed(shop: Shop, order: Row, *, paid: bool) -> None:
         "_placing_until": None,
     }
     shop.database.update("orders", order["id"], changes)
+    if not free and order["payment_status"] == "unpaid":
+        wallets.note_charge(shop, order, accepted=True)
     shop.publish("orders.place", "orders", order["id"])
     shop.order_placed(order["id"])
 
@@ -157,6 +153,8 @@ def record_refusal(shop: Shop, order: Row, failure: Failure, owner: str | None) 
     """Add a `resource_errors` entry to an order that could not be placed, and use its failure once."""
     if owner is not None:
         failures.use_once(shop, owner)
+    if failure.field == "payment_source":
+        wallets.note_charge(shop, order, accepted=False)
     now = shop.now_text()
     shop.database.insert(
         "resource_errors",
@@ -184,9 +182,9 @@ def apply_trigger(shop: Shop, order: Row, name: str, value: Any) -> None:
     if name == "_place":
         place(shop, order)
     elif name == "_customer_payment_source_id":
-        _attach_payment_source(shop, order, value)
+        attach_payment_source(shop, order, value)
     elif name == "_nullify_payment_source":
-        shop.database.update("orders", order["id"], {"_customer_payment_source_id": None})
+        shop.database.update("orders", order["id"], wallets.paid_with(None))
     elif name in {"_archive", "_unarchive"}:
         shop.database.update("orders", order["id"], {"archived_at": shop.now_text() if name == "_archive" else None})
     elif name == "_authorize":
@@ -203,14 +201,19 @@ def apply_trigger(shop: Shop, order: Row, name: str, value: Any) -> None:
         _transition(shop, order, name)
 
 
-def _attach_payment_source(shop: Shop, order: Row, payment_source_id: str) -> None:
-    if not _is_card_of(shop, order, payment_source_id):
+def attach_payment_source(shop: Shop, order: Row, payment_source_id: str) -> None:
+    """
+    Have an order paid with a card of its customer's wallet.
+
+    Raises:
+        Problem: 422 when the card is not in that wallet.
+    """
+    card = wallets.card_of(shop, payment_source_id, order["customer_id"])
+    if card is None:
         raise invalid("customer_payment_source", "must exist", "blank")
     if payment_source_id != order["_customer_payment_source_id"]:
-        failures.end_payment_failure(shop, order["id"], order["_source_order_id"])
-    details = orjson.dumps({"type": "customer_payment_sources", "id": payment_source_id}).decode()
-    changes = {"_customer_payment_source_id": payment_source_id, "payment_source_details": details}
-    shop.database.update("orders", order["id"], changes)
+        failures.end_payment_failure(shop, order["id"])
+    shop.database.update("orders", order["id"], wallets.paid_with(card))
 
 
 # name: (states it starts from, column -> new value, webhook topic); "now" is replaced by the present.

@@ -18,6 +18,7 @@ _SQL_KINDS = {
 OWN_TABLES = """
 CREATE TABLE IF NOT EXISTS sandbox_state (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS sandbox_failures (order_id TEXT PRIMARY KEY, kind TEXT NOT NULL, remaining INTEGER);
+CREATE TABLE IF NOT EXISTS sandbox_charges (order_id TEXT, card_id TEXT, made_at TEXT, accepted INTEGER);
 CREATE TABLE IF NOT EXISTS sandbox_revoked_tokens (token TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS taggings (resource_id TEXT, tag_id TEXT, PRIMARY KEY (resource_id, tag_id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS taggings_tag ON taggings (tag_id);

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from blocks.sandbox.shop import failures, orders
+from blocks.sandbox.shop import orders
 from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.copies import CopyWorker
 from blocks.sandbox.shop.database import Row
@@ -172,16 +172,3 @@ _TRANSITIONS = {
     "_deactivate": ("inactive", {"active", "running"}, "order_subscriptions.deactivate"),
     "_cancel": ("cancelled", {"draft", "inactive", "active", "running", "pending"}, "order_subscriptions.cancel"),
 }
-
-
-def new_payment_source(shop: Shop, subscription: Row) -> None:
-    """
-    End the payment failures of a subscription's next copies, after it got another payment source.
-
-    Orders that were copied before keep their payment source, and its failure.
-    """
-    source_order_id = subscription["source_order_id"]
-    found = failures.failure_of(shop, source_order_id)
-    if found is not None and found[0].is_payment:
-        failures.keep_on_open_orders(shop, source_order_id, found[0])
-        failures.set_failure(shop, source_order_id, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blocks.sandbox.shop import failures
+from blocks.sandbox.shop import failures, wallets
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.state import Shop
 
@@ -38,7 +38,7 @@ def create(shop: Shop, source: Row, copy: Row) -> str:
             "created_at": now,
             "updated_at": now,
             "_source_order_id": source["id"],
-            "_customer_payment_source_id": _wallet(shop, source) if copy["reuse_wallet"] else None,
+            **wallets.paid_with(_card(shop, source, copy) if copy["reuse_wallet"] else None),
             "_ignored_failure": _ignored_failure(shop, source, copy),
         },
     )
@@ -55,7 +55,6 @@ _CLONED = (
     "currency_code",
     "skus_count",
     "gift_card_code",
-    "payment_source_details",
 )
 
 
@@ -91,9 +90,23 @@ def _ignored_failure(shop: Shop, source: Row, copy: Row) -> str | None:
     return found[0].name
 
 
-def _wallet(shop: Shop, order: Row) -> str | None:
-    found = shop.database.execute(
-        "SELECT id FROM customer_payment_sources WHERE customer_id = ? ORDER BY created_at DESC, id LIMIT 1",
-        (order["customer_id"],),
-    ).fetchone()
-    return None if found is None else str(found[0])
+def _card(shop: Shop, source: Row, copy: Row) -> Row | None:
+    """The card that pays for the target order, as far as it is in the wallet of the source order's customer."""
+    customer_id, run_of = source["customer_id"], copy["order_subscription_id"]
+    whose = shop.settings.copy_pays if run_of is None else shop.settings.native_pays
+    card_id = source["_customer_payment_source_id"] if whose == "source-order" else None
+    if whose == "subscription" and (subscription := _subscription(shop, source, run_of)) is not None:
+        card_id = subscription["customer_payment_source_id"]
+    card = wallets.card_of(shop, card_id, customer_id)
+    if card is None and "newest" in {whose, shop.settings.missing_card}:
+        return wallets.newest_card_of(shop, customer_id)
+    return card
+
+
+def _subscription(shop: Shop, source: Row, subscription_id: str | None) -> Row | None:
+    """The subscription of a run, or the first one of the source order."""
+    if subscription_id is not None:
+        return shop.database.find("order_subscriptions", subscription_id)
+    is_of_source = "source_order_id = ? AND status <> 'cancelled'"
+    sql = f"SELECT * FROM order_subscriptions WHERE {is_of_source} ORDER BY created_at, id LIMIT 1"  # noqa: S608  ours
+    return shop.database.first(sql, (source["id"],))

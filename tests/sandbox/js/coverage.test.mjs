@@ -35,7 +35,7 @@ const GAPS = {
   events: ['webhooks'],
   event_callbacks: [],
   resource_errors: [],
-  customer_payment_sources: ['payment_method', 'payment_source'],
+  customer_payment_sources: ['payment_method'],
   customers: [],
   tags: [],
   markets: [

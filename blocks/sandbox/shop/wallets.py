@@ -1,0 +1,56 @@
+"""The cards in customers' wallets: which one an order is paid with, and which attempts were made on it."""
+
+from __future__ import annotations
+
+import orjson
+
+from blocks.sandbox.shop.database import Row
+from blocks.sandbox.shop.state import Shop
+
+_CARDS = "customer_payment_sources"
+
+
+def card_rows(card_id: str, customer_id: str, last_digits: str, created_at: str) -> dict[str, Row]:
+    """A card in a wallet and the payment source behind it, as rows by table."""
+    source_id, token = card_id[::-1], f"pm_{card_id}"
+    times = {"metadata": "{}", "created_at": created_at, "updated_at": created_at}
+    card = {
+        "id": card_id, "name": f"Visa ending in {last_digits}", "payment_source_token": token,
+        "customer_id": customer_id, "payment_source_id": source_id,
+    }  # fmt: skip
+    source = {
+        "id": source_id, "stripe_id": token, "mismatched_amounts": 0,
+        "payment_method": orjson.dumps({"id": token, "type": "card"}).decode(),
+        "payment_instrument": orjson.dumps({"issuer_type": "visa", "card_last_digits": last_digits}).decode(),
+    }  # fmt: skip
+    return {"stripe_payments": {**source, **times}, _CARDS: {**card, **times}}
+
+
+def card_of(shop: Shop, card_id: str | None, customer_id: str | None) -> Row | None:
+    """This card, if it is in the wallet of this customer still."""
+    card = shop.database.find(_CARDS, card_id)
+    return card if card is not None and card["customer_id"] == customer_id else None
+
+
+def newest_card_of(shop: Shop, customer_id: str | None) -> Row | None:
+    """The card that a customer added last."""
+    sql = "SELECT * FROM customer_payment_sources WHERE customer_id = ? ORDER BY created_at DESC, id LIMIT 1"
+    return shop.database.first(sql, (customer_id,))
+
+
+def paid_with(card: Row | None) -> Row:
+    """What an order that is paid with this card holds about it; None for no card."""
+    if card is None:
+        return {"_customer_payment_source_id": None, "payment_source_id": None, "payment_source_details": None}
+    details = {"type": "stripe_payment", "payment_method_id": card["payment_source_token"]}
+    return {
+        "_customer_payment_source_id": card["id"],
+        "payment_source_id": card["payment_source_id"],
+        "payment_source_details": orjson.dumps(details).decode(),
+    }
+
+
+def note_charge(shop: Shop, order: Row, *, accepted: bool) -> None:
+    """Note an attempt to charge the order's card, for whoever reads the database."""
+    row = {"order_id": order["id"], "card_id": order["_customer_payment_source_id"], "made_at": shop.now_text()}
+    shop.database.insert("sandbox_charges", {**row, "accepted": int(accepted)})

@@ -1,0 +1,112 @@
+"""
+Which card an order is paid with: the subscription's, and what follows from a card that was changed.
+
+A copy takes over the card of its *source order*, so that an order says by itself what it would be paid with, and is
+compared with the subscription before each attempt.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from blocks.commerce_layer.resources import (
+    CustomerPaymentSource,
+    Order,
+    OrderCopy,
+    OrderStatus,
+    OrderSubscription,
+    PaymentStatus,
+)
+from blocks.policy import FailureClass, Policy
+from flows.rules.retries import ON_THE_CARD
+from flows.rules.state import FAILED_BEFORE, KEY, Outcome, RenewalState
+
+_TOKEN = "payment_method_id"  # noqa: S105 - the name of a key
+_PAID_BEFOREHAND = frozenset({PaymentStatus.AUTHORIZED, PaymentStatus.PAID})
+_PLACEABLE = frozenset({OrderStatus.DRAFT, OrderStatus.PENDING})
+
+
+def is_paid_with(order: Order, card: CustomerPaymentSource | None) -> bool:
+    """
+    Whether an order is known to be paid with this card of a wallet.
+
+    The token decides where both say it. Else the payment source does, which an order may share with the wallet.
+    """
+    if card is None:
+        return False
+    token = (order.payment_source_details or {}).get(_TOKEN)
+    if token is not None and card.payment_source_token is not None:
+        return bool(token == card.payment_source_token)
+    return order.payment_source_id is not None and order.payment_source_id == card.payment_source_id
+
+
+def is_confirmed(order: Order) -> bool:
+    """
+    Whether the customer has confirmed the payment of an order that is not placed: they have closed the page too early.
+
+    To place it charges nothing more, and another card would undo what they have confirmed.
+    """
+    return order.status in _PLACEABLE and order.payment_status in _PAID_BEFOREHAND
+
+
+def is_to_be_placed_now(state: RenewalState, order: Order) -> bool:
+    """Whether the customer has confirmed the payment since the last attempt; one more that fails must wait again."""
+    return is_confirmed(order) and state.confirmed_order_id != order.id
+
+
+def card_to_set(policy: Policy, subscription: OrderSubscription, order: Order) -> str | None:
+    """
+    The subscription's card, if the order must be told to be paid with it before it is placed; else None.
+
+    An order that does not say what it is paid with is told. One that costs nothing, or whose payment the customer has
+    confirmed, stays as it is; so does every order where the subscription has no card, or the policy spares wallets.
+    """
+    source = subscription.customer_payment_source_id
+    if source is None or not policy.reuse_wallet:
+        return None
+    if is_confirmed(order) or order.total_amount_with_taxes_cents == 0:
+        return None
+    return None if is_paid_with(order, subscription.customer_payment_source) else source
+
+
+def has_new_card(subscription: OrderSubscription, state: RenewalState) -> bool:
+    """Whether the begun period failed for its card, or may have, and the customer has given another one since."""
+    source = subscription.customer_payment_source_id
+    # Version 0.1 did not note the card: there a missing one says nothing.
+    is_new = source not in {None, state.payment_source_id} and "payment_source_id" in state.model_fields_set
+    if not (is_new and state.is_unsettled):
+        return False
+    if state.held:
+        return state.error_class == FailureClass.PAYMENT
+    # Without a failure of this period, it waits for a card network's limit.
+    return state.outcome is Outcome.RETRY_SCHEDULED and state.error_class in {None, *ON_THE_CARD}
+
+
+def charges_on(state: RenewalState, card: str | None, as_of: datetime) -> list[datetime]:
+    """
+    The failed charges of the last 30 days that count for this card, oldest first: card networks count each card.
+
+    Those that do not say which card they were made with count for every card.
+    """
+    charges = state.attempts_until(as_of)
+    return [moment for moment in charges if card is None or state.card_of(moment) in {card, None}]
+
+
+def paid_at_checkout(state: RenewalState, card: str | None, copy: OrderCopy, order: Order) -> bool:
+    """
+    Whether the customer has paid an order of ours at the checkout while the subscription had this card.
+
+    It was not a request of ours that placed it, and the card is the one that an attempt was made with before: so the
+    customer has not given another one since, and means the renewals to come as well.
+    """
+    if state.order_copy_id != copy.id:
+        return False
+    if state.outcome in FAILED_BEFORE:
+        return state.payment_source_id == card
+    is_tried = state.outcome in {Outcome.PLACING, Outcome.UNCONFIRMED} and state.attempts
+    # The request that places an order writes this key.
+    return bool(is_tried) and KEY not in order.metadata and state.card_of(max(state.attempts)) == card
+
+
+def card_in(wallet: Iterable[CustomerPaymentSource], order: Order) -> str | None:
+    """The id of the wallet's card that an order was paid with; None when it is none of them."""
+    return next((card.id for card in wallet if is_paid_with(order, card)), None)

@@ -1,0 +1,387 @@
+"""Which card an order is paid with, what another card changes, and whose charges a limit counts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from rules.making import at, copy, order, planned, subscription
+
+from blocks.commerce_layer.errors import ErrorItem, Refused
+from blocks.commerce_layer.resources import CustomerPaymentSource, Order, OrderSubscription
+from blocks.policy import Policy
+from flows.rules.cards import (
+    card_in,
+    card_to_set,
+    charges_on,
+    has_new_card,
+    is_confirmed,
+    is_paid_with,
+    is_to_be_placed_now,
+    paid_at_checkout,
+)
+from flows.rules.findings import CopyEnded, HeldBack, OrderAnswered, PlacementRefused
+from flows.rules.next_action import Conclude, Hold, HoldReason, Place, next_action
+from flows.rules.outcomes import result_of
+from flows.rules.records import Record, record_of
+from flows.rules.renewal import Renewal, Skipped, plan
+from flows.rules.results import RenewalResult
+from flows.rules.state import RenewalState
+
+OLD, NEW = "cardOldOld", "cardNewNew"
+REF = "SubAbcdefg@2026-03-01T06:00Z"
+DECLINE = Refused(422, (ErrorItem(detail="was declined", pointer="/data/attributes/payment_source"),), "PATCH", "/x")
+PERIOD = {"period": "2026-03-01T06:00Z", "order_copy_id": "CpyAbcdefb", "target_order_id": "TgtAbcdefg"}
+WAITING = {
+    **PERIOD, "outcome": "retry_scheduled", "attempt": 1, "failures": {"payment": 1}, "error_class": "payment",
+    "next_attempt_at": "2026-03-31T06:00Z", "payment_source_id": OLD, "attempts": ["2026-03-01T06:00Z"],
+}  # fmt: skip
+
+
+def card(card_id: str = OLD, **fields: Any) -> CustomerPaymentSource:
+    given = {"id": card_id, "payment_source_token": f"pm_{card_id}", "payment_source_id": f"src_{card_id}"}
+    return CustomerPaymentSource.model_validate(given | fields)
+
+
+def with_card(card_id: str | None, state: dict[str, Any] | None = None, **fields: Any) -> OrderSubscription:
+    its_card = None if card_id is None else card(card_id)
+    return subscription(state, customer_payment_source_id=card_id, customer_payment_source=its_card, **fields)
+
+
+def paid_by(card_id: str, status: str = "pending", **fields: Any) -> Order:
+    details = {"payment_method_id": f"pm_{card_id}"}
+    return order(status, payment_source_details=details, payment_source_id=f"src_{card_id}", **fields)
+
+
+# --- which card an order is paid with ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("details", "source", "expected"),
+    [
+        ({"payment_method_id": f"pm_{OLD}"}, "an id of its own", True),
+        ({"payment_method_id": f"pm_{NEW}"}, f"src_{OLD}", False),
+        (None, f"src_{OLD}", True),
+        ({"type": "braintree_payment"}, f"src_{OLD}", True),
+        (None, "another", False),
+        (None, None, False),
+        ("nonsense", None, False),
+        ([], 7, False),
+    ],
+)
+def test_the_token_tells_the_card_of_an_order_and_else_the_payment_source(details, source, expected):
+    its_order = order("pending", payment_source_details=details, payment_source_id=source)
+    assert is_paid_with(its_order, card()) is expected
+
+
+def test_two_things_that_say_nothing_are_not_the_same_card():
+    assert not is_paid_with(order("pending"), card(payment_source_token=None, payment_source_id=None))
+    assert not is_paid_with(order("pending"), None)
+
+
+@pytest.mark.parametrize(
+    ("its_order", "expected"),
+    [
+        (paid_by(NEW), None),
+        (paid_by(OLD), NEW),
+        (order("pending"), NEW),
+        (paid_by(OLD, total_amount_with_taxes_cents=0), None),
+        (paid_by(OLD, payment_status="authorized"), None),
+        (paid_by(OLD, payment_status="paid"), None),
+    ],
+)
+def test_an_order_is_told_the_subscriptions_card_unless_it_has_it_or_needs_none(its_order, expected):
+    assert card_to_set(Policy(), with_card(NEW), its_order) == expected
+
+
+def test_where_the_subscription_has_no_card_or_wallets_are_spared_an_order_stays_as_it_is():
+    assert card_to_set(Policy(), with_card(None), paid_by(OLD)) is None
+    assert card_to_set(Policy(reuse_wallet=False), with_card(NEW), paid_by(OLD)) is None
+
+
+def test_the_card_of_an_order_is_found_in_the_wallet():
+    assert card_in([card(OLD), card(NEW)], paid_by(NEW)) == NEW
+    assert card_in([card(OLD)], paid_by(NEW)) is None
+
+
+# --- another card ends the waiting -------------------------------------------------------------
+
+
+def test_a_new_card_is_tried_at_the_next_sweep_and_not_when_the_old_ones_retry_is_due():
+    waits = plan(with_card(OLD, WAITING), Policy(), at("2026-03-02"))
+    tried = plan(with_card(NEW, WAITING), Policy(), at("2026-03-02"))
+
+    assert isinstance(waits, Skipped)
+    assert isinstance(tried, Renewal)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"error_class": "unknown"}, True),
+        ({"error_class": "transient"}, True),
+        ({"error_class": "stock"}, False),
+        ({"error_class": "coupon"}, False),
+        ({"outcome": "needs_attention", "held": True}, True),
+        ({"outcome": "exhausted", "held": True}, True),
+        ({"outcome": "needs_attention", "held": True, "error_class": "unknown"}, False),
+        ({"outcome": "placing"}, False),
+        ({"done_through": "2026-03-01T06:00Z"}, False),
+        ({"payment_source_id": None}, True),
+        ({"error_class": None, "attempt": 0}, True),
+    ],
+)
+def test_a_new_card_matters_where_the_old_one_may_have_failed(changes, expected):
+    state = RenewalState.model_validate(WAITING | changes)
+    assert has_new_card(with_card(NEW), state) is expected
+    assert not has_new_card(with_card(OLD), RenewalState.model_validate(WAITING | changes | {"payment_source_id": OLD}))
+    assert not has_new_card(with_card(None), state)
+
+
+def test_what_version_0_1_did_not_note_is_no_news():
+    state = {key: value for key, value in WAITING.items() if key != "payment_source_id"}
+    assert isinstance(plan(with_card(NEW, state), Policy(), at("2026-03-02")), Skipped)
+
+
+# --- limits belong to a card -------------------------------------------------------------------
+
+FIVE = [f"2026-03-{day:02}T06:00Z" for day in (1, 2, 3, 4, 5)]
+LIMITED = Policy(max_attempts_per_month=5, max_attempts_per_day=5)
+USED_UP = {**WAITING, "attempt": 5, "failures": {"payment": 5}, "attempts": FIVE}
+
+
+@pytest.mark.parametrize("noted", [{}, dict.fromkeys(FIVE, OLD)])
+def test_a_card_attached_on_day_19_is_not_held_back_by_the_five_charges_of_another(noted):
+    stored = with_card(NEW, {**USED_UP, "attempt_cards": noted})
+    renewal = planned(stored, "2026-03-19T06:00", LIMITED)
+    waiting = copy(REF, target=paid_by(OLD))
+
+    assert isinstance(next_action(renewal, [waiting], at("2026-03-19T06:00")), Place)
+
+
+@pytest.mark.parametrize("noted", [{}, dict.fromkeys(FIVE, OLD)])
+def test_the_card_that_used_up_the_limit_waits_until_its_first_charge_is_a_month_old(noted):
+    state = {**USED_UP, "attempt_cards": noted, "next_attempt_at": None}
+    renewal = planned(with_card(OLD, state), "2026-03-19T06:00", LIMITED)
+    hold = next_action(renewal, [copy(REF, target=paid_by(OLD))], at("2026-03-19T06:00"))
+
+    assert isinstance(hold, Hold)
+    assert (hold.reason, hold.until) == (HoldReason.ATTEMPT_LIMIT, at("2026-03-31T06:00"))
+
+
+def test_a_card_that_comes_back_finds_its_own_charges_again():
+    cards = dict.fromkeys(FIVE, OLD)
+    later = {**USED_UP, "attempts": [*FIVE, "2026-03-19T06:00Z"], "payment_source_id": NEW}
+    state = RenewalState.model_validate({**later, "attempt_cards": {**cards, "2026-03-19T06:00Z": NEW}})
+
+    assert len(charges_on(state, OLD, at("2026-03-20"))) == 5
+    assert len(charges_on(state, NEW, at("2026-03-20"))) == 1
+    assert len(charges_on(state, "cardThird", at("2026-03-20"))) == 0
+    assert len(charges_on(state, None, at("2026-03-20"))) == 6, "who has no card is counted as every card"
+
+
+def test_charges_that_name_no_card_count_for_every_card():
+    state = RenewalState.model_validate({"attempts": FIVE})
+    assert len(charges_on(state, OLD, at("2026-03-20"))) == len(charges_on(state, NEW, at("2026-03-20"))) == 5
+
+
+@pytest.mark.parametrize("stored", [None, [], "nonsense", {"2026-03-01T06:00Z": 7}, {"no instant": OLD}])
+def test_odd_notes_of_cards_do_not_damage_the_state(stored):
+    state = RenewalState.read({"perennial": {"attempts": FIVE, "attempt_cards": stored}})
+    assert state is not None
+    assert state.damaged is None
+    assert len(charges_on(state, NEW, at("2026-03-20"))) == 5
+
+
+def declined(renewal: Renewal, charged: str | None, when: str) -> RenewalResult:
+    """The result on an attempt that this card was declined in, as it is read back by the next run."""
+    attempt = Place(copy(REF, target=paid_by(OLD)), paid_by(OLD), renewal.state.attempt + 1, card=charged)
+    result = result_of(renewal, PlacementRefused(attempt, DECLINE), at(when))
+    stored = RenewalState.read(result.state.written_into({}))
+    assert stored == RenewalState.model_validate(result.state.model_dump(mode="json"))
+    return result
+
+
+def test_a_charge_is_noted_with_the_card_that_it_was_made_with():
+    result = declined(planned(with_card(OLD)), NEW, "2026-03-01T06:05")
+
+    assert result.state.attempt_cards == {"2026-03-01T06:05Z": NEW}
+    assert result.state.payment_source_id == NEW
+
+
+def test_charges_of_an_earlier_version_stay_with_the_card_that_made_them_once_another_one_fails():
+    result = declined(planned(with_card(NEW, USED_UP), "2026-03-19T06:00", LIMITED), NEW, "2026-03-19T06:00")
+
+    assert set(result.state.attempt_cards.values()) == {OLD, NEW}
+    assert len(charges_on(result.state, NEW, at("2026-03-20"))) == 1
+    assert len(charges_on(result.state, OLD, at("2026-03-20"))) == 5
+
+
+def test_the_wait_after_a_new_cards_decline_follows_from_its_own_charges():
+    lenient = Policy(**{**LIMITED.model_dump(), "payment_retries": ["1d", "1d", "1d", "1d"]})
+    stored = {**USED_UP, "failures": {"payment": 2}, "attempt_cards": dict.fromkeys(FIVE, OLD)}
+    result = declined(planned(with_card(NEW, stored), "2026-03-19T06:00", lenient), NEW, "2026-03-19T06:00")
+
+    assert result.state.next_attempt_at == at("2026-03-20T06:00")
+
+
+def test_an_announced_attempt_that_died_counts_for_the_card_that_it_was_announced_with():
+    state = RenewalState.model_validate(PERIOD).announcing(
+        1, "CpyAbcdefb", "TgtAbcdefg", at("2026-03-01T06:05"), "run", OLD
+    )
+    renewal = planned(with_card(NEW, state.model_dump(mode="json")))
+    result = result_of(renewal, CopyEnded(copy(REF, target=paid_by(OLD))), at("2026-03-01T07:00"))
+
+    assert result.state.payment_source_id == OLD, "so that the new one is tried at the next sweep"
+    assert result.state.attempt_cards == {"2026-03-01T06:05Z": OLD}
+
+
+def test_an_announcement_that_is_taken_back_leaves_no_charge():
+    before = RenewalState.model_validate(WAITING)
+    announced = before.announcing(2, "CpyAbcdefb", "TgtAbcdefg", at("2026-03-02"), "run", NEW)
+    assert announced.attempt_cards == {"2026-03-01T06:00Z": OLD, "2026-03-02T00:00Z": NEW}
+
+    assert announced.without_announcement(before) == before
+
+
+def test_a_card_that_the_order_cannot_be_told_to_use_is_no_charge():
+    renewal = planned(with_card(NEW, WAITING), "2026-03-02")
+    attempt = Place(copy(REF, target=paid_by(OLD)), paid_by(OLD), 2, card=NEW)
+    refused = Refused(422, (ErrorItem(detail="customer_payment_source - must exist"),), "PATCH", "/x")
+    result = result_of(renewal, PlacementRefused(attempt, refused, is_sent=False), at("2026-03-02"))
+
+    assert (result.state.attempt, len(result.state.attempts)) == (2, 1)
+    assert result.state.payment_source_id == NEW
+
+
+def test_a_card_that_waits_for_its_own_limit_is_not_looked_at_again_as_a_new_one():
+    renewal = planned(with_card(NEW, WAITING), "2026-03-02")
+    hold = Hold(HoldReason.ATTEMPT_LIMIT, "limit", at("2026-03-25"))
+    result = result_of(renewal, HeldBack(hold), at("2026-03-02"))
+
+    stored = with_card(NEW, result.state.model_dump(mode="json"))
+    assert isinstance(plan(stored, Policy(), at("2026-03-03")), Skipped)
+
+
+def test_two_runs_that_counted_charges_of_two_cards_keep_both():
+    theirs = {**WAITING, "flow_run_id": "theirs", "attempt_cards": {"2026-03-01T06:00Z": OLD}}
+    result = declined(planned(with_card(NEW)), NEW, "2026-03-01T06:05")
+    record = record_of(result, with_card(NEW, theirs))
+
+    assert record is not None
+    assert record.metadata["perennial"]["attempt_cards"] == {"2026-03-01T06:00Z": OLD, "2026-03-01T06:05Z": NEW}
+
+
+# --- an order that is paid, or confirmed, at the checkout --------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "payment", "expected"),
+    [
+        ("pending", "authorized", True),
+        ("draft", "authorized", True),
+        ("pending", "paid", True),
+        ("pending", "unpaid", False),
+        ("pending", "partially_authorized", False),
+        ("placed", "authorized", False),
+        ("placing", "authorized", False),
+        ("cancelled", "authorized", False),
+    ],
+)
+def test_a_confirmed_order_is_one_that_is_authorized_and_not_placed(status, payment, expected):
+    assert is_confirmed(order(status, payment_status=payment)) is expected
+
+
+def test_a_confirmed_order_is_placed_whatever_the_limit_says():
+    confirmed = paid_by(NEW, payment_status="authorized")
+    renewal = planned(with_card(OLD, {**USED_UP, "next_attempt_at": None}), "2026-03-19T06:00", LIMITED)
+
+    action = next_action(renewal, [copy(REF, target=confirmed)], at("2026-03-19T06:00"))
+    assert isinstance(action, Place)
+    assert action.order is confirmed
+
+
+def test_an_attempt_that_was_begun_on_a_confirmed_order_is_not_made_again_at_once():
+    confirmed = paid_by(NEW, payment_status="authorized")
+    renewal = planned(with_card(OLD, {**WAITING, "outcome": "placing", "next_attempt_at": None}), "2026-03-02")
+
+    assert isinstance(next_action(renewal, [copy(REF, target=confirmed)], at("2026-03-02")), Conclude)
+
+
+def test_a_confirmed_order_that_cannot_be_placed_waits_and_is_counted_like_any_other():
+    confirmed = paid_by(NEW, payment_status="authorized")
+    renewal = planned(with_card(OLD, {**USED_UP, "next_attempt_at": None}), "2026-03-19T06:00", LIMITED)
+    attempt = Place(copy(REF, target=confirmed), confirmed, 6)
+    state = result_of(renewal, PlacementRefused(attempt, DECLINE), at("2026-03-19T06:00")).state
+
+    assert not is_to_be_placed_now(state, confirmed)
+    assert is_to_be_placed_now(state, confirmed.model_copy(update={"id": "TgtAnother"}))
+    again = planned(with_card(OLD, {**state.model_dump(mode="json"), "held": False}), "2026-03-19T07:00", LIMITED)
+    assert isinstance(next_action(again, [copy(REF, target=confirmed)], at("2026-03-19T07:00")), Hold)
+
+
+def paid_at_the_checkout(state: dict[str, Any], current: str | None, **fields: Any) -> bool:
+    stored = RenewalState.model_validate(state)
+    return paid_at_checkout(stored, current, copy(REF), paid_by(NEW, "placed", **fields))
+
+
+@pytest.mark.parametrize("outcome", ["retry_scheduled", "needs_attention", "exhausted"])
+def test_what_is_placed_after_a_recorded_failure_was_paid_at_the_checkout(outcome):
+    assert paid_at_the_checkout({**WAITING, "outcome": outcome}, OLD)
+
+
+def test_a_subscription_that_was_given_a_card_since_keeps_it():
+    assert not paid_at_the_checkout(WAITING, "cardThird")
+
+
+@pytest.mark.parametrize("outcome", ["placing", "unconfirmed"])
+def test_an_attempt_whose_end_nobody_saw_tells_by_the_mark_that_a_placement_leaves(outcome):
+    state = {**WAITING, "outcome": outcome}
+    assert paid_at_the_checkout(state, OLD)
+    assert not paid_at_the_checkout(state, OLD, metadata={"perennial": {"attempt": 1}})
+    assert not paid_at_the_checkout(state, "cardThird")
+
+
+def test_what_no_attempt_is_known_of_may_have_been_placed_by_us():
+    assert not paid_at_the_checkout({}, OLD)
+    assert not paid_at_the_checkout({**WAITING, "order_copy_id": "CpyAnother"}, OLD)
+
+
+def renewed_at_the_checkout(current: str | None = OLD) -> RenewalResult:
+    renewal = plan(with_card(current, WAITING), Policy(), at("2026-03-02"), paid=True)
+    assert isinstance(renewal, Renewal)
+    return result_of(renewal, CopyEnded(copy(REF, target=paid_by(NEW, "placed"))), at("2026-03-02"))
+
+
+def recorded(result: RenewalResult, fresh: OrderSubscription) -> Record:
+    record = record_of(result, fresh)
+    assert record is not None
+    return record
+
+
+def test_the_card_of_the_checkout_is_recorded_with_the_renewal():
+    result = renewed_at_the_checkout()
+    assert result.paid_by_customer is not None
+    followed = result.with_new_card(NEW)
+
+    record = recorded(followed, with_card(OLD, WAITING))
+    assert (record.payment_source_id, record.next_run_at) == (NEW, at("2026-04-01T06:00"))
+    assert "paid with another card, which is charged from now on" in followed.sentence
+
+
+def test_a_card_that_was_given_while_the_renewal_was_recorded_stays():
+    record = recorded(renewed_at_the_checkout().with_new_card(NEW), with_card("cardThird", WAITING))
+    assert record.payment_source_id is None
+
+
+def test_a_confirmed_order_that_is_placed_tells_the_card_of_the_checkout():
+    renewal = plan(with_card(OLD, WAITING), Policy(), at("2026-03-02"), paid=True)
+    assert isinstance(renewal, Renewal)
+    before = paid_by(NEW, payment_status="authorized")
+    answered = OrderAnswered(Place(copy(REF, target=before), before, 2), paid_by(NEW, "placed"))
+    assert result_of(renewal, answered, at("2026-03-02")).paid_by_customer is not None
+
+    ours = OrderAnswered(Place(copy(REF, target=paid_by(OLD)), paid_by(OLD), 2), paid_by(OLD, "placed"))
+    assert result_of(renewal, ours, at("2026-03-02") + timedelta(minutes=1)).paid_by_customer is None
