@@ -101,6 +101,8 @@ class RenewalState(BaseModel):
     """When the next attempt may be made; null when nothing has to wait."""
     under_way_since: Instant | None = None
     """Since when a copy, or its order, is neither done nor failed; null when none is under way."""
+    unsettled_since: Instant | None = None
+    """Since when every run has left the period as it was: lost answers, refusals. Null once it goes on."""
     error_class: str | None = None
     """Failure class of the last attempt."""
     error: str | None = None
@@ -157,8 +159,9 @@ class RenewalState(BaseModel):
             return self
         fresh: dict[str, object] = {
             "period": due, "outcome": None, "attempt": 0, "failures": {}, "copies": 0, "next_attempt_at": None,
-            "under_way_since": None, "error_class": None, "error": None, "order_copy_id": None,
-            "target_order_id": None, "payment_source_id": None, "final_action": None, "held": False,
+            "under_way_since": None, "unsettled_since": None, "error_class": None, "error": None,
+            "order_copy_id": None, "target_order_id": None, "payment_source_id": None, "final_action": None,
+            "held": False,
         }  # fmt: skip
         return self.model_copy(update=fresh)
 
