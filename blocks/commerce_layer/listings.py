@@ -7,7 +7,7 @@ subscriptions are read by id in ever smaller parts.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -25,7 +25,7 @@ M = TypeVar("M", OrderCopy, OrderSubscription)
 SOURCES_AT_ONCE = 200
 """Ids in one filter: some 2,300 characters of an address, which every proxy takes."""
 
-_IDS_ONLY = jsonapi.query(fields={SUBSCRIPTIONS: ("reference",)})
+_DATES_ONLY = jsonapi.query(fields={SUBSCRIPTIONS: ("next_run_at",)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class SubscriptionPage:
 
     subscriptions: list[OrderSubscription]
     unreadable: dict[str, CommerceLayerError] = field(default_factory=dict)
+    dates: dict[str, datetime | None] = field(default_factory=dict)
+    """When those that cannot be read are due, as far as the list says (UTC)."""
 
 
 async def iter_due(client: CommerceLayer, as_of: datetime) -> AsyncIterator[SubscriptionPage]:
@@ -127,8 +129,8 @@ async def _iter(filters: Mapping[str, str], client: CommerceLayer) -> AsyncItera
             ids, is_last, found = await _page(client, SUBSCRIPTIONS, OrderSubscription, wanted, SUBSCRIPTION_VIEW)
             page = SubscriptionPage(found)
         except (ReadFailed, Refused) as error:
-            ids, is_last = await _ids(client, wanted)
-            page = await _one_by_one(client, ids, error)
+            dates, is_last = await _dates(client, wanted)
+            ids, page = list(dates), await _one_by_one(client, dates, error)
         if ids:
             yield page
         if is_last or not ids:
@@ -136,17 +138,33 @@ async def _iter(filters: Mapping[str, str], client: CommerceLayer) -> AsyncItera
         after = {"id_gt": ids[-1]}
 
 
-async def _ids(client: CommerceLayer, filters: Mapping[str, str]) -> tuple[list[str], bool]:
-    def understand(document: jsonapi.Fields) -> tuple[list[str], bool]:
-        return [str(item["id"]) for item in jsonapi.many(document)], jsonapi.is_last_page(document)
+async def _dates(client: CommerceLayer, filters: Mapping[str, str]) -> tuple[dict[str, datetime | None], bool]:
+    """The ids of a page with the dates of their next runs, and whether it is the last page."""
 
-    params = {**_IDS_ONLY, **jsonapi.query(filters=filters, sort="id", page_size=jsonapi.PAGE_SIZE)}
+    def understand(document: jsonapi.Fields) -> tuple[dict[str, datetime | None], bool]:
+        dates = {str(item["id"]): _instant_or_none(item.get("next_run_at")) for item in jsonapi.many(document)}
+        return dates, jsonapi.is_last_page(document)
+
+    params = {**_DATES_ONLY, **jsonapi.query(filters=filters, sort="id", page_size=jsonapi.PAGE_SIZE)}
     return await client.wire.read(SUBSCRIPTIONS, understand, params=params)
 
 
-async def _one_by_one(client: CommerceLayer, ids: Sequence[str], error: CommerceLayerError) -> SubscriptionPage:
-    parts = await read_in_parts(ids, client.get_subscriptions)
+async def _one_by_one(
+    client: CommerceLayer, dates: Mapping[str, datetime | None], error: CommerceLayerError
+) -> SubscriptionPage:
+    parts = await read_in_parts(list(dates), client.get_subscriptions)
     if parts.trouble is not None:
         raise parts.trouble from error
     found = {key: each for part in parts.read for key, each in part.items()}
-    return SubscriptionPage([found[each] for each in ids if each in found], dict(parts.unreadable))
+    unreadable = dict(parts.unreadable)
+    return SubscriptionPage(
+        [found[each] for each in dates if each in found], unreadable, {each: dates[each] for each in unreadable}
+    )
+
+
+def _instant_or_none(text: object) -> datetime | None:
+    try:
+        instant = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return instant if instant.tzinfo else None

@@ -153,6 +153,11 @@ class RenewalState(BaseModel):
         """Whether `period` was begun and is neither renewed nor skipped yet."""
         return self.period is not None and (self.done_through is None or self.period > self.done_through)
 
+    @property
+    def was_tried(self) -> bool:
+        """Whether a run has worked on the period before, and has not settled it."""
+        return self.attempt > 0 or self.unsettled_since is not None or self.under_way_since is not None
+
     def for_period(self, due: datetime) -> Self:
         """The state to work on `due` with: as it stands when that is the period, else a fresh start."""
         if self.period is not None and whole_minute(self.period) == due:

@@ -112,7 +112,7 @@ def lost_metadata(
         return None
     sentence = (
         "Perennial has renewed it before, and its metadata.perennial is gone: something has overwritten its metadata. "
-        f"`perennial adopt {subscription.id} --apply` adopts it again; give it an end if it is paused on purpose"
+        f"`perennial adopt {subscription.id} --apply` adopts it again; set metadata.perennial to null if it is meant so"
     )
     return WatchFinding(Alarm.LOST, subscription.id, sentence, due, subscription.customer_email)
 
