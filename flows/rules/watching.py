@@ -238,9 +238,11 @@ class _Watching:
 
     def _unattempted_since(self, next_run_at: datetime, planned_due: datetime) -> datetime:
         done = self.state.done_through
-        since = next_run_at if done is None or next_run_at > done else planned_due
-        # Adopted, released or moved a moment ago: the next sweep begins with it now, however old its date is.
-        if self.state.is_unsettled or done is None:
+        is_settled = done is not None and next_run_at <= done
+        since = planned_due if is_settled else next_run_at
+        # Adopted, released, or settled with another period due already: the next sweep begins with it now, however
+        # old its date is.
+        if self.state.is_unsettled or done is None or is_settled:
             return max(since, self.subscription.updated_at or since)
         return since
 

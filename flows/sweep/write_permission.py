@@ -46,8 +46,9 @@ class WritePermission:
                     break
                 if (error := await self._ask(renewal)) is not None:
                     refused[renewal.subscription_id] = _refused(renewal, error)
-                    self._judge(len(refused), error)
-        return refused
+                    self._conclude(len(refused), error)
+        # Where nobody may be written, it is not the fault of those that were asked: they stay due like the others.
+        return {} if self.brake is not None else refused
 
     async def _ask(self, renewal: Renewal) -> CommerceLayerError | None:
         """Why this subscription cannot be written; None when it can, or when the answer does not tell."""
@@ -70,7 +71,7 @@ class WritePermission:
         self._is_known = True
         return None
 
-    def _judge(self, in_a_row: int, error: CommerceLayerError) -> None:
+    def _conclude(self, in_a_row: int, error: CommerceLayerError) -> None:
         forbidden = isinstance(error, Refused) and error.status == HTTPStatus.FORBIDDEN
         if isinstance(error, AccessDenied) or forbidden or in_a_row >= REFUSED_IN_A_ROW:
             self._is_known = True

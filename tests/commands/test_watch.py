@@ -103,15 +103,17 @@ def test_a_renewal_of_every_hour_is_overdue_since_the_first_one_that_was_missed(
     assert found(watch(capsys)[1]) == [("overdue", hourly)]
 
 
-def test_one_that_was_adopted_or_released_a_moment_ago_is_no_alarm_however_old_its_date_is(
+def test_one_that_was_adopted_released_or_settled_a_moment_ago_is_no_alarm_however_old_its_date_is(
     box: RunningSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     touch(box, adopted(box, days=-20))
     touch(box, adopted(box, {"period": ago(box, days=20), "outcome": "exhausted", "attempt": 5}, days=-20))
+    renewed = {"period": ago(box, days=20), "done_through": ago(box, days=20), "outcome": "renewed"}
+    touch(box, adopted(box, renewed, days=-20, frequency="weekly"))  # and another period is due already
 
     assert watch(capsys)[0] == 0
     box.advance(7 * HOUR)
-    assert [alarm for alarm, _ in found(watch(capsys)[1])] == ["overdue", "overdue"]
+    assert [alarm for alarm, _ in found(watch(capsys)[1])] == ["overdue"] * 3
 
 
 def test_a_retry_that_nothing_makes_is_found(box: RunningSandbox, capsys: pytest.CaptureFixture[str]) -> None:
