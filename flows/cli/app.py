@@ -31,7 +31,7 @@ COMMANDS = {
     "up": ("up:up", "Keep sandbox, Prefect server and worker running until Ctrl-C."),
     "setup": ("setup:setup", "Connect Prefect to your Commerce Layer organization."),
     "adopt": ("adopt_command:adopt", "Choose who renews a subscription: adopt, release, give back."),
-    "watch": ("watch:watch", "Say what is overdue or left lying, from the shop alone; an exit code for cron."),
+    "watch": ("watch:watch", "Say what no sweep reports, from the shop alone; for cron."),
     "explain": ("explain:explain_subscription", "Say when and why a subscription is due, and how it went last."),
 }
 """Where each is, in this package, and what it does."""

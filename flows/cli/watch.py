@@ -80,7 +80,7 @@ def watch(
         overdue: How long a renewal or a retry may be due without an attempt.
         unplaced: How old an unplaced order may be that no renewal waits with.
         held: How long a subscription may be held without any change.
-        machine: Print JSON.
+        machine: Print JSON, for machines.
         credentials: Name of a credentials block, instead of the environment.
         policy: Name of a policy block, with a credentials block.
     """

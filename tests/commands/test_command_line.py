@@ -18,6 +18,7 @@ OPTIONS = {
     "up": ["--port"],
     "setup": ["--organization", "--client-id", "--live", "--name", "--api-url", "--auth-url"],
     "adopt": ["--all-active", "--all-inactive", "--release", "--give-back", "--apply", "--credentials", "--policy"],
+    "watch": ["--overdue", "--unplaced", "--held", "--json", "--credentials", "--policy"],
     "explain": ["--on", "--credentials", "--policy"],
 }
 
@@ -62,7 +63,7 @@ def test_no_command_shows_help_and_is_an_error(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("renew", 'perennial: Unknown command "renew". Available commands: demo, up, setup, adopt, explain.'),
+        ("renew", 'perennial: Unknown command "renew". Available commands: demo, up, setup, adopt, watch, explain.'),
         ("demo --subscriptions 0", "--subscriptions: '0' is not a number from 1 to 100000"),
         ("demo --subscriptions many", "--subscriptions: 'many' is not a number from 1 to 100000"),
         ("up --port 65536", "--port: '65536' is not a port: a number from 1 to 65535"),
