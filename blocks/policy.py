@@ -132,7 +132,7 @@ class Policy(BaseModel):
     retry_at: time | None = None
     """Local time of day for retries that wait a day or more: the next one after the wait. Empty: as the wait ends."""
     stuck_after: Delay = "1d"
-    """How long an order copy, or its order, may be under way before a person is told; nothing is created meanwhile."""
+    """How long a renewal may stay unsettled (under way, unread, unconfirmed, unrecorded) before a person is told."""
     final_action: FinalAction = FinalAction.HOLD
     """
     When retries are used up: hold the subscription for a person, skip the period, or cancel the subscription.

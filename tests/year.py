@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 from year_checker import Report, check
 from year_people import CLASSES, OUTAGE_EVERY_DAYS, Diary, SweepRun, Town
+from year_watch import Watcher
 
 from blocks.commerce_layer.clock import use_clock
+from blocks.policy import Policy
 from blocks.sandbox.running import RunningSandbox
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ class Year:
     sweeps: int
     braked: int
     seconds: float
+    watcher: Watcher
 
 
 async def live(merchant: Merchant, days: int, subscriptions: int, seed: int, *, talk: bool = False) -> Year:
@@ -82,16 +85,20 @@ async def live(merchant: Merchant, days: int, subscriptions: int, seed: int, *, 
     town = Town(merchant.sandbox, seed)
     town.settle(subscriptions)
     merchant.sandbox.reset_counters()
+    watcher = Watcher(Policy(**POLICY))
     with use_clock(clock := YearClock(merchant.sandbox)):
-        outcomes = await _days(merchant, town, clock, days, seed, talk=talk)
+        outcomes = await _days(merchant, town, clock, watcher, days, seed, talk=talk)
     report = check(merchant.sandbox.database, town.diary, ZONE)
     requests = Counter(merchant.sandbox.counters()["requests"])
     requests.subtract(town.diary.requests)
     braked = sum(sweep.braked for sweep in town.diary.sweeps)
-    return Year(report, town.diary, requests, outcomes, len(town.diary.sweeps), braked, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return Year(report, town.diary, requests, outcomes, len(town.diary.sweeps), braked, seconds, watcher)
 
 
-async def _days(merchant: Merchant, town: Town, clock: YearClock, days: int, seed: int, *, talk: bool) -> Counter[str]:
+async def _days(
+    merchant: Merchant, town: Town, clock: YearClock, watcher: Watcher, days: int, seed: int, *, talk: bool
+) -> Counter[str]:
     began = time.monotonic()
     outages = {day + Random(seed + day).randrange(9) for day in range(10, days, OUTAGE_EVERY_DAYS)}
     outcomes: Counter[str] = Counter()
@@ -100,16 +107,16 @@ async def _days(merchant: Merchant, town: Town, clock: YearClock, days: int, see
         town.live_until(max(morning, merchant.sandbox.clock()))
         town.decide_about_their_lives()
         town.meet_troubles(outage=day in outages)
-        stopped = await _sweep(merchant, town, clock, outcomes)
+        stopped = await _sweep(merchant, town, clock, watcher, outcomes)
         for later in AFTER_A_BRAKE if stopped or day in outages else ():
             town.live_until(max(morning + later, merchant.sandbox.clock()))
-            await _sweep(merchant, town, clock, outcomes)
+            await _sweep(merchant, town, clock, watcher, outcomes)
         if talk and day % 10 == 0:
             print(f"day {day:>3}: {sum(outcomes.values())} outcomes, {time.monotonic() - began:.0f} s", flush=True)
     return outcomes
 
 
-async def _sweep(merchant: Merchant, town: Town, clock: YearClock, outcomes: Counter[str]) -> bool:
+async def _sweep(merchant: Merchant, town: Town, clock: YearClock, watcher: Watcher, outcomes: Counter[str]) -> bool:
     clock.look()
     began = clock.now()
     ended = await merchant.sweep()
@@ -119,6 +126,7 @@ async def _sweep(merchant: Merchant, town: Town, clock: YearClock, outcomes: Cou
     braked = bool(ended.facts["brake"])
     town.diary.sweeps.append(SweepRun(began, merchant.sandbox.clock(), braked))
     town.note_what_is_settled()
+    town.diary.requests.update(await watcher.look(merchant, ended))
     return braked
 
 
@@ -143,11 +151,12 @@ def tell(year: Year) -> None:
     writes = sum(count for name, count in year.requests.items() if not name.startswith("GET") and "oauth" not in name)
     reads = sum(count for name, count in year.requests.items() if name.startswith("GET"))
     print(f"per renewed period  {writes / report.renewed:.2f} writes, {reads / report.renewed:.2f} reads")
+    print(f"the watch found     {sum(year.watcher.found.values())}, unreported {len(year.watcher.false_alarms)}")
     print("\nrecovered, by failure class")
     _tell_recovery(_by_class(report.recovery))
     print("\nrecovered, by what was the matter")
     _tell_recovery(report.recovery)
-    for fault in report.faults[:40]:
+    for fault in [*report.faults, *year.watcher.false_alarms][:40]:
         print(f"  ! {fault}")
 
 
@@ -185,7 +194,7 @@ def main() -> int:
         os.environ.update(server.environment)
         year = asyncio.run(_live_alone(given))
     tell(year)
-    return int(bool(year.report.faults))
+    return int(bool(year.report.faults or year.watcher.false_alarms))
 
 
 async def _live_alone(given: argparse.Namespace) -> Year:

@@ -9,14 +9,15 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from prefect.client.schemas.objects import State
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from blocks.commerce_layer.errors import CommerceLayerError
 from flows.adopt import adopt_subscriptions
+from flows.cli.consoles import console
 from flows.cli.installation import CREDENTIALS, POLICY
 from flows.cli.prefect_errors import PrefectUnavailable, calling_prefect
+from flows.rules.outside_text import plain
 from flows.run.context import NotSetUp, Unreachable
 
 Request = Literal["adopt", "release", "give_back", "pause", "resume"]
@@ -121,15 +122,16 @@ async def _facts_of(run: Awaitable[State[Any]]) -> dict[str, Any]:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    console = Console(highlight=False)
+    out = console()
     if facts["rows"]:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("subscription", "", "what"):
             table.add_column(heading, overflow="fold")
         for row in facts["rows"]:
             colour = COLOURS[row["handling"]]
-            table.add_row(row["subscription"], f"[{colour}]{WORDS[row['handling']]}[/]", escape(row["what"]))
-        console.print(table)
-    console.print(f"\n[bold]{escape(facts['sentence'])}[/]")
+            who, what = escape(plain(row["subscription"])), escape(plain(row["what"]))
+            table.add_row(who, f"[{colour}]{WORDS[row['handling']]}[/]", what)
+        out.print(table)
+    out.print(f"\n[bold]{escape(facts['sentence'])}[/]")
     if facts["dry_run"]:
-        console.print("nothing was changed; add --apply to do it")
+        out.print("nothing was changed; add --apply to do it")

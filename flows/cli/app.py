@@ -35,6 +35,7 @@ COMMANDS = {
     "adopt": ("adopt_command:adopt", "Choose who renews a subscription: adopt, release, give back."),
     "pause": ("adopt_command:pause", "Renew nothing of a subscription until it is resumed."),
     "resume": ("adopt_command:resume", "Renew a paused subscription again, from its next date on."),
+    "watch": ("watch:watch", "Say what no sweep reports, from the shop alone; for cron."),
     "explain": ("explain:explain_subscription", "Say when and why a subscription is due, and how it went last."),
 }
 """The module of each command in this package, and what the command does."""

@@ -13,11 +13,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from blocks.sandbox.running import SandboxFailed
+from flows.cli.consoles import console as console_of_the_command
 from flows.cli.options import Count
 from flows.cli.prefect_server import ServiceDidNotStart, drain
 from flows.cli.trial_environment import TrialEnvironment, failures_among, save_blocks, trial_environment
@@ -35,7 +36,7 @@ A_DAY = 86_400 + 600
 RETRY_DAYS = 4
 """Days that the demo lets pass, so that retries become due."""
 
-console = Console(highlight=False)
+console = console_of_the_command()
 
 
 def demo(*, subscriptions: Count = SUBSCRIPTIONS) -> int:
@@ -129,7 +130,7 @@ def _bar() -> Progress:
 
 def _print_summary(trial: TrialEnvironment, facts: dict[str, Any], name: str, sentence: str) -> None:
     colour = "red" if name == "Failed" else "green"
-    console.print(f"   {trial.sandbox.clock():%a %d %b}  [{colour}]{name}[/]  {sentence}", soft_wrap=True)
+    console.print(f"   {trial.sandbox.clock():%a %d %b}  [{colour}]{name}[/]  {escape(sentence)}", soft_wrap=True)
     counters = trial.sandbox.counters()
     requests = facts["requests"]
     made = ", ".join(f"{requests[method]} {method}" for method in ("POST", "PATCH", "GET") if requests.get(method))
@@ -150,7 +151,7 @@ async def _print_failures() -> None:
     table.add_column("why", overflow="fold")
     for row in json.loads(str(artifact.data)):
         if row["outcome"] not in {"renewed", ""}:
-            table.add_row(row["renewal"], row["outcome"], row["why"])
+            table.add_row(row["renewal"], row["outcome"], escape(row["why"]))
     console.print(table)
 
 

@@ -16,11 +16,13 @@ from rich.table import Table
 
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
+from flows.cli.consoles import console
 from flows.cli.installation import CREDENTIALS, POLICY
 from flows.cli.options import DayOrInstant
 from flows.cli.prefect_errors import PrefectUnavailable, calling_prefect
 from flows.rules.explanations import Explanation, explain
 from flows.rules.next_action import NextAction, next_action
+from flows.rules.outside_text import plain
 from flows.rules.renewal import Renewal, Skipped
 from flows.rules.state import RenewalState
 from flows.rules.zones import in_words, instant_of, wall_of
@@ -68,7 +70,7 @@ def explain_subscription(
     except (CommerceLayerError, PrefectUnavailable, NotSetUp, Unreachable, NoSuchSubscription) as error:
         print(error, file=sys.stderr)
         return 2
-    _show(Console(), findings)
+    _show(console(highlight=True), findings)
     return 0
 
 
@@ -113,23 +115,23 @@ async def _last_renewal(run: Run, subscription: OrderSubscription) -> tuple[Orde
     return next(iter(copies.values()), None), next(iter(orders.values()), None)
 
 
-def _show(console: Console, findings: Findings) -> None:
+def _show(out: Console, findings: Findings) -> None:
     one, explanation = findings.subscription, findings.explanation
     zone = ZoneInfo(explanation.policy.time_zone)
     about = [one.id, f"#{one.number}" if one.number else "", one.frequency, one.raw_status or one.status.value]
-    console.print(f"[bold]{escape('  '.join(filter(None, about)))}[/]  {escape(one.customer_email or '')}")
-    console.print(f"as of {_dated(explanation.as_of, zone)}")
+    out.print(f"[bold]{_shown('  '.join(filter(None, about)))}[/]  {_shown(one.customer_email or '')}")
+    out.print(f"as of {_dated(explanation.as_of, zone)}")
     colour = "green" if explanation.is_due else "yellow"
-    console.print(f"[{colour}]{escape(explanation.sentence)}[/]")
+    out.print(f"[{colour}]{_shown(explanation.sentence)}[/]")
     for warning in explanation.warnings:
-        console.print(f"[red]![/] {escape(warning)}")
-    _show_last_renewal(console, findings, zone)
-    _show_dates(console, explanation, zone)
+        out.print(f"[red]![/] {_shown(warning)}")
+    _show_last_renewal(out, findings, zone)
+    _show_dates(out, explanation, zone)
     if RenewalState.read(one.metadata) is not None:
-        _show_attempts_left(console, explanation, zone)
+        _show_attempts_left(out, explanation, zone)
 
 
-def _show_last_renewal(console: Console, findings: Findings, zone: ZoneInfo) -> None:
+def _show_last_renewal(out: Console, findings: Findings, zone: ZoneInfo) -> None:
     state = RenewalState.read(findings.subscription.metadata)
     if state is None or state.period is None:
         return
@@ -138,21 +140,22 @@ def _show_last_renewal(console: Console, findings: Findings, zone: ZoneInfo) -> 
     table.add_row("period", f"{_dated(state.period, zone)}: {state.outcome or 'begun'}{attempts}")
     copy, order = findings.order_copy, findings.target_order
     if state.order_copy_id:
-        table.add_row("order copy", f"{state.order_copy_id}  {copy.raw_status or copy.status if copy else 'not found'}")
+        said = copy.raw_status or copy.status.value if copy else "not found"
+        table.add_row("order copy", _shown(f"{state.order_copy_id}  {said}"))
     if state.target_order_id:
         said = f"#{order.number}  {order.raw_status}, {order.payment_status.value}" if order else "not found"
-        table.add_row("order", f"{state.target_order_id}  {said}")
+        table.add_row("order", _shown(f"{state.target_order_id}  {said}"))
     if state.error:
-        table.add_row(f"error ({state.error_class or 'unclassed'})", escape(state.error))
+        table.add_row(_shown(f"error ({state.error_class or 'unclassed'})"), _shown(state.error))
     if state.next_attempt_at:
         table.add_row("next attempt", _dated(state.next_attempt_at, zone))
     if state.flow_run_id:
-        table.add_row("flow run", state.flow_run_id)
-    console.print("\n[bold]last renewal[/]")
-    console.print(table)
+        table.add_row("flow run", _shown(state.flow_run_id))
+    out.print("\n[bold]last renewal[/]")
+    out.print(table)
 
 
-def _show_dates(console: Console, explanation: Explanation, zone: ZoneInfo) -> None:
+def _show_dates(out: Console, explanation: Explanation, zone: ZoneInfo) -> None:
     dates = [f"{wall_of(date, zone):%a %d %b %Y %H:%M}" for date in explanation.next_dates]
     if not dates:
         return
@@ -161,11 +164,11 @@ def _show_dates(console: Console, explanation: Explanation, zone: ZoneInfo) -> N
     for line in range(height):
         table.add_row(*dates[line::height])
     after = ", once that is settled" if explanation.waits_for_person else ""
-    console.print(f"\n[bold]next {len(dates)} dates{after}[/] ({zone.key})")
-    console.print(table)
+    out.print(f"\n[bold]next {len(dates)} dates{after}[/] ({zone.key})")
+    out.print(table)
 
 
-def _show_attempts_left(console: Console, explanation: Explanation, zone: ZoneInfo) -> None:
+def _show_attempts_left(out: Console, explanation: Explanation, zone: ZoneInfo) -> None:
     if not explanation.attempts_left:
         return
     table = _grid()
@@ -174,8 +177,12 @@ def _show_attempts_left(console: Console, explanation: Explanation, zone: ZoneIn
         table.add_row(cls.value, f"{again}; then {explanation.policy.final_action_for(cls).value.replace('_', ' ')}")
     first = next(iter(explanation.attempts_left.values()))[0]
     which = "an attempt made now" if explanation.waits_for_person else f"the attempt of {_dated(first, zone)}"
-    console.print(f"\n[bold]if {which} fails, by reason: when it is tried again, and what happens in the end[/]")
-    console.print(table)
+    out.print(f"\n[bold]if {which} fails, by reason: when it is tried again, and what happens in the end[/]")
+    out.print(table)
+
+
+def _shown(text: str) -> str:
+    return escape(plain(text))
 
 
 def _grid(columns: int = 2) -> Table:

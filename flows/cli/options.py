@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
 from cyclopts import Parameter, Token
+
+from blocks.policy import duration_of
 
 
 def _number(what: str, lowest: int, highest: int) -> Callable[[object, Sequence[Token]], int]:
@@ -27,6 +29,10 @@ def _day_or_instant(_: object, given: Sequence[Token]) -> date:
         return _instant(text)
 
 
+def _duration(_: object, given: Sequence[Token]) -> timedelta:
+    return duration_of(given[0].value)
+
+
 def _instant(text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
@@ -39,3 +45,5 @@ Count = Annotated[int, Parameter(converter=_number("a number", 1, 100_000))]
 Port = Annotated[int, Parameter(converter=_number("a port: a number", 1, 65_535))]
 DayOrInstant = Annotated[date | datetime, Parameter(converter=_day_or_instant, metavar="DATE")]
 """A day as `date`, an instant as `datetime` in UTC."""
+Duration = Annotated[timedelta, Parameter(converter=_duration, metavar="DURATION")]
+"""A whole number of minutes, hours, days or weeks: 30m, 6h, 3d, 2w."""

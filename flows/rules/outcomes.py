@@ -194,7 +194,8 @@ class _FromFinding(ResultBuilder):
             result = self._result(Outcome.NEEDS_ATTENTION, what, failure=failure, needs_person=True)
             return self._as_it_stood(result)
         what, then = f"nothing was charged ({failure.text})", "the next sweep tries again"
-        return self._as_it_stood(self._result(Outcome.RETRY_SCHEDULED, what, then, failure=failure))
+        stays = self._as_it_stood(self._result(Outcome.RETRY_SCHEDULED, what, then, failure=failure))
+        return self._unsettled(stays)
 
     def _as_it_stood(self, result: RenewalResult) -> RenewalResult:
         """The result, but the period's recorded outcome unchanged: the next act depends on what happened last."""

@@ -47,6 +47,7 @@ class Renewal:
     expires_at: datetime | None
     next_run_at: datetime
     payment_source_id: str | None = None
+    customer_email: str | None = None
     warnings: tuple[str, ...] = field(default=())
     found: tuple[OrderCopy, ...] = field(default=())
     """The order copies of this period that the first look showed."""
@@ -161,6 +162,7 @@ def _draft(subscription: OrderSubscription, state: RenewalState, policy: Policy)
         state=state.for_period(due), metadata=dict(subscription.metadata), policy=policy,
         frequency=subscription.frequency, starts_at=subscription.starts_at, expires_at=subscription.expires_at,
         next_run_at=subscription.next_run_at, payment_source_id=subscription.customer_payment_source_id,
+        customer_email=subscription.customer_email,
     )  # fmt: skip
 
 
@@ -252,7 +254,7 @@ class _Choice:
             subscription_id=draft.subscription_id, source_order_id=draft.source_order_id, due=due,
             state=self.state.for_period(due), metadata=draft.metadata, policy=draft.policy, frequency=draft.frequency,
             starts_at=draft.starts_at, expires_at=draft.expires_at, next_run_at=draft.next_run_at,
-            payment_source_id=draft.payment_source_id, warnings=warnings,
+            payment_source_id=draft.payment_source_id, customer_email=draft.customer_email, warnings=warnings,
         )  # fmt: skip
 
     def _say(self, instant: datetime) -> str:

@@ -27,7 +27,7 @@ class ResultBuilder:
         charges = renewal.state.attempts_until(as_of)
         news: dict[str, object] = {"period": renewal.due, "flow_run_id": flow_run_id, "attempts": charges}
         cards = renewal.state.cards_until(as_of)
-        news |= {"attempt_cards": cards, "under_way_since": None, "final_action": None}
+        news |= {"attempt_cards": cards, "under_way_since": None, "unsettled_since": None, "final_action": None}
         self.state = renewal.state.model_copy(update=news)
 
     def _renewed(self, order: Order, outcome: Outcome, how: str = "") -> RenewalResult:
@@ -37,7 +37,8 @@ class ResultBuilder:
 
     def _in_progress(self, sentence: str, *, is_tried: bool) -> RenewalResult:
         """Copying or placing takes its time. `is_tried`: an attempt to place the order was made already."""
-        since = self.renewal.state.under_way_since or self.as_of
+        before = self.renewal.state
+        since = before.under_way_since or before.unsettled_since or self.as_of
         self._set(next_attempt_at=None, under_way_since=since)
         result = self._result(Outcome.IN_PROGRESS, sentence, "the next sweep picks it up")
         if is_tried:
@@ -53,7 +54,17 @@ class ResultBuilder:
         self._complain(failure or Failure(FailureClass.TRANSIENT, sentence))
         self._set(next_attempt_at=None)
         then = "the next sweep looks again before anything is sent"
-        return self._result(Outcome.UNCONFIRMED, sentence, then, failure=failure)
+        return self._unsettled(self._result(Outcome.UNCONFIRMED, sentence, then, failure=failure))
+
+    def _unsettled(self, result: RenewalResult) -> RenewalResult:
+        """The result of a period that stays as it was. It takes care of itself only for so long."""
+        before = self.renewal.state
+        since = before.unsettled_since or before.under_way_since or self.as_of
+        result = replace(result, state=result.state.model_copy(update={"unsettled_since": since}))
+        if self.as_of - since < self.renewal.policy.stuck_after_delay:
+            return result
+        told = f"{result.what}, and so it has gone since {in_words(since, self.renewal.zone)}: look at it"
+        return replace(result, outcome=Outcome.NEEDS_ATTENTION, what=told, needs_person=True)
 
     def _failed(self, failure: Failure) -> RenewalResult:
         """One attempt failed for good: another one later, a person, or the policy's final action."""

@@ -38,11 +38,18 @@ class SkipReason(StrEnum):
     FOREIGN_COPY = "foreign_copy"
     NOT_READABLE = "not_readable"  # no look, no charge
     CHARGING_STOPPED = "charging_stopped"  # by the stop switch; the order stays, and the next sweep goes on
+    METADATA_LOST = "metadata_lost"
+    NOT_WRITABLE = "not_writable"  # no record, no charge
 
     @property
     def needs_person(self) -> bool:
         """Whether it stays this way until somebody acts. A held subscription was reported when it was held."""
         return self in _FOR_A_PERSON
+
+    @property
+    def leaves_it_open(self) -> bool:
+        """Whether a period that is due stays neither renewed nor given up, whoever it waits for."""
+        return self.needs_person or self in _OPEN
 
     @property
     def ends_the_renewal(self) -> bool:
@@ -51,9 +58,12 @@ class SkipReason(StrEnum):
 
 
 _FOR_A_PERSON = frozenset(
-    {SkipReason.NOT_INACTIVE, SkipReason.DAMAGED, SkipReason.NO_SOURCE_ORDER}
+    {SkipReason.NOT_INACTIVE, SkipReason.DAMAGED, SkipReason.NO_SOURCE_ORDER, SkipReason.NO_NEXT_RUN}
+    | {SkipReason.METADATA_LOST, SkipReason.NOT_WRITABLE}
     | {SkipReason.BAD_POLICY, SkipReason.UNKNOWN_FREQUENCY, SkipReason.SECOND_ENGINE, SkipReason.FOREIGN_COPY}
 )
+
+_OPEN = frozenset({SkipReason.HELD, SkipReason.RETRY_NOT_DUE, SkipReason.NOT_READABLE, SkipReason.CHANGED})
 
 _NO_LONGER_WANTED = frozenset(
     {SkipReason.NOT_DUE, SkipReason.EXPIRED, SkipReason.CANCELLED, SkipReason.NOT_INACTIVE, SkipReason.GONE}

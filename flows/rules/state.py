@@ -110,6 +110,8 @@ class RenewalState(BaseModel):
     """When the next attempt may be made; null when nothing has to wait."""
     under_way_since: Instant | None = None
     """Since when a copy, or its order, is neither done nor failed; null when none is under way."""
+    unsettled_since: Instant | None = None
+    """Since when every run has left the period as it was: lost answers, refusals. Null once it goes on."""
     error_class: str | None = None
     """Failure class of the last attempt."""
     error: str | None = None
@@ -166,14 +168,20 @@ class RenewalState(BaseModel):
         """Whether `period` was begun and is neither renewed nor skipped yet."""
         return self.period is not None and (self.done_through is None or self.period > self.done_through)
 
+    @property
+    def was_tried(self) -> bool:
+        """Whether a run has worked on the period before, and has not settled it."""
+        return self.attempt > 0 or self.unsettled_since is not None or self.under_way_since is not None
+
     def for_period(self, due: datetime) -> Self:
         """The state to work on `due` with: as it stands when that is the period, else a fresh start."""
         if self.period is not None and whole_minute(self.period) == due:
             return self
         fresh: dict[str, object] = {
             "period": due, "outcome": None, "attempt": 0, "failures": {}, "copies": 0, "next_attempt_at": None,
-            "under_way_since": None, "error_class": None, "error": None, "order_copy_id": None,
-            "target_order_id": None, "payment_source_id": None, "final_action": None, "held": False,
+            "under_way_since": None, "unsettled_since": None, "error_class": None, "error": None,
+            "order_copy_id": None, "target_order_id": None, "payment_source_id": None, "final_action": None,
+            "held": False,
         }  # fmt: skip
         return self.model_copy(update=fresh)
 

@@ -1,4 +1,4 @@
-"""What a sweep did, in numbers, in one sentence, and as a table with the worst first."""
+"""What a sweep did, in numbers, in one sentence, and as lines with the worst first."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,12 +43,22 @@ class RenewalLine(BaseModel):
     """Why it was left alone, when it was."""
     next_attempt_at: datetime | None = None
     """When it is tried again, UTC."""
+    customer_email: str | None = None
+    """Whose renewal, as staff know them."""
+    order_number: str | None = None
+    """The number of the order that the copy made."""
+    amount_cents: int | None = None
+    """What the order costs with taxes, in the smallest unit of `currency_code`."""
+    currency_code: str | None = None
+    """ISO 4217."""
     order_copy_id: str | None = None
     """The order copy."""
     target_order_id: str | None = None
     """The order that the copy made."""
     needs_person: bool = False
     """Whether somebody must act."""
+    open_since: datetime | None = None
+    """When the period was due (UTC), as long as it is neither renewed nor given up; null when it is."""
 
     @classmethod
     def of(cls, result: RenewalResult | Skipped) -> Self:
@@ -58,6 +68,7 @@ class RenewalLine(BaseModel):
                 subscription_id=result.subscription_id, outcome=Outcome.SKIPPED, sentence=result.sentence,
                 reference=reference_of(result.subscription_id, result.due) if result.due else None,
                 skip_reason=result.reason, needs_person=result.reason.needs_person,
+                open_since=result.due if result.reason.leaves_it_open else None,
             )  # fmt: skip
         state = result.state
         return cls(
@@ -65,6 +76,7 @@ class RenewalLine(BaseModel):
             outcome=result.outcome, sentence=result.sentence, next_attempt_at=state.next_attempt_at,
             failure_class=result.failure.cls.value if result.failure else None, order_copy_id=state.order_copy_id,
             target_order_id=state.target_order_id, needs_person=result.needs_person,
+            open_since=None if result.is_settled or result.cancel else result.renewal.due,
         )  # fmt: skip
 
     @classmethod
@@ -135,6 +147,10 @@ class RenewalSummary(BaseModel):
     """Subscriptions that were due and not reached; they stay due."""
     surplus: int = Field(default=0, ge=0)
     """Surplus order copies, whose unplaced orders were cancelled: two runs, or a lost answer, had made one more."""
+    overdue: int = Field(default=0, ge=0)
+    """Subscriptions whose period is due for longer than the policy's `stuck_after`, whatever it waits for."""
+    overdue_since: datetime | None = None
+    """Since when the oldest of them is due, UTC."""
     for_a_person: int = 0
     """Lines on which somebody must act."""
     rows: tuple[RenewalLine, ...] = ()
@@ -172,6 +188,8 @@ class RenewalSummary(BaseModel):
             skipped=sum((Counter(part.skipped) for part in parts), Counter()),
             requests=sum((Counter(part.requests) for part in parts), Counter()),
             for_a_person=sum(part.for_a_person for part in parts), surplus=sum(part.surplus for part in parts),
+            overdue=sum(part.overdue for part in parts),
+            overdue_since=min((part.overdue_since for part in parts if part.overdue_since), default=None),
             rows=_worst([row for part in parts for row in part.rows]),
         )  # fmt: skip
 
@@ -209,6 +227,8 @@ class RenewalSummary(BaseModel):
             said += ": " + ", ".join(parts)
         if self.failures:
             said += "; failures: " + ", ".join(f"{count} {cls}" for cls, count in sorted(self.failures.items()))
+        if self.overdue and self.overdue_since:
+            said += f"; {self.overdue} overdue, the oldest since {period_text(self.overdue_since)}"
         if self.surplus:
             said += f"; {self.surplus} surplus {'copy' if self.surplus == 1 else 'copies'} cancelled"
         return said
@@ -246,15 +266,6 @@ class RenewalSummary(BaseModel):
             (urgent, "skipped until a person acts"),
         )
 
-    @property
-    def table_rows(self) -> list[dict[str, str]]:
-        """Rows for a table, worst first, with a note of how many more there were."""
-        rows = [_row(line) for line in self.rows]
-        if self.total > len(rows):
-            more = f"and {self.total - len(rows)} more, none worse than these"
-            rows.append({"renewal": "…", "outcome": "", "why": more, "order": "", "copy": "", "next attempt": ""})
-        return rows
-
 
 def in_words(outcome: Outcome) -> str:
     """`retry scheduled`: an outcome as people read it."""
@@ -271,14 +282,3 @@ def _verb(count: int, word: str) -> str:
 
 def _list(*counted: tuple[int, str]) -> str:
     return ", ".join(f"{count} {words}" for count, words in counted if count)
-
-
-def _row(line: RenewalLine) -> dict[str, str]:
-    return {
-        "renewal": line.reference or line.subscription_id,
-        "outcome": in_words(line.outcome),
-        "why": line.sentence,
-        "order": line.target_order_id or "",
-        "copy": line.order_copy_id or "",
-        "next attempt": period_text(line.next_attempt_at) if line.next_attempt_at else "",
-    }

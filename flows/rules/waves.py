@@ -37,6 +37,8 @@ class Brake:
         self._failed: Counter[FailureClass] = Counter()
         self._unconfirmed_in_a_row = 0
         self._errors_in_a_row = 0
+        self._refused_in_a_row = 0
+        self._has_renewed = False
         self._pulled: BrakePulled | None = None
 
     def note(self, result: RenewalResult) -> None:
@@ -52,6 +54,15 @@ class Brake:
             in_words = f"{self._errors_in_a_row} renewals in a row ended in an unexpected error ({said})"
             self._pulled = self._pulled or BrakePulled(in_words)
 
+    def note_record(self, refused: str | None) -> None:
+        """Take into account whether a renewal could be written down; `refused` is what Commerce Layer said if not."""
+        self._refused_in_a_row = self._refused_in_a_row + 1 if refused else 0
+        if self._refused_in_a_row >= self._policy.max_unconfirmed:
+            in_words = (
+                f"{self._refused_in_a_row} records in a row were refused, so renewals are charged and not recorded"
+            )
+            self._pulled = self._pulled or BrakePulled(f"{in_words} ({refused})")
+
     @property
     def pulled(self) -> BrakePulled | None:
         """Why the sweep must stop; None while it may go on."""
@@ -63,6 +74,9 @@ class Brake:
         return self._finished + self._unfinished
 
     def _count(self, result: RenewalResult) -> None:
+        self._has_renewed = self._has_renewed or result.outcome in RENEWED
+        if self._says_nothing_new(result):
+            return
         is_first = result.renewal.state.attempt == 0
         if result.outcome is Outcome.UNCONFIRMED:
             self._unconfirmed_in_a_row += 1
@@ -77,6 +91,10 @@ class Brake:
             self._finished += 1
         if result.failure is not None:
             self._failed[result.failure.cls] += 1
+
+    def _says_nothing_new(self, result: RenewalResult) -> bool:
+        """Whether earlier runs could not settle it either, while others are renewed: it is to blame, not the shop."""
+        return self._has_renewed and result.renewal.state.unsettled_since is not None and result.outcome not in RENEWED
 
     def _look(self, result: RenewalResult) -> BrakePulled | None:
         if result.is_duplicate:

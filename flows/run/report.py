@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -54,6 +55,7 @@ class Report:
         self._began_at = time.monotonic()
         self._folded = RenewalSummary(as_of=run.as_of)
         self._lines: list[RenewalLine] = []
+        self._overdue: list[datetime] = []
         self._brake: BrakePulled | None = None
         self._gave_up: str | None = None
 
@@ -64,6 +66,7 @@ class Report:
     def add(self, line: RenewalLine, *, was_due: bool = True) -> None:
         """Add one line. `was_due`: whether it is one of those that were expected."""
         self._lines.append(line)
+        self._count_overdue(line)
         self.done += was_due
         if len(self._lines) >= LINES_BEFORE_FOLDING:
             self._fold()
@@ -116,6 +119,8 @@ class Report:
                 "gave_up": self._gave_up or self._folded.gave_up,
                 "charging_stopped": self._charging_stopped() or self._folded.charging_stopped,
                 "left": max(0, self.due - self.done),
+                "overdue": self._folded.overdue + len(self._overdue),
+                "overdue_since": min([*self._overdue, *filter(None, [self._folded.overdue_since])], default=None),
                 "surplus": self._folded.surplus + self._run.withdrawals.surplus,
             }
         )
@@ -134,6 +139,11 @@ class Report:
                 await aupdate_progress_artifact(self._progress_artifact, progress=share, description=said)
             except Exception as error:  # noqa: BLE001 - a progress bar must not fail a renewal
                 get_run_logger().warning("the progress could not be shown: %s", type(error).__name__)
+
+    def _count_overdue(self, line: RenewalLine) -> None:
+        since = line.open_since
+        if since is not None and self._run.as_of - since >= self._run.policy.stuck_after_delay:
+            self._overdue.append(since)
 
     def _tell_watcher(self) -> None:
         watcher = _watcher.get()

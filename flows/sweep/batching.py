@@ -23,6 +23,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
 from flows.rules.batches import batches
+from flows.rules.outside_text import markdown
 from flows.rules.summaries import RenewalSummary
 from flows.run.context import NotSetUp, Run
 from flows.run.report import Report
@@ -49,7 +50,9 @@ class BatchesLost(RuntimeError):  # noqa: N818 - says what happened
 
 async def hand_in(summary: RenewalSummary) -> None:
     """Leave the summary with the server, for the sweep that waits for it."""
-    await Artifact(type=_SUMMARY, description=summary.sentence, data=summary.model_dump(mode="json")).acreate()
+    await Artifact(
+        type=_SUMMARY, description=markdown(summary.sentence), data=summary.model_dump(mode="json")
+    ).acreate()
 
 
 async def in_batches(run: Run, report: Report, due: Sequence[Due], renew: Renew) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import NamedTuple
 
 from blocks.commerce_layer.client import CommerceLayer
@@ -21,10 +22,15 @@ from flows.run.reads import look_at_copies, look_at_subscriptions
 
 
 class Due(NamedTuple):
-    """A due subscription, and its source order where it is known: then its rivals come with the same list call."""
+    """
+    A due subscription, with its source order and its date (UTC) where they are known.
+
+    With the source order, its rivals come with the same list call.
+    """
 
     subscription_id: str
     source_order_id: str | None = None
+    next_run_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,9 @@ async def take_first_look(run: Run, due: Sequence[Due]) -> FirstLook:
     Raises:
         CommerceLayerError: something could not be read; then none of them is worked on.
     """
-    fresh, rivals = await look_at_subscriptions(run.client, dict(due))
+    fresh, rivals = await look_at_subscriptions(
+        run.client, {each.subscription_id: each.source_order_id for each in due}
+    )
     paid = await paid_meanwhile(run.client, fresh.values())
     planned = [_plan_one(run, each.subscription_id, fresh, paid) for each in due]
     skipped = [each for each in planned if isinstance(each, Skipped)]

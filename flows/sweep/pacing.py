@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 from prefect.logging import get_run_logger
 
@@ -16,13 +17,16 @@ from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.jsonapi import pages_of
 from blocks.commerce_layer.resources import OrderCopy
-from flows.rules.renewal import Renewal, Skipped, SkipReason
+from blocks.commerce_layer.splitting import read_in_parts
+from flows.rules.renewal import Renewal
 from flows.rules.results import RenewalResult
 from flows.rules.summaries import RenewalLine
 from flows.rules.waves import Brake, Waves
 from flows.run.context import Run
 from flows.run.report import Report
+from flows.run.unreadable import unreadable_line
 from flows.sweep.first_look import Due, FirstLook, take_first_look
+from flows.sweep.write_permission import WritePermission
 from flows.tasks.record import Recorded, record_skip
 
 Renew = Callable[[Run, Renewal], Awaitable[Recorded]]
@@ -50,6 +54,7 @@ class Pacing:
     def __init__(self, run: Run, report: Report, renew: Renew) -> None:
         self._run, self._report, self._renew = run, report, renew
         self._brake = Brake(run.policy)
+        self._permission = WritePermission(run)
         self._under_way = asyncio.Semaphore(PAGES_UNDER_WAY)
         self._looking = 0
         self._one_waits_for_room = asyncio.Lock()
@@ -76,7 +81,8 @@ class Pacing:
     @property
     def is_stopped(self) -> bool:
         """Whether nothing further may be begun: the brake was pulled, or nothing can be looked up any more."""
-        return self._brake.pulled is not None or self._report.brake is not None or self._given_up
+        pulled = self._brake.pulled or self._permission.brake or self._report.brake
+        return pulled is not None or self._given_up
 
     async def _work_through_once(self, due: Sequence[Due]) -> None:
         waves, done = Waves(self._run.policy, self._brake), 0
@@ -98,7 +104,7 @@ class Pacing:
         return len(self._troubles) >= TROUBLES_IN_A_ROW
 
     def _must_stop(self) -> bool:
-        pulled = self._brake.pulled
+        pulled = self._brake.pulled or self._permission.brake
         if pulled is not None:
             self._report.brake_pulled(pulled)
         return self.is_stopped
@@ -108,17 +114,26 @@ class Pacing:
             await self._wait_for_room(len(page))
             if self._must_stop():
                 return
-            look = await self._look(page)
-            if look is not None:
-                # First: until the order of a date that was moved is withdrawn, another run may place it.
-                async with asyncio.TaskGroup() as withdrawing:
-                    for copy in look.stale:
-                        withdrawing.create_task(self._withdraw(copy))
-                async with asyncio.TaskGroup() as renewing:
-                    for renewal in look.renewals:
-                        renewing.create_task(self._renew_one(renewal))
+            looks = await self._look(page)
+            # First: until the order of a date that was moved is withdrawn, another run may place it.
+            async with asyncio.TaskGroup() as withdrawing:
+                for copy in [copy for look in looks for copy in look.stale]:
+                    withdrawing.create_task(self._withdraw(copy))
+            await self._renew_all([renewal for look in looks for renewal in look.renewals])
         finally:
             self._under_way.release()
+
+    async def _renew_all(self, renewals: Sequence[Renewal]) -> None:
+        refused = await self._permission.check(renewals)
+        for skipped in refused.values():
+            self._report.add((await record_skip(self._run, skipped)).line)
+        if self._permission.brake is not None:
+            self._must_stop()
+            return
+        async with asyncio.TaskGroup() as renewing:
+            for renewal in renewals:
+                if renewal.subscription_id not in refused:
+                    renewing.create_task(self._renew_one(renewal))
 
     async def _wait_for_room(self, size: int) -> None:
         """Look no earlier than the rate limit has room, after those that looked before."""
@@ -130,22 +145,25 @@ class Pacing:
                 await current_clock().sleep(min(left, 1.0))
             self._looking += size
 
-    async def _look(self, page: Sequence[Due]) -> FirstLook | None:
+    async def _look(self, page: Sequence[Due]) -> list[FirstLook]:
+        """Look at the page, in parts where one of it cannot be read: its neighbours are renewed all the same."""
         try:
-            look = await take_first_look(self._run, page)
-            self._troubles.clear()
-            for skipped in look.skipped:
+            parts = await read_in_parts(page, partial(take_first_look, self._run))
+            for skipped in [skipped for look in parts.read for skipped in look.skipped]:
                 self._report.add((await record_skip(self._run, skipped)).line)
-        except CommerceLayerError as error:
-            self._note_trouble(page, error)
         except Exception as error:  # noqa: BLE001 - one page's error never stops the others
             for each in page:
                 self._note_unexpected_error(each.subscription_id, None, error)
-        else:
-            return look
+            return []
         finally:
             self._looking -= len(page)
-        return None
+        for due, reason in parts.unreadable.items():
+            self._report.add(unreadable_line(due.subscription_id, due.next_run_at, reason, self._run))
+        if parts.trouble is not None:
+            self._note_trouble(parts.left, parts.trouble)
+        elif parts.read:
+            self._troubles.clear()
+        return parts.read
 
     async def _withdraw(self, copy: OrderCopy) -> None:
         await self._run.withdrawals.withdraw(copy.target_order_id or "", "its renewal is no longer wanted")
@@ -159,6 +177,7 @@ class Pacing:
         self._report.add(recorded.line)
         if recorded.result is not None:
             self._brake.note(recorded.result)
+            self._brake.note_record(recorded.not_written if recorded.is_refused else None)
             if recorded.not_written is None:
                 self._note_what_is_left(recorded.result)
         await self._report.show()
@@ -177,8 +196,7 @@ class Pacing:
         get_run_logger().warning("%d subscriptions are left for the next sweep: %s", len(page), error)
         self._troubles.append(error)
         for each in page:
-            skipped = Skipped(each.subscription_id, None, SkipReason.NOT_READABLE, str(error))
-            self._report.add(RenewalLine.of(skipped))
+            self._report.add(unreadable_line(each.subscription_id, each.next_run_at, error, self._run))
 
     def _note_unexpected_error(self, subscription_id: str, reference: str | None, error: Exception) -> None:
         get_run_logger().error("renewal of %s ended unexpectedly", subscription_id, exc_info=error)

@@ -17,6 +17,7 @@ from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.jsonapi import pages_of
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
 from flows.rules.adoption import Change, Decision, Handling, Handover, HandoverRequest
+from flows.rules.outside_text import markdown
 from flows.rules.pausing import decide
 from flows.rules.state import RenewalState
 from flows.run.context import Run
@@ -112,7 +113,8 @@ async def hand_over(
             else:
                 undone.append(Decision(decision.subscription_id, decision.handling, problem, decision.change))
     result = HandoverResult(request, decisions, undone, dry_run)
-    await acreate_table_artifact(result.rows[:ROWS_SHOWN], key="subscriptions", description=result.sentence)
+    shown = [{name: markdown(cell) for name, cell in row.items()} for row in result.rows[:ROWS_SHOWN]]
+    await acreate_table_artifact(shown, key="subscriptions", description=markdown(result.sentence))
     return (failed if undone else completed)(result.sentence, result)
 
 

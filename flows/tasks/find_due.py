@@ -10,13 +10,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
+from blocks.commerce_layer import listings
 from blocks.commerce_layer.jsonapi import pages_of
+from blocks.commerce_layer.listings import SubscriptionPage
 from blocks.commerce_layer.resources import OrderSubscription
+from flows.rules.due_order import DueEntry, in_order
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.summaries import RenewalLine
 from flows.run.context import Run
 from flows.run.report import Report
 from flows.run.states import completed
+from flows.run.strays import find_strays, latest
+from flows.run.unreadable import unreadable_line
 from flows.sweep.first_look import Due, paid_meanwhile
 
 
@@ -29,41 +34,55 @@ async def find_due_subscriptions(run: Run, report: Report, only: Sequence[str] |
     """
     The ids of all subscriptions that are due, or of those named in `only` that are, before anything changes the list.
 
-    Read by id cursor: what is renewed meanwhile cannot push anybody off a page. Only ids are kept, so
-    100,000 of them weigh a few megabytes; each is read again right before it is renewed. Retries come last: the
-    first few must tell whether the shop is well, and a retry that fails does not.
+    Read by id cursor: what is renewed meanwhile cannot push anybody off a page. Only ids and dates are kept, so
+    100,000 of them weigh some megabytes; each is read again right before it is renewed. What failed before comes
+    last (`due_order`). What no due list can show is looked for, and reported (`strays`).
 
     Raises:
         NoSuchSubscription: `only` names somebody who is not there; nobody is renewed then.
     """
-    first_attempts: list[Due] = []
-    retries: list[Due] = []
-    pages = run.client.iter_due_subscriptions(run.as_of) if only is None else _named(run, only)
+    entries: list[DueEntry] = []
+    not_adopted: list[OrderSubscription] = []
+    pages = listings.iter_due(run.client, run.as_of) if only is None else _named(run, only)
     async for page in pages:
-        paid = await paid_meanwhile(run.client, page)
-        for subscription in page:
+        not_adopted = latest(not_adopted)
+        for unreadable, error in page.unreadable.items():
+            report.add(unreadable_line(unreadable, page.dates.get(unreadable), error, run), was_due=False)
+        paid = await paid_meanwhile(run.client, page.subscriptions)
+        for subscription in page.subscriptions:
             planned = _plan(run, subscription, paid)
             if isinstance(planned, Exception):
                 report.add(RenewalLine.unexpected_error(subscription.id, None, planned), was_due=False)
             elif isinstance(planned, Renewal) or planned.settlement is not None:
-                (retries if _is_retry(planned) else first_attempts).append(
-                    Due(subscription.id, subscription.source_order_id)
-                )
+                entries.append(DueEntry.of(subscription, planned))
             # Who is merely inactive is never touched, and not worth a line: a merchant may have thousands.
             elif only is not None or planned.reason is not SkipReason.NOT_ADOPTED:
-                report.add(RenewalLine.of(planned), was_due=False)
-    # In an order of this run's own, so that sweeps which run at the same time seldom work on the same subscription.
-    shuffle = random.Random(run.identity.flow_run_id).shuffle  # noqa: S311 - no secret depends on it
-    shuffle(first_attempts)
-    shuffle(retries)
-    due = first_attempts + retries
+                report.add(_line_of(planned, subscription), was_due=False)
+            else:
+                not_adopted.append(subscription)
+    if only is None:
+        for stray in await find_strays(run, not_adopted):
+            report.add(RenewalLine.of(stray), was_due=False)
+    due = _in_order(run, entries)
     report.expect(len(due))
     who = "1 subscription is" if len(due) == 1 else f"{len(due)} subscriptions are"
     return completed(f"{who} due at {run.as_of:%Y-%m-%d %H:%M} UTC", due)
 
 
-def _is_retry(planned: Renewal | Skipped) -> bool:
-    return isinstance(planned, Renewal) and planned.state.attempt > 0
+def _in_order(run: Run, entries: Sequence[DueEntry]) -> list[Due]:
+    # In an order of this run's own, so that sweeps which run at the same time seldom work on the same subscription.
+    shuffle = random.Random(run.identity.flow_run_id).shuffle  # noqa: S311 - no secret depends on it
+    ordered = in_order(entries, run.as_of, run.policy.stuck_after_delay, shuffle)
+    return [Due(each.subscription_id, each.source_order_id, each.next_run_at) for each in ordered]
+
+
+def _line_of(skipped: Skipped, subscription: OrderSubscription) -> RenewalLine:
+    is_open = skipped.reason.leaves_it_open
+    more = {
+        "customer_email": subscription.customer_email,
+        "open_since": (skipped.due or subscription.next_run_at) if is_open else None,
+    }
+    return RenewalLine.of(skipped).model_copy(update=more)
 
 
 def _plan(run: Run, subscription: OrderSubscription, paid: frozenset[str]) -> Renewal | Skipped | Exception:
@@ -74,7 +93,7 @@ def _plan(run: Run, subscription: OrderSubscription, paid: frozenset[str]) -> Re
         return error
 
 
-async def _named(run: Run, only: Sequence[str]) -> AsyncIterator[list[OrderSubscription]]:
+async def _named(run: Run, only: Sequence[str]) -> AsyncIterator[SubscriptionPage]:
     """The named subscriptions, in pages; all of them were found before the first one is handed on."""
     wanted = list(dict.fromkeys(name.strip() for name in only))
     if not wanted:
@@ -86,7 +105,7 @@ async def _named(run: Run, only: Sequence[str]) -> AsyncIterator[list[OrderSubsc
         there = await run.client.get_subscriptions(asked)
         if missing := [name for name in asked if name not in there]:
             raise NoSuchSubscription(_sentence(missing, run.organization))
-        pages.append(list(there.values()))
+        pages.append(SubscriptionPage(list(there.values())))
     for page in pages:
         yield page
 

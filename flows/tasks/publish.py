@@ -8,7 +8,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 
+from flows.rules.dashboard_links import Dashboard
+from flows.rules.outside_text import markdown
 from flows.rules.summaries import RenewalSummary
+from flows.rules.summary_tables import table_of
 from flows.run.context import Run
 from flows.run.report import Report
 from flows.run.states import completed
@@ -19,8 +22,9 @@ async def publish_summary(run: Run, report: Report) -> State[RenewalSummary]:
     """Publish the table of the sweep, worst first, and an event with the counts."""
     summary = report.summary()
     requests = ", ".join(f"{count} {method}" for method, count in sorted(summary.requests.items()))
-    description = f"**{summary.headline}**\n\n{summary.seconds:.0f} s, requests: {requests}"
-    await acreate_table_artifact(summary.table_rows, key="renewals", description=description)
+    description = f"**{markdown(summary.headline)}**\n\n{summary.seconds:.0f} s, requests: {requests}"
+    dashboard = Dashboard(run.organization, (await run.client.claims()).mode)
+    await acreate_table_artifact(table_of(summary, dashboard), key="renewals", description=description)
     emit_event(
         event="perennial.sweep.finished",
         resource={

@@ -9,7 +9,7 @@ survives. A death before it leaves the subscription due, and the next run finds 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import NAMESPACE_URL, uuid5
 
 from prefect import task
@@ -29,7 +29,9 @@ from flows.rules.records import Record, another_placed_order, record_of, skip_re
 from flows.rules.references import reference_of
 from flows.rules.renewal import Renewal, Skipped
 from flows.rules.results import RenewalResult
+from flows.rules.shown_orders import with_its_order
 from flows.rules.summaries import RenewalLine
+from flows.rules.unrecorded_results import is_refusal, unrecorded_line
 from flows.run.checkout_cards import follow_the_card
 from flows.run.context import Run
 from flows.run.states import completed, failed
@@ -58,20 +60,19 @@ class Recorded:
     """
     How a renewal ended, as the sweep's report shows it.
 
-    `result` is None when the renewal was left alone; `not_written` says why it could not be written down.
+    `result` is None when the renewal was left alone; `not_written` says why it could not be written down, and
+    `is_refused` that Commerce Layer refused it.
     """
 
     line: RenewalLine
     result: RenewalResult | None = None
     not_written: str | None = None
+    is_refused: bool = False
 
     @classmethod
-    def of(cls, result: RenewalResult, not_written: str | None = None) -> Recorded:
+    def of(cls, result: RenewalResult) -> Recorded:
         """With the line that belongs to it."""
-        line = RenewalLine.of(result)
-        if not_written is not None:
-            line = line.model_copy(update={"sentence": result.unrecorded(not_written)})
-        return cls(line, result, not_written)
+        return cls(RenewalLine.of(result), result)
 
 
 @task(task_run_name="record {renewal.reference}", cache_policy=NO_CACHE, retries=0)
@@ -85,6 +86,7 @@ async def record_outcome(run: Run, renewal: Renewal, finding: Finding | LeftAlon
             recorded = await _write_down(run, result)
             _announce(run, recorded, result)
             await _withdraw_what_is_given_up(run, recorded)
+        recorded = replace(recorded, line=with_its_order(recorded.line, renewal, finding))
     finally:
         run.last_looks.forget(renewal.subscription_id)
     if recorded.line.needs_person:
@@ -130,7 +132,7 @@ async def _write_down(run: Run, result: RenewalResult) -> Recorded:
             result = result.not_cancelled(str(refused))
             await _write_result(run, result)
     except CommerceLayerError as error:
-        return Recorded.of(result, str(error))
+        return Recorded(unrecorded_line(result, error, run.now()), result, str(error), is_refusal(error))
     except _PlacedTwice as twice:
         return Recorded.of(result.placed_twice(twice.order_id))
     return Recorded.of(result)

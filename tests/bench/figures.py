@@ -131,7 +131,8 @@ class Result:
 def targets_of(race: Round, figures: Sequence[Figures]) -> list[Result]:
     """The targets that a round can check, for its first contestant."""
     one = figures[0]
-    found = [_at_most("429s", one.throttled, 0), _at_most("writes per renewal", one.writes_each, WRITES)]
+    asked = 1 / one.renewals  # once a sweep, whether subscriptions may be written
+    found = [_at_most("429s", one.throttled, 0), _at_most("writes per renewal", one.writes_each, WRITES + asked)]
     if race.limited and one.share_of_limit is not None:
         found.append(_share(race, one, one.share_of_limit))
     if race.limited:

@@ -11,7 +11,7 @@ from blocks.sandbox.running import RunningSandbox
 
 CREATION = {"method": "POST", "path": "/api/order_copies"}
 PLACEMENT = {"method": "PATCH", "path": "/api/orders/*", "match": "_place"}
-RECORD = {"method": "PATCH", "path": "/api/order_subscriptions/*"}
+RECORD = {"method": "PATCH", "path": "/api/order_subscriptions/*", "match": "perennial"}
 ANY = {"path": "/api/*"}
 FAULTS: dict[str, dict[str, Any]] = {
     "creation reset before": {"action": "reset", "when": "before", **CREATION},

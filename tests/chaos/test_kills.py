@@ -103,8 +103,8 @@ HELD_UP: dict[str, dict[str, Any]] = {
     "while it polls": {"method": "GET", "path": COPIES, "match": "reference_in", **NO_ANSWER},
     "before its order is placed": {"method": "PATCH", "path": ORDERS, **NOT_YET},
     "when its order is placed and it does not know": {"method": "PATCH", "path": ORDERS, **NO_ANSWER},
-    "before its record is written": {"method": "PATCH", "path": SUBSCRIPTIONS, **NOT_YET},
-    "when its record is written": {"method": "PATCH", "path": SUBSCRIPTIONS, **NO_ANSWER},
+    "before its record is written": {"method": "PATCH", "path": SUBSCRIPTIONS, "match": "perennial", **NOT_YET},
+    "when its record is written": {"method": "PATCH", "path": SUBSCRIPTIONS, "match": "perennial", **NO_ANSWER},
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 from chaos.checker import Auditor
 from merchant import Merchant
 
-RECORD = {"method": "PATCH", "path": "/api/order_subscriptions/*"}
+RECORD = {"method": "PATCH", "path": "/api/order_subscriptions/*", "match": "perennial"}
 LATE_BY = 5400
 """Seconds by which the record is late: longer than the other run, shorter than the life of its access token."""
 

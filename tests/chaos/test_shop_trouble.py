@@ -98,7 +98,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 ONCE, PLACEMENT = {"nth": [1, 3]}, {"method": "PATCH", "path": "/api/orders/*"}
-RECORD, LOOK = {"method": "PATCH", "path": "/api/order_subscriptions/*"}, {"method": "GET", "path": "/api/order_copies"}
+RECORD = {"method": "PATCH", "path": "/api/order_subscriptions/*", "match": "perennial"}
+LOOK = {"method": "GET", "path": "/api/order_copies"}
 LATER: dict[str, Any] = {"action": "late", "answer": "at_commit", "seconds": 300}
 NEVER: dict[str, Any] = {"action": "hang", "when": "after"}
 SLOW: dict[str, dict[str, Any]] = {

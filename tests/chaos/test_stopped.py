@@ -64,8 +64,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "a creation that was carried out": {"method": "POST", "path": "/api/order_copies", **NO_ANSWER},
     "a placement that arrives afterwards": {"method": "PATCH", "path": ORDERS, **NOT_YET},
     "a placement that was carried out": {"method": "PATCH", "path": ORDERS, **NO_ANSWER},
-    "a record that arrives afterwards": {"method": "PATCH", "path": SUBSCRIPTIONS, **NOT_YET},
-    "a record that was written": {"method": "PATCH", "path": SUBSCRIPTIONS, **NO_ANSWER},
+    "a record that arrives afterwards": {"method": "PATCH", "path": SUBSCRIPTIONS, "match": "perennial", **NOT_YET},
+    "a record that was written": {"method": "PATCH", "path": SUBSCRIPTIONS, "match": "perennial", **NO_ANSWER},
 }
 IN_MAKE_TEST = {"a creation that arrives afterwards", "a placement that arrives afterwards"}
 

@@ -64,7 +64,7 @@ async def test_an_attempt_that_cannot_be_recorded_is_not_made_again_by_every_swe
 async def test_an_attempt_that_cannot_be_announced_is_not_made(merchant: Merchant) -> None:
     (made,) = await declined(merchant)
     before = merchant.subscription(made["id"])["metadata"]
-    merchant.sandbox.fault("status", method="PATCH", path="/api/order_subscriptions/*", status=403)
+    merchant.sandbox.fault("status", method="PATCH", path="/api/order_subscriptions/*", match="perennial", status=403)
     merchant.sandbox.reset_counters()
 
     ended = await merchant.sweep()
@@ -96,7 +96,7 @@ async def test_whoever_cancels_while_the_placement_waits_for_the_rate_budget_is_
     made = await declined(merchant, count=6)
     for each in made:
         merchant.sandbox.set_failure(each["source_order_id"], None)
-    await merchant.install(limits=RateLimits(writes_per_minute=8))
+    await merchant.install(limits=RateLimits(writes_per_minute=9))
     placed = "SELECT * FROM orders WHERE status = 'placed' AND id IN (SELECT target_order_id FROM order_copies)"
     open_ones = [each["id"] for each in made]
 

@@ -7,6 +7,7 @@ import records
 from merchant import Merchant
 
 from flows.rules.references import parse_reference
+from flows.rules.summary_tables import COLUMNS
 
 
 async def test_a_copy_and_its_subscription_know_the_run_that_made_them(merchant: Merchant) -> None:
@@ -85,7 +86,7 @@ async def test_the_table_has_the_worst_first_and_the_progress_is_at_its_end(merc
     artifacts = await records.artifacts(ended.flow_run_id)
     rows = await records.table(ended.flow_run_id)
     assert [row["outcome"] for row in rows] == ["needs attention", "retry scheduled", *["renewed"] * 3]
-    assert list(rows[0]) == ["renewal", "outcome", "why", "order", "copy", "next attempt"]
+    assert tuple(rows[0]) == COLUMNS
     assert (artifacts["renewals"].description or "").startswith(f"**{ended.message}**")
     assert artifacts["progress"].data == 100.0
     assert artifacts["progress"].description == "5 of 5 renewals"

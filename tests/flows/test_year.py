@@ -26,6 +26,7 @@ async def test_in_two_months_nobody_is_lost_nobody_is_renewed_twice_and_no_card_
         tell(year)
 
         assert year.report.faults == []
+        assert year.watcher.false_alarms == []
         assert year.report.renewed > 60
         assert year.report.recovery
         _the_checker_is_awake(merchant, year, tmp_path)

@@ -400,7 +400,7 @@ class Life:
             assert after.done_through >= renewal.due
         if result.needs_person and not after.held:
             # It goes on by itself: when the shop lets us in again, or when what is under way ends.
-            assert after.under_way_since or result.failure.attempted is False
+            assert after.under_way_since or after.unsettled_since or result.failure.attempted is False
         assert len(result.sentence) < 400
 
     def check(self) -> None:

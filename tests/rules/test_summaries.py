@@ -6,13 +6,16 @@ from hypothesis import strategies as st
 from rules.making import at, copy, order, planned
 
 from blocks.commerce_layer.errors import WriteFateUnknown
+from flows.rules.dashboard_links import Dashboard
 from flows.rules.findings import CopyEnded, OrderAnswered, PlacementRefused, StillRunning
 from flows.rules.next_action import Place
 from flows.rules.outcomes import result_of
 from flows.rules.renewal import Skipped, SkipReason
 from flows.rules.state import Outcome
 from flows.rules.summaries import ROWS_KEPT, RenewalLine, RenewalSummary
+from flows.rules.summary_tables import table_of
 
+DASHBOARD = Dashboard("acme", "test")
 NOW = at("2026-03-01T06:10")
 REF = "SubAbcdefg@2026-03-01T06:00Z"
 
@@ -91,7 +94,8 @@ def test_a_sweep_is_red_when_a_person_must_act(lines, brake, red):
 
 
 def test_the_worst_comes_first_in_the_table():
-    rows = RenewalSummary.of([RENEWED, DECLINED, STOLEN, LOST, skipped(SkipReason.DAMAGED)], NOW).table_rows
+    summary = RenewalSummary.of([RENEWED, DECLINED, STOLEN, LOST, skipped(SkipReason.DAMAGED)], NOW)
+    rows = table_of(summary, DASHBOARD)
     assert [row["outcome"] for row in rows] == [
         "needs attention", "skipped", "unconfirmed", "retry scheduled", "renewed",
     ]  # fmt: skip
@@ -101,7 +105,7 @@ def test_the_worst_comes_first_in_the_table():
 
 def test_a_long_table_is_cut_with_a_note_of_how_many_more():
     summary = RenewalSummary.of([RENEWED] * 1000 + [STOLEN], NOW)
-    rows = summary.table_rows
+    rows = table_of(summary, DASHBOARD)
     assert len(rows) == ROWS_KEPT + 1
     assert rows[0]["outcome"] == "needs attention"
     assert rows[-1]["why"] == "and 801 more, none worse than these"
@@ -136,6 +140,24 @@ def test_surplus_copies_are_told_and_need_nobody(surplus, words):
 def test_the_surplus_copies_of_batches_add_up():
     parts = [RenewalSummary.of([], NOW).model_copy(update={"surplus": surplus}) for surplus in (1, 0, 2)]
     assert RenewalSummary.together(parts, NOW).surplus == 3
+
+
+def test_what_is_overdue_is_told_and_adds_up():
+    since = at("2026-02-01T06:00")
+    part = RenewalSummary.of([DECLINED], NOW).model_copy(update={"overdue": 2, "overdue_since": since})
+    later = RenewalSummary.of([], NOW).model_copy(update={"overdue": 1, "overdue_since": at("2026-02-09T06:00")})
+    together = RenewalSummary.together([later, part], NOW)
+    assert together.sentence == (
+        "1 renewal: 1 waits for a retry; failures: 1 payment; 3 overdue, the oldest since 2026-02-01T06:00Z"
+    )
+    assert not together.needs_attention
+
+
+def test_a_line_says_since_when_its_period_is_open():
+    assert DECLINED.open_since == at("2026-03-01T06:00")
+    assert RENEWED.open_since is None
+    assert skipped(SkipReason.HELD).open_since == at("2026-03-01T06:00")
+    assert skipped(SkipReason.EXPIRED).open_since is None
 
 
 def test_a_period_that_is_charged_twice_needs_a_person_and_comes_first():

@@ -1,0 +1,259 @@
+"""
+What is wrong in the shop although no run says so: renewals that nothing attempts, and whatever else is left lying.
+
+Decided from what the shop shows alone. A scheduler that is off, a worker that is gone and a due list that is read
+wrongly look the same from here: a renewal is overdue, and nothing has been attempted.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from blocks.commerce_layer.resources import OrderCopy, OrderSubscription, SubscriptionStatus
+from blocks.policy import Policy
+from flows.rules.next_action import duplicate
+from flows.rules.order_copies import CopiesOfPeriod, is_open
+from flows.rules.references import parse_reference, whole_minute
+from flows.rules.renewal import Renewal, SkipReason, plan
+from flows.rules.skips import damage_in_words, status_refusal
+from flows.rules.state import KEY, RenewalState
+from flows.rules.zones import in_words, wall_of
+
+
+class Alarm(StrEnum):
+    """What is wrong, the worst first."""
+
+    CHARGED_TWICE = "charged twice"
+    OVERDUE = "overdue"
+    RETRY_OVERDUE = "retry overdue"
+    STUCK = "stuck"
+    LOST = "metadata lost"
+    DAMAGED = "state damaged"
+    NOT_INACTIVE = "not inactive"
+    NO_DATE = "no date"
+    CANNOT_BE_RENEWED = "cannot be renewed"
+    UNREADABLE = "unreadable"
+    HELD = "held"
+    UNPLACED = "order left unplaced"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchLimits:
+    """How long something may last before it is an alarm."""
+
+    overdue_after: timedelta = timedelta(hours=6)
+    """A renewal or a retry that is due and that nothing attempts."""
+    unplaced_after: timedelta = timedelta(days=1)
+    """An unplaced order of ours that no renewal waits with."""
+    held_after: timedelta = timedelta(days=14)
+    """A held subscription that nobody has changed since."""
+    placed_within: timedelta = timedelta(days=2)
+    """How far back two placed orders of one period are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchFinding:
+    """One alarm: whose, since when (UTC, if that is known), and the way out in words."""
+
+    alarm: Alarm
+    subscription_id: str
+    sentence: str
+    since: datetime | None = None
+    email: str | None = None
+    order_id: str | None = None
+
+    @property
+    def rank(self) -> tuple[int, datetime, str]:
+        """Sorts the worst first, and the oldest first among those."""
+        beginning = datetime.min.replace(tzinfo=ZoneInfo("UTC"))
+        return list(Alarm).index(self.alarm), self.since or beginning, self.subscription_id
+
+
+def finding_about(
+    subscription: OrderSubscription, policy: Policy, as_of: datetime, limits: WatchLimits
+) -> WatchFinding | None:
+    """The alarm about one subscription, if there is one; never raises for what a shop may contain."""
+    if subscription.status is SubscriptionStatus.CANCELLED:
+        return None
+    state = RenewalState.read(subscription.metadata)
+    if state is None:
+        return _about_a_foreign_value(subscription)
+    return _Watching(subscription, state, policy, as_of, limits).finding()
+
+
+def was_adopted(subscription: OrderSubscription, as_of: datetime) -> bool:
+    """
+    Whether a subscription may have lost its `metadata.perennial`, which its order copies tell.
+
+    Only one that is due tells on itself: it is inactive, so no engine renews it, and its date has passed.
+    """
+    due = subscription.next_run_at
+    is_due = subscription.status is SubscriptionStatus.INACTIVE and due is not None and due <= as_of
+    return is_due and KEY not in subscription.metadata
+
+
+def lost_metadata(
+    subscription: OrderSubscription, copies: Iterable[OrderCopy], as_of: datetime, limits: WatchLimits
+) -> WatchFinding | None:
+    """The alarm about a subscription of `was_adopted` that Perennial has renewed before, as `copies` of ours show."""
+    ours = [
+        copy.created_at
+        for copy in copies
+        if copy.created_at is not None
+        and (reference := parse_reference(copy.reference)) is not None
+        and reference.subscription_id == subscription.id
+    ]
+    due, ran_at = subscription.next_run_at, subscription.last_run_at
+    if not ours or due is None or due + limits.overdue_after > as_of:
+        return None
+    if ran_at is not None and ran_at > max(ours):  # given back, and renewed by Commerce Layer's own engine since
+        return None
+    sentence = (
+        "Perennial has renewed it before, and its metadata.perennial is gone: something has overwritten its metadata. "
+        f"`perennial adopt {subscription.id} --apply` adopts it again; set metadata.perennial to null if it is meant so"
+    )
+    return WatchFinding(Alarm.LOST, subscription.id, sentence, due, subscription.customer_email)
+
+
+def unreadable(subscription_id: str, error: Exception) -> WatchFinding:
+    """The alarm about a subscription that Commerce Layer does not show."""
+    sentence = f"Commerce Layer cannot show it, so it is not renewed: tell their support ({error})"
+    return WatchFinding(Alarm.UNREADABLE, subscription_id, sentence)
+
+
+def charged_twice(copies: Iterable[OrderCopy]) -> Iterator[WatchFinding]:
+    """An alarm for each reference of which several orders are placed."""
+    by_reference: dict[str, list[OrderCopy]] = {}
+    for copy in copies:
+        by_reference.setdefault(copy.reference or "", []).append(copy)
+    for reference, same in by_reference.items():
+        placed = CopiesOfPeriod.of(same).placed
+        if len(placed) > 1:
+            parsed = parse_reference(reference)
+            whose = parsed.subscription_id if parsed else reference
+            order = placed[-1].target_order
+            sentence = f"{reference}: {duplicate(placed).sentence}"
+            yield WatchFinding(
+                Alarm.CHARGED_TWICE, whose, sentence, placed[-1].created_at,
+                order.customer_email if order else None, order.id if order else None,
+            )  # fmt: skip
+
+
+def left_unplaced(copy: OrderCopy, known: Mapping[str, str | None]) -> WatchFinding | None:
+    """
+    The alarm about an old unplaced order of ours; None when its renewal waits with it.
+
+    `known` maps each subscription that is not cancelled to the order copy that its state names.
+    """
+    parsed = parse_reference(copy.reference)
+    if not is_open(copy) or parsed is None or known.get(parsed.subscription_id) == copy.id:
+        return None
+    sentence = (
+        f"order {copy.target_order_id} of {copy.reference} is not placed, and no renewal waits with it: the next sweep "
+        "cancels it unless it is older than 31 days; then cancel it in the dashboard"
+    )
+    order = copy.target_order
+    return WatchFinding(
+        Alarm.UNPLACED, parsed.subscription_id, sentence, copy.created_at,
+        order.customer_email if order else None, copy.target_order_id,
+    )  # fmt: skip
+
+
+def _about_a_foreign_value(subscription: OrderSubscription) -> WatchFinding | None:
+    if subscription.metadata.get(KEY) is None:
+        return None
+    sentence = (
+        f"metadata.{KEY} is not an object, so nothing renews it: something has overwritten it. Remove the key and "
+        f"`perennial adopt {subscription.id} --apply`"
+    )
+    since = subscription.updated_at
+    return WatchFinding(Alarm.DAMAGED, subscription.id, sentence, since, subscription.customer_email)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watching:
+    """One adopted subscription."""
+
+    subscription: OrderSubscription
+    state: RenewalState
+    policy: Policy
+    as_of: datetime
+    limits: WatchLimits
+
+    def finding(self) -> WatchFinding | None:
+        one, state = self.subscription, self.state
+        if (refusal := status_refusal(one)) is not None:
+            return self._alarm(Alarm.NOT_INACTIVE, refusal[1], one.updated_at)
+        if state.damaged is not None:
+            return self._alarm(Alarm.DAMAGED, damage_in_words(one, state), one.updated_at)
+        if one.next_run_at is None:
+            return self._alarm(Alarm.NO_DATE, "it has no next_run_at: set one to have it renewed", one.updated_at)
+        return self._held() if state.held else self._not_renewed(one.next_run_at)
+
+    def _not_renewed(self, next_run_at: datetime) -> WatchFinding | None:
+        if self.state.is_unsettled and self.state.next_attempt_at is not None:
+            return self._retry(self.state.next_attempt_at)
+        since = self.state.unsettled_since or self.state.under_way_since
+        if self.state.is_unsettled and since is not None:
+            return self._stuck(since)
+        return self._overdue(next_run_at)
+
+    def _held(self) -> WatchFinding | None:
+        since = self.subscription.updated_at
+        # Without an open period it is a customer's pause, which ends when somebody ends it.
+        if not self.state.is_unsettled or since is None or since + self.limits.held_after > self.as_of:
+            return None
+        why = f" after: {self.state.error}" if self.state.error else ""
+        sentence = f"held for a person{why}; nothing has happened to it since. Release it, or cancel it"
+        return self._alarm(Alarm.HELD, sentence, since)
+
+    def _retry(self, due: datetime) -> WatchFinding | None:
+        if due + self.limits.overdue_after > self.as_of:
+            return None
+        sentence = f"its next attempt was due on {self._say(due)}, and nothing has made it"
+        return self._alarm(Alarm.RETRY_OVERDUE, sentence, due)
+
+    def _stuck(self, since: datetime) -> WatchFinding | None:
+        if since + self.policy.stuck_after_delay > self.as_of:
+            return None
+        why = f" ({self.state.error})" if self.state.error else ""
+        what = f"its period of {self._say(self.state.period or since)} is neither renewed nor failed{why}"
+        return self._alarm(Alarm.STUCK, f"{what}: `perennial explain {self.subscription.id}` says more", since)
+
+    def _overdue(self, next_run_at: datetime) -> WatchFinding | None:
+        planned = plan(self.subscription, self.policy, self.as_of)
+        if not isinstance(planned, Renewal) and planned.settlement is None:
+            return self._cannot(planned.reason, planned.sentence, next_run_at)
+        since = self._unattempted_since(whole_minute(next_run_at), planned.due or next_run_at)
+        if since + self.limits.overdue_after > self.as_of:
+            return None
+        sentence = (
+            f"due since {self._say(since)}, and nothing has attempted it: is the schedule on, a worker running, and "
+            "does the last sweep find it? "
+            f"`perennial explain {self.subscription.id}` says what a sweep would do"
+        )
+        return self._alarm(Alarm.OVERDUE, sentence, since)
+
+    def _unattempted_since(self, next_run_at: datetime, planned_due: datetime) -> datetime:
+        done = self.state.done_through
+        is_settled = done is not None and next_run_at <= done
+        since = planned_due if is_settled else next_run_at
+        # Adopted, released, or settled with another period due already: the next sweep begins with it now, however
+        # old its date is.
+        if self.state.is_unsettled or done is None or is_settled:
+            return max(since, self.subscription.updated_at or since)
+        return since
+
+    def _cannot(self, reason: SkipReason, sentence: str, since: datetime) -> WatchFinding | None:
+        if not reason.needs_person or since + self.limits.overdue_after > self.as_of:
+            return None
+        return self._alarm(Alarm.CANNOT_BE_RENEWED, sentence, since)
+
+    def _alarm(self, alarm: Alarm, sentence: str, since: datetime | None) -> WatchFinding:
+        return WatchFinding(alarm, self.subscription.id, sentence, since, self.subscription.customer_email)
+
+    def _say(self, instant: datetime) -> str:
+        zone = ZoneInfo(self.policy.time_zone)
+        return f"{in_words(instant, zone)} {wall_of(instant, zone).year}"

@@ -1,0 +1,89 @@
+"""
+One look over the whole shop, for what no run reports: it reads, and changes nothing.
+
+It depends on as little as possible of what a sweep depends on: every subscription that is not cancelled is listed,
+25 in a call, so that a due list which is filtered wrongly cannot hide one from here as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
+
+from blocks.commerce_layer import listings
+from blocks.commerce_layer.client import CommerceLayer
+from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
+from blocks.policy import Policy
+from flows.rules import watching
+from flows.rules.dashboard_links import Dashboard
+from flows.rules.state import RenewalState
+from flows.rules.watch_reports import WatchReport
+from flows.rules.watching import Alarm, WatchFinding, WatchLimits
+
+
+async def look_over(
+    client: CommerceLayer, dashboard: Dashboard, policy: Policy, as_of: datetime, limits: WatchLimits
+) -> WatchReport:
+    """
+    Everything that is wrong at `as_of` (UTC), by these limits.
+
+    Reads 25 subscriptions in a call; besides, 25 in a call, the orders of ours that are not placed, and the order
+    copies of the last days, of which several may be placed for one period.
+
+    Raises:
+        CommerceLayerError: the shop cannot be read; then nothing is known.
+    """
+    looking = _Looking(client, policy, as_of, limits)
+    await looking.at_subscriptions()
+    await looking.at_orders()
+    await looking.at_lost_metadata()
+    findings = sorted(looking.findings, key=lambda each: each.rank)
+    return WatchReport(as_of, dashboard, looking.seen, findings)
+
+
+class _Looking:
+    """What one look has found so far."""
+
+    def __init__(self, client: CommerceLayer, policy: Policy, as_of: datetime, limits: WatchLimits) -> None:
+        self._client, self._policy, self._as_of, self._limits = client, policy, as_of, limits
+        self._known: dict[str, str | None] = {}
+        self._perhaps_lost: list[OrderSubscription] = []
+        self.seen = 0
+        self.findings: list[WatchFinding] = []
+
+    async def at_subscriptions(self) -> None:
+        async for page in listings.iter_not_cancelled(self._client):
+            self.seen += len(page.subscriptions) + len(page.unreadable)
+            self.findings += [watching.unreadable(each, error) for each, error in page.unreadable.items()]
+            for subscription in page.subscriptions:
+                self._take_in(subscription)
+
+    async def at_orders(self) -> None:
+        async for page in listings.iter_unplaced_copies(self._client, self._as_of - self._limits.unplaced_after):
+            self._add(watching.left_unplaced(copy, self._known) for copy in page)
+        self._add(watching.charged_twice([copy async for copy in self._recent_copies()]))
+
+    async def at_lost_metadata(self) -> None:
+        sources = [each.source_order_id for each in self._perhaps_lost if each.source_order_id]
+        copies = await listings.our_copies_of(self._client, sources) if sources else []
+        for each in self._perhaps_lost:
+            self._add([watching.lost_metadata(each, copies, self._as_of, self._limits)])
+
+    async def _recent_copies(self) -> AsyncIterator[OrderCopy]:
+        async for page in self._client.iter_our_copies(self._as_of - self._limits.placed_within):
+            for copy in page:
+                yield copy
+
+    def _take_in(self, subscription: OrderSubscription) -> None:
+        state = RenewalState.read(subscription.metadata)
+        self._known[subscription.id] = state.order_copy_id if state else None
+        if watching.was_adopted(subscription, self._as_of):
+            self._perhaps_lost.append(subscription)
+        try:
+            self._add([watching.finding_about(subscription, self._policy, self._as_of, self._limits)])
+        except Exception as error:  # noqa: BLE001 - whatever is odd about one of them hides none of the others
+            said = f"it cannot be looked at: {type(error).__name__}: {error}"
+            self.findings.append(WatchFinding(Alarm.CANNOT_BE_RENEWED, subscription.id, said))
+
+    def _add(self, found: Iterable[WatchFinding | None]) -> None:
+        self.findings += [each for each in found if each is not None]

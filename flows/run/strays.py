@@ -1,0 +1,64 @@
+"""
+Adopted subscriptions that no due list can show: another status, no date, or metadata that something has overwritten.
+
+A due list holds inactive subscriptions with a date that has passed and `metadata.perennial`. What lacks one of the
+three would never be missed by a sweep, so each sweep asks for it: one call for each kind, whatever the shop's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from prefect.logging import get_run_logger
+
+from blocks.commerce_layer import listings
+from blocks.commerce_layer.errors import CommerceLayerError
+from blocks.commerce_layer.resources import OrderSubscription
+from flows.rules.skips import Skipped, SkipReason, status_refusal
+from flows.rules.watching import WatchLimits, lost_metadata
+from flows.run.context import Run
+
+_AT_ONCE = WatchLimits(overdue_after=timedelta(0))
+
+
+async def find_strays(run: Run, not_adopted: Sequence[OrderSubscription]) -> list[Skipped]:
+    """
+    Those of the shop's adopted subscriptions that no sweep can renew, at most 25 of each kind.
+
+    `not_adopted` are the due ones without `metadata.perennial`: whether one of them has lost it, its order copies tell.
+    What cannot be read is logged, and left to the next sweep.
+    """
+    try:
+        strays = [*await _with_another_status(run), *await _without_a_date(run)]
+        return [*strays, *await _without_metadata(run, not_adopted)]
+    except CommerceLayerError as error:
+        get_run_logger().warning("subscriptions that no due list shows could not be looked for: %s", error)
+        return []
+
+
+def latest(not_adopted: Iterable[OrderSubscription]) -> list[OrderSubscription]:
+    """As many as one call can ask for, those that became due last: most of what customers have paused is older."""
+    by_date = sorted(not_adopted, key=lambda each: str(each.next_run_at), reverse=True)
+    return by_date[: listings.SOURCES_AT_ONCE]
+
+
+async def _with_another_status(run: Run) -> list[Skipped]:
+    found = await listings.adopted_with_another_status(run.client)
+    return [Skipped(each.id, None, *refusal) for each in found if (refusal := status_refusal(each)) is not None]
+
+
+async def _without_a_date(run: Run) -> list[Skipped]:
+    sentence = "it has no next_run_at, so it is never due; set one to have it renewed"
+    found = await listings.adopted_without_a_date(run.client)
+    return [Skipped(each.id, None, SkipReason.NO_NEXT_RUN, sentence) for each in found]
+
+
+async def _without_metadata(run: Run, not_adopted: Iterable[OrderSubscription]) -> list[Skipped]:
+    recent = latest(not_adopted)
+    sources = [each.source_order_id for each in recent if each.source_order_id]
+    if not sources:
+        return []
+    copies = await listings.our_copies_of(run.client, sources, only_first_page=True)
+    lost = [lost_metadata(each, copies, run.as_of, _AT_ONCE) for each in recent]
+    return [Skipped(each.subscription_id, None, SkipReason.METADATA_LOST, each.sentence) for each in lost if each]

@@ -1,0 +1,89 @@
+"""
+May this API client write subscriptions at all? Asked once a sweep, before anything is charged.
+
+A renewal that is charged and cannot be recorded stays due, and its next period is never reached. So the first
+subscription of a sweep is sent a change that changes nothing. It is one write a sweep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from prefect.logging import get_run_logger
+
+from blocks.commerce_layer.errors import AccessDenied, ApiError, CommerceLayerError, Refused
+from blocks.commerce_layer.writes import SubscriptionChange
+from flows.rules.renewal import Renewal, Skipped, SkipReason
+from flows.rules.waves import BrakePulled
+from flows.run.context import Run
+
+REFUSED_IN_A_ROW = 3
+"""Subscriptions that refuse to be written, one after the other, after which it is not their fault."""
+
+
+class WritePermission:
+    """What is known about it in one sweep."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._one_at_a_time = asyncio.Lock()
+        self._is_known = False
+        self.brake: BrakePulled | None = None
+        """Set once it is known that nothing may be charged, and why."""
+
+    async def check(self, renewals: Sequence[Renewal]) -> Mapping[str, Skipped]:
+        """
+        Ask, unless it is known; the others wait for the answer.
+
+        Returns the subscriptions among `renewals` that must not be charged, because they themselves cannot be written.
+        """
+        refused: dict[str, Skipped] = {}
+        async with self._one_at_a_time:
+            for renewal in renewals:
+                if self._is_known:
+                    break
+                if (error := await self._ask(renewal)) is not None:
+                    refused[renewal.subscription_id] = _refused(renewal, error)
+                    self._conclude(len(refused), error)
+        # Where nobody may be written, it is not the fault of those that were asked: they stay due like the others.
+        return {} if self.brake is not None else refused
+
+    async def _ask(self, renewal: Renewal) -> CommerceLayerError | None:
+        """Why this subscription cannot be written; None when it can, or when the answer does not tell."""
+
+        async def change_nothing() -> SubscriptionChange:
+            return SubscriptionChange()
+
+        try:
+            await self._run.client.record_on_subscription(renewal.subscription_id, change_nothing)
+        except AccessDenied as error:
+            return error
+        except ApiError as error:
+            if error.status != HTTPStatus.BAD_REQUEST:
+                return error
+            get_run_logger().info(
+                "whether subscriptions can be written is not known before the first record: %s", error
+            )
+        except CommerceLayerError as error:
+            get_run_logger().warning("whether subscriptions can be written is not known: %s", error)
+        self._is_known = True
+        return None
+
+    def _conclude(self, in_a_row: int, error: CommerceLayerError) -> None:
+        forbidden = isinstance(error, Refused) and error.status == HTTPStatus.FORBIDDEN
+        if isinstance(error, AccessDenied) or forbidden or in_a_row >= REFUSED_IN_A_ROW:
+            self._is_known = True
+            self.brake = BrakePulled(
+                f"subscriptions cannot be written ({error}), so nothing was charged: let the API client update order "
+                "subscriptions"
+            )
+
+
+def _refused(renewal: Renewal, error: CommerceLayerError) -> Skipped:
+    sentence = (
+        f"it cannot be written ({error}), so it is not charged: it could not be recorded. See what is wrong with it in "
+        "the dashboard"
+    )
+    return Skipped(renewal.subscription_id, renewal.due, SkipReason.NOT_WRITABLE, sentence)

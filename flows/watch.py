@@ -1,0 +1,41 @@
+"""The watch: find what no sweep reports, because none ran, none found it, or it was left lying."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from blocks.policy import duration_of
+from flows.rules.watching import WatchLimits
+from flows.run.context import open_run
+from flows.run.states import completed, failed, run_task
+from flows.tasks.watch_shop import look_over_the_shop, publish_findings
+
+
+@flow(name="watch-renewals", flow_run_name="watch renewals")
+async def watch_renewals(
+    overdue: str = "6h",
+    unplaced: str = "1d",
+    held: str = "14d",
+    credentials: str = "commerce-layer",
+    policy: str = "default",
+) -> State[Any]:
+    """
+    Look over the whole shop for what nobody reports, and end as Failed with a table when something is found.
+
+    It reads and changes nothing. `perennial watch` does the same without a Prefect server, which may be what is down.
+
+    Args:
+        overdue: How long a renewal or a retry may be due without an attempt, such as 6h or 1d.
+        unplaced: How old an unplaced order of ours may be that no renewal waits with.
+        held: How long a subscription may be held for a person without any change.
+        credentials: Name of the Commerce Layer Credentials block of the shop.
+        policy: Name of the Renewal Policy block.
+    """
+    limits = WatchLimits(duration_of(overdue), duration_of(unplaced), duration_of(held))
+    async with open_run(credentials, policy, as_of=None) as run:
+        report = await run_task(look_over_the_shop, run, limits)
+        await run_task(publish_findings, run, report)
+    return (failed if report.findings else completed)(report.sentence, report.facts)

@@ -1,0 +1,185 @@
+"""What cannot be read, written or settled: who is told, when, and that it stops nobody else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import records
+from meanwhile import patch
+from merchant import Ended, Merchant
+
+DAY = 86_400
+RECORDS = {"method": "PATCH", "path": "/api/order_subscriptions/*"}
+
+
+async def row_of(ended: Ended, subscription_id: str) -> dict[str, str]:
+    (row,) = [row for row in await records.table(ended.flow_run_id) if row["renewal"].startswith(subscription_id)]
+    return row
+
+
+def not_shown(merchant: Merchant, made: dict[str, Any]) -> None:
+    """Lists that ask for this subscription, by itself or by its source order, are answered 500."""
+    match = f"_in.*({made['id']}|{made['source_order_id']})"
+    merchant.sandbox.fault("status", status=500, method="GET", path="/api/order_subscriptions", match=match)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_nobody_is_charged_where_subscriptions_cannot_be_written(merchant: Merchant, status: int) -> None:
+    merchant.sandbox.seed(12)
+    merchant.sandbox.fault("status", status=status, body="json", **RECORDS)
+
+    ended = await merchant.sweep()
+
+    assert ended.name == "Failed"
+    assert "subscriptions cannot be written" in ended.message
+    assert "nothing was charged: let the API client update order subscriptions; 12 stay due" in ended.message
+    assert merchant.copies() == []
+    merchant.sandbox.clear_faults()
+    assert (await merchant.sweep()).outcomes == {"renewed": 12}
+
+
+async def test_one_that_cannot_be_written_is_not_charged(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()["id"]
+    merchant.sandbox.fault("status", status=422, body="json", **RECORDS)
+
+    ended = await merchant.sweep()
+
+    assert (ended.name, ended.outcomes, merchant.copies()) == ("Failed", {"skipped": 1}, [])
+    assert "it cannot be written" in (await row_of(ended, made))["why"]
+
+
+async def test_records_that_are_refused_are_red_at_once_and_stop_the_sweep(merchant: Merchant) -> None:
+    await merchant.install(first_wave=4, second_wave=4)
+    merchant.sandbox.seed(12)
+    merchant.sandbox.fault("status", status=403, body="json", match="perennial", **RECORDS)
+
+    ended = await merchant.sweep()
+
+    assert ended.name == "Failed"
+    assert ended.outcomes == {"renewed": 4}
+    assert ended.message.startswith("4 need a person, stopped: ")
+    assert "records in a row were refused" in ended.message
+    assert "NOT RECORDED" in (await records.table(ended.flow_run_id))[0]["why"]
+    merchant.sandbox.clear_faults()
+    assert (await merchant.sweep()).outcomes == {"already_renewed": 4, "renewed": 8}
+    assert len(set(merchant.placed())) == len(merchant.placed()) == 12
+
+
+async def test_one_that_cannot_be_shown_stops_no_neighbour_and_is_named_after_a_day(merchant: Merchant) -> None:
+    seeded = [merchant.sandbox.create_subscription() for _ in range(9)]
+    not_shown(merchant, seeded[4])
+
+    ended = await merchant.sweep()
+
+    assert ended.outcomes == {"renewed": 8, "skipped": 1}
+    assert ended.name == "Completed"
+    merchant.sandbox.advance(DAY)
+    later = await merchant.sweep()
+    assert (later.name, later.outcomes) == ("Failed", {"skipped": 1})
+    assert "1 overdue, the oldest since " in later.message
+    row = await row_of(later, seeded[4]["id"])
+    assert row["why"].startswith("it cannot be read, and is due since")
+    merchant.sandbox.clear_faults()
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
+
+
+async def test_a_page_of_the_due_list_that_cannot_be_read_hides_one_and_not_25(merchant: Merchant) -> None:
+    seeded = [merchant.sandbox.create_subscription() for _ in range(6)]
+    page = {"method": "GET", "path": "/api/order_subscriptions", "match": "frequency.*next_run_at_lteq"}
+    merchant.sandbox.fault("status", status=500, **page)
+    not_shown(merchant, seeded[2])
+
+    ended = await merchant.sweep()
+
+    assert ended.outcomes == {"renewed": 5, "skipped": 1}
+
+
+async def test_a_creation_that_is_always_answered_500_turns_red_after_a_day(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+    merchant.sandbox.fault("status", status=500, method="POST", path="/api/order_copies", match=made["source_order_id"])
+
+    first = await merchant.sweep()
+    assert (first.name, first.outcomes) == ("Completed", {"retry_scheduled": 1})
+    merchant.sandbox.advance(DAY + 60)
+    ended = await merchant.sweep()
+
+    assert (ended.name, ended.outcomes) == ("Failed", {"needs_attention": 1})
+    assert "and so it has gone since" in (await row_of(ended, made["id"]))["why"]
+    merchant.sandbox.clear_faults()
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
+    assert "unsettled_since" not in str({k: v for k, v in state_of(merchant, made).items() if v})
+
+
+def state_of(merchant: Merchant, made: dict[str, Any]) -> dict[str, Any]:
+    return dict(merchant.subscription(made["id"])["metadata"]["perennial"])
+
+
+async def test_what_no_due_list_shows_is_listed_and_red(merchant: Merchant) -> None:
+    far = (merchant.sandbox.clock() + timedelta(days=20)).isoformat()
+    pending = merchant.sandbox.create_subscription(status="pending", next_run_at=far)["id"]
+    draft = merchant.sandbox.create_subscription(status="draft", next_run_at=far)["id"]
+    merchant.sandbox.create_subscription(next_run_at=far)
+    merchant.sandbox.create_subscription(status="active", adopted=False, next_run_at=far)
+    merchant.sandbox.create_subscription(adopted=False)
+    overwritten = merchant.sandbox.create_subscription(frequency="weekly")["id"]
+    assert "1 renewed" in (await merchant.sweep()).message
+    patch(merchant, "order_subscriptions", overwritten, metadata={"crm": 7})
+    merchant.sandbox.advance(8 * DAY)
+
+    ended = await merchant.sweep()
+
+    assert ended.name == "Failed"
+    rows = {row["renewal"]: row["why"] for row in await records.table(ended.flow_run_id)}
+    assert set(rows) == {pending, draft, overwritten}
+    assert "'pending'" in rows[pending]
+    assert "'draft'" in rows[draft]
+    assert "metadata.perennial is gone" in rows[overwritten]
+
+
+async def test_hopeless_ones_at_the_head_of_the_list_do_not_starve_the_others(merchant: Merchant) -> None:
+    await merchant.install(first_wave=3, second_wave=3)
+    hopeless = [merchant.sandbox.create_subscription() for _ in range(5)]
+    match = "|".join(each["source_order_id"] for each in hopeless)
+    merchant.sandbox.fault("status", status=500, method="POST", path="/api/order_copies", match=match)
+    await merchant.sweep()
+    merchant.sandbox.advance(900)
+    await merchant.sweep()
+    merchant.sandbox.advance(900)
+    for _ in range(12):
+        merchant.sandbox.create_subscription()
+
+    ended = await merchant.sweep()
+
+    assert ended.outcomes["renewed"] == 12
+    assert "Stopped" not in ended.message
+
+
+async def test_each_sweep_says_how_many_are_overdue_for_whatever_reason(merchant: Merchant) -> None:
+    merchant.sandbox.create_subscription(failure="hard_declined")
+    merchant.sandbox.create_subscription(failure="declined")
+    assert "overdue" not in (await merchant.sweep()).message
+    merchant.sandbox.advance(DAY + 120)
+
+    ended = await merchant.sweep()
+
+    assert "; 2 overdue, the oldest since 20" in ended.message
+    assert ended.facts["overdue"] == 2
+
+
+async def test_the_table_names_customer_order_and_amount_and_leads_to_the_dashboard(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription(failure="declined")
+    done = merchant.sandbox.create_subscription()
+
+    ended = await merchant.sweep()
+
+    orders = {order["copy_reference"][:10]: order for order in merchant.target_orders()}
+    for each in (made, done):
+        row, order = await row_of(ended, each["id"]), orders[each["id"]]
+        assert row["customer"] == merchant.subscription(each["id"])["customer_email"]
+        assert row["order"] == f"#{order['number']}"
+        assert row["amount"] == f"{order['total_amount_with_taxes_cents'] / 100:.2f} {order['currency_code']}"
+        assert row["in Commerce Layer"] == (
+            f"https://dashboard.commercelayer.io/test/{merchant.sandbox.organization}/apps/orders/list/{order['id']}"
+        )

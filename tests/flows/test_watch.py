@@ -1,0 +1,98 @@
+"""What the watch finds of what runs leave behind, as a flow run with a table, and as a command with an exit code."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import records
+from meanwhile import copy_order, patch
+from merchant import Merchant, _ended
+
+from flows.watch import watch_renewals
+
+DAY = 86_400
+
+
+async def watch(merchant: Merchant, **limits: str) -> Any:
+    return await _ended(
+        await watch_renewals(credentials=merchant.name, policy=merchant.name, return_state=True, **limits)
+    )
+
+
+def found(ended: Any) -> list[tuple[str, str]]:
+    return [(each["alarm"], each["subscription_id"]) for each in ended.facts["found"]]
+
+
+async def test_a_shop_that_is_swept_is_green_whatever_has_failed_there(merchant: Merchant) -> None:
+    merchant.sandbox.seed(4)
+    merchant.sandbox.create_subscription(failure="declined")
+    merchant.sandbox.create_subscription(failure="hard_declined")
+    await merchant.sweep()
+
+    ended = await watch(merchant)
+
+    assert (ended.name, found(ended)) == ("Completed", [])
+    assert ended.message == "nothing is overdue or left lying; 6 subscriptions looked at"
+    assert await records.table(ended.flow_run_id, "missed-renewals") == []
+
+
+async def test_a_dead_scheduler_ends_the_watch_as_failed_with_a_table_and_an_event(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()["id"]
+    await merchant.sweep()
+    merchant.sandbox.advance(32 * DAY)
+
+    ended = await watch(merchant)
+
+    assert (ended.name, found(ended)) == ("Failed", [("overdue", made)])
+    assert ended.message == "1 needs a person: 1 overdue; 1 subscription looked at"
+    (row,) = await records.table(ended.flow_run_id, "missed-renewals")
+    assert (row["alarm"], row["subscription"]) == ("overdue", made)
+    assert row["in Commerce Layer"].endswith(f"/apps/subscriptions/list/{made}")
+    (told,) = await records.events("perennial.shop.", 1, "perennial.watch.found", ended.flow_run_id)
+    assert told["payload"]["sentence"] == ended.message
+
+
+async def test_metadata_that_a_crm_has_overwritten_are_found_once_the_renewal_is_overdue(merchant: Merchant) -> None:
+    made, paused = merchant.sandbox.create_subscription()["id"], merchant.sandbox.create_subscription(adopted=False)
+    await merchant.sweep()
+    patch(merchant, "order_subscriptions", made, metadata={"crm": 7})
+    merchant.sandbox.advance(32 * DAY)
+
+    ended = await watch(merchant)
+
+    assert found(ended) == [("metadata lost", made)]
+    assert paused["id"] not in json.dumps(ended.facts)
+    assert f"`perennial adopt {made} --apply`" in ended.facts["found"][0]["sentence"]
+
+
+async def test_two_placed_orders_of_one_period_are_found(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+    await merchant.sweep()
+    (first,) = merchant.copies()
+    marks = {"reference": first["reference"], "reference_origin": "perennial"}
+    copy_order(merchant, made["source_order_id"], place_target_order=True, **marks)
+    merchant.sandbox.advance(60)
+
+    ended = await watch(merchant)
+
+    assert found(ended) == [("charged twice", made["id"])]
+    assert "cancel all but one of them" in ended.facts["found"][0]["sentence"]
+
+
+async def test_an_order_that_no_renewal_waits_with_is_found_and_one_that_is_retried_is_not(merchant: Merchant) -> None:
+    waiting = merchant.sandbox.create_subscription(failure="declined")
+    other = merchant.sandbox.create_subscription(next_run_at="2099-01-01T00:00:00Z")
+    await merchant.sweep()
+    marks = {"reference": f"{other['id']}@2026-01-01T00:00Z", "reference_origin": "perennial"}
+    copy_order(merchant, other["source_order_id"], **marks)
+    merchant.sandbox.advance(DAY / 2)
+    assert found(await watch(merchant)) == []
+    merchant.sandbox.advance(DAY)
+    await_a_retry = {"overdue": "5d"}
+
+    ended = await watch(merchant, **await_a_retry)
+
+    assert found(ended) == [("order left unplaced", other["id"])]
+    assert waiting["id"] not in json.dumps(ended.facts)
+    assert ended.facts["found"][0]["link"].endswith(f"/apps/orders/list/{ended.facts['found'][0]['order_id']}")

@@ -1,0 +1,118 @@
+"""Whatever is not settled carries since when, and needs a person after the policy's `stuck_after`."""
+
+from datetime import timedelta
+
+import pytest
+from rules.making import at, copy, order, planned, subscription
+
+from blocks.commerce_layer.errors import (
+    AuthenticationFailed,
+    ErrorItem,
+    NotFound,
+    ReadFailed,
+    Refused,
+    Unauthorized,
+    WriteFateUnknown,
+)
+from blocks.policy import Policy
+from flows.rules.findings import CopyEnded, NotCreated, OrderAnswered, PlacementRefused, StillRunning
+from flows.rules.next_action import Place
+from flows.rules.outcomes import result_of
+from flows.rules.state import Outcome
+from flows.rules.unrecorded_results import unrecorded_line
+from flows.rules.waves import Brake
+
+REF = "SubAbcdefg@2026-03-01T06:00Z"
+NOW = at("2026-03-01T06:10")
+LOST = WriteFateUnknown("PATCH", "/api/orders/TgtAbcdefg", "timeout")
+ATTEMPT = Place(copy(REF, "completed", order("pending")), order("pending"), 1)
+ORDERLESS = copy(REF, "completed", None, target_order_id="TgtAbcdefg")
+UNSETTLED = {
+    "a creation that is always answered 500": NotCreated(WriteFateUnknown("POST", "/api/order_copies", "500")),
+    "no read": NotCreated(ReadFailed("/api/order_copies", "500")),
+    "a completed copy without an order": CopyEnded(ORDERLESS),
+    "a lost answer": PlacementRefused(ATTEMPT, LOST),
+}
+
+
+def again(finding, state, at_=NOW):
+    return result_of(planned(subscription(state)), finding, at_)
+
+
+@pytest.mark.parametrize("finding", UNSETTLED.values(), ids=UNSETTLED)
+def test_it_takes_care_of_itself_for_a_day_and_then_needs_a_person(finding):
+    first = again(finding, None)
+    assert not first.needs_person
+    assert first.state.unsettled_since == NOW
+    later = again(finding, first.state, NOW + timedelta(hours=23))
+    assert not later.needs_person
+    assert later.state.unsettled_since == NOW
+    stuck = again(finding, later.state, NOW + timedelta(hours=24))
+    assert (stuck.outcome, stuck.needs_person) == (Outcome.NEEDS_ATTENTION, True)
+    assert "since Sun 1 Mar 06:10 UTC: look at it" in stuck.sentence
+    assert stuck.state.outcome == later.state.outcome, "what is done next does not depend on who is told"
+    assert not stuck.state.held
+
+
+def test_it_is_over_once_the_period_goes_on():
+    before = again(UNSETTLED["a lost answer"], None)
+    assert again(OrderAnswered(ATTEMPT, order()), before.state).state.unsettled_since is None
+
+
+def test_a_copy_that_is_now_under_way_and_now_lost_does_not_begin_anew_each_time():
+    lost = again(CopyEnded(ORDERLESS), None)
+    copying = again(StillRunning(copy(REF, "in_progress")), lost.state, NOW + timedelta(hours=12))
+    assert copying.state.under_way_since == NOW
+    assert again(CopyEnded(ORDERLESS), copying.state, NOW + timedelta(hours=25)).needs_person
+
+
+def refusal(status):
+    return Refused(status, (ErrorItem(code="FORBIDDEN"),), "PATCH", "/api/order_subscriptions/SubAbcdefg")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refusal(403),
+        refusal(422),
+        Unauthorized(401, (), "PATCH", "/api/order_subscriptions/SubAbcdefg"),
+        NotFound(404, (), "PATCH", "/api/order_subscriptions/SubAbcdefg"),
+        AuthenticationFailed("no"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_record_that_is_refused_needs_a_person_at_once(error):
+    line = unrecorded_line(again(OrderAnswered(ATTEMPT, order()), None), error, NOW)
+    assert line.needs_person
+    assert line.outcome is Outcome.RENEWED
+    assert "NOT RECORDED" in line.sentence
+    assert str(error) in line.sentence
+
+
+def test_a_record_that_is_lost_needs_a_person_after_a_day():
+    result = again(CopyEnded(copy(REF, "completed", order(placed_at=NOW))), None)
+    assert not unrecorded_line(result, LOST, NOW + timedelta(hours=23)).needs_person
+    late = unrecorded_line(result, LOST, NOW + timedelta(hours=24))
+    assert late.needs_person
+    assert late.sentence.endswith("since Sun 1 Mar 06:10 UTC: look at it")
+
+
+def test_refused_records_in_a_row_pull_the_brake():
+    brake = Brake(Policy(max_unconfirmed=3))
+    for refused in ("no", "no", None, "no", "no"):
+        brake.note_record(refused)
+        assert brake.pulled is None
+    brake.note_record("may not be written")
+    assert brake.pulled is not None
+    assert "3 records in a row were refused" in brake.pulled.sentence
+
+
+def test_what_earlier_runs_could_not_settle_does_not_stop_a_sweep_that_renews_others():
+    known, fresh = Brake(Policy(max_unconfirmed=3)), Brake(Policy(max_unconfirmed=3))
+    hopeless = [again(UNSETTLED["a lost answer"], {"period": "2026-03-01T06:00Z", "unsettled_since": NOW.isoformat()})]
+    known.note(again(OrderAnswered(ATTEMPT, order()), None))
+    for result in hopeless * 10:
+        known.note(result)
+        fresh.note(result)
+    assert known.pulled is None
+    assert fresh.pulled is not None, "where nothing is renewed, it may be the shop"
