@@ -162,6 +162,8 @@ class Policy(BaseModel):
     """Drop an expired or used-up coupon instead of failing the renewal."""
     reuse_wallet: bool = True
     """Charge the payment source that the customer saved in their wallet."""
+    shared_source_orders: bool = False
+    """Renew several adopted subscriptions of one source order, although each renewal copies the whole order."""
 
     @field_validator("time_zone")
     @classmethod

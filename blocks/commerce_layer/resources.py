@@ -78,7 +78,8 @@ PLACED_ORDER_STATUSES = frozenset({OrderStatus.PLACED, OrderStatus.APPROVED})
 
 
 def _object_or_empty(value: object) -> object:
-    return {} if value is None else value
+    # PHP writes an empty object as an empty list.
+    return {} if value is None or value == [] else value
 
 
 def _number_as_text(value: object) -> object:
@@ -99,10 +100,17 @@ def _log_as_object(value: object) -> object:
     return value if value is None or isinstance(value, dict) else {"base": value}
 
 
+def _names(value: object) -> object:
+    """The names of linked resources; one that has none, or was not included, is passed over."""
+    listed = value if isinstance(value, (list, tuple)) else ()
+    return tuple(each["name"] for each in listed if isinstance(each, dict) and isinstance(each.get("name"), str))
+
+
 Metadata = Annotated[dict[str, Any], BeforeValidator(_object_or_empty)]
 NumberText = Annotated[str | None, BeforeValidator(_number_as_text)]
 Count = Annotated[int, BeforeValidator(_zero_for_null)]
 Flag = Annotated[bool, BeforeValidator(_false_for_null)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 ErrorsLog = Annotated[dict[str, Any] | None, BeforeValidator(_log_as_object)]
 
 
@@ -262,3 +270,5 @@ class OrderSubscription(_WithStatus):
     """The order that every renewal copies."""
     customer_payment_source_id: str | None = None
     """The payment source in the customer's wallet that renewals are charged to."""
+    tags: Names = ()
+    """The names of its tags."""

@@ -19,13 +19,19 @@ _COPY_FIELDS = (
 _SUBSCRIPTION_FIELDS = (
     *("number", "status", "frequency", "starts_at", "expires_at", "next_run_at", "last_run_at", "occurrencies"),
     *("errors_count", "succeeded_on_last_run", "customer_email", *_BASICS, "source_order", "customer_payment_source"),
+    "tags",
 )
 COPY_VIEW = jsonapi.query(
     include=("source_order", "target_order"), fields={COPIES: _COPY_FIELDS, ORDERS: _ORDER_FIELDS}
 )
-# The others are included for their ids alone: without `include` the API sends no linkage.
+# Orders and payment sources are included for their ids alone: without `include` the API sends no linkage.
 SUBSCRIPTION_VIEW = jsonapi.query(
-    include=("source_order", "customer_payment_source"),
-    fields={SUBSCRIPTIONS: _SUBSCRIPTION_FIELDS, ORDERS: ("number",), "customer_payment_sources": ("created_at",)},
+    include=("source_order", "customer_payment_source", "tags"),
+    fields={
+        SUBSCRIPTIONS: _SUBSCRIPTION_FIELDS,
+        ORDERS: ("number",),
+        "customer_payment_sources": ("created_at",),
+        "tags": ("name",),
+    },
 )
 ORDER_VIEW = jsonapi.query(fields={ORDERS: _ORDER_FIELDS})

@@ -37,8 +37,13 @@ class OrderCopyDraft(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionChange:
-    """What one request changes on a subscription: all of its metadata, its next date, its status. None leaves it."""
+    """
+    What one request changes on a subscription: all of its metadata, its next date, its status. None leaves it.
+
+    `add_tag` is the name of a tag that it gets; one that does not exist is passed over.
+    """
 
     metadata: Mapping[str, Any] | None = None
     next_run_at: datetime | None = None
     cancel: bool = False
+    add_tag: str | None = None

@@ -11,8 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from blocks.commerce_layer.resources import Order, OrderCopy
+from flows.rules.copy_periods import period_of
 from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod, is_moving, is_withdrawn
-from flows.rules.references import REFERENCE_ORIGIN, numbered_reference, parse_reference
+from flows.rules.references import numbered_reference
 from flows.rules.renewal import Renewal
 from flows.rules.retries import earliest_allowed
 from flows.rules.state import Outcome
@@ -25,6 +26,7 @@ class HoldReason(StrEnum):
     DUPLICATE = "duplicate"  # two orders of one period are placed
     TARGET_CANCELLED = "target_cancelled"  # somebody else cancelled an order of the period
     COPY_MISSING = "copy_missing"  # a copy that was recorded is not found any more
+    FAILED_BEFORE = "failed_before"  # attempts failed that the state does not tell of
     ATTEMPT_LIMIT = "attempt_limit"  # one more charge would break a card network's limit
 
 
@@ -90,9 +92,8 @@ def copies_of(renewal: Renewal, found: Iterable[OrderCopy]) -> CopiesOfPeriod:
 
 
 def is_of_period(renewal: Renewal, copy: OrderCopy) -> bool:
-    """Whether a copy carries a reference of the renewal's period."""
-    reference = parse_reference(copy.reference) if copy.reference_origin == REFERENCE_ORIGIN else None
-    return reference == (renewal.subscription_id, renewal.due)
+    """Whether a copy was made for the renewal's period."""
+    return period_of(copy) == (renewal.subscription_id, renewal.due)
 
 
 def next_action(renewal: Renewal, found: Iterable[OrderCopy], as_of: datetime) -> NextAction:
@@ -191,7 +192,20 @@ def _is_concluded(renewal: Renewal, copy: OrderCopy) -> bool:
     return renewal.state.order_copy_id == copy.id and renewal.state.outcome not in _NOT_CONCLUDED
 
 
+def _failed_before(renewal: Renewal, as_of: datetime) -> Hold | None:
+    """Attempts that nobody has recorded, see `overwritten`: a renewal is not planned while its own state waits."""
+    state, said = renewal.state, renewal.state.error or "attempts failed that were not recorded"
+    if state.held:
+        return Hold(HoldReason.FAILED_BEFORE, f"{said}; held for a person: release it to go on")
+    if state.next_attempt_at is None or state.next_attempt_at <= as_of:
+        return None
+    when = in_words(state.next_attempt_at, renewal.zone)
+    return Hold(HoldReason.FAILED_BEFORE, f"{said}; next attempt {when}", state.next_attempt_at)
+
+
 def _if_allowed(renewal: Renewal, action: Create | Place, as_of: datetime) -> NextAction:
+    if (hold := _failed_before(renewal, as_of)) is not None:
+        return hold
     allowed = earliest_allowed(renewal.policy, renewal.state.attempts_until(as_of), as_of)
     if allowed <= as_of:
         return action

@@ -196,10 +196,11 @@ class _FromFinding(ResultBuilder):
         return replace(result, state=result.state.model_copy(update=before))
 
     def _held_back(self, hold: Hold) -> RenewalResult:
-        if hold.reason is HoldReason.ATTEMPT_LIMIT:
+        if hold.until is not None:
             self._set(next_attempt_at=hold.until)
             return self._result(Outcome.RETRY_SCHEDULED, hold.sentence, hold=hold)
-        self._complain(Failure(FailureClass.UNKNOWN, hold.sentence))
+        known = self.state.error_class if hold.reason is HoldReason.FAILED_BEFORE else None
+        self._complain(Failure(FailureClass(known or FailureClass.UNKNOWN), hold.sentence))
         missing = hold.reason is HoldReason.COPY_MISSING
         self._set(held=not missing, next_attempt_at=None)
         result = self._result(Outcome.NEEDS_ATTENTION, hold.sentence, hold=hold, needs_person=True)

@@ -28,6 +28,7 @@ from flows.rules.records import Record, another_placed_order, record_of, skip_re
 from flows.rules.references import reference_of
 from flows.rules.renewal import Renewal, Skipped
 from flows.rules.results import RenewalResult
+from flows.rules.state import TAG
 from flows.rules.summaries import RenewalLine
 from flows.run.context import Run
 from flows.run.states import completed, failed
@@ -159,7 +160,7 @@ async def _write(
 
     When the answer is lost, it is read and composed again: what has arrived is not written a second time.
     """
-    with_date = True
+    with_date = with_tag = True
 
     async def change() -> SubscriptionChange:
         # PATCH replaces the whole metadata: read, merge, write.
@@ -167,7 +168,9 @@ async def _write(
         record = None if fresh is None else compose(fresh)
         if fresh is None or record is None or _is_written(record, fresh):
             raise NothingToWrite
-        return SubscriptionChange(record.metadata, record.next_run_at if with_date else None, record.cancel)
+        # Adopted by an earlier version, or by hand: it gets the tag along with its record.
+        tag = TAG if with_tag and TAG not in fresh.tags else None
+        return SubscriptionChange(record.metadata, record.next_run_at if with_date else None, record.cancel, tag)
 
     for tries_left in reversed(range(RECORD_TRIES)):
         try:
@@ -175,6 +178,9 @@ async def _write(
         except NothingToWrite:
             return
         except Refused as refused:
+            if with_tag and "tags" in f"{refused.pointer} {refused.detail}":
+                with_tag = False  # this API client may not tag
+                continue
             if not with_date or "next_run_at" not in f"{refused.pointer} {refused.detail}":
                 raise
             # With an `as_of` of long ago the next date may lie in the past, which the API refuses. What is

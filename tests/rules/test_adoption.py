@@ -186,7 +186,7 @@ def test_what_is_not_held_need_not_be_released(one, handling):
 def test_a_subscription_is_unmarked_and_activated_in_one_change():
     decision = decided(subscription(), GIVE_BACK)
 
-    assert decision.change == Change({"crm": {"id": 7}}, "activate")
+    assert decision.change == Change({"crm": {"id": 7}}, "activate", tagged=False)
 
 
 def test_what_perennial_still_has_to_renew_is_not_given_back():
