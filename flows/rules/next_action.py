@@ -16,7 +16,7 @@ from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod, is_moving,
 from flows.rules.references import numbered_reference
 from flows.rules.renewal import Renewal
 from flows.rules.retries import earliest_allowed
-from flows.rules.state import Outcome
+from flows.rules.state import Outcome, RenewalState
 from flows.rules.zones import in_words
 
 
@@ -194,13 +194,15 @@ def _is_concluded(renewal: Renewal, copy: OrderCopy) -> bool:
 
 def _failed_before(renewal: Renewal, as_of: datetime) -> Hold | None:
     """Attempts that nobody has recorded, see `overwritten`: a renewal is not planned while its own state waits."""
-    state, said = renewal.state, renewal.state.error or "attempts failed that were not recorded"
-    if state.held:
-        return Hold(HoldReason.FAILED_BEFORE, f"{said}; held for a person: release it to go on")
-    if state.next_attempt_at is None or state.next_attempt_at <= as_of:
+    state, stored = renewal.state, RenewalState.read(renewal.metadata)
+    if not state.held and (state.next_attempt_at is None or state.next_attempt_at <= as_of):
         return None
-    when = in_words(state.next_attempt_at, renewal.zone)
-    return Hold(HoldReason.FAILED_BEFORE, f"{said}; next attempt {when}", state.next_attempt_at)
+    known = stored.for_period(renewal.due).attempt if stored is not None else 0
+    sentence = (
+        f"the shop tells of {state.attempt} failed attempt{'' if state.attempt == 1 else 's'} in this period, "
+        f"metadata.perennial of {known}: a record was lost, or somebody has written back old metadata"
+    )
+    return Hold(HoldReason.FAILED_BEFORE, sentence, None if state.held else state.next_attempt_at)
 
 
 def _if_allowed(renewal: Renewal, action: Create | Place, as_of: datetime) -> NextAction:

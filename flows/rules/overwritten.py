@@ -44,7 +44,7 @@ def as_the_shop_tells(renewal: Renewal, errors: Sequence[ResourceError], as_of: 
     The renewal with a state that counts at least the failed attempts that the shop tells of.
 
     `errors` are those of its order. The next attempt waits as the policy says, counted from the last failed one. Where
-    the retries are used up, or the card must not be tried again, the state is held.
+    the retries are used up, or the card must not be tried again, the state is held; its outcome says which.
     """
     copies, copy, policy = CopiesOfPeriod.of(renewal.found), _open_copy(renewal), renewal.policy
     if copies.placed or copies.refused:  # charged, or a person decides whether it goes on at all
@@ -120,11 +120,13 @@ def _counted(
     attempts = _together(before.attempts, [each.at for each in charges if each.failure.cls in ON_THE_CARD])
     following = next_attempt(policy, cls, failures[cls], attempts, last.at)
     is_over = last.failure.permanent or following is None
+    outcome = Outcome.EXHAUSTED if following is None else Outcome.NEEDS_ATTENTION
     return before.model_copy(
         update={
-            "attempt": len(told), "failures": failures, "attempts": attempts, "outcome": Outcome.RETRY_SCHEDULED,
+            "attempt": len(told), "failures": failures, "attempts": attempts,
+            "outcome": outcome if is_over else Outcome.RETRY_SCHEDULED,
             "order_copy_id": copy.id, "target_order_id": order.id if order else None,
-            "error_class": cls.value, "error": _sentence(renewal, told, last.failure)[:ERROR_LENGTH],
+            "error_class": cls.value, "error": last.failure.text[:ERROR_LENGTH],
             "next_attempt_at": None if is_over else following, "held": is_over,
             "payment_source_id": renewal.payment_source_id,
         }
@@ -135,11 +137,3 @@ def _together(recorded: Sequence[datetime], told: Sequence[datetime]) -> list[da
     """The moments of all charges. One that was recorded is recorded seconds after the shop has noted it."""
     missing = [moment for moment in told if all(abs(moment - known) > ONE_ATTEMPT for known in recorded)]
     return sorted([*recorded, *missing])
-
-
-def _sentence(renewal: Renewal, told: Sequence[_Failed], failure: Failure) -> str:
-    times = "once" if len(told) == 1 else f"{len(told)} times"
-    return (
-        f"{failure.in_short}: the shop tells that this period was tried {times}, metadata.perennial of "
-        f"{renewal.state.attempt}, so that a record was lost or somebody has written back old metadata"
-    )

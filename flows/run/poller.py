@@ -222,6 +222,7 @@ class CopyPoller:
                 self._finish(entry)
             return
         except CommerceLayerError as error:
+            found = None  # half a look is none: the copy that counts may be the one that is not in it
             self._logger.warning("order copies could not be read, trying again: %s", error)
         now = current_clock().monotonic()
         if self._client.shop_time is not None:

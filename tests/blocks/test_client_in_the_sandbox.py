@@ -16,6 +16,7 @@ from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.errors import NotFound, Refused, WriteFateUnknown
 from blocks.commerce_layer.handing_over import hand_over_subscription, make_sure_of_tag
+from blocks.commerce_layer.order_search import errors_of_orders, find_orders
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.rate_limit.stores import LedgerStore, SqliteStore
 from blocks.commerce_layer.resources import OrderCopyStatus, OrderStatus, SubscriptionStatus
@@ -336,3 +337,39 @@ async def test_a_tag_that_cannot_be_made_is_told_and_one_that_does_not_exist_is_
     sandbox.clear_faults()
     made = sandbox.create_subscription(metadata={})
     assert (await hand_over_subscription(client, made["id"], None, metadata={}, add_tag="unheard-of")).tags == ()
+
+
+async def test_an_order_is_found_by_the_reference_that_its_placement_gave_it(sandbox, client):
+    copy = await completed_copy_for(sandbox, client, subscribe(sandbox))
+    reference = "SubSomebody@2026-03-01T06:00Z"
+
+    async def tagged() -> Placement:
+        return Placement(reference, "perennial", {})
+
+    await place_order(client, copy.target_order_id, tagged)
+    wanted = [reference, *(f"SubNobody{number}@2026-03-01T06:00Z" for number in range(30))]
+    found = await find_orders(client, wanted)
+
+    assert [order.id for order in found[reference]] == [copy.target_order_id]
+    assert found[reference][0].is_placed
+    assert sum(map(len, found.values())) == 1
+    assert client.requests_made["GET", "orders"] == 2, "25 references a call"
+
+
+async def test_what_went_wrong_with_an_order_is_read_with_its_moments_oldest_first(sandbox, client):
+    copy = await completed_copy_for(sandbox, client, subscribe(sandbox, failure="declined"))
+    good = await completed_copy_for(sandbox, client, subscribe(sandbox))
+    moments = []
+    for _ in range(2):
+        with pytest.raises(Refused):
+            await place_order(client, copy.target_order_id, placement)
+        moments.append(sandbox.clock().replace(microsecond=0))
+        sandbox.advance(3600)
+
+    errors = await errors_of_orders(client, [copy.target_order_id, good.target_order_id, "NoSuchOrde"])
+
+    assert errors[good.target_order_id] == []
+    assert "NoSuchOrde" not in errors
+    told = errors[copy.target_order_id]
+    assert [error.created_at.replace(microsecond=0) for error in told] == moments
+    assert all("declined" in error.message for error in told)

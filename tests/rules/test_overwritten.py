@@ -58,7 +58,7 @@ def test_an_attempt_that_nobody_has_recorded_is_counted_and_waited_after():
     assert state.attempts == [at("2026-03-10T06:00")], "card networks count it, too"
     assert isinstance(action, Hold)
     assert (action.reason, action.until) == (HoldReason.FAILED_BEFORE, at("2026-03-11T06:00"))
-    assert "this period was tried once, metadata.perennial of 0" in action.sentence
+    assert "the shop tells of 1 failed attempt in this period, metadata.perennial of 0" in action.sentence
 
     result = result_of(raised, HeldBack(action), at("2026-03-10T06:05"))
     assert (result.outcome, result.needs_person) == (Outcome.RETRY_SCHEDULED, False)
@@ -82,24 +82,35 @@ def test_the_second_wait_is_the_second_of_the_policy_whatever_the_state_says():
         assert (raised.state.attempt, raised.state.failures) == (2, {"payment": 2})
 
 
-def test_retries_that_are_used_up_are_not_begun_again_but_held_for_a_person():
+def test_retries_that_are_used_up_are_not_begun_again():
     raised, action = told(renewal(3), declined("2026-03-01T06:01", "2026-03-02T06:01", "2026-03-05T06:01"))
 
     assert isinstance(action, Hold)
     assert (action.reason, action.until) == (HoldReason.FAILED_BEFORE, None)
     result = result_of(raised, HeldBack(action), at("2026-03-10T06:05"))
-    assert (result.outcome, result.needs_person, result.state.held) == (Outcome.NEEDS_ATTENTION, True, True)
+    assert (result.outcome, result.needs_person, result.state.held) == (Outcome.EXHAUSTED, True, True)
     assert result.state.error_class == "payment", "the customer may still pay at the checkout"
     assert result.state.payment_source_id == "CpsAbcdefg", "the same card is no new one"
-    assert "tried 3 times" in result.sentence
-    assert "release it" in result.sentence
+    assert result.sentence.startswith("card declined; retries used up after 3 attempts (the shop tells of 3 failed")
+    assert result.sentence.endswith("somebody has written back old metadata); held for a person: release it to go on")
+
+
+@pytest.mark.parametrize("action", ["cancel", "skip_period"])
+def test_what_the_policy_does_when_retries_are_used_up_is_done_although_no_run_has_recorded_them(action):
+    policy = Policy(payment_retries=[], final_action=action)
+    raised, held = told(renewal(1, policy=policy), declined("2026-03-01T06:01"))
+    result = result_of(raised, HeldBack(held), at("2026-03-10T06:05"))
+    assert (result.outcome, result.final_action, result.needs_person) == (Outcome.EXHAUSTED, action, False)
+    assert (result.cancel, result.is_settled) == (action == "cancel", action == "skip_period")
+    assert result.state.held == (action == "cancel")
 
 
 def test_a_card_that_must_not_be_tried_again_is_held_although_its_hold_was_overwritten():
     raised, action = told(renewal(1), declined("2026-03-05T06:00", message="The card was reported stolen"))
-    assert raised.state.held
     assert isinstance(action, Hold)
-    assert action.until is None
+    result = result_of(raised, HeldBack(action), at("2026-03-10T06:05"))
+    assert (result.outcome, result.needs_person, result.state.held) == (Outcome.NEEDS_ATTENTION, True, True)
+    assert "not retried; held for a person" in result.sentence
 
 
 def test_errors_of_one_moment_are_one_attempt():
@@ -158,7 +169,10 @@ def test_another_copy_is_made_once_the_wait_after_a_failed_one_is_over_although_
 
 
 def test_failed_copies_count_together_with_the_errors_of_the_order_that_followed():
-    found = [failed(2, 1), copy(f"{REF}#3", "completed", order("pending", errors_count=1), created_at="2026-03-02T07:00Z")]
+    found = [
+        failed(2, 1),
+        copy(f"{REF}#3", "completed", order("pending", errors_count=1), created_at="2026-03-02T07:00Z"),
+    ]
     raised, action = told(renewal(found=found), declined("2026-03-10T06:00"))
     assert (raised.state.attempt, raised.state.failures) == (2, {"stock": 1, "payment": 1})
     assert isinstance(action, Hold)
