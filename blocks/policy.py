@@ -172,6 +172,8 @@ class Policy(BaseModel):
     """Charge the payment source that the customer saved in their wallet."""
     follow_checkout_card: bool = True
     """When a customer pays a renewal at the checkout with another card of their wallet, charge later ones to it."""
+    shared_source_orders: bool = False
+    """Renew several adopted subscriptions of one source order, although each renewal copies the whole order."""
 
     @field_validator("time_zone")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.rules.adoption import Handover, HandoverRequest
+from flows.rules.handover import Handover, HandoverRequest
 from flows.run.context import open_run
 from flows.run.states import completed, failed, run_task
 from flows.tasks.adopting import find_subscriptions, hand_over

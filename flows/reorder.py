@@ -26,13 +26,15 @@ async def reorder(
     apply_promotions: bool = False,
     ignore_invalid_coupon: bool = False,
     reuse_wallet: bool = True,
+    besides_renewal: bool = False,
     credentials: str = "commerce-layer",
     policy: str = "default",
 ) -> State[Any]:
     """
     Copy one order by hand, exactly once, and wait until the copy has ended.
 
-    If you run it again with the same reference, it finds the first copy, and places the same order.
+    If you run it again with the same reference, it finds the first copy, and places the same order. An
+    order whose renewal is due, or was just placed, is copied only with `besides_renewal`.
 
     Args:
         source_order_id: Id of the order to copy: the ten letters in its address in the dashboard, not its number.
@@ -41,6 +43,7 @@ async def reorder(
         apply_promotions: Compute promotions anew instead of copying the discounts of the source order.
         ignore_invalid_coupon: Drop a coupon that is no longer valid instead of failing.
         reuse_wallet: Pay with the payment source that the customer saved in their wallet.
+        besides_renewal: Copy the order also while its renewal is due or was just placed: the customer gets both.
         credentials: Name of the Commerce Layer Credentials block of the shop.
         policy: Name of the Renewal Policy block whose deadlines and words for failures apply.
     """
@@ -50,7 +53,9 @@ async def reorder(
         "reuse_wallet": reuse_wallet,
     }
     async with open_run(credentials, policy, as_of=None) as run:
-        work = await look_at_order(run, source_order_id, reference, options, place=place_target_order)
+        work = await look_at_order(
+            run, source_order_id, reference, options, place=place_target_order, besides_renewal=besides_renewal
+        )
         creation = await run_task(create_order_copy, run, work)
         polled = await run_task(poll_order_copy, run, work, creation)
         finding: Finding | LeftAlone

@@ -131,6 +131,7 @@ class CommerceLayer:
             change = await compose()
             moment = None if change.next_run_at is None else jsonapi.instant(change.next_run_at)
             attributes = {"metadata": change.metadata, "next_run_at": moment, "_cancel": change.cancel or None}
+            attributes["_add_tags"] = change.add_tag
             card = change.payment_source_id
             related = None if card is None else {"customer_payment_source": (WALLET, card)}
             return jsonapi.body_of(SUBSCRIPTIONS, attributes, resource_id=subscription_id, related=related)
@@ -149,19 +150,6 @@ class CommerceLayer:
         """All subscriptions in a status, 25 at a time, by id."""
         async for page in self._pages(SUBSCRIPTIONS, OrderSubscription, {"status_eq": status}, SUBSCRIPTION_VIEW):
             yield page
-
-    async def hand_over_subscription(
-        self,
-        subscription_id: str,
-        trigger: Literal["activate", "deactivate"],
-        *,
-        metadata: Mapping[str, Any],
-        next_run_at: datetime | None = None,
-    ) -> OrderSubscription:
-        """Start or stop Commerce Layer's own engine and set all of `metadata`, in one request that is sent once."""
-        moment = None if next_run_at is None else jsonapi.instant(next_run_at)
-        attributes = {"metadata": metadata, "next_run_at": moment, f"_{trigger}": True}
-        return await self._patch(SUBSCRIPTIONS, OrderSubscription, subscription_id, attributes, SUBSCRIPTION_VIEW)
 
     # --- order copies -------------------------------------------------------------------------
 

@@ -135,9 +135,11 @@ def _flat(item: object, included: Mapping[tuple[str, str], Fields], document: Fi
 
 
 def _linked(name: str, linkage: object, included: Mapping[tuple[str, str], Fields], document: Fields) -> Fields:
-    """What a relationship adds: `{name}_id` and the resource, or `{singular}_ids`. Without linkage, nothing."""
+    """What a relationship adds: `{name}_id` and the resource, or `{singular}_ids` and them; nothing without linkage."""
     if isinstance(linkage, list):
-        return {f"{name.removesuffix('s')}_ids": tuple(_identifiers(linkage))}
+        there = [included.get((str(_object(entry).get("type")), str(_object(entry).get("id")))) for entry in linkage]
+        resources = [_flat(item, {}, document) for item in there if item is not None]
+        return {f"{name.removesuffix('s')}_ids": tuple(_identifiers(linkage)), name: resources}
     if not isinstance(linkage, dict) or "id" not in linkage:
         return {}
     found = included.get((str(linkage.get("type")), linkage["id"]))

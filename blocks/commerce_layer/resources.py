@@ -78,7 +78,8 @@ PLACED_ORDER_STATUSES = frozenset({OrderStatus.PLACED, OrderStatus.APPROVED})
 
 
 def _object_or_empty(value: object) -> object:
-    return {} if value is None else value
+    # PHP writes an empty object as an empty list.
+    return {} if value is None or value == [] else value
 
 
 def _number_as_text(value: object) -> object:
@@ -107,12 +108,19 @@ def _text_or_none(value: object) -> object:
     return value if isinstance(value, str) else None
 
 
+def _names(value: object) -> object:
+    """The names of linked resources; one that has none, or was not included, is passed over."""
+    listed = value if isinstance(value, (list, tuple)) else ()
+    return tuple(each["name"] for each in listed if isinstance(each, dict) and isinstance(each.get("name"), str))
+
+
 Metadata = Annotated[dict[str, Any], BeforeValidator(_object_or_empty)]
 NumberText = Annotated[str | None, BeforeValidator(_number_as_text)]
 Count = Annotated[int, BeforeValidator(_zero_for_null)]
 Flag = Annotated[bool, BeforeValidator(_false_for_null)]
 PaymentDetails = Annotated[dict[str, Any] | None, BeforeValidator(_details_or_none)]
 Token = Annotated[str | None, BeforeValidator(_text_or_none)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 ErrorsLog = Annotated[dict[str, Any] | None, BeforeValidator(_log_as_object)]
 
 
@@ -291,3 +299,5 @@ class OrderSubscription(_WithStatus):
     """The payment source in the customer's wallet that renewals are charged to."""
     customer_payment_source: CustomerPaymentSource | None = None
     """The same, when it was included in the answer."""
+    tags: Names = ()
+    """The names of its tags."""

@@ -21,16 +21,17 @@ _COPY_FIELDS = (
 _SUBSCRIPTION_FIELDS = (
     *("number", "status", "frequency", "starts_at", "expires_at", "next_run_at", "last_run_at", "occurrencies"),
     *("errors_count", "succeeded_on_last_run", "customer_email", *_BASICS, "source_order", "customer_payment_source"),
+    "tags",
 )
 _CARD_FIELDS = ("payment_source_token", "payment_source", "created_at")
 COPY_VIEW = jsonapi.query(
     include=("source_order", "target_order", "target_order.payment_source"),
     fields={COPIES: _COPY_FIELDS, ORDERS: _ORDER_FIELDS},
 )
-# The others are included for their ids alone: without `include` the API sends no linkage.
+# Orders and payment sources are included for their ids alone: without `include` the API sends no linkage.
 SUBSCRIPTION_VIEW = jsonapi.query(
-    include=("source_order", "customer_payment_source", "customer_payment_source.payment_source"),
-    fields={SUBSCRIPTIONS: _SUBSCRIPTION_FIELDS, ORDERS: ("number",), WALLET: _CARD_FIELDS},
+    include=("source_order", "customer_payment_source", "customer_payment_source.payment_source", "tags"),
+    fields={SUBSCRIPTIONS: _SUBSCRIPTION_FIELDS, ORDERS: ("number",), WALLET: _CARD_FIELDS, "tags": ("name",)},
 )
 ORDER_VIEW = jsonapi.query(include=("payment_source",), fields={ORDERS: _ORDER_FIELDS})
 WALLET_VIEW = jsonapi.query(include=("payment_source",), fields={WALLET: _CARD_FIELDS})

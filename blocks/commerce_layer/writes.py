@@ -37,9 +37,14 @@ class OrderCopyDraft(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionChange:
-    """What one request changes on a subscription: all of its metadata, its next date, status, card. None leaves it."""
+    """
+    What one request changes on a subscription: all of its metadata, its next date, status, card. None leaves it.
+
+    `add_tag` is the name of a tag that it gets; one that does not exist is passed over.
+    """
 
     metadata: Mapping[str, Any] | None = None
     next_run_at: datetime | None = None
     cancel: bool = False
     payment_source_id: str | None = None
+    add_tag: str | None = None

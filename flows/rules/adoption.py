@@ -13,19 +13,19 @@ What remains is a renewal of the old engine that is under way at the handover. S
 natively now or will within `CLEAR_OF_RUNS`, and nothing is given back that Perennial still has to renew.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
 from blocks.policy import Policy, PolicyOverrideInvalid
 from flows.rules.frequencies import UnknownFrequency
+from flows.rules.handover import Change, Decision, Handling, Handover, HandoverRequest
 from flows.rules.periods import Schedule
 from flows.rules.references import whole_minute
 from flows.rules.renewal import anchor_of
+from flows.rules.rivals import rival_at_adoption
 from flows.rules.skips import damage_in_words
 from flows.rules.state import KEY, Outcome, RenewalState
 from flows.rules.zones import in_words, wall_of
@@ -38,69 +38,34 @@ CLOCK_CHANGE = timedelta(hours=2)
 """How far a date may be off the calendar for no other reason than summer time."""
 
 
-class Handover(StrEnum):
-    """What shall happen to subscriptions."""
-
-    ADOPT = "adopt"  # Perennial renews them from now on
-    RELEASE = "release"  # those held for a person go on
-    GIVE_BACK = "give_back"  # Commerce Layer's own engine renews them again
-    PAUSE = "pause"  # nothing is renewed until they are resumed
-    RESUME = "resume"
-
-
-class Handling(StrEnum):
-    """Whether something is to be done about one subscription."""
-
-    CHANGE = "change"
-    AS_REQUESTED = "as_requested"  # nothing to do
-    REFUSED = "refused"  # a person must do something else first
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One PATCH: all of the new metadata, and what goes with it."""
-
-    metadata: dict[str, Any]
-    trigger: Literal["activate", "deactivate"] | None = None
-    next_run_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What is to be done about one subscription, and why, in words. `change` is there exactly when something is."""
-
-    subscription_id: str
-    handling: Handling
-    sentence: str
-    change: Change | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HandoverRequest:
-    """
-    What a person asks for.
-
-    `named`: they named the subscriptions one by one; else whatever fits is taken, and what is risky is left out.
-    """
-
-    handover: Handover
-    named: bool = True
-
-
 def decide_adoption(
-    subscription: OrderSubscription, request: HandoverRequest, policy: Policy, as_of: datetime
+    subscription: OrderSubscription,
+    request: HandoverRequest,
+    policy: Policy,
+    as_of: datetime,
+    others: Sequence[OrderSubscription] = (),
 ) -> Decision:
-    """What follows from a request for one subscription, as it was read a moment ago."""
-    return _Deciding(subscription, request, policy, as_of).decide()
+    """
+    What follows from a request for one subscription, as it was read a moment ago.
+
+    `others` are the subscriptions of the same source order, its own among them; others may be among them, too.
+    """
+    return _Deciding(subscription, request, policy, as_of, others).decide()
 
 
 class _Deciding:
     """Everything the decisions on one subscription have in common."""
 
     def __init__(
-        self, subscription: OrderSubscription, request: HandoverRequest, policy: Policy, as_of: datetime
+        self,
+        subscription: OrderSubscription,
+        request: HandoverRequest,
+        policy: Policy,
+        as_of: datetime,
+        others: Sequence[OrderSubscription],
     ) -> None:
         self._one, self._request, self._policy, self._as_of = subscription, request, policy, as_of
+        self._others = others
         self._state = RenewalState.read(subscription.metadata)
 
     def decide(self) -> Decision:
@@ -115,12 +80,13 @@ class _Deciding:
 
     def _adopt(self) -> Decision:
         if self._is_ours():
-            return self._as_requested(f"adopted already; {self._when_due()}")
-        problem = self._cannot_be_driven() or self._native_run_is_near() or self._may_be_paused()
+            rival = self._rival()
+            return self._refused(rival) if rival else self._as_requested(f"adopted already; {self._when_due()}")
+        problem = self._cannot_be_driven() or self._native_run_is_near() or self._may_be_paused() or self._rival()
         if problem:
             return self._refused(problem)
         trigger: Literal["deactivate"] | None = "deactivate" if self._is_active else None
-        change = Change(self._fresh_state().written_into(self._one.metadata), trigger)
+        change = Change(self._fresh_state().written_into(self._one.metadata), trigger, tagged=True)
         done = "deactivated and adopted" if self._is_active else "adopted"
         return Decision(self._one.id, Handling.CHANGE, f"{done}; {self._when_due()}", change)
 
@@ -141,6 +107,9 @@ class _Deciding:
         except (UnknownFrequency, PolicyOverrideInvalid) as error:
             return str(error)
         return None
+
+    def _rival(self) -> str | None:
+        return rival_at_adoption(self._one, self._others, self._request.requested, self._policy)
 
     def _native_run_is_near(self) -> str | None:
         if self._one.status is SubscriptionStatus.RUNNING:
@@ -222,7 +191,7 @@ class _Deciding:
             self._one.id,
             Handling.CHANGE,
             f"active again, Perennial lets go{lost}",
-            Change(metadata, trigger, following),
+            Change(metadata, trigger, following, tagged=False),
         )
 
     def _still_renewing(self) -> str | None:

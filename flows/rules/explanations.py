@@ -9,7 +9,7 @@ from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.policy import FailureClass, Policy, PolicyOverrideInvalid
 from flows.rules.calendar_warnings import calendar_warnings
 from flows.rules.cards import charges_on
-from flows.rules.next_action import Conclude, Create, Hold, HoldReason, NextAction, Place, Wait
+from flows.rules.next_action import Conclude, Create, Hold, NextAction, Place, Wait
 from flows.rules.periods import Schedule, UnknownFrequency
 from flows.rules.references import whole_minute
 from flows.rules.renewal import Renewal, Skipped, SkipReason
@@ -105,7 +105,7 @@ def _sentence(
         return _why_not(answer, first, policy)
     but = ""
     if isinstance(action, Hold):
-        but = ", but it waits" if action.reason is HoldReason.ATTEMPT_LIMIT else ", but nothing is sent"
+        but = ", but it waits" if action.until is not None else ", but nothing is sent"
     attempt = (
         f", attempt {answer.state.attempt + 1}"
         if answer.state.attempt and not isinstance(action, (Conclude, Wait))

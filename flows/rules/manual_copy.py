@@ -45,6 +45,8 @@ class ManualCopy:
     options: Mapping[str, bool] = field(default_factory=dict)
     found: tuple[OrderCopy, ...] = ()
     """The order copies of this reference that the first look showed."""
+    besides_renewal: bool = False
+    """Whether a person wants it besides the renewal of the same period: then no sweep waits because of it."""
 
     def __post_init__(self) -> None:
         renewal = parse_reference(self.reference)

@@ -12,11 +12,12 @@ from enum import StrEnum
 
 from blocks.commerce_layer.resources import Order, OrderCopy
 from flows.rules.cards import charges_on, is_to_be_placed_now
+from flows.rules.copy_periods import period_of
 from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod, is_moving, is_withdrawn
-from flows.rules.references import REFERENCE_ORIGIN, numbered_reference, parse_reference
+from flows.rules.references import numbered_reference
 from flows.rules.renewal import Renewal
 from flows.rules.retries import earliest_allowed
-from flows.rules.state import Outcome
+from flows.rules.state import Outcome, RenewalState
 from flows.rules.zones import in_words
 
 
@@ -26,6 +27,7 @@ class HoldReason(StrEnum):
     DUPLICATE = "duplicate"  # two orders of one period are placed
     TARGET_CANCELLED = "target_cancelled"  # somebody else cancelled an order of the period
     COPY_MISSING = "copy_missing"  # a copy that was recorded is not found any more
+    FAILED_BEFORE = "failed_before"  # attempts failed that the state does not tell of
     ATTEMPT_LIMIT = "attempt_limit"  # one more charge would break a card network's limit
 
 
@@ -96,9 +98,8 @@ def copies_of(renewal: Renewal, found: Iterable[OrderCopy]) -> CopiesOfPeriod:
 
 
 def is_of_period(renewal: Renewal, copy: OrderCopy) -> bool:
-    """Whether a copy carries a reference of the renewal's period."""
-    reference = parse_reference(copy.reference) if copy.reference_origin == REFERENCE_ORIGIN else None
-    return reference == (renewal.subscription_id, renewal.due)
+    """Whether a copy was made for the renewal's period."""
+    return period_of(copy) == (renewal.subscription_id, renewal.due)
 
 
 def next_action(renewal: Renewal, found: Iterable[OrderCopy], as_of: datetime) -> NextAction:
@@ -198,7 +199,22 @@ def _is_concluded(renewal: Renewal, copy: OrderCopy) -> bool:
     return renewal.state.order_copy_id == copy.id and renewal.state.outcome not in _NOT_CONCLUDED
 
 
+def _failed_before(renewal: Renewal, as_of: datetime) -> Hold | None:
+    """Attempts that nobody has recorded, see `overwritten`: a renewal is not planned while its own state waits."""
+    state, stored = renewal.state, RenewalState.read(renewal.metadata)
+    if not state.held and (state.next_attempt_at is None or state.next_attempt_at <= as_of):
+        return None
+    known = stored.for_period(renewal.due).attempt if stored is not None else 0
+    sentence = (
+        f"the shop tells of {state.attempt} failed attempt{'' if state.attempt == 1 else 's'} in this period, "
+        f"metadata.perennial of {known}: a record was lost, or somebody has written back old metadata"
+    )
+    return Hold(HoldReason.FAILED_BEFORE, sentence, None if state.held else state.next_attempt_at)
+
+
 def _if_allowed(renewal: Renewal, action: Create | Place, as_of: datetime) -> NextAction:
+    if (hold := _failed_before(renewal, as_of)) is not None:
+        return hold
     charges = charges_on(renewal.state, renewal.payment_source_id, as_of)
     allowed = earliest_allowed(renewal.policy, charges, as_of)
     if allowed <= as_of:

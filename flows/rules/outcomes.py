@@ -30,6 +30,7 @@ from flows.rules.renewal import Renewal
 from flows.rules.result_builder import ResultBuilder, name_of
 from flows.rules.results import RenewalResult
 from flows.rules.state import FAILED_BEFORE, Outcome
+from flows.rules.zones import in_words
 
 
 def result_of(renewal: Renewal, finding: Finding, as_of: datetime, flow_run_id: str | None = None) -> RenewalResult:
@@ -204,8 +205,11 @@ class _FromFinding(ResultBuilder):
 
     def _held_back(self, hold: Hold) -> RenewalResult:
         if hold.reason is HoldReason.ATTEMPT_LIMIT:
-            # Noted, so that another card does not wait with this one.
-            self._set(next_attempt_at=hold.until, payment_source_id=self._card)
+            self._set(payment_source_id=self._card)  # noted, so that another card does not wait with this one
+        if hold.reason is HoldReason.FAILED_BEFORE:
+            return self._failed_before(hold)
+        if hold.until is not None:
+            self._set(next_attempt_at=hold.until)
             return self._result(Outcome.RETRY_SCHEDULED, hold.sentence, hold=hold)
         self._complain(Failure(FailureClass.UNKNOWN, hold.sentence))
         missing = hold.reason is HoldReason.COPY_MISSING
@@ -213,6 +217,21 @@ class _FromFinding(ResultBuilder):
         result = self._result(Outcome.NEEDS_ATTENTION, hold.sentence, hold=hold, needs_person=True)
         # A copy that is found again goes on from where it was, without anybody's help.
         return self._as_it_stood(result) if missing else result
+
+    def _failed_before(self, hold: Hold) -> RenewalResult:
+        """What would have been recorded of attempts that the state does not tell of; see `overwritten`."""
+        cls = FailureClass(self.state.error_class or FailureClass.UNKNOWN)
+        failure = Failure(cls, self.state.error or hold.sentence, attempted=False)
+        what = f"{failure.in_short} ({hold.sentence})"
+        if hold.until is not None:
+            when = in_words(hold.until, self.renewal.zone)
+            return self._result(Outcome.RETRY_SCHEDULED, what, f"next attempt {when}", hold=hold)
+        if self.state.outcome is Outcome.EXHAUSTED:
+            self._set(held=False)  # as the policy says
+            result = self._exhausted(failure)
+            return replace(result, what=f"{result.what} ({hold.sentence})")
+        then = "held for a person: release it to go on"
+        return self._result(Outcome.NEEDS_ATTENTION, f"{what}; not retried", then, hold=hold, needs_person=True)
 
 
 def _may_have_charged(renewal: Renewal, finding: Finding) -> bool:

@@ -5,13 +5,15 @@ Its status cannot say that it is paused, because adopted subscriptions are inact
 says it. What came due in a pause is not made up afterwards: the customer did not want it.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
 from blocks.policy import Policy, PolicyOverrideInvalid
-from flows.rules.adoption import Change, Decision, Handling, Handover, HandoverRequest, decide_adoption
+from flows.rules.adoption import decide_adoption
 from flows.rules.frequencies import UnknownFrequency
+from flows.rules.handover import Change, Decision, Handling, Handover, HandoverRequest
 from flows.rules.periods import Schedule
 from flows.rules.references import whole_minute
 from flows.rules.renewal import anchor_of
@@ -20,10 +22,20 @@ from flows.rules.state import Outcome, RenewalState
 from flows.rules.zones import in_words, wall_of
 
 
-def decide(subscription: OrderSubscription, request: HandoverRequest, policy: Policy, as_of: datetime) -> Decision:
-    """What follows from any request for one subscription, as it was read a moment ago."""
+def decide(
+    subscription: OrderSubscription,
+    request: HandoverRequest,
+    policy: Policy,
+    as_of: datetime,
+    others: Sequence[OrderSubscription] = (),
+) -> Decision:
+    """
+    What follows from any request for one subscription, as it was read a moment ago.
+
+    `others` are the subscriptions of the same source order; unrelated ones may be among them.
+    """
     if request.handover not in {Handover.PAUSE, Handover.RESUME}:
-        return decide_adoption(subscription, request, policy, as_of)
+        return decide_adoption(subscription, request, policy, as_of, others)
     state = RenewalState.read(subscription.metadata)
     if state is None:
         return _refused(subscription, "it is not adopted: pause it in Commerce Layer, by deactivating it")

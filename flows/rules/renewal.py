@@ -18,7 +18,15 @@ from flows.rules.cards import has_new_card
 from flows.rules.frequencies import UnknownFrequency
 from flows.rules.periods import Schedule
 from flows.rules.references import period_text, reference_of, whole_minute
-from flows.rules.skips import CHECKS, Settlement, Skip, Skipped, SkipReason, waits_for_payment
+from flows.rules.skips import (
+    CHECKS,
+    Settlement,
+    Skip,
+    Skipped,
+    SkipReason,
+    waits_for_payment,
+    without_a_state,
+)
 from flows.rules.state import Outcome, RenewalState
 from flows.rules.zones import in_words, wall_of
 
@@ -60,6 +68,10 @@ class Renewal:
     def for_due(self, due: datetime) -> "Renewal":
         """The same subscription's renewal of another period."""
         return replace(self, due=due, state=self.state.for_period(due))
+
+    def with_state(self, state: RenewalState) -> "Renewal":
+        """The same renewal with another state of its period."""
+        return replace(self, state=state)
 
     @property
     def schedule(self) -> Schedule:
@@ -137,7 +149,7 @@ def plan(subscription: OrderSubscription, policy: Policy, as_of: datetime, *, pa
     skipped = Skip(subscription)
     state = RenewalState.read(subscription.metadata)
     if state is None:
-        return skipped(SkipReason.NOT_ADOPTED, "metadata.perennial is missing: Perennial does not drive it")
+        return skipped(*without_a_state(subscription))
     if (paid and waits_for_payment(state)) or has_new_card(subscription, state):
         state = state.model_copy(update={"held": False, "next_attempt_at": None})
     for check in CHECKS:

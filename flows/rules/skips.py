@@ -9,7 +9,7 @@ from typing import NamedTuple
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
 from blocks.policy import FailureClass
 from flows.rules.failure_words import in_short
-from flows.rules.state import KEY, VERSION, Outcome, RenewalState
+from flows.rules.state import KEY, TAG, VERSION, Outcome, RenewalState
 
 NATIVE_STATUSES = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.RUNNING, SubscriptionStatus.PENDING})
 
@@ -31,11 +31,15 @@ class SkipReason(StrEnum):
     GONE = "gone"
     CHANGED = "changed"
     DAMAGED = "damaged"
+    STATE_LOST = "state_lost"
     NO_SOURCE_ORDER = "no_source_order"
     BAD_POLICY = "bad_policy"
     UNKNOWN_FREQUENCY = "unknown_frequency"
     SECOND_ENGINE = "second_engine"
     FOREIGN_COPY = "foreign_copy"
+    SHARED_SOURCE_ORDER = "shared_source_order"
+    MANUAL_COPY = "manual_copy"
+    PLACED_WITHOUT_COPY = "placed_without_copy"
     NOT_READABLE = "not_readable"  # no look, no charge
     CHARGING_STOPPED = "charging_stopped"  # by the stop switch; the order stays, and the next sweep goes on
     METADATA_LOST = "metadata_lost"
@@ -61,6 +65,8 @@ _FOR_A_PERSON = frozenset(
     {SkipReason.NOT_INACTIVE, SkipReason.DAMAGED, SkipReason.NO_SOURCE_ORDER, SkipReason.NO_NEXT_RUN}
     | {SkipReason.METADATA_LOST, SkipReason.NOT_WRITABLE}
     | {SkipReason.BAD_POLICY, SkipReason.UNKNOWN_FREQUENCY, SkipReason.SECOND_ENGINE, SkipReason.FOREIGN_COPY}
+    | {SkipReason.SHARED_SOURCE_ORDER, SkipReason.MANUAL_COPY, SkipReason.PLACED_WITHOUT_COPY}
+    | {SkipReason.STATE_LOST}
 )
 
 _OPEN = frozenset({SkipReason.HELD, SkipReason.RETRY_NOT_DUE, SkipReason.NOT_READABLE, SkipReason.CHANGED})
@@ -69,6 +75,7 @@ _NO_LONGER_WANTED = frozenset(
     {SkipReason.NOT_DUE, SkipReason.EXPIRED, SkipReason.CANCELLED, SkipReason.NOT_INACTIVE, SkipReason.GONE}
     | {SkipReason.SECOND_ENGINE, SkipReason.FOREIGN_COPY, SkipReason.NOT_ADOPTED, SkipReason.HELD}
     | {SkipReason.PAUSED}
+    | {SkipReason.SHARED_SOURCE_ORDER, SkipReason.MANUAL_COPY}
 )
 
 
@@ -129,9 +136,20 @@ def _damage(subscription: OrderSubscription, state: RenewalState) -> Refusal | N
     return SkipReason.DAMAGED, damage_in_words(subscription, state)
 
 
+def without_a_state(subscription: OrderSubscription) -> Refusal:
+    """Why a subscription without a state is left alone: it was never adopted, or its state was removed."""
+    if TAG not in subscription.tags:
+        return SkipReason.NOT_ADOPTED, f"metadata.{KEY} is missing: Perennial does not drive it"
+    return SkipReason.STATE_LOST, (
+        f"it carries the tag {TAG!r}, but metadata.{KEY} is missing, so that no engine renews it: restore "
+        f"metadata.{KEY}, or adopt it again; remove the tag if Perennial is to leave it alone"
+    )
+
+
 def damage_in_words(subscription: OrderSubscription, state: RenewalState) -> str:
     """What to do about a state that cannot be read. Never to remove it: then nobody would renew the subscription."""
-    version = subscription.metadata[KEY].get("v")
+    stored = subscription.metadata[KEY]
+    version = stored.get("v") if isinstance(stored, dict) else None
     if isinstance(version, int) and version > VERSION:
         return (
             f"its renewal state cannot be read: a newer Perennial wrote it (metadata.{KEY}.v = {version}, this one "

@@ -25,9 +25,13 @@ from flows.rules.references import whole_minute
 
 VERSION = 1
 KEY = "perennial"
+TAG = "perennial"
+"""The tag that an adopted subscription carries as well, so that a state that somebody removed is noticed."""
 ERROR_LENGTH = 500
 ATTEMPTS_KEPT_FOR = timedelta(days=30)
 _EARLIEST, _LATEST = 1970, 2999
+_QUOTED = 200
+_NO_OBJECT = ": it must be an object; restore it, or set it to {} to begin anew with the period that is due"
 
 
 def _text_only(value: object) -> object:
@@ -53,6 +57,11 @@ def _texts_by_instant(value: object) -> object:
 def _iso(instant: datetime) -> str:
     moment = instant.astimezone(UTC).replace(tzinfo=None)
     return moment.isoformat(timespec="seconds" if moment.second else "minutes") + "Z"
+
+
+def _object_for_an_empty_list(value: object) -> object:
+    # PHP knows one kind of array: an empty object that it reads comes back as an empty list.
+    return {} if value == [] else value
 
 
 class Outcome(StrEnum):
@@ -87,7 +96,7 @@ class RenewalState(BaseModel):
 
     v: int = Field(default=VERSION, ge=1, le=VERSION)
     """Version of this schema. A newer one is not understood, and so left alone."""
-    policy: dict[str, Any] | None = None
+    policy: Annotated[dict[str, Any] | None, BeforeValidator(_object_for_an_empty_list)] = None
     """This subscription's own policy fields, laid over the merchant's."""
     anchor: Instant | None = None
     """Anchor of the calendar, where it is not `starts_at`: there is none, or it was adopted with dates off it."""
@@ -102,7 +111,7 @@ class RenewalState(BaseModel):
     """How the work on `period` stands."""
     attempt: int = Field(default=0, ge=0)
     """Attempts made in this period."""
-    failures: dict[str, int] = {}
+    failures: Annotated[dict[str, int], BeforeValidator(_object_for_an_empty_list)] = {}
     """Those of them that failed, by failure class: each class has retries of its own."""
     copies: int = Field(default=0, ge=0)
     """Order copies that version 0.1 made in this period: it numbered their references. 0 for any other period."""
@@ -143,9 +152,12 @@ class RenewalState(BaseModel):
     @classmethod
     def read(cls, metadata: Mapping[str, Any]) -> Self | None:
         """The state in a subscription's metadata; None when it is not adopted. Never raises."""
-        stored = metadata.get(KEY)
-        if not isinstance(stored, Mapping):
+        if KEY not in metadata:
             return None
+        stored = _object_for_an_empty_list(metadata[KEY])
+        if not isinstance(stored, Mapping):
+            # Somebody adopted it once: taken for "not adopted", its customer would be renewed by no engine.
+            return cls(damaged=f"metadata.{KEY} = {stored!r}"[:_QUOTED] + _NO_OBJECT)
         try:
             return cls.model_validate({key: value for key, value in stored.items() if key != "damaged"})
         except ValidationError as error:

@@ -7,11 +7,11 @@ The order exists by then and is not placed. When the answer is no, it is withdra
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from blocks.commerce_layer.resources import OrderCopy, OrderStatus, OrderSubscription
-from flows.rules.next_action import is_of_period
-from flows.rules.order_copies import FAILED_STATUSES
+from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
+from flows.rules.copy_periods import period_of
 from flows.rules.references import REFERENCE_ORIGIN, whole_minute
 from flows.rules.renewal import Renewal
+from flows.rules.rivals import copy_besides, may_charge, shared_source_order
 from flows.rules.skips import NATIVE_STATUSES, Refusal, Skipped, SkipReason, pause_refusal, status_refusal
 from flows.rules.state import RenewalState
 from flows.rules.zones import in_words
@@ -30,12 +30,14 @@ def still_wanted(
     Why the renewal must not go on; None when it may.
 
     `fresh` is the subscription as it was read a moment ago (None: gone), `rivals` the subscriptions of the same
-    source order, `foreign` the copies of that order whatever their origin. `announced` is the state that this run
-    has written itself since: the look may be older than that.
+    source order, its own among them, `foreign` the copies of that order whatever their origin. `announced` is the
+    state that this run has written itself since: the look may be older than that.
     """
     refusal = (
         _changed_since(renewal, fresh, as_of, announced)
         or _rival_engine(renewal, rivals)
+        or shared_source_order(renewal, rivals)
+        or copy_besides(renewal, foreign)
         or _foreign_copy(renewal, foreign)
     )
     return Skipped(renewal.subscription_id, renewal.due, *refusal) if refusal else None
@@ -130,10 +132,8 @@ def _foreign_copy(renewal: Renewal, copies: Sequence[OrderCopy]) -> Refusal | No
 
 
 def _competes(renewal: Renewal, copy: OrderCopy) -> bool:
-    if copy.status in FAILED_STATUSES and copy.target_order_id is None:
+    if not may_charge(copy):
         return False
-    if copy.target_order is not None and copy.target_order.status is OrderStatus.CANCELLED:
-        return False
-    if copy.reference_origin == REFERENCE_ORIGIN or is_of_period(renewal, copy):
-        return False  # ours: found by its reference
+    if copy.reference_origin == REFERENCE_ORIGIN or period_of(copy) is not None:
+        return False  # ours
     return copy.created_at is None or whole_minute(copy.created_at) >= renewal.due

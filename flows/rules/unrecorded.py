@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from blocks.commerce_layer.resources import OrderCopy
+from flows.rules.copy_periods import period_of
 from flows.rules.next_action import is_of_period
 from flows.rules.order_copies import is_open, is_placed, is_undecided
-from flows.rules.references import REFERENCE_ORIGIN, parse_reference
 from flows.rules.renewal import Renewal
 from flows.rules.state import RenewalState
 
@@ -53,7 +53,7 @@ def stale_copies(renewal: Renewal, copies: Iterable[OrderCopy]) -> list[OrderCop
 
 def _period(renewal: Renewal, copy: OrderCopy) -> datetime | None:
     """The copy's period, if it is another one of the same subscription."""
-    reference = parse_reference(copy.reference) if copy.reference_origin == REFERENCE_ORIGIN else None
+    reference = period_of(copy)
     if reference is None or reference.subscription_id != renewal.subscription_id or reference.due == renewal.due:
         return None
     return reference.due

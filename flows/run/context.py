@@ -20,6 +20,7 @@ from blocks.renewal_policy import RenewalPolicy
 from flows.rules.manual_copy import ManualCopy
 from flows.rules.references import period_text
 from flows.rules.renewal import Renewal
+from flows.rules.rivals import BESIDES_RENEWAL
 from flows.run.poller import CopyPoller
 from flows.run.prefect_internals import quieten_task_runs
 from flows.run.reads import LastLooks
@@ -88,9 +89,10 @@ class Run:
     def tracking(self, work: Renewal | ManualCopy) -> dict[str, Any]:
         """`metadata.perennial` of an order copy and its order: which renewal and which run they were made for."""
         if isinstance(work, Renewal):
-            of = {"subscription_id": work.subscription_id, "period": period_text(work.due)}
+            of: dict[str, Any] = {"subscription_id": work.subscription_id, "period": period_text(work.due)}
         else:
             of = {"source_order_id": work.source_order_id}
+            of |= {BESIDES_RENEWAL: True} if work.besides_renewal else {}
         return {
             **of,
             "flow_run_id": self.identity.flow_run_id,

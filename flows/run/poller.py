@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -210,16 +210,19 @@ class CopyPoller:
 
     async def _look(self, entries: Sequence[_Waiting]) -> None:
         began_at, found = current_clock().monotonic(), None
+        renamed: Mapping[str, OrderCopy] = {}
         try:
             found = await self._client.find_order_copies(
                 reference for entry in entries for reference in entry.references
             )
+            renamed = await self._renamed(entries, found)
         except AccessDenied as error:
             self._logger.error("order copies can no longer be read: %s", error)  # noqa: TRY400 - the sentence says it all
             for entry in list(self._waiting):
                 self._finish(entry)
             return
         except CommerceLayerError as error:
+            found = None  # half a look is none: the copy that counts may be the one that is not in it
             self._logger.warning("order copies could not be read, trying again: %s", error)
         now = current_clock().monotonic()
         if self._client.shop_time is not None:
@@ -227,7 +230,17 @@ class CopyPoller:
             self._looked_at = self._client.shop_time - timedelta(seconds=now - began_at)
         for entry in entries:
             seen = None if found is None else [copy for each in entry.references for copy in found[each]]
+            if seen is not None:
+                seen += [renamed[copy.id] for copy in entry.copies if copy.id in renamed]
             self._take_in(entry, seen, now)
+
+    async def _renamed(
+        self, entries: Sequence[_Waiting], found: Mapping[str, Sequence[OrderCopy]]
+    ) -> Mapping[str, OrderCopy]:
+        """Copies that were seen before and have another reference now: another system has changed it."""
+        shown = {copy.id for copies in found.values() for copy in copies}
+        missing = [copy.id for entry in entries for copy in entry.copies if copy.id not in shown]
+        return await self._client.get_order_copies(missing) if missing else {}
 
     def _take_in(self, entry: _Waiting, seen: Copies | None, now: float) -> None:
         entry.copies, entry.is_new = seen or entry.copies, False

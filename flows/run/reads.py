@@ -21,7 +21,6 @@ from blocks.commerce_layer.errors import ReadFailed
 from blocks.commerce_layer.jsonapi import PAGE_SIZE
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from flows.rules.renewal import Renewal
-from flows.rules.skips import NATIVE_STATUSES
 from flows.rules.unrecorded import looked_back_to, recorded_copy
 from flows.run.freshness import Freshness
 
@@ -45,7 +44,7 @@ class Look(SubscriptionLook):
     """What one look shows of a subscription and of all that stands against placing its order."""
 
     rivals: Sequence[OrderSubscription]
-    """Other subscriptions of the same source order that Commerce Layer's own engine may renew."""
+    """The subscriptions of the same source order that are not cancelled, its own among them."""
     copies: Sequence[OrderCopy]
     """The recent order copies of its source order, whoever made them."""
 
@@ -57,7 +56,7 @@ async def look_at_subscriptions(
     client: CommerceLayer, sources: dict[str, str | None]
 ) -> tuple[dict[str, OrderSubscription], list[OrderSubscription]]:
     """
-    The subscriptions with these ids, and the rivals of their source orders, in one list call where that is possible.
+    The subscriptions with these ids, and all of their source orders, in one list call where that is possible.
 
     `sources` maps each id to its source order, or to None where that is not known yet.
     """
@@ -70,7 +69,7 @@ async def look_at_subscriptions(
         # Those whose source order is known now have rivals that nobody has looked for yet.
         unseen = {each.source_order_id for each in added.values() if each.source_order_id} - set(known)
         found += await client.list_subscriptions_of(sorted(unseen)) if unseen else []
-    return fresh, [each for each in found if each.status in NATIVE_STATUSES]
+    return fresh, list({each.id: each for each in found}.values())
 
 
 async def look_at_copies(client: CommerceLayer, renewals: Iterable[Renewal]) -> list[OrderCopy]:

@@ -19,6 +19,8 @@ from flows.rules.still_wanted import still_wanted
 from flows.rules.unrecorded import stale_copies, unrecorded_period
 from flows.run.context import Run
 from flows.run.reads import look_at_copies, look_at_subscriptions
+from flows.sweep.lost_copies import charged_without_a_copy
+from flows.sweep.overwritten_states import with_counts_of_the_shop
 
 
 class Due(NamedTuple):
@@ -65,7 +67,11 @@ async def take_first_look(run: Run, due: Sequence[Due]) -> FirstLook:
             stale += [copy for copy in copies if is_open(copy) and is_of_period(renewal, copy)]
     wanted = [renewal for renewal, refusal in zip(renewals, refusals, strict=True) if refusal is None]
     skipped += [refusal for refusal in refusals if refusal is not None]
-    return FirstLook(await _with_their_copies(run, wanted, copies), skipped, stale)
+    wanted = await _with_their_copies(run, wanted, copies)
+    charged = await charged_without_a_copy(run, wanted)
+    to_skip = {each.subscription_id for each in charged}
+    wanted = [each for each in wanted if each.subscription_id not in to_skip]
+    return FirstLook(await with_counts_of_the_shop(run, wanted), [*skipped, *charged], stale)
 
 
 async def paid_meanwhile(client: CommerceLayer, subscriptions: Iterable[OrderSubscription]) -> frozenset[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect import task
@@ -14,12 +14,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
 from blocks.commerce_layer.errors import CommerceLayerError
+from blocks.commerce_layer.handing_over import hand_over_subscription, make_sure_of_tag
 from blocks.commerce_layer.jsonapi import pages_of
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
-from flows.rules.adoption import Change, Decision, Handling, Handover, HandoverRequest
+from flows.rules.handover import Change, Decision, Handling, Handover, HandoverRequest
 from flows.rules.outside_text import markdown
 from flows.rules.pausing import decide
-from flows.rules.state import RenewalState
+from flows.rules.state import TAG, RenewalState
 from flows.run.context import Run
 from flows.run.states import completed, failed
 
@@ -43,6 +44,8 @@ class HandoverResult:
     decisions: Sequence[Decision]
     failed: Sequence[Decision] = ()
     dry_run: bool = True
+    untagged: str | None = None
+    """Why the tag of adopted subscriptions could not be made; None when it is there, or not needed."""
 
     @property
     def sentence(self) -> str:
@@ -52,6 +55,9 @@ class HandoverResult:
         parts += [f"{counts[Handling.AS_REQUESTED]} need nothing"] if counts[Handling.AS_REQUESTED] else []
         parts += [f"{counts[Handling.REFUSED]} refused"] if counts[Handling.REFUSED] else []
         parts += [f"{len(self.failed)} failed: run it again"] if self.failed else []
+        parts += (
+            [f"without the tag {TAG!r}, so that a lost state goes unnoticed: {self.untagged}"] if self.untagged else []
+        )
         return ", ".join(parts)
 
     @property
@@ -101,6 +107,10 @@ async def hand_over(
     run: Run, request: HandoverRequest, subscription_ids: Sequence[str], *, dry_run: bool
 ) -> State[HandoverResult]:
     """Decide for each subscription as it is now and, unless it is a dry run, change it. Nothing is changed twice."""
+    request = replace(request, requested=frozenset(subscription_ids))
+    untagged = None
+    if request.handover is Handover.ADOPT and subscription_ids and not dry_run:
+        untagged = await make_sure_of_tag(run.client, TAG)
     decisions: list[Decision] = []
     undone: list[Decision] = []
     for page in pages_of(subscription_ids):
@@ -112,7 +122,7 @@ async def hand_over(
                 decisions.append(decision)
             else:
                 undone.append(Decision(decision.subscription_id, decision.handling, problem, decision.change))
-    result = HandoverResult(request, decisions, undone, dry_run)
+    result = HandoverResult(request, decisions, undone, dry_run, untagged)
     shown = [{name: markdown(cell) for name, cell in row.items()} for row in result.rows[:ROWS_SHOWN]]
     await acreate_table_artifact(shown, key="subscriptions", description=markdown(result.sentence))
     return (failed if undone else completed)(result.sentence, result)
@@ -120,8 +130,12 @@ async def hand_over(
 
 async def _decide(run: Run, request: HandoverRequest, subscription_ids: Sequence[str]) -> list[Decision]:
     fresh = await run.client.get_subscriptions(subscription_ids)
+    others: list[OrderSubscription] = []
+    if request.handover is Handover.ADOPT:
+        sources = {each.source_order_id for each in fresh.values() if each.source_order_id is not None}
+        others = await run.client.list_subscriptions_of(sorted(sources))
     return [
-        decide(fresh[each], request, run.policy, run.as_of)
+        decide(fresh[each], request, run.policy, run.as_of, others)
         if each in fresh
         else Decision(each, Handling.REFUSED, "there is no such subscription in this organization and mode")
         for each in subscription_ids
@@ -155,15 +169,14 @@ async def _change(run: Run, decision: Decision) -> str | None:
 
 
 async def _send(run: Run, subscription_id: str, change: Change) -> OrderSubscription:
-    if change.trigger is None:
-        return await run.client.update_subscription(
-            subscription_id, metadata=change.metadata, next_run_at=change.next_run_at
-        )
-    return await run.client.hand_over_subscription(
+    return await hand_over_subscription(
+        run.client,
         subscription_id,
         change.trigger,
         metadata=change.metadata,
         next_run_at=change.next_run_at,
+        add_tag=TAG if change.tagged is True else None,
+        remove_tag=TAG if change.tagged is False else None,
     )
 
 

@@ -30,6 +30,7 @@ from flows.rules.references import reference_of
 from flows.rules.renewal import Renewal, Skipped
 from flows.rules.results import RenewalResult
 from flows.rules.shown_orders import with_its_order
+from flows.rules.state import TAG
 from flows.rules.summaries import RenewalLine
 from flows.rules.unrecorded_results import is_refusal, unrecorded_line
 from flows.run.checkout_cards import follow_the_card
@@ -164,7 +165,7 @@ async def _write(
 
     When the answer is lost, it is read and composed again: what has arrived is not written a second time.
     """
-    with_date = with_card = True
+    with_date = with_card = with_tag = True
 
     async def change() -> SubscriptionChange:
         # PATCH replaces the whole metadata: read, merge, write.
@@ -173,7 +174,9 @@ async def _write(
         if fresh is None or record is None or _is_written(record, fresh):
             raise NothingToWrite
         next_run_at, card = record.next_run_at if with_date else None, record.payment_source_id if with_card else None
-        return SubscriptionChange(record.metadata, next_run_at, record.cancel, card)
+        # Adopted by an earlier version, or by hand: it gets the tag along with its record.
+        tag = TAG if with_tag and TAG not in fresh.tags else None
+        return SubscriptionChange(record.metadata, next_run_at, record.cancel, card, tag)
 
     for tries_left in reversed(range(RECORD_TRIES)):
         try:
@@ -182,6 +185,9 @@ async def _write(
             return
         except Refused as refused:
             about = f"{refused.pointer} {refused.detail}"
+            if with_tag and "tags" in about:
+                with_tag = False  # this API client may not tag
+                continue
             if with_card and "customer_payment_source" in about:
                 with_card = False  # it has left the wallet
                 continue

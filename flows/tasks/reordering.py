@@ -15,7 +15,10 @@ from prefect.events import emit_event
 from blocks.commerce_layer.errors import NotFound
 from flows.rules.findings import Finding, LeftAlone
 from flows.rules.manual_copy import ManualCopy, ManualOutcome, ManualResult, manual_result
+from flows.rules.order_copies import is_placed
 from flows.rules.references import manual_reference
+from flows.rules.renewals_nearby import refuse_beside_a_renewal
+from flows.rules.unrecorded import LOOK_BACK
 from flows.run.context import Run
 from flows.run.states import completed, failed
 
@@ -27,7 +30,13 @@ class NoSuchOrder(LookupError):  # noqa: N818 - says what is the matter
 
 
 async def look_at_order(
-    run: Run, source_order_id: str, reference: str | None, options: Mapping[str, bool], *, place: bool
+    run: Run,
+    source_order_id: str,
+    reference: str | None,
+    options: Mapping[str, bool],
+    *,
+    place: bool,
+    besides_renewal: bool = False,
 ) -> ManualCopy:
     """
     What shall be copied, after looking whether it can be, with the order copies that the reference has already.
@@ -35,12 +44,13 @@ async def look_at_order(
     Raises:
         NoSuchOrder: no order is named, or there is no such order in this organization and mode.
         ReferenceTaken: the reference is a renewal's, or a copy of another order has it.
+        RenewalNearby: a renewal of this order is due or was just placed, and `besides_renewal` is off.
     """
     order_id = source_order_id.strip()
     if not order_id:
         raise NoSuchOrder(f"source_order_id is empty: it names the order to copy. {WHERE_THE_ID_IS}")
     own = manual_reference(order_id, run.identity.flow_run_id)
-    work = ManualCopy(order_id, (reference or "").strip() or own, place, options)
+    work = ManualCopy(order_id, (reference or "").strip() or own, place, options, besides_renewal=besides_renewal)
     try:
         await run.client.get_order(order_id)
     except NotFound:
@@ -51,7 +61,15 @@ async def look_at_order(
         ) from None
     found = (await run.client.find_order_copies([work.reference]))[work.reference]
     work.refuse_if_taken(found)
+    if not besides_renewal and not any(is_placed(copy) for copy in found):
+        await _refuse_beside_a_renewal(run, order_id)
     return replace(work, found=tuple(found))
+
+
+async def _refuse_beside_a_renewal(run: Run, order_id: str) -> None:
+    subscriptions = await run.client.list_subscriptions_of([order_id])
+    copies = await run.client.list_order_copies_of([order_id], run.as_of - LOOK_BACK) if subscriptions else []
+    refuse_beside_a_renewal(subscriptions, copies, run.as_of)
 
 
 @task(task_run_name="record {work.reference}", cache_policy=NO_CACHE, retries=0)

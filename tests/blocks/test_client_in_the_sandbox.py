@@ -16,6 +16,8 @@ from blocks.commerce_layer.charging import Placement, create_order_copy, place_o
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.errors import NotFound, Refused, WriteFateUnknown
+from blocks.commerce_layer.handing_over import hand_over_subscription, make_sure_of_tag
+from blocks.commerce_layer.order_search import errors_of_orders, find_orders
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.rate_limit.stores import LedgerStore, SqliteStore
 from blocks.commerce_layer.resources import OrderCopyStatus, OrderStatus, SubscriptionStatus
@@ -293,11 +295,11 @@ async def test_pushing_as_hard_as_we_can_meets_no_refusal(counters, tmp_path):
 async def test_a_subscription_changes_hands_and_metadata_in_one_request(sandbox, client):
     later = (DUE + timedelta(days=9)).isoformat()
     made = sandbox.create_subscription(status="active", next_run_at=later, metadata={"crm": 7})
-    stopped = await client.hand_over_subscription(made["id"], "deactivate", metadata={"ours": {}})
+    stopped = await hand_over_subscription(client, made["id"], "deactivate", metadata={"ours": {}})
     assert (stopped.status, stopped.metadata) == (SubscriptionStatus.INACTIVE, {"ours": {}})
 
     moved = DUE + timedelta(days=20)
-    started = await client.hand_over_subscription(made["id"], "activate", metadata={}, next_run_at=moved)
+    started = await hand_over_subscription(client, made["id"], "activate", metadata={}, next_run_at=moved)
     assert (started.status, started.metadata, started.next_run_at) == (SubscriptionStatus.ACTIVE, {}, moved)
     assert client.requests_made["PATCH", "order_subscriptions"] == 2
 
@@ -305,7 +307,7 @@ async def test_a_subscription_changes_hands_and_metadata_in_one_request(sandbox,
 async def test_a_handover_that_is_refused_leaves_the_metadata_as_they_were(sandbox, client):
     made = sandbox.create_subscription(status="cancelled", metadata={"crm": 7})
     with pytest.raises(Refused):
-        await client.hand_over_subscription(made["id"], "activate", metadata={})
+        await hand_over_subscription(client, made["id"], "activate", metadata={})
     found = (await client.get_subscriptions([made["id"]]))[made["id"]]
     assert found.metadata == {"crm": 7}
 
@@ -315,3 +317,61 @@ async def test_all_subscriptions_of_a_status_are_walked(sandbox, client):
     pages = [page async for page in client.iter_subscriptions(SubscriptionStatus.DRAFT)]
     assert made <= {one.id for page in pages for one in page}
     assert len(pages[0]) == 25
+
+
+async def test_a_tag_is_made_once_added_with_a_handover_and_read_by_its_name(sandbox, client):
+    made = sandbox.create_subscription(metadata={})
+    for _ in range(2):
+        assert await make_sure_of_tag(client, "perennial") is None
+    assert client.requests_made["POST", "tags"] == 1
+
+    tagged = await hand_over_subscription(client, made["id"], None, metadata={"ours": {}}, add_tag="perennial")
+    assert (tagged.tags, tagged.metadata) == (("perennial",), {"ours": {}})
+    assert (await client.get_subscriptions([made["id"]]))[made["id"]].tags == ("perennial",)
+
+    removed = await hand_over_subscription(client, made["id"], None, metadata={}, remove_tag="perennial")
+    assert removed.tags == ()
+
+
+async def test_a_tag_that_cannot_be_made_is_told_and_one_that_does_not_exist_is_passed_over(sandbox, client):
+    sandbox.fault("status", method="POST", path="/api/tags", status=403)
+    assert "403" in str(await make_sure_of_tag(client, "unheard-of"))
+    sandbox.clear_faults()
+    made = sandbox.create_subscription(metadata={})
+    assert (await hand_over_subscription(client, made["id"], None, metadata={}, add_tag="unheard-of")).tags == ()
+
+
+async def test_an_order_is_found_by_the_reference_that_its_placement_gave_it(sandbox, client):
+    copy = await completed_copy_for(sandbox, client, subscribe(sandbox))
+    reference = "SubSomebody@2026-03-01T06:00Z"
+
+    async def tagged() -> Placement:
+        return Placement(reference, "perennial", {})
+
+    await place_order(client, copy.target_order_id, tagged)
+    wanted = [reference, *(f"SubNobody{number}@2026-03-01T06:00Z" for number in range(30))]
+    found = await find_orders(client, wanted)
+
+    assert [order.id for order in found[reference]] == [copy.target_order_id]
+    assert found[reference][0].is_placed
+    assert sum(map(len, found.values())) == 1
+    assert client.requests_made["GET", "orders"] == 2, "25 references a call"
+
+
+async def test_what_went_wrong_with_an_order_is_read_with_its_moments_oldest_first(sandbox, client):
+    copy = await completed_copy_for(sandbox, client, subscribe(sandbox, failure="declined"))
+    good = await completed_copy_for(sandbox, client, subscribe(sandbox))
+    moments = []
+    for _ in range(2):
+        with pytest.raises(Refused):
+            await place_order(client, copy.target_order_id, placement)
+        moments.append(sandbox.clock().replace(microsecond=0))
+        sandbox.advance(3600)
+
+    errors = await errors_of_orders(client, [copy.target_order_id, good.target_order_id, "NoSuchOrde"])
+
+    assert errors[good.target_order_id] == []
+    assert "NoSuchOrde" not in errors
+    told = errors[copy.target_order_id]
+    assert [error.created_at.replace(microsecond=0) for error in told] == moments
+    assert all("declined" in error.message for error in told)

@@ -53,7 +53,7 @@ class Customers:
             self._auditor.asked_by_hand.add(reference)
         reference = self._dice.choice(sorted(self._asked))
         self.deeds["copies asked for by hand"] += 1
-        return {"reference": reference, "source_order_id": self._asked[reference]}
+        return {"reference": reference, "source_order_id": self._asked[reference], "besides_renewal": True}
 
     async def calm_down(self) -> None:
         """Paused subscriptions resume, the CRM writes what it read, and copies asked for by hand are finished."""
@@ -62,7 +62,7 @@ class Customers:
         for subscription_id in list(self._read_by_crm):
             await self._write_back(subscription_id)
         for reference, source_order_id in self._asked.items():
-            await self._merchant.reorder(source_order_id, reference=reference)
+            await self._merchant.reorder(source_order_id, reference=reference, besides_renewal=True)
             for row in self._merchant.rows(
                 "SELECT o.id FROM order_copies c JOIN orders o ON o.id = c.target_order_id"
                 " WHERE c.reference = ? AND o.status = 'pending'", reference,

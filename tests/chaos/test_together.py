@@ -58,7 +58,8 @@ async def test_a_sweep_and_reorders_of_the_same_source_orders_make_one_copy_for_
     auditor = Auditor(merchant.sandbox.database)
     auditor.asked_by_hand = {"goodwill-1", "goodwill-2"}
     asked = [(sources[0], "goodwill-1"), (sources[0], "goodwill-1"), (sources[1], "goodwill-2")]
-    reorders = [{"source_order_id": source, "reference": reference} for source, reference in asked]
+    also = {"besides_renewal": True}
+    reorders = [{"source_order_id": source, "reference": reference, **also} for source, reference in asked]
     jobs: list[dict[str, Any]] = [{"flow": "reorder", "parameters": each} for each in reorders]
     jobs.insert(0 if reordered_first == "sweep" else len(jobs), {"flow": "sweep"})
 

@@ -131,7 +131,7 @@ async def test_no_secret_and_no_token_is_written_down_anywhere(
         token = (await dashboard.wire.tokens.current()).text
     assert len(seeded["subscription_ids"]) == 2
     await merchant.sweep()
-    await merchant.reorder(seeded["source_order_ids"][0])
+    await merchant.reorder(seeded["source_order_ids"][0], besides_renewal=True)
     merchant.sandbox.revoke_tokens()
     await merchant.sweep(subscriptions=["Nobodyhere"])
     await _with_block(merchant, client_secret="another-wrong-secret-1234")

@@ -150,7 +150,7 @@ async def test_many_lost_creations_neither_stop_the_sweep_nor_charge_anybody_twi
 
 
 async def test_an_order_copied_by_hand_whose_creation_is_lost_is_placed_once(merchant: Merchant) -> None:
-    made = merchant.sandbox.create_subscription()
+    made = merchant.sandbox.create_subscription(adopted=False)
     merchant.sandbox.fault("late", seconds=3, times=1, **CREATIONS)
 
     ended = await merchant.reorder(made["source_order_id"], reference="goodwill-18")

@@ -176,7 +176,7 @@ async def test_a_shop_that_answers_no_placement_stops_the_sweep_and_the_next_one
 async def test_an_order_that_is_copied_by_hand_is_placed_once_although_the_answer_is_lost(
     merchant: Merchant, when: str
 ) -> None:
-    made = merchant.sandbox.create_subscription()
+    made = merchant.sandbox.create_subscription(adopted=False)
     merchant.sandbox.fault("reset", when=when, times=1, **PLACEMENTS)
 
     ended = await merchant.reorder(made["source_order_id"], reference="goodwill-20")

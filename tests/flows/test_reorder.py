@@ -7,7 +7,7 @@ from merchant import Merchant
 
 
 async def test_an_order_is_copied_and_placed_and_carries_its_reference(merchant: Merchant) -> None:
-    made = merchant.sandbox.create_subscription()
+    made = merchant.sandbox.create_subscription(adopted=False)
 
     ended = await merchant.reorder(made["source_order_id"], reference="goodwill-17")
 
@@ -27,7 +27,7 @@ async def test_an_order_is_copied_and_placed_and_carries_its_reference(merchant:
 
 
 async def test_the_same_reference_twice_makes_one_copy(merchant: Merchant) -> None:
-    made = merchant.sandbox.create_subscription()
+    made = merchant.sandbox.create_subscription(adopted=False)
     first = await merchant.reorder(made["source_order_id"], reference="twice")
 
     second = await merchant.reorder(made["source_order_id"], reference="twice")
@@ -38,7 +38,7 @@ async def test_the_same_reference_twice_makes_one_copy(merchant: Merchant) -> No
 
 
 async def test_without_a_reference_every_run_makes_a_copy_of_its_own(merchant: Merchant) -> None:
-    made = merchant.sandbox.create_subscription()
+    made = merchant.sandbox.create_subscription(adopted=False)
     await merchant.reorder(made["source_order_id"])
     await merchant.reorder(made["source_order_id"])
 
@@ -46,7 +46,7 @@ async def test_without_a_reference_every_run_makes_a_copy_of_its_own(merchant: M
 
 
 async def test_a_declined_card_is_red_and_points_at_the_order_that_exists(merchant: Merchant) -> None:
-    made = merchant.sandbox.create_subscription(failure="declined")
+    made = merchant.sandbox.create_subscription(adopted=False, failure="declined")
 
     ended = await merchant.reorder(made["source_order_id"])
 
@@ -62,14 +62,14 @@ async def test_a_declined_card_is_red_and_points_at_the_order_that_exists(mercha
 
 
 async def test_an_aborted_copy_is_red(merchant: Merchant) -> None:
-    made = merchant.sandbox.create_subscription(failure="aborted")
+    made = merchant.sandbox.create_subscription(adopted=False, failure="aborted")
     ended = await merchant.reorder(made["source_order_id"])
     assert ended.name == "Failed"
     assert "is aborted" in ended.message
 
 
 async def test_an_order_can_be_copied_without_being_placed(merchant: Merchant) -> None:
-    made = merchant.sandbox.create_subscription()
+    made = merchant.sandbox.create_subscription(adopted=False)
 
     ended = await merchant.reorder(made["source_order_id"], place_target_order=False)
 
@@ -98,7 +98,7 @@ async def test_an_order_that_does_not_exist_is_named_with_the_shop_that_was_aske
 
 
 async def test_a_reference_that_another_order_has_is_refused(merchant: Merchant) -> None:
-    one, other = merchant.sandbox.create_subscription(), merchant.sandbox.create_subscription()
+    one, other = (merchant.sandbox.create_subscription(adopted=False) for _ in range(2))
     await merchant.reorder(one["source_order_id"], reference="taken")
 
     ended = await merchant.reorder(other["source_order_id"], reference="taken")

@@ -120,7 +120,7 @@ async def test_an_order_by_hand_that_stays_placing_is_in_progress_and_the_same_r
     merchant: Merchant,
 ) -> None:
     await merchant.install(copy_deadline_seconds=60)
-    made = merchant.sandbox.create_subscription(failure="stuck_placing")
+    made = merchant.sandbox.create_subscription(adopted=False, failure="stuck_placing")
 
     first = await merchant.reorder(made["source_order_id"], reference="goodwill-21")
 

@@ -96,7 +96,7 @@ async def test_a_withdrawn_order_keeps_what_others_wrote_and_says_why(merchant: 
 
 
 async def test_an_order_that_is_copied_by_hand_is_tagged_as_well_when_it_is_placed(merchant: Merchant) -> None:
-    made = merchant.sandbox.create_subscription()
+    made = merchant.sandbox.create_subscription(adopted=False)
 
     ended = await merchant.reorder(made["source_order_id"], reference="goodwill-19")
 

@@ -8,7 +8,8 @@ import pytest
 from rules.making import POLICY, at, subscription
 
 from blocks.commerce_layer.resources import OrderSubscription
-from flows.rules.adoption import CLEAR_OF_RUNS, Change, Decision, Handling, Handover, HandoverRequest
+from flows.rules.adoption import CLEAR_OF_RUNS
+from flows.rules.handover import Change, Decision, Handling, Handover, HandoverRequest
 from flows.rules.pausing import decide
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.state import RenewalState
@@ -187,7 +188,7 @@ def test_what_is_not_held_need_not_be_released(one, handling):
 def test_a_subscription_is_unmarked_and_activated_in_one_change():
     decision = decided(subscription(), GIVE_BACK)
 
-    assert decision.change == Change({"crm": {"id": 7}}, "activate")
+    assert decision.change == Change({"crm": {"id": 7}}, "activate", tagged=False)
 
 
 def test_what_perennial_still_has_to_renew_is_not_given_back():

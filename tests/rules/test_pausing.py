@@ -8,7 +8,7 @@ from rules.test_adoption import after
 
 from blocks.commerce_layer.resources import OrderSubscription
 from blocks.policy import FailureClass, FinalAction, Policy
-from flows.rules.adoption import Decision, Handling, Handover, HandoverRequest
+from flows.rules.handover import Decision, Handling, Handover, HandoverRequest
 from flows.rules.pausing import decide
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.state import RenewalState

@@ -17,8 +17,7 @@ names = st.sampled_from([*RenewalState.model_fields, "color", "x"])
 
 def test_a_subscription_without_the_key_is_not_adopted():
     assert RenewalState.read({}) is None
-    assert RenewalState.read({"perennial": None}) is None
-    assert RenewalState.read({"perennial": "yes"}) is None
+    assert RenewalState.read({"crm": {"id": 7}}) is None
 
 
 def test_an_empty_object_is_a_fresh_adoption():
@@ -28,7 +27,8 @@ def test_an_empty_object_is_a_fresh_adoption():
 @given(json_values | st.dictionaries(names, json_values))
 def test_nothing_that_json_can_hold_makes_reading_fail(stored):
     state = RenewalState.read({"perennial": stored})
-    assert (state is None) == (not isinstance(stored, dict))
+    assert state is not None
+    assert state.damaged is not None or isinstance(stored, dict) or stored == []
 
 
 @given(st.dictionaries(names, json_values), st.dictionaries(st.text(), json_values))
@@ -126,3 +126,22 @@ def test_attempts_of_more_than_thirty_days_ago_are_forgotten_by_an_announcement(
     before = RenewalState(attempts=[at("2026-01-01"), at("2026-02-20")])
     announced = before.announcing(1, "CpyAbcdefb", "TgtAbcdefg", at("2026-03-02"), None)
     assert announced.attempts == [at("2026-02-20"), at("2026-03-02")]
+
+
+# --- what other systems write over it ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stored", [None, "yes", "", 0, 7, True, [1], ["perennial"]])
+def test_a_key_that_holds_no_object_is_damaged_and_never_taken_for_not_adopted(stored):
+    state = RenewalState.read({"perennial": stored})
+    assert state is not None
+    assert f"metadata.perennial = {stored!r}: it must be an object" in str(state.damaged)
+    with pytest.raises(ValueError, match="not written back"):
+        state.written_into({"perennial": stored})
+
+
+def test_an_empty_list_is_an_empty_object_as_php_writes_it():
+    assert RenewalState.read({"perennial": []}) == RenewalState()
+    state = RenewalState.read({"perennial": {"failures": [], "policy": [], "attempts": []}})
+    assert (state.damaged, state.failures, state.policy) == (None, {}, {})
+    assert state.written_into({"perennial": []})["perennial"]["attempt"] == 0

@@ -23,10 +23,10 @@ def refused(sub=None, rivals=(), copies=(), *, work=None, announced=None) -> Ski
 
 
 def test_a_subscription_that_is_as_planned_is_renewed():
-    rivals = [subscription(), subscription(id="SubOtherxx")]
+    rivals = [subscription(), subscription(id="SubOtherxx", metadata={})]
     ours = [
         copy(REF, "failed", created_at="2026-03-01T06:01:00Z"),
-        copy("SrcAbcdefg@run", created_at="2026-03-01T07:00:00Z"),
+        copy("SrcAbcdefg@run", created_at="2026-03-01T05:00:00Z"),
     ]
     assert still_wanted(renewal(), subscription(), rivals, ours, NOW) is None
 
@@ -140,7 +140,7 @@ def test_a_native_subscription_of_the_same_source_order_blocks_the_renewal(statu
 
 def test_rivals_of_other_source_orders_or_at_rest_do_not_block():
     rivals = [
-        subscription(id="SubAsleepx"),
+        subscription(id="SubAsleepx", metadata={}),
         subscription(id="SubElsewhx", status="active", source_order_id="SrcOtherxx"),
     ]
     assert still_wanted(renewal(), subscription(), rivals, [], NOW) is None
@@ -181,7 +181,7 @@ def test_a_foreign_copy_of_unknown_age_blocks():
         copy(REF, "completed", order()),
         copy(f"{REF}#3", "completed", order()),
         copy(REF, "completed", withdrawn()),
-        copy("SubOtherxx@2026-03-01T06:00Z", "completed", order()),
+        copy("SubAbcdefg@2026-02-01T06:00Z", "completed", order()),
     ],
 )
 def test_our_own_copies_are_judged_by_their_references_and_block_nothing(ours):

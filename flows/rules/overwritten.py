@@ -1,0 +1,139 @@
+"""
+A state that another system has overwritten, or that was never recorded: what the shop itself tells of the attempts.
+
+A CRM that reads a subscription and writes it back later brings back old metadata. The counts would begin anew, and the
+customer's card would be tried for ever. But the order knows what went wrong with it, and when; so does each copy that
+failed. No state counts less than they do.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from blocks.commerce_layer.errors import ErrorItem, error_for_answer
+from blocks.commerce_layer.resource_errors import ResourceError
+from blocks.commerce_layer.resources import Order, OrderCopy
+from flows.rules.failures import Failure, classify_copy, classify_error
+from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod
+from flows.rules.renewal import Renewal
+from flows.rules.retries import ON_THE_CARD, next_attempt
+from flows.rules.state import ERROR_LENGTH, Outcome, RenewalState
+
+ONE_ATTEMPT = timedelta(seconds=30)
+"""Errors that lie closer together belong to one attempt: two lines that are out of stock are two errors."""
+
+
+class _Failed(NamedTuple):
+    """One failed attempt of the period, as the shop tells."""
+
+    at: datetime
+    failure: Failure
+
+
+def order_to_ask(renewal: Renewal) -> str | None:
+    """The id of the renewal's order, if it tells of more errors than the state knows attempts: it is worth a read."""
+    copy = _open_copy(renewal)
+    order = copy.target_order if copy else None
+    tells_more = order is not None and (order.errors_count or 0) > renewal.state.attempt
+    return order.id if order is not None and tells_more else None
+
+
+def as_the_shop_tells(renewal: Renewal, errors: Sequence[ResourceError], as_of: datetime) -> Renewal:
+    """
+    The renewal with a state that counts at least the failed attempts that the shop tells of.
+
+    `errors` are those of its order. The next attempt waits as the policy says, counted from the last failed one. Where
+    the retries are used up, or the card must not be tried again, the state is held; its outcome says which.
+    """
+    copies, copy, policy = CopiesOfPeriod.of(renewal.found), _open_copy(renewal), renewal.policy
+    if copies.placed or copies.refused:  # charged, or a person decides whether it goes on at all
+        return renewal
+    failed = [
+        _Failed(each.failed_at or each.created_at, classify_copy(each, policy))
+        for each in copies.ended
+        if each.status in FAILED_STATUSES and each.created_at is not None
+    ]
+    charges = _attempts_on_the_order(errors, renewal) if copy is not None else []
+    told = [*failed, *charges]
+    if len(told) <= renewal.state.attempt:
+        return renewal
+    if copy is None:
+        return _after_failed_copies(renewal, told, copies.ended[-1], as_of)
+    return renewal.with_state(_counted(renewal, told, charges, copy, copy.target_order))
+
+
+def _open_copy(renewal: Renewal) -> OrderCopy | None:
+    """The canonical copy, if its order waits to be placed."""
+    copies = CopiesOfPeriod.of(renewal.found)
+    return copies.live[0] if copies.live and not copies.placed else None
+
+
+def _attempts_on_the_order(errors: Sequence[ResourceError], renewal: Renewal) -> list[_Failed]:
+    attempts: list[list[ResourceError]] = []
+    last: datetime | None = None
+    for error in errors:
+        if error.created_at is None:
+            continue
+        if last is None or error.created_at - last > ONE_ATTEMPT:
+            attempts.append([])
+        attempts[-1].append(error)
+        last = error.created_at
+    return [_Failed(each[0].created_at, _failure(each, renewal)) for each in attempts if each[0].created_at]
+
+
+def _failure(errors: Sequence[ResourceError], renewal: Renewal) -> Failure:
+    items = tuple(
+        ErrorItem(detail=error.message or "", code=error.code or "", pointer=f"/data/attributes/{error.name or ''}")
+        for error in errors
+    )
+    return classify_error(error_for_answer(422, items, "PATCH", "/api/orders"), renewal.policy)
+
+
+def _after_failed_copies(renewal: Renewal, told: Sequence[_Failed], newest: OrderCopy, as_of: datetime) -> Renewal:
+    """
+    Without an order to place: the newest failed copy is counted when it is recorded, which comes next.
+
+    Unless its wait is over: then it need not be recorded any more, and another copy may be made.
+    """
+    counted = _counted(renewal, told, [], newest, newest.target_order)
+    is_over = counted.next_attempt_at is not None and counted.next_attempt_at <= as_of
+    if newest.status in FAILED_STATUSES and is_over:
+        return renewal.with_state(counted)
+    earlier = told[:-1] if newest.status in FAILED_STATUSES else told
+    if len(earlier) <= renewal.state.attempt:
+        return renewal
+    counts = _counted(renewal, earlier, [], newest, None)
+    update = {"attempt": counts.attempt, "failures": counts.failures}
+    return renewal.with_state(renewal.state.model_copy(update=update))
+
+
+def _counted(
+    renewal: Renewal, told: Sequence[_Failed], charges: Sequence[_Failed], copy: OrderCopy, order: Order | None
+) -> RenewalState:
+    """The state after all these failed attempts; `charges` are those of them that may have reached the card."""
+    before, policy = renewal.state, renewal.policy
+    last = max(told, key=lambda each: each.at)
+    cls = last.failure.cls
+    by_class = Counter(each.failure.cls.value for each in told)
+    failures = {name: max(by_class[name], before.failures.get(name, 0)) for name in {*by_class, *before.failures}}
+    attempts = _together(before.attempts, [each.at for each in charges if each.failure.cls in ON_THE_CARD])
+    following = next_attempt(policy, cls, failures[cls], attempts, last.at)
+    is_over = last.failure.permanent or following is None
+    outcome = Outcome.EXHAUSTED if following is None else Outcome.NEEDS_ATTENTION
+    return before.model_copy(
+        update={
+            "attempt": len(told), "failures": failures, "attempts": attempts,
+            "outcome": outcome if is_over else Outcome.RETRY_SCHEDULED,
+            "order_copy_id": copy.id, "target_order_id": order.id if order else None,
+            "error_class": cls.value, "error": last.failure.text[:ERROR_LENGTH],
+            "next_attempt_at": None if is_over else following, "held": is_over,
+            "payment_source_id": renewal.payment_source_id,
+        }
+    )  # fmt: skip
+
+
+def _together(recorded: Sequence[datetime], told: Sequence[datetime]) -> list[datetime]:
+    """The moments of all charges. One that was recorded is recorded seconds after the shop has noted it."""
+    missing = [moment for moment in told if all(abs(moment - known) > ONE_ATTEMPT for known in recorded)]
+    return sorted([*recorded, *missing])

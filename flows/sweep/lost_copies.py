@@ -1,0 +1,39 @@
+"""
+Renewals of which there is no order copy: perhaps it was deleted after its order was placed.
+
+The request that places an order gives it the renewal's reference, so that the order is found without its copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from blocks.commerce_layer.order_search import find_orders
+from flows.rules.order_copies import CopiesOfPeriod
+from flows.rules.renewal import Renewal, Skipped
+from flows.rules.rivals import placed_without_copy
+from flows.run.context import Run
+
+
+async def charged_without_a_copy(run: Run, renewals: Sequence[Renewal]) -> list[Skipped]:
+    """
+    Those of the renewals whose order is placed although no copy of their period is there to be seen.
+
+    Costs one list call for 25 of which there is no copy that counts. A period that fell due a moment ago, less than
+    `settle_seconds`, cannot have been charged and forgotten yet.
+
+    Raises:
+        CommerceLayerError: the orders could not be read.
+    """
+    settle = timedelta(seconds=run.policy.settle_seconds)
+    without = [each for each in renewals if _has_no_copy(each) and run.now() - each.due > settle]
+    if not without:
+        return []
+    found = await find_orders(run.client, [each.reference for each in without])
+    refusals = [(each, placed_without_copy(each, found[each.reference])) for each in without]
+    return [Skipped(each.subscription_id, each.due, *refusal) for each, refusal in refusals if refusal is not None]
+
+
+def _has_no_copy(renewal: Renewal) -> bool:
+    return CopiesOfPeriod.of(renewal.found).canonical is None

@@ -1,0 +1,150 @@
+"""Other systems write back what they read long ago: no card is tried more often for it, and nobody drops out unseen."""
+
+from __future__ import annotations
+
+import pytest
+import records
+from meanwhile import patch
+from merchant import Merchant
+
+DAY = 25 * 3600
+"""A day, and some time that sweeps take."""
+
+
+def write_back(merchant: Merchant, subscription_id: str, **metadata: object) -> None:
+    patch(merchant, "order_subscriptions", subscription_id, metadata=metadata)
+
+
+def declines(merchant: Merchant) -> int:
+    (order,) = merchant.target_orders()
+    return int(order["errors_count"] or 0)
+
+
+async def test_a_crm_that_writes_back_old_metadata_every_night_gets_no_card_tried_more_often_than_the_policy_says(
+    merchant: Merchant,
+) -> None:
+    await merchant.install(payment_retries=["1d", "3d"])
+    made = merchant.sandbox.create_subscription(failure="declined")
+    days = []
+    for _ in range(14):
+        ended = await merchant.sweep()
+        days.append(declines(merchant))
+        write_back(merchant, made["id"], perennial={"v": 1})
+        merchant.sandbox.advance(DAY)
+
+    assert days == [1, 2, 2, 2, *[3] * 10], "three attempts, as far apart as the policy says"
+    assert ended.name == "Failed"
+    (row,) = await records.table(ended.flow_run_id)
+    assert row["why"].startswith("card declined; retries used up after 3 attempts (the shop tells of 3 failed attempts")
+    assert "somebody has written back old metadata" in row["why"]
+
+
+async def test_a_state_of_earlier_in_the_period_brings_no_more_attempts_either(merchant: Merchant) -> None:
+    await merchant.install(payment_retries=["1d", "1d"])
+    made = merchant.sandbox.create_subscription(failure="declined")
+    await merchant.sweep()
+    old = merchant.subscription(made["id"])["metadata"]
+    for _ in range(6):
+        merchant.sandbox.advance(DAY)
+        await merchant.sweep()
+        write_back(merchant, made["id"], **old)
+
+    assert declines(merchant) == 3
+
+
+async def test_a_new_attempt_after_a_reset_is_made_and_renews_when_the_card_is_good_again(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription(failure="declined", times=1)
+    await merchant.sweep()
+    write_back(merchant, made["id"], perennial={})
+
+    waiting = await merchant.sweep()
+    assert waiting.outcomes == {"retry_scheduled": 1}
+    own = merchant.subscription(made["id"])["metadata"]["perennial"]
+    assert (own["attempt"], own["failures"]) == (1, {"payment": 1}), "the state is mended"
+
+    merchant.sandbox.advance(DAY)
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
+    assert declines(merchant) == 1
+
+
+async def test_reading_what_an_order_tells_costs_nothing_while_states_are_as_we_left_them(merchant: Merchant) -> None:
+    merchant.sandbox.create_subscription(failure="declined")
+    await merchant.sweep()
+    merchant.sandbox.advance(DAY)
+    merchant.sandbox.reset_counters()
+
+    await merchant.sweep()
+
+    assert declines(merchant) == 2
+    assert merchant.requests("GET /api/orders") == 2, "whether it was paid at the checkout, and nothing else"
+
+
+@pytest.mark.parametrize("written", ["active since March", None, 7])
+async def test_a_key_that_holds_no_object_is_red_and_nobody_drops_out(merchant: Merchant, written: object) -> None:
+    made = merchant.sandbox.create_subscription()
+    write_back(merchant, made["id"], perennial=written)
+
+    ended = await merchant.sweep()
+
+    assert ended.name == "Failed"
+    assert ended.facts["skipped"] == {"damaged": 1}
+    (row,) = await records.table(ended.flow_run_id)
+    assert f"metadata.perennial = {written!r}: it must be an object" in row["why"]
+    assert merchant.copies() == []
+
+
+async def test_what_php_makes_of_empty_objects_is_renewed_as_before(merchant: Merchant) -> None:
+    first, second = merchant.sandbox.create_subscription(), merchant.sandbox.create_subscription()
+    write_back(merchant, first["id"], perennial=[])
+    write_back(merchant, second["id"], perennial={"v": 1, "failures": [], "policy": []})
+
+    assert (await merchant.sweep()).outcomes == {"renewed": 2}
+
+
+async def test_an_adopted_subscription_whose_state_was_removed_is_reported_by_its_tag(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription(adopted=False)
+    paused = merchant.sandbox.create_subscription(adopted=False)
+    await merchant.hand_over(made["id"])
+    write_back(merchant, made["id"], crm=7)
+
+    ended = await merchant.sweep()
+
+    assert ended.name == "Failed"
+    assert ended.facts["skipped"] == {"state_lost": 1}
+    (row,) = await records.table(ended.flow_run_id)
+    assert row["renewal"] == made["id"] != paused["id"]
+    assert "it carries the tag 'perennial', but metadata.perennial is missing" in row["why"]
+
+    assert (await merchant.hand_over(made["id"])).message == "1 adopted"
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
+
+
+async def test_a_subscription_that_is_given_back_loses_the_tag(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription(adopted=False, next_run_at="2099-01-01T00:00:00Z")
+    await merchant.hand_over(made["id"])
+    assert len(merchant.rows("SELECT * FROM taggings WHERE resource_id = ?", made["id"])) == 1
+
+    assert (await merchant.hand_over(made["id"], handover="give_back")).name == "Completed"
+    assert merchant.rows("SELECT * FROM taggings WHERE resource_id = ?", made["id"]) == []
+
+
+async def test_one_that_was_adopted_before_there_were_tags_gets_it_with_its_record(merchant: Merchant) -> None:
+    old = merchant.sandbox.create_subscription()
+    new = merchant.sandbox.create_subscription(adopted=False, next_run_at="2099-01-01T00:00:00Z")
+    await merchant.hand_over(new["id"])  # makes the tag
+    merchant.sandbox.reset_counters()
+
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
+
+    assert len(merchant.rows("SELECT * FROM taggings WHERE resource_id = ?", old["id"])) == 1
+    assert merchant.requests("PATCH /api/order_subscriptions/{id}") == 1
+
+
+async def test_an_adoption_without_the_right_to_tag_says_what_goes_unnoticed(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription(adopted=False)
+    merchant.sandbox.fault("status", method="POST", path="/api/tags", status=403)
+
+    ended = await merchant.hand_over(made["id"])
+
+    assert ended.message.startswith("1 adopted, without the tag 'perennial', so that a lost state goes unnoticed")
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}

@@ -1,0 +1,199 @@
+"""Counts that another system has reset, or that were never recorded, have a floor in what the shop tells."""
+
+from datetime import timedelta
+
+import pytest
+from rules.making import at, copy, order, planned, subscription, withdrawn
+
+from blocks.commerce_layer.resource_errors import ResourceError
+from blocks.policy import Policy
+from flows.rules.findings import CopyEnded, HeldBack
+from flows.rules.next_action import Conclude, Create, Hold, HoldReason, Place, next_action
+from flows.rules.outcomes import result_of
+from flows.rules.overwritten import as_the_shop_tells, order_to_ask
+from flows.rules.records import record_of
+from flows.rules.renewal import Renewal
+from flows.rules.state import Outcome
+
+REF = "SubAbcdefg@2026-03-01T06:00Z"
+POLICY = Policy(payment_retries=["1d", "3d"], stock_retries=["1d"])
+
+
+def declined(*moments, message="Your card was declined", name="payment_source"):
+    return [ResourceError(name=name, message=message, created_at=at(moment)) for moment in moments]
+
+
+def renewal(errors_count=0, found=None, policy=POLICY, now="2026-03-10T06:05", **state) -> Renewal:
+    from dataclasses import replace
+
+    unpaid = copy(REF, "completed", order("pending", errors_count=errors_count))
+    sub = subscription(state, customer_payment_source_id="CpsAbcdefg")
+    work = planned(sub, as_of=now, policy=policy)
+    assert work.due == at("2026-03-01T06:00")
+    return replace(work, found=(unpaid,) if found is None else tuple(found))
+
+
+def told(work, errors=(), now="2026-03-10T06:05"):
+    raised = as_the_shop_tells(work, errors, at(now))
+    return raised, next_action(raised, raised.found, at(now))
+
+
+# --- the order's errors -------------------------------------------------------------------------------
+
+
+def test_only_an_order_that_tells_more_than_the_state_is_worth_a_read():
+    assert order_to_ask(renewal(2)) == "TgtAbcdefg"
+    assert order_to_ask(renewal(2, period="2026-03-01T06:00Z", attempt=1)) == "TgtAbcdefg"
+    assert order_to_ask(renewal(2, period="2026-03-01T06:00Z", attempt=2)) is None
+    assert order_to_ask(renewal(0)) is None
+    assert order_to_ask(renewal(found=[])) is None
+    assert order_to_ask(renewal(found=[copy(REF, "completed", order(errors_count=2))])) is None
+
+
+def test_an_attempt_that_nobody_has_recorded_is_counted_and_waited_after():
+    raised, action = told(renewal(1), declined("2026-03-10T06:00"))
+
+    state = raised.state
+    assert (state.attempt, state.failures, state.outcome) == (1, {"payment": 1}, Outcome.RETRY_SCHEDULED)
+    assert state.attempts == [at("2026-03-10T06:00")], "card networks count it, too"
+    assert isinstance(action, Hold)
+    assert (action.reason, action.until) == (HoldReason.FAILED_BEFORE, at("2026-03-11T06:00"))
+    assert "the shop tells of 1 failed attempt in this period, metadata.perennial of 0" in action.sentence
+
+    result = result_of(raised, HeldBack(action), at("2026-03-10T06:05"))
+    assert (result.outcome, result.needs_person) == (Outcome.RETRY_SCHEDULED, False)
+    record = record_of(result, subscription())
+    own = record.metadata["perennial"]
+    assert (own["attempt"], own["failures"], own["next_attempt_at"]) == (1, {"payment": 1}, "2026-03-11T06:00Z")
+
+
+def test_it_goes_on_with_the_next_attempt_once_the_wait_that_the_shop_tells_of_is_over():
+    _, action = told(renewal(1), declined("2026-03-09T06:00"))
+    assert isinstance(action, Place)
+    assert action.attempt == 2
+
+
+def test_the_second_wait_is_the_second_of_the_policy_whatever_the_state_says():
+    errors = declined("2026-03-08T06:00", "2026-03-09T06:00")
+    for state in ({}, {"period": "2026-03-01T06:00Z", "attempt": 1, "failures": {"payment": 1}}):
+        raised, action = told(renewal(2, **state), errors)
+        assert isinstance(action, Hold)
+        assert action.until == at("2026-03-12T06:00")
+        assert (raised.state.attempt, raised.state.failures) == (2, {"payment": 2})
+
+
+def test_retries_that_are_used_up_are_not_begun_again():
+    raised, action = told(renewal(3), declined("2026-03-01T06:01", "2026-03-02T06:01", "2026-03-05T06:01"))
+
+    assert isinstance(action, Hold)
+    assert (action.reason, action.until) == (HoldReason.FAILED_BEFORE, None)
+    result = result_of(raised, HeldBack(action), at("2026-03-10T06:05"))
+    assert (result.outcome, result.needs_person, result.state.held) == (Outcome.EXHAUSTED, True, True)
+    assert result.state.error_class == "payment", "the customer may still pay at the checkout"
+    assert result.state.payment_source_id == "CpsAbcdefg", "the same card is no new one"
+    assert result.sentence.startswith("card declined; retries used up after 3 attempts (the shop tells of 3 failed")
+    assert result.sentence.endswith("somebody has written back old metadata); held for a person: release it to go on")
+
+
+@pytest.mark.parametrize("action", ["cancel", "skip_period"])
+def test_what_the_policy_does_when_retries_are_used_up_is_done_although_no_run_has_recorded_them(action):
+    policy = Policy(payment_retries=[], final_action=action)
+    raised, held = told(renewal(1, policy=policy), declined("2026-03-01T06:01"))
+    result = result_of(raised, HeldBack(held), at("2026-03-10T06:05"))
+    assert (result.outcome, result.final_action, result.needs_person) == (Outcome.EXHAUSTED, action, False)
+    assert (result.cancel, result.is_settled) == (action == "cancel", action == "skip_period")
+    assert result.state.held == (action == "cancel")
+
+
+def test_a_card_that_must_not_be_tried_again_is_held_although_its_hold_was_overwritten():
+    raised, action = told(renewal(1), declined("2026-03-05T06:00", message="The card was reported stolen"))
+    assert isinstance(action, Hold)
+    result = result_of(raised, HeldBack(action), at("2026-03-10T06:05"))
+    assert (result.outcome, result.needs_person, result.state.held) == (Outcome.NEEDS_ATTENTION, True, True)
+    assert "not retried; held for a person" in result.sentence
+
+
+def test_errors_of_one_moment_are_one_attempt():
+    lines = [
+        ResourceError(name="line_items", message=f"SKU {sku} is out of stock", created_at=at("2026-03-10T05:00"))
+        for sku in (1, 2, 3)
+    ]
+    raised, _ = told(renewal(3), lines)
+    assert (raised.state.attempt, raised.state.failures, raised.state.attempts) == (1, {"stock": 1}, [])
+
+    known = renewal(3, period="2026-03-01T06:00Z", attempt=1, failures={"stock": 1})
+    assert told(known, lines)[0] is known
+
+
+def test_a_charge_that_is_known_is_not_counted_twice_for_the_card_networks():
+    state = {"attempts": ["2026-03-08T06:00:02Z"]}
+    raised, _ = told(renewal(2, **state), declined("2026-03-08T06:00", "2026-03-09T06:00"))
+    assert raised.state.attempts == [at("2026-03-08T06:00") + timedelta(seconds=2), at("2026-03-09T06:00")]
+
+
+def test_an_error_without_a_date_or_text_is_tolerated():
+    errors = [ResourceError(), ResourceError(created_at=at("2026-03-10T06:00"))]
+    raised, action = told(renewal(2), errors)
+    assert (raised.state.attempt, raised.state.failures) == (1, {"unknown": 1})
+    assert isinstance(action, Hold)
+
+
+# --- copies that failed -------------------------------------------------------------------------------
+
+
+def failed(number: int, day: int):
+    log = {"line_items": ["SKU is out of stock"]}
+    moment = f"2026-03-{day:02d}T06:01:00Z"
+    return copy(f"{REF}#{number}", "failed", errors_log=log, created_at=moment, failed_at=moment)
+
+
+def test_the_newest_failed_copy_is_recorded_upon_the_count_of_those_before_it():
+    raised, action = told(renewal(found=[failed(2, 1), failed(3, 9)]), now="2026-03-09T07:00")
+    assert isinstance(action, Conclude)
+    result = result_of(raised, CopyEnded(action.copy), at("2026-03-09T07:00"))
+    assert (result.state.attempt, result.state.failures) == (2, {"stock": 2})
+    assert result.outcome is Outcome.EXHAUSTED
+
+
+def test_one_failed_copy_is_recorded_as_ever():
+    work = renewal(found=[failed(2, 9)])
+    raised, action = told(work, now="2026-03-09T07:00")
+    assert raised is work
+    assert isinstance(action, Conclude)
+
+
+def test_another_copy_is_made_once_the_wait_after_a_failed_one_is_over_although_its_record_was_overwritten():
+    raised, action = told(renewal(found=[failed(2, 8)]))
+    assert isinstance(action, Create)
+    assert (raised.state.attempt, raised.state.order_copy_id) == (1, failed(2, 8).id)
+
+
+def test_failed_copies_count_together_with_the_errors_of_the_order_that_followed():
+    found = [
+        failed(2, 1),
+        copy(f"{REF}#3", "completed", order("pending", errors_count=1), created_at="2026-03-02T07:00Z"),
+    ]
+    raised, action = told(renewal(found=found), declined("2026-03-10T06:00"))
+    assert (raised.state.attempt, raised.state.failures) == (2, {"stock": 1, "payment": 1})
+    assert isinstance(action, Hold)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        [copy(REF, "completed", order("cancelled")), failed(2, 1), failed(3, 2)],
+        [copy(REF, "completed", order()), failed(2, 1)],
+        [],
+    ],
+    ids=["refused", "placed", "nothing"],
+)
+def test_what_is_decided_otherwise_is_left_to_that(found):
+    work = renewal(found=found)
+    assert told(work)[0] is work
+
+
+def test_a_withdrawn_copy_after_a_failed_one_is_followed_by_another_with_its_count():
+    found = [failed(2, 1), copy(f"{REF}#3", "completed", withdrawn(), created_at="2026-03-02T07:00Z")]
+    raised, action = told(renewal(found=found))
+    assert isinstance(action, Create)
+    assert (raised.state.attempt, raised.state.order_copy_id) == (1, None)
