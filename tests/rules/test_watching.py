@@ -43,7 +43,7 @@ def alarm(one, as_of=NOW):
         ({"source_order_id": None}, Alarm.CANNOT_BE_RENEWED),
         ({"expires_at": "2026-02-20T06:00:00Z"}, None),
         ({"metadata": {"perennial": 7}}, Alarm.DAMAGED),
-        ({"metadata": {"perennial": None}}, None),
+        ({"metadata": {"perennial": None}}, Alarm.DAMAGED),
         ({"metadata": {}}, None),
     ],
 )
