@@ -136,6 +136,9 @@ class Policy(BaseModel):
     failure_patterns: dict[Pattern, FailureClass] = {}
     """Your own words for failures: regular expression on the error text, and the class it belongs to."""
 
+    price_tolerance: float = Field(default=0, ge=0, le=1000)
+    """Percent by which an order may cost more than the last renewal did; beyond it a person must accept the price."""
+
     max_attempts_per_month: int = Field(default=15, ge=1, le=20)
     """Failed charges of one subscription within 30 days (Visa allowed 15, since May 2025 20; Mastercard 35)."""
     max_attempts_per_day: int = Field(default=5, ge=1, le=10)

@@ -9,7 +9,7 @@ COPIES, SUBSCRIPTIONS, ORDERS = "order_copies", "order_subscriptions", "orders"
 _BASICS = ("reference", "reference_origin", "metadata", "created_at", "updated_at")
 _ORDER_FIELDS = (
     *("number", "status", "payment_status", "fulfillment_status", "placed_at", "approved_at", "cancelled_at"),
-    *("total_amount_with_taxes_cents", "currency_code", "customer_email", "errors_count", *_BASICS),
+    *("total_amount_with_taxes_cents", "currency_code", "skus_count", "customer_email", "errors_count", *_BASICS),
 )
 _COPY_FIELDS = (
     *("type", "status", "started_at", "completed_at", "failed_at", "errors_log", "errors_count"),

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from blocks.commerce_layer.resources import Order, OrderCopy
 from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod, is_moving, is_withdrawn
+from flows.rules.price import Price
 from flows.rules.references import REFERENCE_ORIGIN, numbered_reference, parse_reference
 from flows.rules.renewal import Renewal
 from flows.rules.retries import earliest_allowed
@@ -26,6 +27,8 @@ class HoldReason(StrEnum):
     TARGET_CANCELLED = "target_cancelled"  # somebody else cancelled an order of the period
     COPY_MISSING = "copy_missing"  # a copy that was recorded is not found any more
     ATTEMPT_LIMIT = "attempt_limit"  # one more charge would break a card network's limit
+    PRICE = "price"  # the order does not cost what the last renewal cost
+    CAP = "cap"  # what may be charged in a day is used up
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,17 @@ class Conclude:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Write nothing. `until` is when it may go on by itself; None when a person must look."""
+    """
+    Write nothing. `until` is when it may go on by itself; None when a person must look.
+
+    `copy` and its order's `price` are there when a person has to decide about that price.
+    """
 
     reason: HoldReason
     sentence: str
     until: datetime | None = None
+    copy: OrderCopy | None = None
+    price: Price | None = None
 
 
 NextAction = Create | Wait | Place | Conclude | Hold

@@ -131,7 +131,9 @@ def _hold(_subscription: OrderSubscription, state: RenewalState) -> Refusal | No
     if not state.held:
         return None
     cls = FailureClass(state.error_class) if state.error_class in set(FailureClass) else FailureClass.UNKNOWN
-    why = f": {in_short(cls, state.error)}" if state.error else ""
+    # The price, too, must be seen before it is accepted.
+    said = state.error if state.price_to_accept else in_short(cls, state.error or "")
+    why = f": {said}" if state.error else ""
     return SkipReason.HELD, f"held for a person{why}; set metadata.perennial.held to false to go on"
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from blocks.commerce_layer.resources import OrderCopy, OrderStatus, OrderSubscription
-from flows.rules.next_action import is_of_period
+from flows.rules.next_action import Hold, HoldReason, Place, is_of_period
 from flows.rules.order_copies import FAILED_STATUSES
+from flows.rules.price import Price, expected_price, objection
 from flows.rules.references import REFERENCE_ORIGIN, whole_minute
 from flows.rules.renewal import Renewal
 from flows.rules.skips import NATIVE_STATUSES, Refusal, Skipped, SkipReason, status_refusal
@@ -39,6 +40,14 @@ def still_wanted(
         or _foreign_copy(renewal, foreign)
     )
     return Skipped(renewal.subscription_id, renewal.due, *refusal) if refusal else None
+
+
+def price_hold(renewal: Renewal, attempt: Place) -> Hold | None:
+    """Why a person must see the price of the order first; None when it may be placed. The subscription is released."""
+    state, copy = renewal.state, attempt.copy
+    expected = expected_price(state.price, copy.source_order)
+    sentence = objection(attempt.order, expected, state.price_to_accept, renewal.policy.price_tolerance)
+    return Hold(HoldReason.PRICE, sentence, copy=copy, price=Price.of(attempt.order)) if sentence else None
 
 
 def _changed_since(

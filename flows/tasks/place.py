@@ -28,7 +28,7 @@ from flows.rules.next_action import Conclude, Hold, HoldReason, Place, Wait
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.state import Outcome, RenewalState
-from flows.rules.still_wanted import still_wanted
+from flows.rules.still_wanted import price_hold, still_wanted
 from flows.rules.work import Work, next_action_for
 from flows.run.context import Run
 from flows.run.orders import once_it_ended, order_as_it_is, tells_what_came_of_it
@@ -74,9 +74,19 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
                 placed = await _Renewing(run, work, attempt).carry_out(announce=not created_here)
     if isinstance(placed, OrderAnswered):
         placed = await once_it_ended(run, work, placed)
-    if isinstance(placed, LeftAlone) and placed.skipped.reason.ends_the_renewal:
-        await run.withdrawals.withdraw(attempt.order.id, placed.skipped.sentence)
+    if (why := _why_withdrawn(placed)) is not None:
+        await run.withdrawals.withdraw(attempt.order.id, why)
     return _told(placed)
+
+
+def _why_withdrawn(placed: Placed) -> str | None:
+    match placed:
+        case LeftAlone(skipped) if skipped.reason.ends_the_renewal:
+            return skipped.sentence
+        # Whoever mends the price and releases the subscription gets a copy at the price that holds then.
+        case HeldBack(hold) if hold.reason is HoldReason.PRICE:
+            return hold.sentence
+    return None
 
 
 class _Renewing:
@@ -145,14 +155,17 @@ class _Renewing:
             look = await self._run.last_looks.before_placing(renewal)
         except CommerceLayerError as error:
             raise _Stop(NotPlaced(self._attempt, error)) from error
-        order, as_of = _order_to_place(self._run, renewal, self._attempt, look.copies), self._run.as_of
+        place, as_of = _place_now(self._run, renewal, self._attempt, look.copies), self._run.as_of
         skipped = still_wanted(renewal, look.subscription, look.rivals, look.copies, as_of, announced=self._announced)
         if skipped is not None:
             raise _Stop(LeftAlone(skipped))
-        if order is None:
+        if place is None:
             raise _Stop(self._changed("was cancelled, or another one counts, since a moment ago"))
+        order = place.order
         if (order.errors_count or 0) > (self._attempt.order.errors_count or 0):
             raise _Stop(self._changed("was tried by another run a moment ago"))
+        if (hold := price_hold(renewal, place)) is not None:
+            raise _Stop(HeldBack(hold))
         assert look.subscription is not None, "one that is gone is not wanted any more"
         return look.subscription, order
 
@@ -180,17 +193,17 @@ class _Renewing:
                 await client.update_subscription(subscription_id, metadata=metadata)
 
 
-def _order_to_place(run: Run, work: Work, attempt: Place, shown: Sequence[OrderCopy]) -> Order | None:
+def _place_now(run: Run, work: Work, attempt: Place, shown: Sequence[OrderCopy]) -> Place | None:
     """
-    The order as the last look shows it; None when it does not count any more.
+    The copy and its order as the last look shows them; None when they do not count any more.
 
     Raises _Stop when it, or another one of the period, is placed or being placed already.
     """
     copies = {copy.id: copy for copy in (*work.found, attempt.copy, *shown)}
     action = next_action_for(work, copies.values(), run.as_of)
     match action:
-        case Place(copy, order) if copy.id == attempt.copy.id:
-            return order
+        case Place() if action.copy.id == attempt.copy.id:
+            return action
         case Conclude(copy):
             raise _Stop(CopyEnded(copy))
         case Wait(copy):
@@ -205,10 +218,10 @@ async def _compose_manual_copy(run: Run, work: ManualCopy, attempt: Place) -> Pl
         found = await run.client.find_order_copies([work.reference])
     except CommerceLayerError as error:
         raise _Stop(NotPlaced(attempt, error)) from error
-    order = _order_to_place(run, work, attempt, found[work.reference])
-    if order is None:
+    place = _place_now(run, work, attempt, found[work.reference])
+    if place is None:
         raise _Stop(StillRunning(attempt.copy))
-    return _placement(run, work, order)
+    return _placement(run, work, place.order)
 
 
 def _placement(run: Run, work: Work, order: Order) -> Placement:

@@ -20,7 +20,7 @@ from blocks.sandbox.control.creation import create_subscription
 from blocks.sandbox.http.faults import ACTIONS
 from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.http.server import Server
-from blocks.sandbox.shop import failures, orders
+from blocks.sandbox.shop import failures, orders, prices
 from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.failures import FAILURES
 from blocks.sandbox.shop.list_lag import lag_lists
@@ -88,6 +88,12 @@ class Controls:
             ("DELETE", "counters"): (self._reset_counters, "Count from zero."),
             ("POST", "pay"): (self._pay, "The customer pays order `order_id` through the checkout."),
             ("POST", "payment_sources"): (self._new_card, "The customer `customer_id` adds a card to the wallet."),
+            ("POST", "prices"): (
+                self._change_price,
+                "Change `total_cents`, `currency_code` or `skus_count` of the unplaced order `order_id`, or of all later "
+                "copies of a placed one.",
+            ),
+            ("POST", "payments"): (self._change_payment, "Set the `payment_status` of the order `order_id`."),
             ("POST", "release"): (
                 self._release,
                 "Release the stuck copy `order_copy_id`, or the stuck placing of the order `order_id`.",
@@ -233,6 +239,13 @@ class Controls:
         times = {"created_at": self._shop.now_text(), "updated_at": self._shop.now_text(), "metadata": "{}"}
         self._shop.database.insert("customer_payment_sources", {**row, **times})
         return {"customer_payment_source_id": row["id"]}
+
+    def _change_price(self, given: Given) -> Given:
+        return prices.change(self._shop, self._order(given["order_id"]), given)
+
+    def _change_payment(self, given: Given) -> Given:
+        prices.set_payment_status(self._shop, self._order(given["order_id"]), given["payment_status"])
+        return {"order_id": given["order_id"], "payment_status": given["payment_status"]}
 
     def _release(self, given: Given) -> Given:
         """Release a stuck copy, or the stuck placing of an order."""
