@@ -163,7 +163,8 @@ class RenewalState(BaseModel):
         fresh: dict[str, object] = {
             "period": due, "outcome": None, "attempt": 0, "failures": {}, "copies": 0, "next_attempt_at": None,
             "under_way_since": None, "error_class": None, "error": None, "order_copy_id": None,
-            "target_order_id": None, "payment_source_id": None, "price_to_accept": None, "final_action": None, "held": False,
+            "target_order_id": None, "payment_source_id": None, "final_action": None, "held": False,
+            "price_to_accept": None,
         }  # fmt: skip
         return self.model_copy(update=fresh)
 

@@ -85,8 +85,10 @@ def test_what_is_expected_is_what_the_last_renewal_cost_else_the_source_order():
 
 @pytest.mark.parametrize(
     ("cents", "currency", "said"),
-    [(1200, "EUR", "12.00 EUR"), (123456789, "USD", "1,234,567.89 USD"), (500, "JPY", "500 JPY")]
-    + [(1500, "KWD", "1.500 KWD"), (None, "EUR", "an unknown amount"), (5, None, "0.05 (unknown currency)")],
+    [
+        *[(1200, "EUR", "12.00 EUR"), (123456789, "USD", "1,234,567.89 USD"), (500, "JPY", "500 JPY")],
+        *[(1500, "KWD", "1.500 KWD"), (None, "EUR", "an unknown amount"), (5, None, "0.05 (unknown currency)")],
+    ],
 )
 def test_amounts_are_written_as_people_read_them(cents, currency, said):
     assert money(cents, currency) == said

@@ -90,8 +90,7 @@ class Controls:
             ("POST", "payment_sources"): (self._new_card, "The customer `customer_id` adds a card to the wallet."),
             ("POST", "prices"): (
                 self._change_price,
-                "Change `total_cents`, `currency_code` or `skus_count` of the unplaced order `order_id`, or of all later "
-                "copies of a placed one.",
+                "Change `total_cents`, `currency_code`, `skus_count` of an unplaced order, or copies of a placed one.",
             ),
             ("POST", "payments"): (self._change_payment, "Set the `payment_status` of the order `order_id`."),
             ("POST", "release"): (
