@@ -81,13 +81,20 @@ def _an_expression(text: str) -> str:
     return text
 
 
+def _a_currency(text: str) -> str:
+    if not re.fullmatch("[A-Z]{3}", text):
+        raise ValueError(f"{text!r} is not a currency code: write three capital letters such as EUR")
+    return text
+
+
 Delay = Annotated[str, AfterValidator(_a_sensible_delay)]
 Delays = Annotated[list[Delay], Field(max_length=19)]
 Pattern = Annotated[str, AfterValidator(_an_expression)]
+Currency = Annotated[str, AfterValidator(_a_currency)]
 
 SWEEP_FIELDS = frozenset(
     {"first_wave", "second_wave", "brake_share", "max_unconfirmed", "batch_size", "settle_seconds"}
-    | {"copy_deadline_seconds"}
+    | {"copy_deadline_seconds", "max_renewals_per_day", "max_amount_per_day"}
 )
 """Fields that speak of a whole sweep: one subscription cannot override them."""
 
@@ -143,6 +150,11 @@ class Policy(BaseModel):
     """Failed charges of one subscription within 30 days (Visa allowed 15, since May 2025 20; Mastercard 35)."""
     max_attempts_per_day: int = Field(default=5, ge=1, le=10)
     """Failed charges of one subscription within 24 hours (Mastercard allows 10)."""
+
+    max_renewals_per_day: int | None = Field(default=None, ge=1)
+    """Orders that may be placed in a day of the time zone, by all sweeps together; then all charging stops."""
+    max_amount_per_day: dict[Currency, Annotated[int, Field(ge=1)]] = {}
+    """The same for amounts, by currency, in cents as Commerce Layer counts them: {"EUR": 100000} is 1,000.00 EUR."""
 
     first_wave: int = Field(default=10, ge=1, le=10_000)
     """Renewals in the first wave of a sweep, before the result on them is read."""

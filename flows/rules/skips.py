@@ -35,6 +35,7 @@ class SkipReason(StrEnum):
     UNKNOWN_FREQUENCY = "unknown_frequency"
     SECOND_ENGINE = "second_engine"
     FOREIGN_COPY = "foreign_copy"
+    CAP_REACHED = "cap_reached"
     NOT_READABLE = "not_readable"  # no look, no charge
 
     @property

@@ -20,6 +20,7 @@ from blocks.renewal_policy import RenewalPolicy
 from flows.rules.manual_copy import ManualCopy
 from flows.rules.references import period_text
 from flows.rules.renewal import Renewal
+from flows.run.daily_caps import DailyCaps
 from flows.run.poller import CopyPoller
 from flows.run.prefect_internals import quieten_task_runs
 from flows.run.reads import LastLooks
@@ -75,6 +76,7 @@ class Run:
     poller: CopyPoller
     last_looks: LastLooks
     withdrawals: Withdrawals
+    caps: DailyCaps
     placing: asyncio.Semaphore
     """Bounds the placements under way: a gateway may take seconds for each, and each holds a connection."""
 
@@ -134,6 +136,7 @@ async def open_run(credentials: str, policy: str, as_of: datetime | None) -> Asy
             yield Run(
                 client, block.organization, rules, credentials, policy, moment, identity, poller, LastLooks(client),
                 Withdrawals(client, block.organization, identity.flow_run_id, rules.settle_seconds),
+                DailyCaps(client, rules, moment),
                 asyncio.Semaphore(PLACED_AT_ONCE),
             )  # fmt: skip
 

@@ -19,7 +19,7 @@ from blocks.commerce_layer.resources import OrderCopy
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.results import RenewalResult
 from flows.rules.summaries import RenewalLine
-from flows.rules.waves import Brake, Waves
+from flows.rules.waves import Brake, BrakePulled, Waves
 from flows.run.context import Run
 from flows.run.report import Report
 from flows.sweep.first_look import Due, FirstLook, take_first_look
@@ -76,7 +76,7 @@ class Pacing:
     @property
     def is_stopped(self) -> bool:
         """Whether nothing further may be begun: the brake was pulled, or nothing can be looked up any more."""
-        return self._brake.pulled is not None or self._report.brake is not None or self._given_up
+        return self._pulled is not None or self._report.brake is not None or self._given_up
 
     async def _work_through_once(self, due: Sequence[Due]) -> None:
         waves, done = Waves(self._run.policy, self._brake), 0
@@ -97,8 +97,13 @@ class Pacing:
     def _given_up(self) -> bool:
         return len(self._troubles) >= TROUBLES_IN_A_ROW
 
+    @property
+    def _pulled(self) -> BrakePulled | None:
+        full = self._run.caps.reached
+        return self._brake.pulled or (BrakePulled(full) if full else None)
+
     def _must_stop(self) -> bool:
-        pulled = self._brake.pulled
+        pulled = self._pulled
         if pulled is not None:
             self._report.brake_pulled(pulled)
         return self.is_stopped
@@ -132,6 +137,10 @@ class Pacing:
 
     async def _look(self, page: Sequence[Due]) -> FirstLook | None:
         try:
+            if not self._run.caps.is_counted():
+                await self._run.caps.count()
+            if self._run.caps.reached:
+                return None
             look = await take_first_look(self._run, page)
             self._troubles.clear()
             for skipped in look.skipped:

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State
 
 from blocks.commerce_layer.charging import Placement, place_order
 from blocks.commerce_layer.clock import current_clock
-from blocks.commerce_layer.errors import CommerceLayerError, NotFound, Refused, WriteFateUnknown
+from blocks.commerce_layer.errors import CommerceLayerError, NotFound, ReadFailed, Refused, WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus, OrderSubscription
 from blocks.commerce_layer.writes import SubscriptionChange
 from flows.rules.findings import (
@@ -25,6 +25,7 @@ from flows.rules.findings import (
 )
 from flows.rules.manual_copy import ManualCopy
 from flows.rules.next_action import Conclude, Hold, HoldReason, Place, Wait
+from flows.rules.placements import Placed, in_words, may_be_placed, why_withdrawn
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.state import Outcome, RenewalState
@@ -38,11 +39,11 @@ from flows.tasks.create import Created, Creation
 PLACE_TRIES = 3
 """How often a placement is sent whose answer is lost. Placing a placed order changes nothing."""
 
+COUNT_TRIES = 30
+"""How often what was charged today is counted before an order: near a cap, each order that is placed needs a count."""
+
 PAUSE = 2.0
 """Seconds after a lost answer before the order is read."""
-
-Placed = OrderAnswered | PlacementRefused | NotPlaced | CopyEnded | StillRunning | HeldBack | LeftAlone
-"""What placing can end with."""
 
 
 class _Stop(Exception):  # noqa: N818 - says what it does
@@ -74,19 +75,10 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
                 placed = await _Renewing(run, work, attempt).carry_out(announce=not created_here)
     if isinstance(placed, OrderAnswered):
         placed = await once_it_ended(run, work, placed)
-    if (why := _why_withdrawn(placed)) is not None:
+    run.caps.settle(attempt.order.id, may_be_placed=may_be_placed(placed))
+    if (why := why_withdrawn(placed)) is not None:
         await run.withdrawals.withdraw(attempt.order.id, why)
-    return _told(placed)
-
-
-def _why_withdrawn(placed: Placed) -> str | None:
-    match placed:
-        case LeftAlone(skipped) if skipped.reason.ends_the_renewal:
-            return skipped.sentence
-        # Whoever mends the price and releases the subscription gets a copy at the price that holds then.
-        case HeldBack(hold) if hold.reason is HoldReason.PRICE:
-            return hold.sentence
-    return None
+    return completed(in_words(placed), placed)
 
 
 class _Renewing:
@@ -145,6 +137,16 @@ class _Renewing:
 
     async def _compose(self) -> Placement:
         _, order = await self._look()
+        for _ in range(COUNT_TRIES):
+            if self._run.caps.is_counted(order):
+                break
+            await _count(self._run, self._attempt)
+            _, order = await self._look()
+        else:
+            slowly = ReadFailed("/api/orders", "what was charged today changes faster than it is counted", COUNT_TRIES)
+            raise _Stop(NotPlaced(self._attempt, slowly))
+        if (full := self._run.caps.take(order)) is not None:
+            raise _Stop(self._left_alone(SkipReason.CAP_REACHED, full))
         self._was_sent = True
         return _placement(self._run, self._renewal, order)
 
@@ -166,12 +168,17 @@ class _Renewing:
             raise _Stop(self._changed("was tried by another run a moment ago"))
         if (hold := price_hold(renewal, place)) is not None:
             raise _Stop(HeldBack(hold))
+        if (full := self._run.caps.refusal(order)) is not None:
+            raise _Stop(self._left_alone(SkipReason.CAP_REACHED, full))
         assert look.subscription is not None, "one that is gone is not wanted any more"
         return look.subscription, order
 
     def _changed(self, what: str) -> LeftAlone:
         sentence = f"its order {self._attempt.order.id} {what}; the next sweep decides anew"
-        return LeftAlone(Skipped(self._renewal.subscription_id, self._renewal.due, SkipReason.CHANGED, sentence))
+        return self._left_alone(SkipReason.CHANGED, sentence)
+
+    def _left_alone(self, reason: SkipReason, sentence: str) -> LeftAlone:
+        return LeftAlone(Skipped(self._renewal.subscription_id, self._renewal.due, reason, sentence))
 
     async def _end(self, end: Placed) -> Placed:
         order, may_be_made = (end.order if isinstance(end, PlacementRefused | OrderAnswered) else None), self._was_sent
@@ -213,7 +220,16 @@ def _place_now(run: Run, work: Work, attempt: Place, shown: Sequence[OrderCopy])
     return None
 
 
+async def _count(run: Run, attempt: Place) -> None:
+    try:
+        await run.caps.count()
+    except CommerceLayerError as error:
+        raise _Stop(NotPlaced(attempt, error)) from error
+
+
 async def _compose_manual_copy(run: Run, work: ManualCopy, attempt: Place) -> Placement:
+    if not run.caps.is_counted(attempt.order):
+        await _count(run, attempt)
     try:
         found = await run.client.find_order_copies([work.reference])
     except CommerceLayerError as error:
@@ -221,6 +237,8 @@ async def _compose_manual_copy(run: Run, work: ManualCopy, attempt: Place) -> Pl
     place = _place_now(run, work, attempt, found[work.reference])
     if place is None:
         raise _Stop(StillRunning(attempt.copy))
+    if (full := run.caps.take(place.order)) is not None:
+        raise _Stop(HeldBack(Hold(HoldReason.CAP, full)))
     return _placement(run, work, place.order)
 
 
@@ -268,19 +286,3 @@ async def _after_a_lost_answer(run: Run, attempt: Place, lost: WriteFateUnknown,
     if isinstance(end, NotPlaced | LeftAlone) and not is_withdrawn:
         return PlacementRefused(attempt, lost, order)
     return end
-
-
-def _told(placed: Placed) -> State[Placed]:
-    match placed:
-        case OrderAnswered(_, order):
-            return completed(f"order {order.id} is {order.raw_status}", placed)
-        case PlacementRefused(_, error) | NotPlaced(_, error):
-            return completed(str(error), placed)
-        case CopyEnded(copy):
-            return completed(f"the order of order copy {copy.id} is placed already", placed)
-        case StillRunning(copy):
-            return completed(f"another request may place the order of order copy {copy.id}", placed)
-        case HeldBack(Hold() as hold):
-            return completed(hold.sentence, placed)
-        case LeftAlone(skipped):
-            return completed(skipped.sentence, placed)
