@@ -40,7 +40,7 @@ async def report_unpaid_renewals(run: Run, report: Report) -> State[int]:
     except CommerceLayerError as error:
         get_run_logger().warning("the orders of recent renewals could not be read: %s", error)
         return completed(f"the orders of recent renewals could not be read: {error}", count)
-    return completed(f"{count} renewals are not paid in the end", count)
+    return completed(f"{count} unpaid renewals found", count)
 
 
 async def _report(run: Run, report: Report, orders: list[Order]) -> int:

@@ -60,7 +60,7 @@ async def placed(sandbox: RunningSandbox, client: CommerceLayer, count: int) -> 
     for _ in range(count):
         made = sandbox.create_subscription(total_cents=1000)
         copy = await create_order_copy(client, OrderCopyDraft(source_order_id=made["source_order_id"], reference="x"))
-        sandbox.advance(5)
+        sandbox.advance(10)
         copy = (await client.get_order_copies([copy.id]))[copy.id]
         orders.append(await place_order(client, copy.target_order_id or "", placement))
     return orders
