@@ -85,13 +85,20 @@ def _an_expression(text: str) -> str:
     return text
 
 
+def _a_currency(text: str) -> str:
+    if not re.fullmatch("[A-Z]{3}", text):
+        raise ValueError(f"{text!r} is not a currency code: write three capital letters such as EUR")
+    return text
+
+
 Delay = Annotated[str, AfterValidator(_a_sensible_delay)]
 Delays = Annotated[list[Delay], Field(max_length=19)]
 Pattern = Annotated[str, AfterValidator(_an_expression)]
+Currency = Annotated[str, AfterValidator(_a_currency)]
 
 SWEEP_FIELDS = frozenset(
     {"first_wave", "second_wave", "brake_share", "max_unconfirmed", "batch_size", "settle_seconds"}
-    | {"copy_deadline_seconds"}
+    | {"copy_deadline_seconds", "max_renewals_per_day", "max_amount_per_day"}
 )
 """Fields that speak of a whole sweep: one subscription cannot override them."""
 
@@ -144,10 +151,18 @@ class Policy(BaseModel):
     failure_patterns: dict[Pattern, FailureClass] = {}
     """Your own words for failures: regular expression on the error text, and the class it belongs to."""
 
+    price_tolerance: float = Field(default=0, ge=0, le=1000)
+    """Percent by which an order may cost more than the last renewal did; beyond it a person must accept the price."""
+
     max_attempts_per_month: int = Field(default=15, ge=1, le=20)
     """Failed charges of one card (per subscription) in 30 days (Visa allowed 15, since May 2025 20; Mastercard 35)."""
     max_attempts_per_day: int = Field(default=5, ge=1, le=10)
     """Failed charges of one card (per subscription) in 24 hours (Mastercard allows 10)."""
+
+    max_renewals_per_day: int | None = Field(default=None, ge=1)
+    """Orders that may be placed in a day of the time zone, by all sweeps together; then all charging stops."""
+    max_amount_per_day: dict[Currency, Annotated[int, Field(ge=1)]] = {}
+    """The same for amounts, by currency, in cents as Commerce Layer counts them: {"EUR": 100000} is 1,000.00 EUR."""
 
     first_wave: int = Field(default=10, ge=1, le=10_000)
     """Renewals in the first wave of a sweep, before the result on them is read."""

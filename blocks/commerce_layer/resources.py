@@ -194,6 +194,8 @@ class Order(_WithStatus):
     """Grand total including taxes, in cents of `currency_code`."""
     currency_code: str | None = None
     """ISO 4217, e.g. `EUR`."""
+    skus_count: int | None = None
+    """How many items its lines have together."""
     customer_email: str | None = None
     """The customer's address."""
     errors_count: int | None = None
@@ -251,6 +253,8 @@ class OrderCopy(_WithStatus):
     """Whether an invalid coupon code is dropped instead of failing the copy."""
     source_order_id: str | None = None
     """The order that is copied."""
+    source_order: Order | None = None
+    """The order that is copied, when it was included in the answer."""
     target_order_id: str | None = None
     """The order that the copy made; null while, or when, there is none."""
     target_order: Order | None = None

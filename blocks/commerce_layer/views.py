@@ -10,8 +10,8 @@ WALLET = "customer_payment_sources"
 _BASICS = ("reference", "reference_origin", "metadata", "created_at", "updated_at")
 _ORDER_FIELDS = (
     *("number", "status", "payment_status", "fulfillment_status", "placed_at", "approved_at", "cancelled_at"),
-    *("total_amount_with_taxes_cents", "currency_code", "customer_email", "errors_count", *_BASICS),
-    *("payment_source", "payment_source_details"),
+    *("total_amount_with_taxes_cents", "currency_code", "skus_count", "customer_email", "errors_count"),
+    *(*_BASICS, "payment_source", "payment_source_details"),
 )
 _COPY_FIELDS = (
     *("type", "status", "started_at", "completed_at", "failed_at", "errors_log", "errors_count"),

@@ -147,6 +147,18 @@ class RunningSandbox:
         """Let the customer add a card to the wallet; returns its id."""
         return str(self._control("POST", "payment_sources", {"customer_id": customer_id})["customer_payment_source_id"])
 
+    def change_price(self, order_id: str, **members: Any) -> None:
+        """
+        Change what an unplaced order, or every later copy of a placed one, costs.
+
+        Members: total_cents, currency_code, skus_count.
+        """
+        self._control("POST", "prices", {"order_id": order_id, **members})
+
+    def set_payment_status(self, order_id: str, status: str) -> None:
+        """Set how far an order is paid, e.g. `unpaid` after a chargeback."""
+        self._control("POST", "payments", {"order_id": order_id, "payment_status": status})
+
     def release(self, order_copy_id: str) -> None:
         """Release a stuck copy."""
         self._control("POST", "release", {"order_copy_id": order_copy_id})

@@ -14,6 +14,7 @@ from blocks.commerce_layer.resources import Order, OrderCopy
 from flows.rules.cards import charges_on, is_to_be_placed_now
 from flows.rules.copy_periods import period_of
 from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod, is_moving, is_withdrawn
+from flows.rules.price import Price
 from flows.rules.references import numbered_reference
 from flows.rules.renewal import Renewal
 from flows.rules.retries import earliest_allowed
@@ -29,6 +30,8 @@ class HoldReason(StrEnum):
     COPY_MISSING = "copy_missing"  # a copy that was recorded is not found any more
     FAILED_BEFORE = "failed_before"  # attempts failed that the state does not tell of
     ATTEMPT_LIMIT = "attempt_limit"  # one more charge would break a card network's limit
+    PRICE = "price"  # the order does not cost what the last renewal cost
+    CAP = "cap"  # what may be charged in a day is used up
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +71,17 @@ class Conclude:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Write nothing. `until` is when it may go on by itself; None when a person must look."""
+    """
+    Write nothing. `until` is when it may go on by itself; None when a person must look.
+
+    `copy` and its order's `price` are there when a person has to decide about that price.
+    """
 
     reason: HoldReason
     sentence: str
     until: datetime | None = None
+    copy: OrderCopy | None = None
+    price: Price | None = None
 
 
 NextAction = Create | Wait | Place | Conclude | Hold

@@ -77,7 +77,7 @@ class _FromFinding(ResultBuilder):
         order = copy.target_order
         if order is not None and order.is_placed:
             self._set(attempt=max(1, self.state.attempt))
-            renewed = self._renewed(order, *self._who_placed(copy))
+            renewed = self._renewed(copy, order, *self._who_placed(copy))
             return self._noting_who_paid(renewed, copy, order)
         if not self._has_ended(copy):
             return self._running(copy)
@@ -136,7 +136,7 @@ class _FromFinding(ResultBuilder):
     def _order_answered(self, attempt: Place, order: Order) -> RenewalResult:
         self._note_placement(attempt)
         if order.is_placed:
-            renewed = self._renewed(order, Outcome.RENEWED)
+            renewed = self._renewed(attempt.copy, order, Outcome.RENEWED)
             return self._noting_who_paid(renewed, attempt.copy, order) if is_confirmed(attempt.order) else renewed
         if is_moving(order):
             return self._under_way(order)
@@ -145,7 +145,7 @@ class _FromFinding(ResultBuilder):
     def _placement_refused(self, attempt: Place, error: CommerceLayerError, order: Order | None) -> RenewalResult:
         if order is not None and order.is_placed:
             self._note_placement(attempt)
-            return self._renewed(order, Outcome.RENEWED)
+            return self._renewed(attempt.copy, order, Outcome.RENEWED)
         failure = classify_error(error, self.renewal.policy)
         if not failure.attempted:
             self._note_copy(attempt.copy)
@@ -211,6 +211,8 @@ class _FromFinding(ResultBuilder):
         if hold.until is not None:
             self._set(next_attempt_at=hold.until)
             return self._result(Outcome.RETRY_SCHEDULED, hold.sentence, hold=hold)
+        if hold.reason is HoldReason.PRICE:
+            return self._held_for_its_price(hold)
         self._complain(Failure(FailureClass.UNKNOWN, hold.sentence))
         missing = hold.reason is HoldReason.COPY_MISSING
         self._set(held=not missing, next_attempt_at=None)
@@ -232,6 +234,15 @@ class _FromFinding(ResultBuilder):
             return replace(result, what=f"{result.what} ({hold.sentence})")
         then = "held for a person: release it to go on"
         return self._result(Outcome.NEEDS_ATTENTION, f"{what}; not retried", then, hold=hold, needs_person=True)
+
+    def _held_for_its_price(self, hold: Hold) -> RenewalResult:
+        # A failure of the catalogue for the brake, too: a price that is wrong for all stops the sweep after a few.
+        failure = Failure(FailureClass.CATALOGUE, hold.sentence, permanent=True, attempted=False)
+        if hold.copy is not None:
+            self._note_copy(hold.copy)
+        self._complain(failure)
+        self._set(held=True, next_attempt_at=None, price_to_accept=hold.price)
+        return self._result(Outcome.NEEDS_ATTENTION, hold.sentence, failure=failure, hold=hold, needs_person=True)
 
 
 def _may_have_charged(renewal: Renewal, finding: Finding) -> bool:

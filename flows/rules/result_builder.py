@@ -3,11 +3,12 @@
 from dataclasses import replace
 from datetime import datetime
 
-from blocks.commerce_layer.resources import Order
+from blocks.commerce_layer.resources import Order, OrderCopy
 from blocks.policy import FailureClass, FinalAction
 from flows.rules.cards import charges_on
 from flows.rules.failures import Failure
 from flows.rules.next_action import Hold
+from flows.rules.price import Price, difference, expected_price
 from flows.rules.renewal import Renewal, Settlement
 from flows.rules.results import RenewalResult
 from flows.rules.retries import ON_THE_CARD, next_attempt
@@ -30,10 +31,14 @@ class ResultBuilder:
         news |= {"attempt_cards": cards, "under_way_since": None, "unsettled_since": None, "final_action": None}
         self.state = renewal.state.model_copy(update=news)
 
-    def _renewed(self, order: Order, outcome: Outcome, how: str = "") -> RenewalResult:
+    def _renewed(self, copy: OrderCopy, order: Order, outcome: Outcome, how: str = "") -> RenewalResult:
         self._set(error_class=None, error=None, held=False, target_order_id=order.id, payment_source_id=None)
+        price, last = Price.of(order), self.renewal.state.price
+        cost = difference(price, expected_price(last, copy.source_order))
+        self._set(price=price if price.is_known else last, price_to_accept=None)
         by_whom = " by an earlier run" if outcome is Outcome.ALREADY_RENEWED else ""
-        return self._settled(outcome, f"renewed{by_whom} as order {name_of(order)}{how}", placed_at=order.placed_at)
+        what = f"renewed{by_whom} as order {name_of(order)}{how}{cost}"
+        return self._settled(outcome, what, placed_at=order.placed_at)
 
     def _in_progress(self, sentence: str, *, is_tried: bool) -> RenewalResult:
         """Copying or placing takes its time. `is_tried`: an attempt to place the order was made already."""

@@ -40,6 +40,7 @@ class SkipReason(StrEnum):
     SHARED_SOURCE_ORDER = "shared_source_order"
     MANUAL_COPY = "manual_copy"
     PLACED_WITHOUT_COPY = "placed_without_copy"
+    CAP_REACHED = "cap_reached"
     NOT_READABLE = "not_readable"  # no look, no charge
     CHARGING_STOPPED = "charging_stopped"  # by the stop switch; the order stays, and the next sweep goes on
     METADATA_LOST = "metadata_lost"
@@ -171,7 +172,9 @@ def _hold(_subscription: OrderSubscription, state: RenewalState) -> Refusal | No
     if not state.held:
         return None
     cls = FailureClass(state.error_class) if state.error_class in set(FailureClass) else FailureClass.UNKNOWN
-    why = f": {in_short(cls, state.error)}" if state.error else ""
+    # The price, too, must be seen before it is accepted.
+    said = state.error if state.price_to_accept else in_short(cls, state.error or "")
+    why = f": {said}" if state.error else ""
     return SkipReason.HELD, f"held for a person{why}; set metadata.perennial.held to false to go on"
 
 

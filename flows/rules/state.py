@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from flows.rules.price import Price
 from flows.rules.references import whole_minute
 
 VERSION = 1
@@ -133,6 +134,10 @@ class RenewalState(BaseModel):
     """The subscription's payment source when the last attempt failed: another one is worth another attempt."""
     confirmed_order_id: str | None = None
     """An order that could not be placed although its customer had confirmed the payment: it waits like any other."""
+    price: Price | None = None
+    """What the last renewal cost: the next one is compared with it."""
+    price_to_accept: Price | None = None
+    """The price for which this period was held. Whoever releases the subscription accepts it, for this period."""
     final_action: str | None = None
     """What the policy did when the retries of this period were used up."""
     flow_run_id: str | None = None
@@ -193,7 +198,7 @@ class RenewalState(BaseModel):
             "period": due, "outcome": None, "attempt": 0, "failures": {}, "copies": 0, "next_attempt_at": None,
             "under_way_since": None, "unsettled_since": None, "error_class": None, "error": None,
             "order_copy_id": None, "target_order_id": None, "payment_source_id": None, "final_action": None,
-            "held": False,
+            "held": False, "price_to_accept": None,
         }  # fmt: skip
         return self.model_copy(update=fresh)
 

@@ -9,6 +9,8 @@ from datetime import datetime
 
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from flows.rules.copy_periods import period_of
+from flows.rules.next_action import Hold, HoldReason, Place
+from flows.rules.price import Price, expected_price, objection
 from flows.rules.references import REFERENCE_ORIGIN, whole_minute
 from flows.rules.renewal import Renewal
 from flows.rules.rivals import copy_besides, may_charge, shared_source_order
@@ -53,6 +55,14 @@ def no_longer_wanted(subscription: OrderSubscription | None, due: datetime) -> R
     if state.done_through is not None and state.done_through >= due:
         return SkipReason.NOTHING_PENDING, "its period is settled without it"
     return status_refusal(subscription) or pause_refusal(state)
+
+
+def price_hold(renewal: Renewal, attempt: Place) -> Hold | None:
+    """Why a person must see the price of the order first; None when it may be placed. The subscription is released."""
+    state, copy = renewal.state, attempt.copy
+    expected = expected_price(state.price, copy.source_order)
+    sentence = objection(attempt.order, expected, state.price_to_accept, renewal.policy.price_tolerance)
+    return Hold(HoldReason.PRICE, sentence, copy=copy, price=Price.of(attempt.order)) if sentence else None
 
 
 def _changed_since(

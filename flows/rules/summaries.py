@@ -98,6 +98,14 @@ class RenewalLine(BaseModel):
         )  # fmt: skip
 
     @classmethod
+    def unpaid(cls, subscription_id: str, reference: str, order_id: str, sentence: str) -> Self:
+        """The line for a renewal of an earlier sweep whose order is not paid in the end."""
+        return cls(
+            subscription_id=subscription_id, reference=reference, outcome=Outcome.NEEDS_ATTENTION, needs_person=True,
+            target_order_id=order_id, sentence=sentence,
+        )  # fmt: skip
+
+    @classmethod
     def cancelled_after_placing(cls, order_id: str) -> Self:
         """The line for an order that one run cancelled in the very moment in which another one placed it."""
         return cls(

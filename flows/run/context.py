@@ -21,6 +21,7 @@ from flows.rules.manual_copy import ManualCopy
 from flows.rules.references import period_text
 from flows.rules.renewal import Renewal
 from flows.rules.rivals import BESIDES_RENEWAL
+from flows.run.daily_caps import DailyCaps
 from flows.run.poller import CopyPoller
 from flows.run.prefect_internals import quieten_task_runs
 from flows.run.reads import LastLooks
@@ -77,6 +78,7 @@ class Run:
     poller: CopyPoller
     last_looks: LastLooks
     withdrawals: Withdrawals
+    caps: DailyCaps
     placing: asyncio.Semaphore
     """Limits the placements under way: a gateway may take seconds for each, and each holds a connection."""
     stop_switch: SharedSwitch
@@ -139,7 +141,8 @@ async def open_run(credentials: str, policy: str, as_of: datetime | None) -> Asy
             yield Run(
                 client, block.organization, rules, credentials, policy, moment, identity, poller, LastLooks(client),
                 Withdrawals(client, block.organization, identity.flow_run_id, rules.settle_seconds),
-                asyncio.Semaphore(PLACED_AT_ONCE), await _switch_at_the_start(block.organization),
+                DailyCaps(client, rules, moment), asyncio.Semaphore(PLACED_AT_ONCE),
+                await _switch_at_the_start(block.organization),
             )  # fmt: skip
 
 

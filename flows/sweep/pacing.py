@@ -21,7 +21,7 @@ from blocks.commerce_layer.splitting import read_in_parts
 from flows.rules.renewal import Renewal
 from flows.rules.results import RenewalResult
 from flows.rules.summaries import RenewalLine
-from flows.rules.waves import Brake, Waves
+from flows.rules.waves import Brake, BrakePulled, Waves
 from flows.run.context import Run
 from flows.run.report import Report
 from flows.run.unreadable import unreadable_line
@@ -81,7 +81,7 @@ class Pacing:
     @property
     def is_stopped(self) -> bool:
         """Whether nothing further may be begun: the brake was pulled, or nothing can be looked up any more."""
-        pulled = self._brake.pulled or self._permission.brake or self._report.brake
+        pulled = self._pulled or self._report.brake
         return pulled is not None or self._given_up
 
     async def _work_through_once(self, due: Sequence[Due]) -> None:
@@ -103,8 +103,13 @@ class Pacing:
     def _given_up(self) -> bool:
         return len(self._troubles) >= TROUBLES_IN_A_ROW
 
+    @property
+    def _pulled(self) -> BrakePulled | None:
+        full = self._run.caps.reached
+        return self._brake.pulled or self._permission.brake or (BrakePulled(full) if full else None)
+
     def _must_stop(self) -> bool:
-        pulled = self._brake.pulled or self._permission.brake
+        pulled = self._pulled
         if pulled is not None:
             self._report.brake_pulled(pulled)
         return self.is_stopped
@@ -148,9 +153,16 @@ class Pacing:
     async def _look(self, page: Sequence[Due]) -> list[FirstLook]:
         """Look at the page, in parts where one of it cannot be read: its neighbours are renewed all the same."""
         try:
+            if not self._run.caps.is_counted():
+                await self._run.caps.count()
+            if self._run.caps.reached:
+                return []
             parts = await read_in_parts(page, partial(take_first_look, self._run))
             for skipped in [skipped for look in parts.read for skipped in look.skipped]:
                 self._report.add((await record_skip(self._run, skipped)).line)
+        except CommerceLayerError as error:
+            self._note_trouble(page, error)
+            return []
         except Exception as error:  # noqa: BLE001 - one page's error never stops the others
             for each in page:
                 self._note_unexpected_error(each.subscription_id, None, error)

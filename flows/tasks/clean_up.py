@@ -26,6 +26,7 @@ from flows.rules.waves import BrakePulled
 from flows.run.context import Run
 from flows.run.report import Report
 from flows.run.states import completed, run_task
+from flows.tasks.unpaid import report_unpaid_renewals
 
 REVIEWED = timedelta(hours=1)
 """How far back a sweep looks for double charges at its beginning. The sweeps before it have looked at what is older."""
@@ -44,13 +45,18 @@ async def reviewing(run: Run, report: Report) -> AsyncIterator[None]:
     `settle_seconds` is how two orders of one period can be placed.
     """
     began_at = run.now()
-    of_before = clean_up_surplus_copies, run, report, began_at - REVIEWED, began_at - LEFT_BEHIND
-    reviewing_those = asyncio.create_task(run_task(*of_before))
+    reviewing_those = asyncio.create_task(_review_what_was_before(run, report, began_at))
     try:
         yield
     finally:
         await reviewing_those
         await run_task(clean_up_surplus_copies, run, report, began_at, began_at)
+
+
+async def _review_what_was_before(run: Run, report: Report, began_at: datetime) -> None:
+    # First: what this sweep places itself may need a moment until it is paid.
+    await run_task(report_unpaid_renewals, run, report)
+    await run_task(clean_up_surplus_copies, run, report, began_at - REVIEWED, began_at - LEFT_BEHIND)
 
 
 @task(task_run_name="clean up surplus copies", cache_policy=NO_CACHE, retries=0)

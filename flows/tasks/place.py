@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 
 from blocks.commerce_layer.charging import Placement, place_order
 from blocks.commerce_layer.clock import current_clock
-from blocks.commerce_layer.errors import CommerceLayerError, NotFound, Refused, WriteFateUnknown
+from blocks.commerce_layer.errors import CommerceLayerError, NotFound, ReadFailed, Refused, WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus, OrderSubscription
 from blocks.commerce_layer.writes import SubscriptionChange
 from flows.rules.findings import (
@@ -26,10 +26,11 @@ from flows.rules.findings import (
 )
 from flows.rules.manual_copy import ManualCopy
 from flows.rules.next_action import Conclude, Hold, HoldReason, Place, Wait
+from flows.rules.placements import Placed, in_words, may_be_placed, why_withdrawn
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.state import Outcome, RenewalState
-from flows.rules.still_wanted import still_wanted
+from flows.rules.still_wanted import price_hold, still_wanted
 from flows.rules.work import Work, next_action_for, not_charged
 from flows.run.context import Run
 from flows.run.order_card import OrderCard, OtherCard
@@ -40,14 +41,14 @@ from flows.tasks.create import Created, Creation
 PLACE_TRIES = 3
 """How often a placement is sent whose answer is lost. Placing a placed order changes nothing."""
 
+COUNT_TRIES = 30
+"""How often what was charged today is counted before an order: near a cap, each order that is placed needs a count."""
+
 PAUSE = 2.0
 """Seconds after a lost answer before the order is read."""
 
 CARD_CHANGES = 3
 """How often an order is told to be paid with another card before it is left to the next sweep."""
-
-Placed = OrderAnswered | PlacementRefused | NotPlaced | CopyEnded | StillRunning | HeldBack | LeftAlone
-"""What placing can end with."""
 
 
 class _Stop(Exception):  # noqa: N818 - says what it does
@@ -79,9 +80,10 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
                 placed = await _Renewing(run, work, attempt).carry_out(announce=not created_here)
     if isinstance(placed, OrderAnswered):
         placed = await once_it_ended(run, work, placed)
-    if isinstance(placed, LeftAlone) and placed.skipped.reason.ends_the_renewal:
-        await run.withdrawals.withdraw(attempt.order.id, placed.skipped.sentence)
-    return _told(placed)
+    run.caps.settle(attempt.order.id, may_be_placed=may_be_placed(placed))
+    if (why := why_withdrawn(placed)) is not None:
+        await run.withdrawals.withdraw(attempt.order.id, why)
+    return completed(in_words(placed), placed)
 
 
 class _Renewing:
@@ -148,15 +150,28 @@ class _Renewing:
 
     async def _compose(self) -> Placement:
         subscription, order = await self._look()
+        for _ in range(COUNT_TRIES):
+            if self._run.caps.is_counted(order):
+                break
+            await _count(self._run, self._attempt)
+            subscription, order = await self._look()
+        else:
+            slowly = ReadFailed("/api/orders", "what was charged today changes faster than it is counted", COUNT_TRIES)
+            raise _Stop(NotPlaced(self._attempt, slowly))
+        self._compare_the_card(subscription, order)
+        await _may_charge(self._run, self._renewal)
+        if (full := self._run.caps.take(order)) is not None:
+            raise _Stop(self._left_alone(SkipReason.CAP_REACHED, full))
+        self._was_sent = True
+        return _placement(self._run, self._renewal, order)
+
+    def _compare_the_card(self, subscription: OrderSubscription, order: Order) -> None:
         try:
             self._card.compare(subscription, order)
         except OtherCard:
             if self._was_sent:  # its answer was lost: the order may be placed with the card of a moment ago
                 raise _Stop(self._changed("is to be paid with another card since a moment ago")) from None
             raise
-        await _may_charge(self._run, self._renewal)
-        self._was_sent = True
-        return _placement(self._run, self._renewal, order)
 
     async def _look(self) -> tuple[OrderSubscription, Order]:
         """The subscription and the order as they are now. Raises _Stop when the order must not be placed."""
@@ -165,20 +180,28 @@ class _Renewing:
             look = await self._run.last_looks.before_placing(renewal)
         except CommerceLayerError as error:
             raise _Stop(NotPlaced(self._attempt, error)) from error
-        order, as_of = _order_to_place(self._run, renewal, self._attempt, look.copies), self._run.as_of
+        place, as_of = _place_now(self._run, renewal, self._attempt, look.copies), self._run.as_of
         skipped = still_wanted(renewal, look.subscription, look.rivals, look.copies, as_of, announced=self._announced)
         if skipped is not None:
             raise _Stop(LeftAlone(skipped))
-        if order is None:
+        if place is None:
             raise _Stop(self._changed("was cancelled, or another one counts, since a moment ago"))
+        order = place.order
         if (order.errors_count or 0) > (self._attempt.order.errors_count or 0):
             raise _Stop(self._changed("was tried by another run a moment ago"))
+        if (hold := price_hold(renewal, place)) is not None:
+            raise _Stop(HeldBack(hold))
+        if (full := self._run.caps.refusal(order)) is not None:
+            raise _Stop(self._left_alone(SkipReason.CAP_REACHED, full))
         assert look.subscription is not None, "one that is gone is not wanted any more"
         return look.subscription, order
 
     def _changed(self, what: str) -> LeftAlone:
         sentence = f"its order {self._attempt.order.id} {what}; the next sweep decides anew"
-        return LeftAlone(Skipped(self._renewal.subscription_id, self._renewal.due, SkipReason.CHANGED, sentence))
+        return self._left_alone(SkipReason.CHANGED, sentence)
+
+    def _left_alone(self, reason: SkipReason, sentence: str) -> LeftAlone:
+        return LeftAlone(Skipped(self._renewal.subscription_id, self._renewal.due, reason, sentence))
 
     async def _end(self, end: Placed) -> Placed:
         order, may_be_made = (end.order if isinstance(end, PlacementRefused | OrderAnswered) else None), self._was_sent
@@ -202,17 +225,17 @@ class _Renewing:
                 await client.update_subscription(subscription_id, metadata=metadata)
 
 
-def _order_to_place(run: Run, work: Work, attempt: Place, shown: Sequence[OrderCopy]) -> Order | None:
+def _place_now(run: Run, work: Work, attempt: Place, shown: Sequence[OrderCopy]) -> Place | None:
     """
-    The order as the last look shows it; None when it does not count any more.
+    The copy and its order as the last look shows them; None when they do not count any more.
 
     Raises _Stop when it, or another one of the period, is placed or being placed already.
     """
     copies = {copy.id: copy for copy in (*work.found, attempt.copy, *shown)}
     action = next_action_for(work, copies.values(), run.as_of)
     match action:
-        case Place(copy, order) if copy.id == attempt.copy.id:
-            return order
+        case Place() if action.copy.id == attempt.copy.id:
+            return action
         case Conclude(copy):
             raise _Stop(CopyEnded(copy))
         case Wait(copy):
@@ -222,16 +245,27 @@ def _order_to_place(run: Run, work: Work, attempt: Place, shown: Sequence[OrderC
     return None
 
 
+async def _count(run: Run, attempt: Place) -> None:
+    try:
+        await run.caps.count()
+    except CommerceLayerError as error:
+        raise _Stop(NotPlaced(attempt, error)) from error
+
+
 async def _compose_manual_copy(run: Run, work: ManualCopy, attempt: Place) -> Placement:
+    if not run.caps.is_counted(attempt.order):
+        await _count(run, attempt)
     try:
         found = await run.client.find_order_copies([work.reference])
     except CommerceLayerError as error:
         raise _Stop(NotPlaced(attempt, error)) from error
-    order = _order_to_place(run, work, attempt, found[work.reference])
-    if order is None:
+    place = _place_now(run, work, attempt, found[work.reference])
+    if place is None:
         raise _Stop(StillRunning(attempt.copy))
     await _may_charge(run, work)
-    return _placement(run, work, order)
+    if (full := run.caps.take(place.order)) is not None:
+        raise _Stop(HeldBack(Hold(HoldReason.CAP, full)))
+    return _placement(run, work, place.order)
 
 
 async def _may_charge(run: Run, work: Work) -> None:
@@ -285,19 +319,3 @@ async def _after_a_lost_answer(run: Run, attempt: Place, lost: WriteFateUnknown,
     if isinstance(end, NotPlaced | LeftAlone) and not is_withdrawn:
         return PlacementRefused(attempt, lost, order)
     return end
-
-
-def _told(placed: Placed) -> State[Placed]:
-    match placed:
-        case OrderAnswered(_, order):
-            return completed(f"order {order.id} is {order.raw_status}", placed)
-        case PlacementRefused(_, error) | NotPlaced(_, error):
-            return completed(str(error), placed)
-        case CopyEnded(copy):
-            return completed(f"the order of order copy {copy.id} is placed already", placed)
-        case StillRunning(copy):
-            return completed(f"another request may place the order of order copy {copy.id}", placed)
-        case HeldBack(Hold() as hold):
-            return completed(hold.sentence, placed)
-        case LeftAlone(skipped):
-            return completed(skipped.sentence, placed)

@@ -42,7 +42,7 @@ async def test_each_renewal_shows_four_task_runs_that_a_search_for_it_finds(merc
     ended = await merchant.sweep()
 
     (copy,) = merchant.copies()
-    runs = {run.name: run for run in await records.task_runs(ended.flow_run_id, 8)}
+    runs = {run.name: run for run in await records.task_runs(ended.flow_run_id, 9)}
     told = {name: str(run.state.message) for name, run in runs.items() if run.state}
     first_words = {
         "find due subscriptions": "1 subscription is due at ",
@@ -51,6 +51,7 @@ async def test_each_renewal_shows_four_task_runs_that_a_search_for_it_finds(merc
         f"place {copy['reference']}": "PATCH /api/orders/",
         f"record {copy['reference']}": "retry scheduled: card declined; next attempt ",
         "clean up surplus copies": "0 surplus order copies found",
+        "look for unpaid renewals": "0 unpaid renewals found",
         "publish summary": "1 renewal: 1 waits for a retry",
     }
     assert set(told) == set(first_words)

@@ -4,10 +4,10 @@ import pytest
 from rules.making import POLICY, at, copy, order, planned, subscription, withdrawn
 
 from blocks.policy import Policy
-from flows.rules.handover import Handling, Handover, HandoverRequest
-from flows.rules.pausing import decide
 from flows.rules.copy_periods import period_of
+from flows.rules.handover import Handling, Handover, HandoverRequest
 from flows.rules.next_action import Conclude, Create, Place, is_of_period, next_action
+from flows.rules.pausing import decide
 from flows.rules.renewals_nearby import RenewalNearby, refuse_beside_a_renewal
 from flows.rules.rivals import copy_besides, placed_without_copy, shared_source_order
 from flows.rules.skips import SkipReason

@@ -20,7 +20,7 @@ from blocks.sandbox.control.creation import create_subscription
 from blocks.sandbox.http.faults import ACTIONS
 from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.http.server import Server
-from blocks.sandbox.shop import failures, orders, wallets
+from blocks.sandbox.shop import failures, orders, prices, wallets
 from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.failures import FAILURES
 from blocks.sandbox.shop.list_lag import lag_lists
@@ -92,6 +92,11 @@ class Controls:
             ("DELETE", "counters"): (self._reset_counters, "Count from zero."),
             ("POST", "pay"): (self._pay, _PAY),
             ("POST", "payment_sources"): (self._new_card, "The customer `customer_id` adds a card to the wallet."),
+            ("POST", "prices"): (
+                self._change_price,
+                "Change `total_cents`, `currency_code`, `skus_count` of an unplaced order, or copies of a placed one.",
+            ),
+            ("POST", "payments"): (self._change_payment, "Set the `payment_status` of the order `order_id`."),
             ("POST", "release"): (
                 self._release,
                 "Release the stuck copy `order_copy_id`, or the stuck placing of the order `order_id`.",
@@ -251,6 +256,13 @@ class Controls:
         for table, row in wallets.card_rows(card_id, customer_id, "1111", self._shop.now_text()).items():
             self._shop.database.insert(table, row)
         return {"customer_payment_source_id": card_id}
+
+    def _change_price(self, given: Given) -> Given:
+        return prices.change(self._shop, self._order(given["order_id"]), given)
+
+    def _change_payment(self, given: Given) -> Given:
+        prices.set_payment_status(self._shop, self._order(given["order_id"]), given["payment_status"])
+        return {"order_id": given["order_id"], "payment_status": given["payment_status"]}
 
     def _release(self, given: Given) -> Given:
         """Release a stuck copy, or the stuck placing of an order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blocks.sandbox.shop import failures, wallets
+from blocks.sandbox.shop import failures, prices, wallets
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.state import Shop
 
@@ -23,6 +23,7 @@ def create(shop: Shop, source: Row, copy: Row) -> str:
         {
             **{column: source[column] for column in _CLONED},
             **amounts,
+            **prices.of_copies(shop, source["id"]),
             "id": target_id,
             "number": str(number),
             "status": "pending",

@@ -1,0 +1,96 @@
+"""
+What a renewal costs, and whether it may cost that.
+
+An order is copied at the prices that the shop has now. Before it is placed, its total is compared with what the last
+renewal cost, else with the source order. What a customer did not agree to waits for a person, and nobody is charged.
+"""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from blocks.commerce_layer.resources import Order
+
+_WITHOUT_DECIMALS = frozenset(
+    {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"}
+)
+_THREE_DECIMALS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+
+
+class Price(BaseModel):
+    """What an order costs, and how many items it has for that."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    cents: int | None
+    """Grand total including taxes, in the smallest unit of the currency; None when the shop did not say."""
+    currency: str | None
+    """ISO 4217, e.g. `EUR`; None when the shop did not say."""
+    items: int | None = None
+    """The order's `skus_count`; None when the shop did not say."""
+
+    @classmethod
+    def of(cls, order: Order) -> Self:
+        """The price of an order."""
+        return cls(cents=order.total_amount_with_taxes_cents, currency=order.currency_code, items=order.skus_count)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be compared with another one."""
+        return self.cents is not None and self.currency is not None
+
+    def __str__(self) -> str:
+        """`12.00 EUR`."""
+        return money(self.cents, self.currency)
+
+
+def money(cents: int | None, currency: str | None) -> str:
+    """`12.00 EUR`: an amount as people read it."""
+    if cents is None:
+        return "an unknown amount"
+    decimals = 0 if currency in _WITHOUT_DECIMALS else 3 if currency in _THREE_DECIMALS else 2
+    return f"{cents / 10**decimals:,.{decimals}f} {currency or '(unknown currency)'}"
+
+
+def expected_price(last: Price | None, source_order: Order | None) -> Price | None:
+    """What a renewal may cost: what the last one did, else the source order; None when neither is known."""
+    known = (last, Price.of(source_order) if source_order else None)
+    return next((price for price in known if price is not None and price.is_known), None)
+
+
+def objection(order: Order, expected: Price | None, accepted: Price | None, tolerance: float) -> str | None:
+    """
+    Why nobody may be charged for this order before a person has seen its price; None when there is no reason.
+
+    `tolerance` is the increase in percent that needs nobody. A lower price needs nobody either, but for one of 0, and
+    for one of fewer items. `accepted` is the price that a person has accepted for this very renewal.
+    """
+    price = Price.of(order)
+    if expected is None or price == accepted or (reason := _reason(price, expected, tolerance)) is None:
+        return None
+    return (
+        f"{reason}: nobody is charged. If that is wrong, mend the price; then release the subscription. Releasing it "
+        f"accepts {price} for this renewal, and no other price"
+    )
+
+
+def difference(price: Price, expected: Price | None) -> str:
+    """`, for 8.00 EUR instead of 10.00 EUR`, where a renewal did not cost what was expected; empty where it did."""
+    if expected is None or not price.is_known or (price.cents, price.currency) == (expected.cents, expected.currency):
+        return ""
+    return f", for {price} instead of {expected}"
+
+
+def _reason(price: Price, expected: Price, tolerance: float) -> str | None:
+    if price.cents is None or price.currency is None or expected.cents is None:
+        return f"its order costs an unknown amount instead of {expected}"
+    if price.currency != expected.currency:
+        return f"its order is in another currency: it costs {price} instead of {expected}"
+    if price.items is not None and expected.items is not None and price.items < expected.items:
+        fewer = f"its order has {price.items} of {expected.items} items"
+        return f"{fewer}: it costs {price} instead of {expected}"
+    if price.cents == 0 != expected.cents:
+        return f"its order costs nothing: {price} instead of {expected}"
+    if (price.cents - expected.cents) * 100 > tolerance * expected.cents:
+        return f"its order costs {price} instead of {expected} (price_tolerance is {tolerance:g} %)"
+    return None

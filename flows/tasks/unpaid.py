@@ -1,0 +1,82 @@
+"""Looks at what was placed lately, and tells a person once of each renewal that is not paid in the end."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import NAMESPACE_URL, uuid5
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
+
+from blocks.commerce_layer.errors import CommerceLayerError
+from blocks.commerce_layer.placed_orders import iter_lost_orders, set_order_metadata
+from blocks.commerce_layer.resources import Order
+from flows.rules.references import parse_reference
+from flows.rules.summaries import RenewalLine
+from flows.rules.unpaid import is_news, is_replaced, marked, sentence_on, what_became_of
+from flows.run.context import Run
+from flows.run.report import Report
+from flows.run.states import completed
+
+LOOKED_BACK = timedelta(days=31)
+"""How long ago an order may have been placed whose payment is looked at."""
+
+
+@task(task_run_name="look for unpaid renewals", cache_policy=NO_CACHE, retries=0)
+async def report_unpaid_renewals(run: Run, report: Report) -> State[int]:
+    """
+    Report the renewals of the last 31 days whose orders are unpaid, voided, refunded or cancelled: each of it once.
+
+    One filtered list shows them. That a person was told is written on the order, after it was told: a run that dies in
+    between has it told again. What cannot be read is left to the next sweep.
+    """
+    count = 0
+    try:
+        async for page in iter_lost_orders(run.client, run.now() - LOOKED_BACK):
+            count += await _report(run, report, [order for order in page if is_news(order)])
+    except CommerceLayerError as error:
+        get_run_logger().warning("the orders of recent renewals could not be read: %s", error)
+        return completed(f"the orders of recent renewals could not be read: {error}", count)
+    return completed(f"{count} unpaid renewals found", count)
+
+
+async def _report(run: Run, report: Report, orders: list[Order]) -> int:
+    copies = await run.client.find_order_copies(order.reference for order in orders if order.reference)
+    count = 0
+    for order in orders:
+        if not is_replaced(order, copies[order.reference or ""]):
+            _tell(run, report, order)
+            count += 1
+        fresh = await run.client.get_order(order.id)  # others' metadata, which the API would replace
+        await set_order_metadata(run.client, order.id, marked(fresh))
+    return count
+
+
+def _tell(run: Run, report: Report, order: Order) -> None:
+    reference, sentence, how = order.reference or "", sentence_on(order), what_became_of(order)
+    parsed = parse_reference(reference)
+    subscription_id = parsed.subscription_id if parsed else reference
+    report.add(RenewalLine.unpaid(subscription_id, reference, order.id, sentence), was_due=False)
+    emit_event(
+        event="perennial.renewal.unpaid",
+        resource={
+            "prefect.resource.id": f"perennial.subscription.{subscription_id}",
+            "prefect.resource.name": reference,
+            "perennial.organization": run.organization,
+        },
+        related=[
+            {"prefect.resource.id": f"perennial.target-order.{order.id}", "prefect.resource.role": "target-order"}
+        ],
+        payload={
+            "subscription_id": subscription_id,
+            "reference": reference,
+            "target_order_id": order.id,
+            "order_is": how,
+            "sentence": sentence,
+            "flow_run_id": run.identity.flow_run_id,
+        },
+        id=uuid5(NAMESPACE_URL, f"perennial.renewal.unpaid/{order.id}/{how}"),
+    )

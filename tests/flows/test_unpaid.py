@@ -1,0 +1,92 @@
+"""Renewals whose orders were placed and are not paid in the end: a person is told of each once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import records
+from meanwhile import patch
+from merchant import Merchant
+
+HOUR = 3600
+
+
+async def renewed(merchant: Merchant) -> dict[str, Any]:
+    merchant.sandbox.create_subscription(total_cents=1000)
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
+    merchant.sandbox.advance(HOUR)
+    (order,) = merchant.target_orders()
+    return order
+
+
+@pytest.mark.parametrize("status", ["unpaid", "voided", "refunded", "partially_refunded"])
+async def test_a_renewal_that_is_not_paid_in_the_end_is_told_once(merchant: Merchant, status: str) -> None:
+    order = await renewed(merchant)
+    merchant.sandbox.set_payment_status(order["id"], status)
+
+    ended = await merchant.sweep()
+
+    assert (ended.name, ended.outcomes) == ("Failed", {"needs_attention": 1})
+    (row,) = await records.table(ended.flow_run_id)
+    assert row["renewal"] == order["copy_reference"]
+    assert row["order"] == order["id"]
+    assert row["why"].startswith(f"order #{order['number']} (10.00 EUR) was placed, and is {status} now.")
+    subscription_id = order["copy_reference"].partition("@")[0]
+    resource = f"perennial.subscription.{subscription_id}"
+    (event,) = await records.events(resource, 1, "perennial.renewal.unpaid", ended.flow_run_id)
+    assert event["payload"]["order_is"] == status
+    assert (await merchant.sweep()).outcomes == {}
+    (after,) = merchant.target_orders()
+    assert after["metadata"]["perennial"] == {**order["metadata"]["perennial"], "reported": status}
+
+
+async def test_a_renewal_whose_order_is_cancelled_is_told_once(merchant: Merchant) -> None:
+    order = await renewed(merchant)
+    patch(merchant, "orders", order["id"], _cancel=True, metadata={**order["metadata"], "crm": 7})
+
+    ended = await merchant.sweep()
+
+    assert ended.outcomes == {"needs_attention": 1}
+    (row,) = await records.table(ended.flow_run_id)
+    assert "was placed, and is cancelled (its payment is voided) now" in row["why"]
+    assert (await merchant.sweep()).outcomes == {}
+    (after,) = merchant.target_orders()
+    assert after["metadata"]["crm"] == 7
+
+
+async def test_what_changes_after_it_was_told_is_told_as_well(merchant: Merchant) -> None:
+    order = await renewed(merchant)
+    merchant.sandbox.set_payment_status(order["id"], "partially_refunded")
+    assert (await merchant.sweep()).outcomes == {"needs_attention": 1}
+
+    merchant.sandbox.set_payment_status(order["id"], "refunded")
+
+    assert (await merchant.sweep()).outcomes == {"needs_attention": 1}
+    assert (await merchant.sweep()).outcomes == {}
+
+
+async def test_what_could_not_be_noted_is_told_again_and_what_cannot_be_read_stops_nothing(merchant: Merchant) -> None:
+    order = await renewed(merchant)
+    merchant.sandbox.set_payment_status(order["id"], "refunded")
+    merchant.sandbox.fault("status", method="PATCH", path="/api/orders/*", status=503)
+    assert (await merchant.sweep()).outcomes == {"needs_attention": 1}
+    merchant.sandbox.clear_faults()
+    merchant.sandbox.fault("status", method="GET", path="/api/orders", status=503)
+    assert (await merchant.sweep()).name == "Completed"
+    merchant.sandbox.clear_faults()
+
+    assert (await merchant.sweep()).outcomes == {"needs_attention": 1}
+    assert (await merchant.sweep()).outcomes == {}
+
+
+async def test_it_costs_one_read_a_sweep_and_older_orders_none(merchant: Merchant) -> None:
+    order = await renewed(merchant)
+    merchant.sandbox.set_payment_status(order["id"], "refunded")
+    merchant.sandbox.advance(32 * 24 * HOUR)
+    merchant.sandbox.reset_counters()
+
+    ended = await merchant.sweep()
+
+    assert "needs_attention" not in ended.outcomes
+    assert merchant.requests("GET /api/orders") == 1
