@@ -27,6 +27,8 @@ class ResultBuilder:
 
     def _renewed(self, order: Order, outcome: Outcome, how: str = "") -> RenewalResult:
         self._set(error_class=None, error=None, held=False, target_order_id=order.id, payment_source_id=None)
+        placed_at = order.placed_at or order.approved_at or self.as_of
+        self._set(last_period=self.renewal.due, last_placed_at=placed_at, last_order_id=order.id)
         by_whom = " by an earlier run" if outcome is Outcome.ALREADY_RENEWED else ""
         return self._settled(outcome, f"renewed{by_whom} as order {name_of(order)}{how}", placed_at=order.placed_at)
 

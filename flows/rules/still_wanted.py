@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from blocks.commerce_layer.resources import OrderCopy, OrderStatus, OrderSubscription
+from flows.rules.far_dates import end_of
 from flows.rules.next_action import is_of_period
 from flows.rules.order_copies import FAILED_STATUSES
 from flows.rules.references import REFERENCE_ORIGIN, whole_minute
@@ -25,16 +26,19 @@ def still_wanted(
     as_of: datetime,
     *,
     announced: RenewalState | None = None,
+    now: datetime | None = None,
 ) -> Skipped | None:
     """
     Why the renewal must not go on; None when it may.
 
     `fresh` is the subscription as it was read a moment ago (None: gone), `rivals` the subscriptions of the same
     source order, `foreign` the copies of that order whatever their origin. `announced` is the state that this run
-    has written itself since: the look may be older than that.
+    has written itself since: the look may be older than that. `now` is the present, where `as_of` is an earlier
+    instant: a subscription that has ended by now is not renewed, whatever was due before.
     """
     refusal = (
         _changed_since(renewal, fresh, as_of, announced)
+        or _ended(renewal, fresh, max(as_of, now or as_of))
         or _rival_engine(renewal, rivals)
         or _foreign_copy(renewal, foreign)
     )
@@ -59,9 +63,14 @@ def _changed_since(
 def _not_due_any_more(renewal: Renewal, fresh: OrderSubscription, as_of: datetime) -> Refusal | None:
     if fresh.next_run_at is not None and whole_minute(fresh.next_run_at) > as_of:
         return SkipReason.NOT_DUE, f"it was postponed to {in_words(fresh.next_run_at, renewal.zone)} a moment ago"
-    if fresh.expires_at is not None and fresh.expires_at <= renewal.due:
-        return SkipReason.EXPIRED, f"it expired on {in_words(fresh.expires_at, renewal.zone)}"
     return None
+
+
+def _ended(renewal: Renewal, fresh: OrderSubscription | None, now: datetime) -> Refusal | None:
+    end = None if fresh is None else end_of(fresh)
+    if end is None or end > max(renewal.due, now):
+        return None
+    return SkipReason.EXPIRED, f"it expired on {in_words(end, renewal.zone)}"
 
 
 def _state_changed_since(
