@@ -17,7 +17,7 @@ from blocks.commerce_layer.errors import CommerceLayerError
 from flows.adopt import adopt_subscriptions
 from flows.cli.installation import CREDENTIALS, POLICY
 from flows.cli.prefect_errors import PrefectUnavailable, calling_prefect
-from flows.run.context import NotSetUp, Unreachable
+from flows.run.context import ClocksDiffer, NotSetUp, Unreachable
 
 COLOURS = {"change": "green", "as_requested": "dim", "refused": "yellow", "failed": "red"}
 WORDS = {"change": "yes", "as_requested": "nothing to do", "refused": "no", "failed": "FAILED"}
@@ -67,7 +67,7 @@ def adopt(
                 return_state=True,
             )
             facts = asyncio.run(_facts_of(run))
-    except (CommerceLayerError, PrefectUnavailable, NotSetUp, Unreachable) as error:
+    except (CommerceLayerError, PrefectUnavailable, NotSetUp, Unreachable, ClocksDiffer) as error:
         print(error, file=sys.stderr)
         return 2
     _show(facts)
