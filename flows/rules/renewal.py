@@ -210,14 +210,16 @@ class _Choice:
         if found is None:
             return renewal
         last = found.last
-        before = f"order {last.order_id or '(unknown)'} of the period of {self._say(last.period)}"
+        before = f"order {last.order_id or '(unknown)'} of the period of {self._say(last.period)} was placed"
+        if last.is_native:
+            before = "it was renewed by Commerce Layer's own engine"
         if found.until is not None:
             sentence = (
-                f"{before} was placed late, on {self._say(last.placed_at)}: the period of {self._say(renewal.due)} "
+                f"{before} late, on {self._say(last.placed_at)}: the period of {self._say(renewal.due)} "
                 f"waits until half an interval is over, {self._say(found.until)}"
             )
             return self.skipped(SkipReason.TOO_SOON, sentence, renewal.due, until=found.until)
-        return self._held(found, renewal.due, f"{before} was placed on {self._say(last.placed_at)}")
+        return self._held(found, renewal.due, f"{before} on {self._say(last.placed_at)}")
 
     def _held(self, found: TooClose, due: datetime, before: str) -> Skipped:
         sentence = (

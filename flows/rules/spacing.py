@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from blocks.commerce_layer.resources import OrderSubscription
 from blocks.policy import FailureClass, Policy
 from flows.rules.anchors import was_moved
+from flows.rules.far_dates import FIRST_YEAR, LAST_YEAR
 from flows.rules.frequencies import Crontab, UnknownFrequency, frequency_of
 from flows.rules.periods import Schedule
 from flows.rules.references import whole_minute
@@ -31,11 +32,12 @@ _HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class LastRenewal:
-    """The renewal before: its period, when its order was placed (both UTC), and that order."""
+    """The renewal before: its period, when its order was placed (both UTC), and that order. `is_native`: not by us."""
 
     period: datetime
     placed_at: datetime
     order_id: str | None
+    is_native: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,16 @@ class TooClose:
     until: datetime | None = None
 
 
-def last_renewal(state: RenewalState) -> LastRenewal | None:
-    """The renewal before, as far as the state tells."""
+def last_renewal(subscription: OrderSubscription, state: RenewalState) -> LastRenewal | None:
+    """The renewal before, by us or, shortly before it was adopted, by Commerce Layer's own engine."""
+    ours, native_at = _last_of_ours(state), subscription.last_run_at
+    if native_at is None or not subscription.succeeded_on_last_run or not FIRST_YEAR <= native_at.year <= LAST_YEAR:
+        return ours
+    is_later = ours is None or native_at > ours.placed_at
+    return LastRenewal(native_at, native_at, None, is_native=True) if is_later else ours
+
+
+def _last_of_ours(state: RenewalState) -> LastRenewal | None:
     if state.last_period is not None and state.last_placed_at is not None:
         return LastRenewal(state.last_period, state.last_placed_at, state.last_order_id)
     if state.period is not None and not state.is_unsettled and state.outcome in RENEWED:
@@ -74,7 +84,7 @@ def too_close(
 
     `state` is the one that is stored. Raises UnknownFrequency.
     """
-    last = last_renewal(state)
+    last = last_renewal(subscription, state)
     if last is None or whole_minute(last.period) == due:
         return None
     half = _half_interval(subscription.frequency, state, last, policy.time_zone)

@@ -9,12 +9,13 @@ from datetime import datetime
 
 from blocks.commerce_layer.resources import OrderCopy, OrderStatus, OrderSubscription
 from flows.rules.far_dates import end_of
-from flows.rules.next_action import is_of_period
+from flows.rules.next_action import copies_of, decided_already, is_of_period
 from flows.rules.order_copies import FAILED_STATUSES
 from flows.rules.references import REFERENCE_ORIGIN, whole_minute
 from flows.rules.renewal import Renewal
 from flows.rules.skips import NATIVE_STATUSES, Refusal, Skipped, SkipReason, status_refusal
 from flows.rules.state import RenewalState
+from flows.rules.unrecorded import unrecorded_period
 from flows.rules.zones import in_words
 
 
@@ -41,6 +42,7 @@ def still_wanted(
         or _ended(renewal, fresh, max(as_of, now or as_of))
         or _rival_engine(renewal, rivals)
         or _foreign_copy(renewal, foreign)
+        or _charged_under_another_date(renewal, foreign)
     )
     return Skipped(renewal.subscription_id, renewal.due, *refusal) if refusal else None
 
@@ -122,6 +124,17 @@ def _foreign_copy(renewal: Renewal, copies: Sequence[OrderCopy]) -> Refusal | No
                 "inside this period, and must not renew it twice: cancel its order to go on, or move next_run_at on"
             )
     return None
+
+
+def _charged_under_another_date(renewal: Renewal, copies: Sequence[OrderCopy]) -> Refusal | None:
+    """An order of another date of ours that was placed since the first look, and that no run has recorded."""
+    if decided_already(copies_of(renewal, copies)) is not None:
+        return None
+    period = unrecorded_period(renewal, copies)
+    if period is None:
+        return None
+    said = in_words(period, renewal.zone)
+    return SkipReason.CHANGED, f"its order of {said} was placed a moment ago; the next sweep records that first"
 
 
 def _competes(renewal: Renewal, copy: OrderCopy) -> bool:

@@ -128,6 +128,21 @@ def test_a_last_renewal_is_still_known_after_periods_that_were_skipped_and_after
     assert change.metadata["perennial"]["last_order_id"] == "Tgt03010600"
 
 
+def test_a_renewal_by_the_engine_before_us_counts_as_well():
+    native = {
+        "last_run_at": "2026-03-01T06:00:10Z",
+        "succeeded_on_last_run": True,
+        "next_run_at": "2026-03-05T06:00:00Z",
+    }
+    answer = skipped(subscription(**native), "2026-03-05T06:05")
+    assert answer.reason is SkipReason.TOO_CLOSE
+    assert answer.sentence.startswith("it was renewed by Commerce Layer's own engine on Sun 1 Mar 06:00 UTC, and")
+    for nothing in ({"succeeded_on_last_run": False}, {"last_run_at": None}, {"last_run_at": "0001-01-01T00:00:00Z"}):
+        assert planned(subscription(**native | nothing), "2026-03-05T06:05").due == at("2026-03-05T06:00")
+    on_time = subscription(**native | {"next_run_at": "2026-04-01T06:00:00Z"})
+    assert planned(on_time, "2026-04-01T06:05").due == at("2026-04-01T06:00")
+
+
 # --- the record was lost ----------------------------------------------------------------------------
 
 
