@@ -67,7 +67,7 @@ class Renewal:
         """The calendar of the subscription."""
         return Schedule(self.frequency, self.anchor, self.policy.time_zone)
 
-    def _moved_to(self, settled_at: datetime) -> datetime:
+    def _moved_to(self, schedule: Schedule, settled_at: datetime) -> datetime:
         """The date that this period was moved to: by a customer, while it was being worked on. It is not one more."""
         now_at = whole_minute(self.next_run_at)
         if now_at <= self.due:
@@ -75,7 +75,7 @@ class Renewal:
         # What was settled before that date, when it stands for a later period, does not settle that one, too: the
         # date is there because a customer chose it meanwhile, or because this period was settled before, by a record
         # that was overwritten since.
-        nearest = self.schedule.nearest
+        nearest = schedule.nearest
         later = (nearest(now_at) or now_at) > (nearest(self.due) or self.due)
         return self.due if later and settled_at < now_at else now_at
 
@@ -95,16 +95,17 @@ class Renewal:
 
         `placed_at` is when its order was placed, if it was.
         """
-        moved = self._moved_to(placed_at or as_of)
-        # A date off the calendar stands for the nearest one on it: moved from the 15th to the 14th, or
-        # by an hour, it is not followed by the 15th. So no two renewals are closer than half an interval.
-        through = max(moved, self.schedule.nearest(moved) or moved, state.done_through or moved)
-        following = self.schedule.next_after(through)
-        from_start = self.anchor == self.starts_at
+        schedule = self.schedule
+        moved = self._moved_to(schedule, placed_at or as_of)
+        # A date off the calendar stands for the nearest one on it: a crontab's that was moved from the 15th to the
+        # 14th, or any by an hour, is not followed by the 15th. So no two dates are closer than half an interval.
+        through = max(moved, schedule.nearest(moved) or moved, state.done_through or moved)
+        following = schedule.next_after(through)
+        from_start = self.starts_at is not None and schedule.anchor == whole_minute(self.starts_at)
         settled = state.model_copy(
             update={
                 "done_through": through, "next_attempt_at": None, "frequency": self.frequency,
-                "anchor": None if from_start else whole_minute(self.anchor),
+                "anchor": None if from_start else schedule.anchor,
             }
         )  # fmt: skip
         return Settlement(settled, following if following > as_of else None)

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rules.making import POLICY, at, planned, subscription
 
@@ -98,6 +98,7 @@ def test_a_warning_counts_from_the_anchor_that_the_sweep_counts_from():
     assert any("it counts from day 31" in warning for warning in explained(moved).warnings)
 
 
+@settings(max_examples=20)  # each explains three times two dozen dates
 @given(
     frequency=st.sampled_from(["daily", "weekly", "monthly", "three-month", "yearly", "0 6 1 * *", "0 6 * * FRI"]),
     minutes=st.integers(0, 60 * 24 * 500),
