@@ -107,7 +107,8 @@ class _Walk:
         self.paused = self.cancelled = self.waited = False
         self.expected: set[datetime] = set()
         self.last: Period | None = None
-        self.waits_for_staff = self.released = False
+        self.held: datetime | None = None
+        self.released = False
 
     def through_the_year(self, sweeps: Sequence[SweepRun], state: dict[str, Any]) -> None:
         done = 0
@@ -130,12 +131,12 @@ class _Walk:
             assert deed.until is not None
             self.next_due = deed.until
             self._count_from(deed.until)
-            self.waits_for_staff = self.released = False
+            self.held, self.released = None, False
         elif deed.what == "release":
-            self.released = self.waits_for_staff
+            self.released = self.held is not None
         elif deed.what in {"pause", "resume"}:
             self.paused = deed.what == "pause"
-            self.released = self.waits_for_staff and not self.paused
+            self.released = self.held is not None and not self.paused
         elif deed.what == "cancel":
             self.cancelled = True
             after = [copy for period in self.periods.values() for copy in period.copies if copy["at"] > deed.at]
@@ -143,7 +144,7 @@ class _Walk:
 
     def _must_renew(self, sweep: SweepRun) -> None:
         pending = [self.next_due, *_dates(self.member, self.next_due, sweep.began, self.zone)]
-        newest = pending[-1]
+        newest = self.held or pending[-1]  # who was held for a period goes on with that one
         if self._is_too_close(newest, sweep.began):
             self.waited = True
             return
@@ -181,7 +182,7 @@ class _Walk:
         if self.periods[self.open].placed_at:
             self.last = self.periods[self.open]
         self.open = None
-        self.waits_for_staff = self.released = False
+        self.held, self.released = None, False
 
     def _count_from(self, date: datetime) -> None:
         """A date that was moved off the calendar by more than two hours is moved for good; a crontab cannot be."""
@@ -200,8 +201,9 @@ class _Walk:
         half = (_one_later(self.member, self.last.due, self.zone) - self.last.due) / 2
         by_date = date - self.last.due < half
         is_too_close = by_date or now - self.last.placed_at[0] < half
-        self.waits_for_staff |= is_too_close and (by_date or self.last.failed_attempts > 0)
-        return is_too_close or self.waits_for_staff
+        if is_too_close and (by_date or self.last.failed_attempts > 0):
+            self.held = date
+        return is_too_close or self.held is not None
 
     def _at_the_cap(self, now: datetime) -> bool:
         """Whether one more charge would be one too many: then nothing may be tried."""
