@@ -87,8 +87,8 @@ class CommerceLayerCredentials(Block):
         le=3600,
         title="Clock difference allowed",
         description=(
-            "Seconds by which the shop's clock and this machine's may differ; beyond it nothing is renewed. Empty: 300, "
-            "and not compared with a sandbox on this machine, whose clock is wound by hand."
+            "Seconds by which the shop's clock and this machine's may differ, or nothing is renewed. Empty: 300; "
+            "a sandbox on this machine, whose clock is wound by hand, is not compared then."
         ),
     )
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from blocks.policy import (
-    SWEEP_FIELDS,
     RETIRED_FIELDS,
+    SWEEP_FIELDS,
     FailureClass,
     FinalAction,
     Policy,
