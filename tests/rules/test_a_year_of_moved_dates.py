@@ -29,7 +29,8 @@ def test_no_two_charges_are_closer_than_half_an_interval_and_nothing_is_lost(fre
             error.add_note(f"in the year of seed {seed}, at {year.now}, {year.sub.next_run_at}, {year.sub.metadata}")
             raise
         seen += year.seen
-    assert {f"moved {when}" for when in ("before", "while", "after", "instead of the record")} <= set(seen), seen
+    moments = {f"moved {when}" for when in ("before", "while", "after", "instead of the record")}
+    assert moments <= set(seen) or frequency == "yearly", seen  # which has too few renewals for all of them
 
 
 def assert_it_goes_on(year: Year) -> None:
