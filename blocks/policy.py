@@ -121,6 +121,8 @@ class Policy(BaseModel):
     """Time zone (IANA, such as Europe/Rome) in which renewals keep their time of day across daylight saving."""
     catch_up: Literal["latest", "all", "skip"] = "latest"
     """After downtime: renew only the latest missed period, all of them one after the other, or skip what is late."""
+    catch_up_limit: int = Field(default=3, ge=1, le=24)
+    """With catch-up "all": how many missed periods are made up for, the newest ones; older ones are skipped."""
     late_after: Delay = "1d"
     """With catch-up "skip": how late a period may be and still be renewed, such as 12h or 3d."""
 

@@ -106,6 +106,7 @@ async def _days(
         morning = START + timedelta(days=day)
         town.live_until(max(morning, merchant.sandbox.clock()))
         town.decide_about_their_lives()
+        town.look_at_what_came_too_close()
         town.meet_troubles(outage=day in outages)
         stopped = await _sweep(merchant, town, clock, watcher, outcomes)
         for later in AFTER_A_BRAKE if stopped or day in outages else ():

@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -108,6 +108,9 @@ class _Walk:
         self.open: datetime | None = None
         self.paused = self.cancelled = self.waited = False
         self.expected: set[datetime] = set()
+        self.last: Period | None = None
+        self.held: datetime | None = None
+        self.released = False
 
     def through_the_year(self, sweeps: Sequence[SweepRun], state: dict[str, Any]) -> None:
         done = 0
@@ -129,8 +132,13 @@ class _Walk:
         if deed.what == "move":
             assert deed.until is not None
             self.next_due = deed.until
+            self._count_from(deed.until)
+            self.held, self.released = None, False
+        elif deed.what == "release":
+            self.released = self.held is not None
         elif deed.what in {"pause", "resume"}:
             self.paused = deed.what == "pause"
+            self.released = self.held is not None and not self.paused
         elif deed.what == "cancel":
             self.cancelled = True
             after = [copy for period in self.periods.values() for copy in period.copies if copy["at"] > deed.at]
@@ -138,7 +146,10 @@ class _Walk:
 
     def _must_renew(self, sweep: SweepRun) -> None:
         pending = [self.next_due, *_dates(self.member, self.next_due, sweep.began, self.zone)]
-        newest = pending[-1]
+        newest = self.held or pending[-1]  # who was held for a period goes on with that one
+        if self._is_too_close(newest, sweep.began):
+            self.waited = True
+            return
         period = self.periods.get(newest)
         if period is None or not sweep.began <= period.copies[0]["at"] <= sweep.ended:
             if self._at_the_cap(sweep.began):
@@ -170,7 +181,31 @@ class _Walk:
         if not self.periods[self.open].placed_at and not self.member.greedy:
             self.report.lost.append(f"{self.member.subscription_id}@{self.open}: settled without an order")
         self.next_due = _after(self.member, max(self.open, self.next_due), self.zone)
+        if self.periods[self.open].placed_at:
+            self.last = self.periods[self.open]
         self.open = None
+        self.held, self.released = None, False
+
+    def _count_from(self, date: datetime) -> None:
+        """A date that was moved off the calendar by more than two hours is moved for good; a crontab cannot be."""
+        around = _dates(self.member, date - timedelta(hours=2, seconds=1), date + timedelta(hours=2), self.zone)
+        if " " not in self.member.frequency and next(around, None) is None:
+            self.member = replace(self.member, starts_at=date)
+
+    def _is_too_close(self, date: datetime, now: datetime) -> bool:
+        """
+        Whether a renewal now would follow the last one within half an interval.
+
+        It waits until staff release it; where nothing had failed, until the half interval is over.
+        """
+        if self.last is None or self.released:
+            return False
+        half = (_one_later(self.member, self.last.due, self.zone) - self.last.due) / 2
+        by_date = date - self.last.due < half
+        is_too_close = by_date or now - self.last.placed_at[0] < half
+        if is_too_close and (by_date or self.last.failed_attempts > 0):
+            self.held = date
+        return is_too_close or self.held is not None
 
     def _at_the_cap(self, now: datetime) -> bool:
         """Whether one more attempt would exceed the limits. Then none may be made."""
@@ -278,6 +313,15 @@ def _after(member: Member, date: datetime, zone: ZoneInfo) -> datetime:
     if earlier is None:
         return following if candidate - date < (following - candidate) / 2 else candidate
     return following if candidate - date < date - earlier else candidate
+
+
+def _one_later(member: Member, date: datetime, zone: ZoneInfo) -> datetime:
+    wall = date.astimezone(zone).replace(tzinfo=None)
+    if member.frequency in MONTHS:
+        return _instant(_months_later(wall, MONTHS[member.frequency]), zone)
+    if member.frequency == "hourly":
+        return date + STEPS["hourly"]
+    return _instant(wall + STEPS.get(member.frequency, STEPS["weekly"]), zone)
 
 
 def _calendar(member: Member, after: datetime, zone: ZoneInfo) -> Iterator[datetime]:

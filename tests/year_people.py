@@ -119,6 +119,7 @@ class Town:
         self._plans: list[tuple[datetime, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._troubled: set[str] = set()
+        self._looked_at: set[str] = set()
         self._http = httpx.Client(trust_env=False, timeout=30)
 
     def settle(self, count: int) -> None:
@@ -161,6 +162,23 @@ class Town:
             later = now + timedelta(hours=self._dice.uniform(1, 23))
             kind = self._dice.choice(("cancel", "postpone", "postpone", "forward", "pause", "pause", "card", "card"))
             self._plan(later, partial(self._live, member, kind))
+
+    def look_at_what_came_too_close(self) -> None:
+        """Staff look at those who are held because they were renewed a short while ago, and let them be charged."""
+        for row in self._rows(
+            "SELECT id FROM order_subscriptions WHERE status = 'inactive' "
+            "AND json_extract(metadata, '$.perennial.held') AND json_extract(metadata, '$.perennial.too_close_on') "
+            "AND NOT json_extract(metadata, '$.perennial.attempt')"
+        ):
+            member = self.diary.members[row["id"]]
+            if row["id"] not in self._looked_at:
+                self._looked_at.add(row["id"])
+                self._plan(self._box.clock() + timedelta(days=self._dice.uniform(1, 3)), partial(self._let_be, member))
+
+    def _let_be(self, member: Member) -> None:
+        self._looked_at.discard(member.subscription_id)
+        if member.subscription_id not in self._troubled:  # else the customer has paused it
+            self._release(member)
 
     def note_what_is_settled(self) -> None:
         """Write down, after a sweep, through which period each subscription is settled now."""

@@ -1,5 +1,6 @@
 """The block with the merchant's organization and API client. In this package, only this file imports Prefect."""
 
+from datetime import timedelta
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -12,6 +13,8 @@ from blocks.commerce_layer.transport import is_loopback
 
 AUTH_URL = "https://auth.commercelayer.io/oauth/token"
 PLATFORM = "commercelayer.io"
+MAX_CLOCK_SKEW = timedelta(minutes=5)
+"""More than clocks differ that are set by the network; less than a wrong clock is usually off."""
 
 
 class CommerceLayerCredentials(Block):
@@ -26,6 +29,7 @@ class CommerceLayerCredentials(Block):
         api_url: Address of the API. Empty for Commerce Layer itself.
         auth_url: Address of the token endpoint. Empty for Commerce Layer itself.
         rate_limits: Corrections to the documented rate limits. Leave it alone for Commerce Layer itself.
+        max_clock_skew_seconds: How far the shop's clock may be off before nothing is renewed. Empty for 300.
         limiter_url: Where workers on several machines share their request budget.
 
     Example:
@@ -77,6 +81,17 @@ class CommerceLayerCredentials(Block):
         description="Corrections to the documented rate limits. Leave it alone for Commerce Layer itself.",
     )
 
+    max_clock_skew_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=3600,
+        title="Clock difference allowed",
+        description=(
+            "Seconds by which the shop's clock and this machine's may differ, or nothing is renewed. Empty: 300; "
+            "a sandbox on this machine, whose clock is wound by hand, is not compared then."
+        ),
+    )
+
     limiter_url: SecretStr | None = Field(
         default=None,
         title="Request budget shared through",
@@ -103,6 +118,13 @@ class CommerceLayerCredentials(Block):
         if urlsplit(url).scheme == "https" or (urlsplit(url).scheme == "http" and is_loopback(url)):
             return url
         raise ValueError("must start with https:// (http:// only for a sandbox on this machine)")
+
+    @property
+    def max_clock_skew(self) -> timedelta | None:
+        """How far the shop's clock and our own may differ; None where they are not compared."""
+        if self.max_clock_skew_seconds is not None:
+            return timedelta(seconds=self.max_clock_skew_seconds)
+        return None if self.api_url and is_loopback(self.api_url) else MAX_CLOCK_SKEW
 
     def get_client(self) -> CommerceLayer:
         """A client for `async with`. Nothing is sent before its first call."""

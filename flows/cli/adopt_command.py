@@ -18,7 +18,7 @@ from flows.cli.consoles import console
 from flows.cli.installation import CREDENTIALS, POLICY
 from flows.cli.prefect_errors import PrefectUnavailable, calling_prefect
 from flows.rules.outside_text import plain
-from flows.run.context import NotSetUp, Unreachable
+from flows.run.context import ClocksDiffer, NotSetUp, Unreachable
 
 Request = Literal["adopt", "release", "give_back", "pause", "resume"]
 
@@ -106,7 +106,7 @@ def _carry_out(handover: Request, **parameters: Any) -> int:
         with calling_prefect():
             run = adopt_subscriptions(handover=handover, return_state=True, **parameters)
             facts = asyncio.run(_facts_of(run))
-    except (CommerceLayerError, PrefectUnavailable, NotSetUp, Unreachable) as error:
+    except (CommerceLayerError, PrefectUnavailable, NotSetUp, Unreachable, ClocksDiffer) as error:
         print(error, file=sys.stderr)
         return 2
     _show(facts)

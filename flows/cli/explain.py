@@ -26,7 +26,7 @@ from flows.rules.outside_text import plain
 from flows.rules.renewal import Renewal, Skipped
 from flows.rules.state import RenewalState
 from flows.rules.zones import in_words, instant_of, wall_of
-from flows.run.context import NotSetUp, Run, Unreachable, open_run
+from flows.run.context import ClocksDiffer, NotSetUp, Run, Unreachable, open_run
 from flows.sweep.first_look import Due, take_first_look
 
 COLUMNS = 3
@@ -67,7 +67,7 @@ def explain_subscription(
     try:
         with calling_prefect():
             findings = asyncio.run(_look_up(subscription, on, credentials, policy))
-    except (CommerceLayerError, PrefectUnavailable, NotSetUp, Unreachable, NoSuchSubscription) as error:
+    except (CommerceLayerError, PrefectUnavailable, NotSetUp, Unreachable, ClocksDiffer, NoSuchSubscription) as error:
         print(error, file=sys.stderr)
         return 2
     _show(console(highlight=True), findings)

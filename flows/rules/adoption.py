@@ -20,11 +20,12 @@ from zoneinfo import ZoneInfo
 
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
 from blocks.policy import Policy, PolicyOverrideInvalid
+from flows.rules.anchors import anchor_of
+from flows.rules.far_dates import never_due, unusable_date
 from flows.rules.frequencies import UnknownFrequency
 from flows.rules.handover import Change, Decision, Handling, Handover, HandoverRequest
 from flows.rules.periods import Schedule
 from flows.rules.references import whole_minute
-from flows.rules.renewal import anchor_of
 from flows.rules.rivals import rival_at_adoption
 from flows.rules.skips import damage_in_words
 from flows.rules.state import KEY, Outcome, RenewalState
@@ -32,10 +33,6 @@ from flows.rules.zones import in_words, wall_of
 
 CLEAR_OF_RUNS = timedelta(minutes=10)
 """How far away the next native run must be for an active subscription to be adopted."""
-
-
-CLOCK_CHANGE = timedelta(hours=2)
-"""How far a date may be off the calendar for no other reason than summer time."""
 
 
 def decide_adoption(
@@ -101,6 +98,8 @@ class _Deciding:
             return "it has no source order, so there is nothing to copy"
         if one.next_run_at is None:
             return "it has no next_run_at; set one first"
+        if (unusable := never_due(one) or unusable_date(one)) is not None:
+            return unusable
         try:
             own = self._policy.overridden_by(self._state.policy if self._state else None)
             Schedule(one.frequency, one.starts_at or one.next_run_at, own.time_zone)
@@ -140,6 +139,9 @@ class _Deciding:
             attempt_cards=before.cards_until(self._as_of),
             frequency=self._one.frequency,
             anchor=self._own_anchor(),
+            last_period=before.last_period,
+            last_placed_at=before.last_placed_at,
+            last_order_id=before.last_order_id,
         )
 
     def _own_anchor(self) -> datetime | None:
@@ -149,13 +151,12 @@ class _Deciding:
         The engine before us goes on counting from there once it was moved, and customers are used to it. A clock
         change is no move: the other engine may not keep the time of day.
         """
-        starts_at = self._one.starts_at
-        if starts_at is None:
+        one = self._one
+        if one.starts_at is None or one.next_run_at is None:
             return None
         own = self._policy.overridden_by(self._state.policy if self._state else None)
-        nearest = Schedule(self._one.frequency, starts_at, own.time_zone).nearest(self._due)
-        on_the_calendar = nearest is not None and abs(nearest - self._due) <= CLOCK_CHANGE
-        return None if on_the_calendar else self._due
+        anchor = anchor_of(None, one.frequency, one.starts_at, one.next_run_at, own.time_zone)
+        return None if anchor == one.starts_at else anchor
 
     # --- release -------------------------------------------------------------------------------
 
@@ -211,9 +212,9 @@ class _Deciding:
         if self._one.next_run_at is None or self._due > self._as_of:
             return None
         state = self._state
-        anchor = anchor_of(state, self._one.frequency, self._one.starts_at, self._one.next_run_at)
         try:
             own = self._policy.overridden_by(state.policy if state else None)
+            anchor = anchor_of(state, self._one.frequency, self._one.starts_at, self._one.next_run_at, own.time_zone)
             return Schedule(self._one.frequency, anchor, own.time_zone).next_after(self._as_of)
         except (UnknownFrequency, PolicyOverrideInvalid):
             return None
@@ -236,6 +237,8 @@ class _Deciding:
     def _when_due(self) -> str:
         if self._one.next_run_at is None:
             return "it has no next_run_at"
+        if (never := never_due(self._one)) is not None:
+            return never
         state = self._state
         if state and state.is_unsettled and state.period and self._one.status is SubscriptionStatus.INACTIVE:
             how = "held for a person" if state.held else (state.outcome or "begun").replace("_", " ")

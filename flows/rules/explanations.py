@@ -7,8 +7,10 @@ from zoneinfo import ZoneInfo
 
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.policy import FailureClass, Policy, PolicyOverrideInvalid
+from flows.rules.anchors import anchor_of
 from flows.rules.calendar_warnings import calendar_warnings
 from flows.rules.cards import charges_on
+from flows.rules.far_dates import end_of, unusable_date
 from flows.rules.next_action import Conclude, Create, Hold, NextAction, Place, Wait
 from flows.rules.periods import Schedule, UnknownFrequency
 from flows.rules.references import whole_minute
@@ -64,7 +66,7 @@ def explain(
     if schedule is not None:
         warnings = (
             *warnings,
-            *calendar_warnings(schedule, as_of, subscription.expires_at),
+            *calendar_warnings(schedule, as_of, None if (end := end_of(subscription)) is None else max(end, as_of)),
             *_overlong(schedule, own, as_of),
         )
     first = coming[0] if coming else None
@@ -88,9 +90,12 @@ def _own_policy(subscription: OrderSubscription, policy: Policy) -> Policy:
 
 def _schedule(subscription: OrderSubscription, policy: Policy) -> Schedule | None:
     state = RenewalState.read(subscription.metadata)
-    anchor = (state.anchor if state else None) or subscription.starts_at or subscription.next_run_at
+    date = subscription.next_run_at or subscription.starts_at
+    if date is None or unusable_date(subscription) is not None:
+        return None
     try:
-        return Schedule(subscription.frequency, anchor, policy.time_zone) if anchor else None
+        anchor = anchor_of(state, subscription.frequency, subscription.starts_at, date, policy.time_zone)
+        return Schedule(subscription.frequency, anchor, policy.time_zone)
     except UnknownFrequency:
         return None  # plan has said so
 
@@ -117,7 +122,7 @@ def _sentence(
 def _why_not(answer: Skipped, first: UpcomingRenewal | None, policy: Policy) -> str:
     sentence = answer.sentence
     match answer.reason:
-        case SkipReason.NOT_DUE:
+        case SkipReason.NOT_DUE | SkipReason.TOO_SOON:
             return f"not due yet: {sentence}"
         case SkipReason.RETRY_NOT_DUE if first is not None:
             period = f"the period of {_dated(first.due, policy)}"

@@ -6,6 +6,7 @@ Source: Commerce Layer API reference, "The order subscription object" (`frequenc
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -88,7 +89,51 @@ def _crontab(text: str, plain: str) -> Crontab:
         raise UnknownFrequency(text, "its minute is not one number, so that it would run more than once an hour")
     if not _CRONTAB.fullmatch(plain) or not croniter.is_valid(plain):
         raise UnknownFrequency(text, "it is not a valid crontab expression")
+    if (trouble := _misread_range(plain)) is not None:
+        raise UnknownFrequency(text, trouble)
     return Crontab(plain)
+
+
+def _misread_range(plain: str) -> str | None:
+    """
+    What croniter reads otherwise than it is written, and why that is refused; None where there is nothing of the kind.
+
+    Seen in croniter 7.0.0: `11-2/3` of the months is November alone, and `5-5` of the weekdays is every day.
+    """
+    for place, field in enumerate(plain.lower().split(" ")):
+        for item in field.split(","):
+            if (trouble := _misread(item, croniter.ALPHACONV[place])) is not None:
+                return f"{item!r} {trouble}"
+    return None
+
+
+def _misread(item: str, names: Mapping[str, int | str]) -> str | None:
+    stretch, _, step = item.partition("/")
+    first, is_range, last = (str(names.get(end, end)) for end in stretch.partition("-"))
+    if not is_range:
+        return "counts on from the last day of the week: write the days one by one" if step and first == "7" else None
+    if int(first) == int(last):
+        return f"begins where it ends, and would be read as all there are: write {first}"
+    if int(first) > int(last) and step:
+        return "goes past the end and has a step, so that dates would be lost: write the numbers one by one"
+    return None
+
+
+def same_frequency(one: str | None, other: str | None) -> bool:
+    """
+    Whether two texts mean the same frequency, however they are spelled.
+
+    Upper case, double spaces, `MON` for `1` and plurals are no change. Texts that cannot be read are compared as texts.
+    """
+    if one is None or other is None:
+        return one is other
+    try:
+        first, second = frequency_of(one), frequency_of(other)
+    except UnknownFrequency:
+        return one.split() == other.split()
+    if isinstance(first, Crontab) and isinstance(second, Crontab):
+        return bool(croniter.expand(first.expression)[0] == croniter.expand(second.expression)[0])
+    return first == second
 
 
 def restricts_days_twice(frequency: Frequency) -> bool:

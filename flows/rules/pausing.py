@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
 from blocks.policy import Policy, PolicyOverrideInvalid
 from flows.rules.adoption import decide_adoption
+from flows.rules.anchors import anchor_of
 from flows.rules.frequencies import UnknownFrequency
 from flows.rules.handover import Change, Decision, Handling, Handover, HandoverRequest
 from flows.rules.periods import Schedule
 from flows.rules.references import whole_minute
-from flows.rules.renewal import anchor_of
 from flows.rules.skips import damage_in_words
 from flows.rules.state import Outcome, RenewalState
 from flows.rules.zones import in_words, wall_of
@@ -65,7 +65,9 @@ def _resume(subscription: OrderSubscription, state: RenewalState, policy: Policy
         return _resumed(subscription, resumed, "resumed")
     try:
         own = policy.overridden_by(state.policy)
-        anchor = anchor_of(state, subscription.frequency, subscription.starts_at, subscription.next_run_at)
+        anchor = anchor_of(
+            state, subscription.frequency, subscription.starts_at, subscription.next_run_at, own.time_zone
+        )
         schedule = Schedule(subscription.frequency, anchor, own.time_zone)
     except (UnknownFrequency, PolicyOverrideInvalid) as error:
         return _refused(subscription, str(error))

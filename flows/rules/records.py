@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
+from flows.rules.far_dates import unusable_date
 from flows.rules.references import whole_minute
 from flows.rules.renewal import Renewal, Settlement
 from flows.rules.results import RenewalResult
-from flows.rules.skips import Skipped
+from flows.rules.skips import Skipped, SkipReason
 from flows.rules.state import RENEWED, RenewalState
 
 
@@ -71,6 +72,8 @@ def skip_record_of(skipped: Skipped, fresh: OrderSubscription) -> Record | None:
     if skipped.settlement is None or stored is None or stored.damaged is not None or fresh.next_run_at is None:
         return None
     state, next_run_at = skipped.settlement
+    if skipped.reason is SkipReason.TOO_CLOSE:
+        return _hold_record(state, stored, fresh)
     through = state.done_through
     assert through is not None, "a settlement settles a period"
     if stored.held or (stored.done_through is not None and stored.done_through >= through):
@@ -79,6 +82,14 @@ def skip_record_of(skipped: Skipped, fresh: OrderSubscription) -> Record | None:
         return None
     kept = {"policy": stored.policy, "paused": stored.paused}
     return Record(state.model_copy(update=kept).written_into(fresh.metadata), next_run_at)
+
+
+def _hold_record(state: RenewalState, stored: RenewalState, fresh: OrderSubscription) -> Record | None:
+    """A period that is too close to the one before it, unless the date or the settled periods are others by now."""
+    is_as_planned = fresh.next_run_at is not None and whole_minute(fresh.next_run_at) == state.too_close_on
+    if stored.held or not is_as_planned or stored.done_through != state.done_through:
+        return None
+    return Record(state.model_copy(update={"policy": stored.policy}).written_into(fresh.metadata))
 
 
 def _is_behind(renewal: Renewal, stored: RenewalState) -> bool:
@@ -90,6 +101,8 @@ def _settlement(result: RenewalResult, fresh: OrderSubscription) -> Settlement:
     renewal, moved_to = result.renewal, fresh.next_run_at
     if moved_to is None or moved_to == renewal.next_run_at:
         return Settlement(result.state, result.next_run_at)
+    if unusable_date(fresh) is not None:  # such as 9999-12-31, for never: the charge is recorded all the same
+        return Settlement(result.state, None)
     if not result.is_settled:
         return Settlement(result.state, None)
     # Somebody moved the next date while the period was renewed. If it stands for this period, it is renewed and the

@@ -26,7 +26,11 @@ def whole_minute(instant: datetime) -> datetime:
     """The instant in UTC with seconds cut off. Raises ValueError when it has no time zone."""
     if instant.tzinfo is None:
         raise ValueError(f"{instant.isoformat()} has no time zone: pass an aware datetime, such as one in UTC")
-    return instant.astimezone(UTC).replace(second=0, microsecond=0)
+    try:
+        moment = instant.astimezone(UTC)
+    except OverflowError:  # at the very ends of time
+        moment = instant.replace(tzinfo=UTC)
+    return moment.replace(second=0, microsecond=0)
 
 
 def period_text(due: datetime) -> str:

@@ -14,23 +14,18 @@ from zoneinfo import ZoneInfo
 
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.policy import Policy, PolicyOverrideInvalid
+from flows.rules.anchors import anchor_of
 from flows.rules.cards import has_new_card
+from flows.rules.far_dates import end_of
 from flows.rules.frequencies import UnknownFrequency
 from flows.rules.periods import Schedule
 from flows.rules.references import period_text, reference_of, whole_minute
-from flows.rules.skips import (
-    CHECKS,
-    Settlement,
-    Skip,
-    Skipped,
-    SkipReason,
-    waits_for_payment,
-    without_a_state,
-)
-from flows.rules.state import Outcome, RenewalState
+from flows.rules.skips import CHECKS, Settlement, Skip, Skipped, SkipReason, waits_for_payment, without_a_state
+from flows.rules.spacing import TooClose, duration_in_words, held_for, once_moved_on, too_close
+from flows.rules.state import ERROR_LENGTH, Outcome, RenewalState
 from flows.rules.zones import in_words, wall_of
 
-__all__ = ["Renewal", "Settlement", "SkipReason", "Skipped", "anchor_of", "plan"]
+__all__ = ["Renewal", "Settlement", "SkipReason", "Skipped", "plan"]
 
 _NAMED_AT_MOST = 5
 
@@ -78,7 +73,7 @@ class Renewal:
         """The calendar of the subscription."""
         return Schedule(self.frequency, self.anchor, self.policy.time_zone)
 
-    def _moved_to(self, settled_at: datetime) -> datetime:
+    def _moved_to(self, schedule: Schedule, settled_at: datetime) -> datetime:
         """The date that this period was moved to: by a customer, while it was being worked on. It is not one more."""
         now_at = whole_minute(self.next_run_at)
         if now_at <= self.due:
@@ -86,14 +81,14 @@ class Renewal:
         # What was settled before that date, when it stands for a later period, does not settle that one, too: the
         # date is there because a customer chose it meanwhile, or because this period was settled before, by a record
         # that was overwritten since.
-        nearest = self.schedule.nearest
+        nearest = schedule.nearest
         later = (nearest(now_at) or now_at) > (nearest(self.due) or self.due)
         return self.due if later and settled_at < now_at else now_at
 
     @property
     def anchor(self) -> datetime:
         """What the calendar counts from; see `anchor_of`."""
-        return anchor_of(self.state, self.frequency, self.starts_at, self.next_run_at)
+        return anchor_of(self.state, self.frequency, self.starts_at, self.next_run_at, self.policy.time_zone)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -106,33 +101,20 @@ class Renewal:
 
         `placed_at` is when its order was placed, if it was.
         """
-        moved = self._moved_to(placed_at or as_of)
-        # A date off the calendar stands for the nearest one on it: moved from the 15th to the 14th, or
-        # by an hour, it is not followed by the 15th. So no two renewals are closer than half an interval.
-        through = max(moved, self.schedule.nearest(moved) or moved, state.done_through or moved)
-        following = self.schedule.next_after(through)
-        from_start = self.anchor == self.starts_at
+        schedule = self.schedule
+        moved = self._moved_to(schedule, placed_at or as_of)
+        # A date off the calendar stands for the nearest one on it: a crontab's that was moved from the 15th to the
+        # 14th, or any by an hour, is not followed by the 15th. So no two dates are closer than half an interval.
+        through = max(moved, schedule.nearest(moved) or moved, state.done_through or moved)
+        following = schedule.next_after(through)
+        from_start = self.starts_at is not None and schedule.anchor == whole_minute(self.starts_at)
         settled = state.model_copy(
             update={
                 "done_through": through, "next_attempt_at": None, "frequency": self.frequency,
-                "anchor": None if from_start else whole_minute(self.anchor),
+                "anchor": None if from_start else schedule.anchor,
             }
         )  # fmt: skip
         return Settlement(settled, following if following > as_of else None)
-
-
-def anchor_of(
-    state: RenewalState | None, frequency: str, starts_at: datetime | None, next_run_at: datetime
-) -> datetime:
-    """
-    What a calendar counts from: what is remembered in the state, `starts_at`, or the first date seen.
-
-    Once the frequency is another than the last period was settled by, it is the date that came next: who went
-    from monthly in August to yearly in March has paid for a year from March on.
-    """
-    if state is not None and state.frequency not in {None, frequency}:
-        return whole_minute(next_run_at)
-    return (state.anchor if state else None) or starts_at or next_run_at
 
 
 def plan(subscription: OrderSubscription, policy: Policy, as_of: datetime, *, paid: bool = False) -> Renewal | Skipped:
@@ -152,13 +134,14 @@ def plan(subscription: OrderSubscription, policy: Policy, as_of: datetime, *, pa
         return skipped(*without_a_state(subscription))
     if (paid and waits_for_payment(state)) or has_new_card(subscription, state):
         state = state.model_copy(update={"held": False, "next_attempt_at": None})
+    state = once_moved_on(subscription, state)
     for check in CHECKS:
         if refusal := check(subscription, state):
             return skipped(*refusal, due=state.period if state.is_unsettled else None)
     try:
         own_policy = policy.overridden_by(state.policy)
         renewal = _draft(subscription, state, own_policy)
-        return _Choice(renewal, renewal.schedule, state, as_of, skipped).choose()
+        return _Choice(subscription, renewal, renewal.schedule, state, as_of, skipped).choose()
     except PolicyOverrideInvalid as error:
         return skipped(SkipReason.BAD_POLICY, str(error))
     except UnknownFrequency as error:
@@ -172,7 +155,7 @@ def _draft(subscription: OrderSubscription, state: RenewalState, policy: Policy)
     return Renewal(
         subscription_id=subscription.id, source_order_id=subscription.source_order_id, due=due,
         state=state.for_period(due), metadata=dict(subscription.metadata), policy=policy,
-        frequency=subscription.frequency, starts_at=subscription.starts_at, expires_at=subscription.expires_at,
+        frequency=subscription.frequency, starts_at=subscription.starts_at, expires_at=end_of(subscription),
         next_run_at=subscription.next_run_at, payment_source_id=subscription.customer_payment_source_id,
         customer_email=subscription.customer_email,
     )  # fmt: skip
@@ -182,6 +165,7 @@ def _draft(subscription: OrderSubscription, state: RenewalState, policy: Policy)
 class _Choice:
     """Which period of a subscription that may be renewed comes next."""
 
+    subscription: OrderSubscription
     draft: Renewal
     schedule: Schedule
     state: RenewalState
@@ -189,6 +173,9 @@ class _Choice:
     skipped: Skip
 
     def choose(self) -> Renewal | Skipped:
+        end = self.draft.expires_at
+        if end is not None and end <= self.as_of:
+            return self.skipped(SkipReason.EXPIRED, f"it expired on {self._say(end)}")
         if whole_minute(self.draft.next_run_at) > self.as_of:
             return self.skipped(SkipReason.NOT_DUE, f"due on {self._say(self.draft.next_run_at)}", self.draft.due)
         if self.state.is_unsettled and self.state.period is not None:
@@ -207,42 +194,71 @@ class _Choice:
     def _pending(self) -> Renewal | Skipped:
         newest = self._newest()
         if newest is None:
-            return self._none_pending()
+            return self.skipped(SkipReason.NOTHING_PENDING, "every period up to now is settled")
         if self.draft.policy.catch_up == "all":
-            return self._for(next(self._dates()))
+            oldest = self._oldest_to_make_up()
+            return self._unless_too_close(self._for(oldest, self._older_than(oldest)))
         if self.draft.policy.catch_up == "skip" and self.as_of - newest > self.draft.policy.late_after_delay:
             return self._late(newest)
-        return self._for(newest, self._older_than(newest))
+        return self._unless_too_close(self._for(newest, self._older_than(newest)))
+
+    def _oldest_to_make_up(self) -> datetime:
+        """The oldest of the newest pending periods, as many as the policy makes up for."""
+        after, oldest = self._settled_before(), self._newest()
+        assert oldest is not None
+        for _ in range(self.draft.policy.catch_up_limit - 1):
+            older = self.schedule.latest_until(oldest - timedelta(minutes=1))
+            if older is None or older <= after:
+                return self._moved() or oldest
+            oldest = older
+        return oldest
+
+    def _unless_too_close(self, renewal: Renewal) -> Renewal | Skipped:
+        found = too_close(self.subscription, self.state, renewal.policy, renewal.due, self.as_of)
+        if found is None:
+            return renewal
+        last = found.last
+        before = f"order {last.order_id or '(unknown)'} of the period of {self._say(last.period)} was placed"
+        if last.is_native:
+            before = "it was renewed by Commerce Layer's own engine"
+        if found.until is not None:
+            sentence = (
+                f"{before} late, on {self._say(last.placed_at)}: the period of {self._say(renewal.due)} "
+                f"waits until half an interval is over, {self._say(found.until)}"
+            )
+            return self.skipped(SkipReason.TOO_SOON, sentence, renewal.due, until=found.until)
+        return self._held(found, renewal.due, f"{before} on {self._say(last.placed_at)}")
+
+    def _held(self, found: TooClose, due: datetime, before: str) -> Skipped:
+        sentence = (
+            f"{before}, and the period of {self._say(due)} would follow within half an interval "
+            f"({duration_in_words(found.half)}): release it to have it charged all the same, or move next_run_at"
+        )
+        state = held_for(found, self.subscription, self.state, due, sentence[:ERROR_LENGTH])
+        return self.skipped(SkipReason.TOO_CLOSE, sentence, due, Settlement(state, None))
 
     def _dates(self) -> Iterator[datetime]:
         """The pending periods, oldest first."""
         moved = self._moved()
-        if moved is not None and moved <= self._horizon():
+        if moved is not None and moved <= self.as_of:
             yield moved
-        yield from self.schedule.between(moved or self.state.done_through or self.draft.due, self._horizon())
+        yield from self.schedule.between(self._settled_before(), self.as_of)
+
+    def _settled_before(self) -> datetime:
+        """Later than this are the pending dates of the calendar."""
+        return self._moved() or self.state.done_through or self.draft.due
 
     def _newest(self) -> datetime | None:
-        after = self._moved() or self.state.done_through or self.draft.due
-        on_grid = self.schedule.latest_until(self._horizon())
+        after = self._settled_before()
+        on_grid = self.schedule.latest_until(self.as_of)
         if on_grid is not None and on_grid > after:
             return on_grid
-        return self._moved() if after <= self._horizon() else None
+        return self._moved() if after <= self.as_of else None
 
     def _moved(self) -> datetime | None:
         """`next_run_at` when it is a period of its own: not settled yet, on the calendar or not."""
         done = self.state.done_through
         return self.draft.due if done is None or self.draft.due > done else None
-
-    def _horizon(self) -> datetime:
-        """The last instant at which a period may be due: `as_of`, but before the subscription expires."""
-        end = self.draft.expires_at
-        return self.as_of if end is None else min(self.as_of, end - timedelta(microseconds=1))
-
-    def _none_pending(self) -> Skipped:
-        end = self.draft.expires_at
-        if end is not None and end <= self.as_of:
-            return self.skipped(SkipReason.EXPIRED, f"it expired on {self._say(end)}")
-        return self.skipped(SkipReason.NOTHING_PENDING, "every period up to now is settled")
 
     def _late(self, newest: datetime) -> Skipped:
         for_newest = self._for(newest)
@@ -258,7 +274,9 @@ class _Choice:
             return ()
         more = " and more" if len(older) > _NAMED_AT_MOST else ""
         named = ", ".join(period_text(date) for date in older[:_NAMED_AT_MOST])
-        return (f"older periods are skipped on purpose (catch_up is latest): {named}{more}",)
+        policy = self.draft.policy
+        why = f"catch_up_limit is {policy.catch_up_limit}" if policy.catch_up == "all" else "catch_up is latest"
+        return (f"older periods are skipped on purpose ({why}): {named}{more}",)
 
     def _for(self, due: datetime, warnings: tuple[str, ...] = ()) -> Renewal:
         draft = self.draft

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
+from flows.rules.anchors import anchor_of
 from flows.rules.copy_periods import period_of
 from flows.rules.frequencies import UnknownFrequency
 from flows.rules.order_copies import is_placed
 from flows.rules.periods import Schedule
 from flows.rules.references import reference_of, whole_minute
-from flows.rules.renewal import anchor_of
 from flows.rules.rivals import is_driven_by_us
 from flows.rules.state import RenewalState
 
@@ -66,7 +66,7 @@ def _margin(subscription: OrderSubscription, state: RenewalState | None) -> time
     if due is None:
         return NEARBY
     try:
-        anchor = anchor_of(state, subscription.frequency, subscription.starts_at, due)
+        anchor = anchor_of(state, subscription.frequency, subscription.starts_at, due, "UTC")
         following = Schedule(subscription.frequency, anchor).next_after(due)
         return min(NEARBY, (following - whole_minute(due)) / 4)
     except (UnknownFrequency, ValueError, OverflowError):  # a date beyond all calendars, such as one that means "never"

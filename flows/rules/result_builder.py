@@ -36,6 +36,8 @@ class ResultBuilder:
         price, last = Price.of(order), self.renewal.state.price
         cost = difference(price, expected_price(last, copy.source_order))
         self._set(price=price if price.is_known else last, price_to_accept=None)
+        placed_at = order.placed_at or order.approved_at or self.as_of
+        self._set(last_period=self.renewal.due, last_placed_at=placed_at, last_order_id=order.id)
         by_whom = " by an earlier run" if outcome is Outcome.ALREADY_RENEWED else ""
         what = f"renewed{by_whom} as order {name_of(order)}{how}{cost}"
         return self._settled(outcome, what, placed_at=order.placed_at)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
 from blocks.policy import FailureClass
 from flows.rules.failure_words import in_short
+from flows.rules.far_dates import never_due, unusable_date
 from flows.rules.state import KEY, TAG, VERSION, Outcome, RenewalState
 
 NATIVE_STATUSES = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.RUNNING, SubscriptionStatus.PENDING})
@@ -35,6 +36,9 @@ class SkipReason(StrEnum):
     NO_SOURCE_ORDER = "no_source_order"
     BAD_POLICY = "bad_policy"
     UNKNOWN_FREQUENCY = "unknown_frequency"
+    BAD_DATE = "bad_date"
+    TOO_CLOSE = "too_close"  # to the renewal before it: somebody moved a date, or it was paid late
+    TOO_SOON = "too_soon"  # after the renewal before it, which we were late with: it waits by itself
     SECOND_ENGINE = "second_engine"
     FOREIGN_COPY = "foreign_copy"
     SHARED_SOURCE_ORDER = "shared_source_order"
@@ -68,6 +72,7 @@ _FOR_A_PERSON = frozenset(
     | {SkipReason.BAD_POLICY, SkipReason.UNKNOWN_FREQUENCY, SkipReason.SECOND_ENGINE, SkipReason.FOREIGN_COPY}
     | {SkipReason.SHARED_SOURCE_ORDER, SkipReason.MANUAL_COPY, SkipReason.PLACED_WITHOUT_COPY}
     | {SkipReason.STATE_LOST}
+    | {SkipReason.BAD_DATE, SkipReason.TOO_CLOSE}
 )
 
 _OPEN = frozenset({SkipReason.HELD, SkipReason.RETRY_NOT_DUE, SkipReason.NOT_READABLE, SkipReason.CHANGED})
@@ -96,6 +101,8 @@ class Skipped:
     reason: SkipReason
     sentence: str
     settlement: Settlement | None = None
+    until: datetime | None = None
+    """When it goes on by itself, where that is known and not a date of its own."""
 
 
 Refusal = tuple[SkipReason, str]
@@ -108,10 +115,11 @@ class Skip:
         self._subscription = subscription
 
     def __call__(
-        self, reason: SkipReason, sentence: str, due: datetime | None = None, settlement: Settlement | None = None
-    ) -> Skipped:
+        self, reason: SkipReason, sentence: str, due: datetime | None = None, settlement: Settlement | None = None,
+        until: datetime | None = None,
+    ) -> Skipped:  # fmt: skip
         """The subscription, left alone for this reason."""
-        return Skipped(self._subscription.id, due, reason, sentence, settlement)
+        return Skipped(self._subscription.id, due, reason, sentence, settlement, until)
 
 
 def status_refusal(subscription: OrderSubscription) -> Refusal | None:
@@ -202,9 +210,12 @@ def _source(subscription: OrderSubscription, _state: RenewalState) -> Refusal | 
 
 
 def _date(subscription: OrderSubscription, _state: RenewalState) -> Refusal | None:
-    if subscription.next_run_at is not None:
-        return None
-    return SkipReason.NO_NEXT_RUN, "it has no next_run_at; set one to have it renewed"
+    if subscription.next_run_at is None:
+        return SkipReason.NO_NEXT_RUN, "it has no next_run_at; set one to have it renewed"
+    if (never := never_due(subscription)) is not None:
+        return SkipReason.NO_NEXT_RUN, never
+    unusable = unusable_date(subscription)
+    return None if unusable is None else (SkipReason.BAD_DATE, unusable)
 
 
 CHECKS: tuple[Callable[[OrderSubscription, RenewalState], Refusal | None], ...] = (

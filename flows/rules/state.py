@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from flows.rules.far_dates import FIRST_YEAR, LAST_YEAR
 from flows.rules.price import Price
 from flows.rules.references import whole_minute
 
@@ -30,7 +31,6 @@ TAG = "perennial"
 """The tag that an adopted subscription carries as well, so that a state that somebody removed is noticed."""
 ERROR_LENGTH = 500
 ATTEMPTS_KEPT_FOR = timedelta(days=30)
-_EARLIEST, _LATEST = 1970, 2999
 _QUOTED = 200
 _NO_OBJECT = ": it must be an object; restore it, or set it to {} to begin anew with the period that is due"
 
@@ -44,8 +44,8 @@ def _text_only(value: object) -> object:
 
 def _in_our_times(instant: datetime) -> datetime:
     # A calendar cannot be walked at the ends of time; such a date is a slip of somebody's pen.
-    if not _EARLIEST <= instant.year <= _LATEST:
-        raise ValueError(f"an instant lies between the years {_EARLIEST} and {_LATEST}")
+    if not FIRST_YEAR <= instant.year <= LAST_YEAR:
+        raise ValueError(f"an instant lies between the years {FIRST_YEAR} and {LAST_YEAR}")
     return instant
 
 
@@ -108,6 +108,16 @@ class RenewalState(BaseModel):
     """The last period that is settled: renewed, or skipped on purpose."""
     frequency: str | None = None
     """The frequency by which the last period was settled: a changed one counts from the date that came next."""
+    last_period: Instant | None = None
+    """The period that was renewed last. Unlike `period` it stays while the next one is worked on."""
+    last_placed_at: Instant | None = None
+    """When the order of that renewal was placed: nothing is charged within half an interval of it."""
+    last_order_id: str | None = None
+    """That order."""
+    too_close_to: str | None = None
+    """The order that `period` came too close to when it was held for that reason."""
+    too_close_on: Instant | None = None
+    """`next_run_at` when it was held for that reason: another date releases it."""
     outcome: Outcome | None = None
     """How the work on `period` stands."""
     attempt: int = Field(default=0, ge=0)
@@ -198,7 +208,7 @@ class RenewalState(BaseModel):
             "period": due, "outcome": None, "attempt": 0, "failures": {}, "copies": 0, "next_attempt_at": None,
             "under_way_since": None, "unsettled_since": None, "error_class": None, "error": None,
             "order_copy_id": None, "target_order_id": None, "payment_source_id": None, "final_action": None,
-            "held": False, "price_to_accept": None,
+            "held": False, "price_to_accept": None, "too_close_to": None, "too_close_on": None,
         }  # fmt: skip
         return self.model_copy(update=fresh)
 

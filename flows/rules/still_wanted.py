@@ -9,13 +9,15 @@ from datetime import datetime
 
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from flows.rules.copy_periods import period_of
-from flows.rules.next_action import Hold, HoldReason, Place
+from flows.rules.far_dates import end_of
+from flows.rules.next_action import Hold, HoldReason, Place, copies_of, decided_already
 from flows.rules.price import Price, expected_price, objection
 from flows.rules.references import REFERENCE_ORIGIN, whole_minute
 from flows.rules.renewal import Renewal
 from flows.rules.rivals import copy_besides, may_charge, shared_source_order
 from flows.rules.skips import NATIVE_STATUSES, Refusal, Skipped, SkipReason, pause_refusal, status_refusal
 from flows.rules.state import RenewalState
+from flows.rules.unrecorded import unrecorded_period
 from flows.rules.zones import in_words
 
 
@@ -27,20 +29,24 @@ def still_wanted(
     as_of: datetime,
     *,
     announced: RenewalState | None = None,
+    now: datetime | None = None,
 ) -> Skipped | None:
     """
     Why the renewal must not go on; None when it may.
 
     `fresh` is the subscription as it was read a moment ago (None: gone), `rivals` the subscriptions of the same
     source order, its own among them, `foreign` the copies of that order whatever their origin. `announced` is the
-    state that this run has written itself since: the look may be older than that.
+    state that this run has written itself since: the look may be older than that. `now` is the present, where `as_of`
+    is an earlier instant: a subscription that has ended by now is not renewed, whatever was due before.
     """
     refusal = (
         _changed_since(renewal, fresh, as_of, announced)
+        or _ended(renewal, fresh, max(as_of, now or as_of))
         or _rival_engine(renewal, rivals)
         or shared_source_order(renewal, rivals)
         or copy_besides(renewal, foreign)
         or _foreign_copy(renewal, foreign)
+        or _charged_under_another_date(renewal, foreign)
     )
     return Skipped(renewal.subscription_id, renewal.due, *refusal) if refusal else None
 
@@ -83,9 +89,14 @@ def _changed_since(
 def _not_due_any_more(renewal: Renewal, fresh: OrderSubscription, as_of: datetime) -> Refusal | None:
     if fresh.next_run_at is not None and whole_minute(fresh.next_run_at) > as_of:
         return SkipReason.NOT_DUE, f"it was postponed to {in_words(fresh.next_run_at, renewal.zone)} a moment ago"
-    if fresh.expires_at is not None and fresh.expires_at <= renewal.due:
-        return SkipReason.EXPIRED, f"it expired on {in_words(fresh.expires_at, renewal.zone)}"
     return None
+
+
+def _ended(renewal: Renewal, fresh: OrderSubscription | None, now: datetime) -> Refusal | None:
+    end = None if fresh is None else end_of(fresh)
+    if end is None or end > max(renewal.due, now):
+        return None
+    return SkipReason.EXPIRED, f"it expired on {in_words(end, renewal.zone)}"
 
 
 def _state_changed_since(
@@ -139,6 +150,17 @@ def _foreign_copy(renewal: Renewal, copies: Sequence[OrderCopy]) -> Refusal | No
                 "inside this period, and must not renew it twice: cancel its order to go on, or move next_run_at on"
             )
     return None
+
+
+def _charged_under_another_date(renewal: Renewal, copies: Sequence[OrderCopy]) -> Refusal | None:
+    """An order of another date of ours that was placed since the first look, and that no run has recorded."""
+    if decided_already(copies_of(renewal, copies)) is not None:
+        return None
+    period = unrecorded_period(renewal, copies)
+    if period is None:
+        return None
+    said = in_words(period, renewal.zone)
+    return SkipReason.CHANGED, f"its order of {said} was placed a moment ago; the next sweep records that first"
 
 
 def _competes(renewal: Renewal, copy: OrderCopy) -> bool:

@@ -13,15 +13,18 @@ from flows.rules.copy_periods import period_of
 from flows.rules.next_action import is_of_period
 from flows.rules.order_copies import is_open, is_placed, is_undecided
 from flows.rules.renewal import Renewal
+from flows.rules.spacing import interval_at
 from flows.rules.state import RenewalState
 
 LOOK_BACK = timedelta(days=31)
-"""How far to look back where no period is settled yet: the longest that most dates are moved by."""
+"""How far to look back, beyond a whole interval, where no period is settled yet: dates may be moved by so much."""
 
 
 def looked_back_to(renewal: Renewal) -> datetime:
     """Since when an unrecorded copy of the subscription may have been made."""
-    return renewal.state.done_through or renewal.due - LOOK_BACK
+    if renewal.state.done_through is not None:
+        return renewal.state.done_through
+    return renewal.due - interval_at(renewal.frequency, renewal.due, renewal.policy.time_zone) - LOOK_BACK
 
 
 def recorded_copy(renewal: Renewal) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
 from blocks.policy import Policy
+from flows.rules.anchors import anchor_of
 from flows.rules.periods import Schedule
 from flows.rules.renewal import Renewal, Settlement, Skipped, SkipReason, plan
 from flows.rules.state import RenewalState
@@ -45,7 +46,7 @@ def upcoming_renewals(subscription: OrderSubscription, policy: Policy, as_of: da
             continue
         idle += 1
         if answer.settlement is not None:
-            paper = _settled(paper, answer.settlement)
+            paper = _let_go(_settled(paper, answer.settlement))
         moment = _moment_after(answer, paper, policy, as_of)
         if moment is None:
             return
@@ -78,20 +79,20 @@ def _moment_after(answer: Skipped, paper: OrderSubscription, policy: Policy, as_
     if state is None or paper.next_run_at is None:
         return None
     match answer.reason:
-        case SkipReason.NOT_DUE:
-            return answer.due
+        case SkipReason.NOT_DUE | SkipReason.TOO_SOON:
+            return answer.until or answer.due
         case SkipReason.RETRY_NOT_DUE:
             return state.next_attempt_at
         case SkipReason.NOTHING_PENDING:
             return _date_after(paper, state, policy, as_of)
-        case SkipReason.LATE:
+        case SkipReason.LATE | SkipReason.TOO_CLOSE:
             return as_of
     return None
 
 
 def _date_after(paper: OrderSubscription, state: RenewalState, policy: Policy, as_of: datetime) -> datetime:
     own = policy.overridden_by(state.policy)
-    anchor = state.anchor or paper.starts_at or paper.next_run_at
-    assert anchor is not None
+    assert paper.next_run_at is not None
+    anchor = anchor_of(state, paper.frequency, paper.starts_at, paper.next_run_at, own.time_zone)
     schedule = Schedule(paper.frequency, anchor, own.time_zone)
     return schedule.next_after(max(as_of, state.done_through or as_of))

@@ -23,7 +23,7 @@ def instant_of(wall: datetime, zone: ZoneInfo) -> datetime:
 
 def wall_of(instant: datetime, zone: ZoneInfo) -> datetime:
     """What clocks in `zone` show at an instant, as a naive datetime."""
-    return instant.astimezone(zone).replace(tzinfo=None, fold=0)
+    return _there(instant, zone).replace(tzinfo=None, fold=0)
 
 
 def next_time_of_day(not_before: datetime, at: time, zone: ZoneInfo) -> datetime:
@@ -36,7 +36,14 @@ def next_time_of_day(not_before: datetime, at: time, zone: ZoneInfo) -> datetime
 
 def in_words(instant: datetime, zone: ZoneInfo) -> str:
     """An instant for people, in their zone, such as `Thu 26 Nov 08:00 UTC`."""
-    local = instant.astimezone(zone)
+    local = _there(instant, zone)
     name = local.tzname() or ""
     # Zones without an abbreviation of their own call themselves "+0530"; say what that is.
     return f"{local:%a} {local.day} {local:%b %H:%M} {name if name[:1].isalpha() else f'UTC{name}'}"
+
+
+def _there(instant: datetime, zone: ZoneInfo) -> datetime:
+    try:
+        return instant.astimezone(zone)
+    except OverflowError:  # `9999-12-31`, which some write for "never", is the next year further east
+        return instant

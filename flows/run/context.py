@@ -13,6 +13,7 @@ from prefect.runtime import deployment, flow_run
 from pydantic import ValidationError
 
 from blocks.commerce_layer.client import CommerceLayer
+from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.credentials import AUTH_URL, CommerceLayerCredentials
 from blocks.commerce_layer.errors import NotConnected
 from blocks.policy import Policy
@@ -44,6 +45,10 @@ class NotSetUp(LookupError):  # noqa: N818 - says what is wrong
 
 class Unreachable(ConnectionError):  # noqa: N818 - says what is wrong
     """Commerce Layer could not be reached, and nothing was sent."""
+
+
+class ClocksDiffer(RuntimeError):  # noqa: N818 - says what is wrong
+    """The shop's clock and our own differ: by one of the two, customers would be charged on the wrong date."""
 
 
 class AheadOfTime(ValueError):  # noqa: N818 - says what is wrong
@@ -128,6 +133,7 @@ async def open_run(credentials: str, policy: str, as_of: datetime | None) -> Asy
         NotSetUp: a block does not exist, or cannot be used.
         Unreachable: the shop cannot be reached.
         WrongShop: the token belongs to another organization or mode than the block says.
+        ClocksDiffer: the shop's clock is not ours.
         AheadOfTime: `as_of` is later than the shop's own clock.
     """
     quieten_task_runs()
@@ -135,6 +141,7 @@ async def open_run(credentials: str, policy: str, as_of: datetime | None) -> Asy
     rules = (await _load(RenewalPolicy, policy)).plain()
     async with block.get_client() as client:
         await _connect(client, block, credentials)
+        _compare_clocks(block, credentials, client.shop_time)
         moment = _checked(as_of, client.shop_time)
         async with CopyPoller(client, rules.settle_seconds, rules.copy_deadline_seconds) as poller:
             identity = RunIdentity.current()
@@ -160,6 +167,18 @@ async def _connect(client: CommerceLayer, block: CommerceLayerCredentials, name:
             f"{block.auth_url or AUTH_URL} cannot be reached ({error}). Check the network, and the field `auth_url` of "
             f"the Commerce Layer Credentials block {name!r}. Nothing was renewed."
         ) from error
+
+
+def _compare_clocks(block: CommerceLayerCredentials, name: str, shop_time: datetime | None) -> None:
+    allowed, ours = block.max_clock_skew, current_clock().now()
+    if allowed is None or shop_time is None or abs(shop_time - ours) <= allowed:
+        return
+    raise ClocksDiffer(
+        f"The shop's clock says {shop_time:%Y-%m-%d %H:%M:%S} UTC, this machine's {ours:%Y-%m-%d %H:%M:%S} UTC: more "
+        f"than {allowed.total_seconds():.0f} s apart, so that customers would be charged on the wrong date. Set this "
+        "machine's clock by the network; if it is right, ask Commerce Layer, or raise `max_clock_skew_seconds` of the "
+        f"Commerce Layer Credentials block {name!r}. Nothing was renewed."
+    )
 
 
 def _checked(as_of: datetime | None, shop_time: datetime | None) -> datetime:

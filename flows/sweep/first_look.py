@@ -124,6 +124,7 @@ def _refusal(
         [each for each in rivals if each.source_order_id == source],
         [each for each in copies if each.source_order_id == source],
         run.as_of,
+        now=run.now(),
     )
 
 

@@ -12,6 +12,7 @@ from prefect import task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.handing_over import hand_over_subscription, make_sure_of_tag
@@ -135,11 +136,22 @@ async def _decide(run: Run, request: HandoverRequest, subscription_ids: Sequence
         sources = {each.source_order_id for each in fresh.values() if each.source_order_id is not None}
         others = await run.client.list_subscriptions_of(sorted(sources))
     return [
-        decide(fresh[each], request, run.policy, run.as_of, others)
+        _decide_one(run, request, fresh[each], others)
         if each in fresh
         else Decision(each, Handling.REFUSED, "there is no such subscription in this organization and mode")
         for each in subscription_ids
     ]
+
+
+def _decide_one(
+    run: Run, request: HandoverRequest, subscription: OrderSubscription, others: Sequence[OrderSubscription]
+) -> Decision:
+    try:
+        return decide(subscription, request, run.policy, run.as_of, others)
+    except Exception as error:  # noqa: BLE001 - whatever is odd about one of them is no reason to leave out the others
+        get_run_logger().exception("subscription %s cannot be decided on", subscription.id)
+        said = f"it cannot be decided on ({type(error).__name__}: {error}); nothing was changed"
+        return Decision(subscription.id, Handling.REFUSED, said)
 
 
 async def _decide_and_change(

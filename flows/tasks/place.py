@@ -181,7 +181,9 @@ class _Renewing:
         except CommerceLayerError as error:
             raise _Stop(NotPlaced(self._attempt, error)) from error
         place, as_of = _place_now(self._run, renewal, self._attempt, look.copies), self._run.as_of
-        skipped = still_wanted(renewal, look.subscription, look.rivals, look.copies, as_of, announced=self._announced)
+        skipped = still_wanted(
+            renewal, look.subscription, look.rivals, look.copies, as_of, announced=self._announced, now=self._run.now()
+        )
         if skipped is not None:
             raise _Stop(LeftAlone(skipped))
         if place is None:

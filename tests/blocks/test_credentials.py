@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 from odd_shop import SECRET, client_of
@@ -80,6 +81,17 @@ def test_an_organization_is_a_slug(slug):
 
 def test_an_empty_address_means_commerce_layer_itself():
     assert credentials(api_url="", auth_url="") == credentials()
+
+
+def test_clocks_are_compared_with_every_shop_but_a_sandbox_on_this_machine():
+    sandbox = {"api_url": "http://127.0.0.1:8642/api"}
+    assert credentials().max_clock_skew == timedelta(minutes=5)
+    assert credentials(api_url="https://x.example/api").max_clock_skew == timedelta(minutes=5)
+    assert credentials(**sandbox).max_clock_skew is None
+    assert credentials(**sandbox, max_clock_skew_seconds=60).max_clock_skew == timedelta(seconds=60)
+    for wrong in (0, 3601):
+        with pytest.raises(ValidationError, match="max_clock_skew_seconds"):
+            credentials(max_clock_skew_seconds=wrong)
 
 
 def test_the_secret_shows_nowhere(shop):

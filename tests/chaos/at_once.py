@@ -127,6 +127,7 @@ class AtOnce:
         self._box.seed(plan.subscriptions, frequencies={"daily": 1.0}, due=self._due.isoformat())
         self.auditor = Auditor(self._box.database)
         self.tally = Tally()
+        self._moved_too_late: list[Contract] = []
 
     async def live(self) -> tuple[Findings, Tally]:
         """Let the days pass, then end all faults; returns what the auditor finds."""
@@ -148,6 +149,7 @@ class AtOnce:
                 for _ in range(self._plan.workers):
                     group.create_task(self._worker())
                 group.create_task(self._customers())
+            await self._put_dates_right()
         faults = zip(self._plan.faults, self._box.faults(), strict=True)
         self.tally.faults = {name: fault["hits"] for name, fault in faults}
         self._box.clear_faults()
@@ -219,11 +221,18 @@ class AtOnce:
             after = await dashboard.update_subscription(contract.subscription_id, next_run_at=to)
         through = after.metadata["perennial"].get("done_through")
         if through is not None and datetime.fromisoformat(through) >= self._due:
-            contract.moves.append((now, to))  # it was renewed a moment before, so the next date was moved
+            self._moved_too_late.append(contract)  # it was renewed a moment before, and is not to be charged again
             self.tally.deeds["moved a date just renewed"] += 1
         else:
             contract.postponed[self._due] = (now, to)
             self.tally.deeds["postponed while being renewed"] += 1
+
+    async def _put_dates_right(self) -> None:
+        """Staff see that a date was moved on a page that was a minute old: the next day's is the next one."""
+        async with self.merchant.dashboard() as dashboard:
+            for contract in self._moved_too_late:
+                await dashboard.update_subscription(contract.subscription_id, next_run_at=self._due + DAY)
+        self._moved_too_late.clear()
 
     async def _calm_down(self) -> Findings:
         """End all faults, and sweep until the auditor finds nothing missing or left, or half a day has passed."""

@@ -34,11 +34,15 @@ class Contract:
 
     def dates(self, until: datetime) -> Iterator[datetime]:
         """Every date on which it is due, up to `until`, whole minutes."""
-        starts = [(datetime.min.replace(tzinfo=UTC), self.first_due), *self.moves]
+        begins = (datetime.min.replace(tzinfo=UTC), self.first_due)
+        starts = sorted([begins, *self.moves, *self.postponed.values()])
+        stand_for_another = {to for _, to in self.postponed.values()}
+        anchor = self.starts_at
         for index, (_, first) in enumerate(starts):
+            anchor = self._counts_from(anchor, first)
             moved_at = starts[index + 1][0] if index + 1 < len(starts) else datetime.max.replace(tzinfo=UTC)
-            for date in self._from(first, until):
-                if date <= moved_at and not self._ended_before(date):
+            for date in self._from(anchor, first, until):
+                if date <= moved_at and not self._ended_before(date) and date not in stand_for_another:
                     yield date
 
     def stands_for(self, date: datetime) -> datetime:
@@ -52,40 +56,46 @@ class Contract:
     def _ended_before(self, date: datetime) -> bool:
         return self.cancelled_at is not None and date > self.cancelled_at
 
-    def _from(self, first: datetime, until: datetime) -> Iterator[datetime]:
-        """The first date as agreed, the others by the rhythm. A date off it stands for the nearest date on it."""
+    def _counts_from(self, anchor: datetime, first: datetime) -> datetime:
+        """A date that was moved off the rhythm by more than two hours is moved for good; a crontab cannot be."""
+        if " " in self.frequency or abs(self._nearest(anchor, first) - first) <= timedelta(hours=2):
+            return anchor
+        return minute(first)
+
+    def _from(self, anchor: datetime, first: datetime, until: datetime) -> Iterator[datetime]:
+        """The first date as agreed, the others by the rhythm. A date off it stands for the nearest one on it."""
         if first <= until:
             yield minute(first)
-        stands_for = max(first, self._nearest(first))
-        for date in self._rhythm():
+        stands_for = max(first, self._nearest(anchor, first))
+        for date in self._rhythm(anchor):
             if date > until:
                 return
             if date > stands_for:
                 yield minute(date)
 
-    def _nearest(self, instant: datetime) -> datetime:
+    def _nearest(self, anchor: datetime, instant: datetime) -> datetime:
         earlier = None
-        for date in self._rhythm():
+        for date in self._rhythm(anchor):
             if date >= instant:
                 return date if earlier is None or date - instant < instant - earlier else earlier
             earlier = date
         raise AssertionError("a rhythm has no end")
 
-    def _rhythm(self) -> Iterator[datetime]:
+    def _rhythm(self, anchor: datetime) -> Iterator[datetime]:
         if " " in self.frequency:
             yield from self._by_crontab()
         number = 0
         while True:
-            yield self._date(number)
+            yield self._date(anchor, number)
             number += 1
 
-    def _date(self, number: int) -> datetime:
+    def _date(self, anchor: datetime, number: int) -> datetime:
         if self.frequency in STEPS:
-            return self.starts_at + number * STEPS[self.frequency]
-        years, month = divmod(self.starts_at.month - 1 + number * MONTHS[self.frequency], 12)
-        year = self.starts_at.year + years
-        day = min(self.starts_at.day, monthrange(year, month + 1)[1])
-        return self.starts_at.replace(year=year, month=month + 1, day=day)
+            return anchor + number * STEPS[self.frequency]
+        years, month = divmod(anchor.month - 1 + number * MONTHS[self.frequency], 12)
+        year = anchor.year + years
+        day = min(anchor.day, monthrange(year, month + 1)[1])
+        return anchor.replace(year=year, month=month + 1, day=day)
 
     def _by_crontab(self) -> Iterator[datetime]:
         """`30 6 * * 1` and `0 5 10 * *`: one time of day, daily, on a weekday (0: Sunday) or on a day of the month."""

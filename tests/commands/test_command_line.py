@@ -68,8 +68,8 @@ def test_no_command_shows_help_and_is_an_error(capsys: pytest.CaptureFixture[str
         (
             "renew",
             (
-                'perennial: Unknown command "renew". Available commands: demo, up, setup, stop, go, adopt, pause, resume, '
-                "watch, explain."
+                'perennial: Unknown command "renew". Available commands: demo, up, setup, stop, go, adopt, pause, '
+                "resume, watch, explain."
             ),
         ),
         ("demo --subscriptions 0", "--subscriptions: '0' is not a number from 1 to 100000"),

@@ -38,9 +38,9 @@ def test_a_due_subscription_is_explained_with_its_next_two_dozen_dates():
     assert [moment.day for moment in explanation.attempts_left[FailureClass.PAYMENT]] == [1, 2, 5, 10, 15]
 
 
-def test_a_postponed_date_comes_first_and_stands_for_the_one_it_was_moved_from():
+def test_a_postponed_date_comes_first_and_those_after_it_count_from_there():
     sub = subscription({"done_through": "2026-02-01T06:00Z"}, next_run_at="2026-03-10T06:00:00Z")
-    assert dates(sub) == ["2026-03-10 06:00", "2026-04-01 06:00", "2026-05-01 06:00"]
+    assert dates(sub) == ["2026-03-10 06:00", "2026-04-10 06:00", "2026-05-10 06:00"]
 
 
 def test_a_date_moved_to_far_away_leaves_out_what_lies_before_it():
@@ -222,9 +222,15 @@ def test_dates_after_the_end_are_not_promised():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"starts_at": "2026-01-30T06:00:00Z"}, "it counts from day 30"),
-        ({"frequency": "yearly", "starts_at": "2024-02-29T06:00:00Z"}, "next on 2027-02-28"),
-        ({"frequency": "six-month", "starts_at": "2025-08-31T06:00:00Z"}, "next on 2027-02-28"),
+        ({"starts_at": "2026-01-30T06:00:00Z", "next_run_at": "2026-02-28T06:00:00Z"}, "it counts from day 30"),
+        (
+            {"frequency": "yearly", "starts_at": "2024-02-29T06:00:00Z", "next_run_at": "2026-02-28T06:00:00Z"},
+            "next on 2027-02-28",
+        ),
+        (
+            {"frequency": "six-month", "starts_at": "2025-08-31T06:00:00Z", "next_run_at": "2026-02-28T06:00:00Z"},
+            "next on 2027-02-28",
+        ),
         ({"frequency": "0 8 31 * *"}, "months without that day are skipped"),
         ({"frequency": "0 8 29 2 *"}, "months without that day are skipped"),
         ({"frequency": "0 8 15 * 1"}, "due on either, not only on both"),

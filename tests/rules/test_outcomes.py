@@ -491,15 +491,16 @@ def test_the_date_a_customer_moved_a_failing_period_to_is_not_one_more_period():
     work = planned(subscription(state, next_run_at="2026-03-10T06:00:00Z"), "2026-03-10T06:05")
     result = result_of(work, OrderAnswered(place(2), order()), at("2026-03-10T06:06"))
     assert result.state.done_through == at("2026-03-10T06:00")
-    assert result.next_run_at == at("2026-04-01T06:00")
+    assert result.next_run_at == at("2026-04-10T06:00")
 
 
-def test_a_success_after_the_next_period_began_leaves_that_one_due():
+def test_a_success_after_the_next_period_began_leaves_that_one_due_and_waiting_for_a_person():
     result = result_of(begun(), OrderAnswered(place(2), order()), at("2026-04-02T06:06"))
     assert result.outcome is Outcome.RENEWED
     assert result.next_run_at is None
-    following = planned(subscription(result.state), "2026-04-02T06:10")
-    assert following.due == at("2026-04-01T06:00")
+    following = plan(subscription(result.state), POLICY, at("2026-04-02T06:10"))
+    assert isinstance(following, Skipped)
+    assert (following.reason, following.due) == (SkipReason.TOO_CLOSE, at("2026-04-01T06:00"))
 
 
 def test_waits_count_from_the_failure_not_from_the_date_a_late_run_works_up_to():

@@ -186,3 +186,25 @@ def test_a_foreign_copy_of_unknown_age_blocks():
 )
 def test_our_own_copies_are_judged_by_their_references_and_block_nothing(ours):
     assert still_wanted(renewal(), subscription(), [], [ours], NOW) is None
+
+
+def test_an_order_of_another_date_that_was_placed_meanwhile_is_recorded_first():
+    work = planned(subscription(next_run_at="2026-03-01T21:00:00Z"), as_of="2026-03-02T07:00")
+    moved = subscription(next_run_at="2026-03-01T21:00:00Z")
+    placed = copy(REF, "completed", order(), created_at="2026-03-01T06:01:00Z")
+    answer = refused(moved, copies=[placed], work=work)
+    assert answer.reason is SkipReason.CHANGED
+    assert "Sun 1 Mar 06:00 UTC was placed a moment ago" in answer.sentence
+    assert not answer.reason.ends_the_renewal
+    unplaced = copy(REF, "completed", order("draft"), created_at="2026-03-01T06:01:00Z")
+    assert still_wanted(work, moved, [], [unplaced], NOW) is None
+    own = copy(work.reference, "completed", order(), id="CpyAbcdefz")
+    assert still_wanted(work, moved, [], [placed, own], NOW) is None, "its own charge is recorded in any case"
+
+
+def test_a_subscription_that_has_ended_by_now_is_not_wanted_by_a_run_of_yesterday_either():
+    ends = subscription(expires_at="2026-03-03T00:00:00Z")
+    assert still_wanted(renewal(), ends, [], [], NOW) is None
+    answer = still_wanted(renewal(), ends, [], [], NOW, now=at("2026-03-03T06:00"))
+    assert answer is not None
+    assert answer.reason is SkipReason.EXPIRED

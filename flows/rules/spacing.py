@@ -1,0 +1,147 @@
+"""
+No two renewals of a subscription are closer than half an interval, whoever wrote the date and when.
+
+A customer may move a date on a page that is a minute old, and the record has moved on since. Then the date that they
+wrote looks like one more period. Or a period is paid so late that the next one is due minutes after. So the state
+remembers when the last order was placed, and what would follow it too closely is not charged:
+
+* It **waits for a person** where somebody moved the date, or where the last renewal was paid late after it had failed.
+  The subscription is held. Releasing it means that it is to be charged all the same; moving `next_run_at` releases it.
+* It **waits by itself** where nothing failed and we were late, as after an outage: until half an interval is over.
+
+The dates of the calendar that `catch_up: all` makes up for are charged one after the other: that is what it is for.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from blocks.commerce_layer.resources import OrderSubscription
+from blocks.policy import FailureClass, Policy
+from flows.rules.anchors import was_moved
+from flows.rules.far_dates import FIRST_YEAR, LAST_YEAR
+from flows.rules.frequencies import Crontab, UnknownFrequency, frequency_of
+from flows.rules.periods import Schedule
+from flows.rules.references import whole_minute
+from flows.rules.state import RENEWED, Outcome, RenewalState
+
+_LONG_BEFORE = timedelta(days=3653)
+"""A crontab's dates are written in it: wherever it is counted from, they are the same."""
+
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class LastRenewal:
+    """The renewal before: its period, when its order was placed (both UTC), and that order. `is_native`: not by us."""
+
+    period: datetime
+    placed_at: datetime
+    order_id: str | None
+    is_native: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TooClose:
+    """A period that must not be charged yet: `until` is when it may be by itself, None when a person must look."""
+
+    last: LastRenewal
+    half: timedelta
+    until: datetime | None = None
+
+
+def last_renewal(subscription: OrderSubscription, state: RenewalState) -> LastRenewal | None:
+    """The renewal before, by us or, shortly before it was adopted, by Commerce Layer's own engine."""
+    ours, native_at = _last_of_ours(state), subscription.last_run_at
+    if native_at is None or not subscription.succeeded_on_last_run or not FIRST_YEAR <= native_at.year <= LAST_YEAR:
+        return ours
+    is_later = ours is None or native_at > ours.placed_at
+    return LastRenewal(native_at, native_at, None, is_native=True) if is_later else ours
+
+
+def _last_of_ours(state: RenewalState) -> LastRenewal | None:
+    if state.last_period is not None and state.last_placed_at is not None:
+        return LastRenewal(state.last_period, state.last_placed_at, state.last_order_id)
+    if state.period is not None and not state.is_unsettled and state.outcome in RENEWED:
+        return LastRenewal(state.period, state.period, state.target_order_id)  # recorded by an earlier version
+    return None
+
+
+def interval_at(frequency: str, period: datetime, time_zone: str) -> timedelta:
+    """How long the renewal of a period lasts: until the date after the one that it stands for."""
+    since = whole_minute(period)
+    if not isinstance(frequency_of(frequency), Crontab):
+        return Schedule(frequency, since, time_zone).next_after(since) - since
+    schedule = Schedule(frequency, since - _LONG_BEFORE, time_zone)
+    since = schedule.nearest(since) or since
+    return schedule.next_after(since) - since
+
+
+def too_close(
+    subscription: OrderSubscription, state: RenewalState, policy: Policy, due: datetime, as_of: datetime
+) -> TooClose | None:
+    """
+    Why the period `due`, which is not begun, must not be charged at `as_of`; None when it may.
+
+    `state` is the one that is stored. Raises UnknownFrequency.
+    """
+    last = last_renewal(subscription, state)
+    if last is None or whole_minute(last.period) == due:
+        return None
+    half = _half_interval(subscription.frequency, state, last, policy.time_zone)
+    is_moved = _is_moved(subscription, state, policy, due)
+    if abs(due - last.period) < half:
+        return TooClose(last, half)
+    if as_of - last.placed_at >= half or (policy.catch_up == "all" and not is_moved):
+        return None
+    paid_late = state.period == last.period and (bool(state.failures) or state.attempt > 1)
+    return TooClose(last, half, None if is_moved or paid_late else last.placed_at + half)
+
+
+def _is_moved(subscription: OrderSubscription, state: RenewalState, policy: Policy, due: datetime) -> bool:
+    date = subscription.next_run_at
+    assert date is not None
+    is_this = whole_minute(date) == due
+    return is_this and was_moved(state, subscription.frequency, subscription.starts_at, date, policy.time_zone)
+
+
+def _half_interval(frequency: str, state: RenewalState, last: LastRenewal, time_zone: str) -> timedelta:
+    """Half of what the last renewal lasts; where the frequency was changed since, of the shorter one."""
+    shortest = interval_at(frequency, last.period, time_zone)
+    if state.frequency is not None:
+        try:
+            shortest = min(shortest, interval_at(state.frequency, last.period, time_zone))
+        except UnknownFrequency:
+            return shortest / 2
+    return shortest / 2
+
+
+def held_for(
+    found: TooClose, subscription: OrderSubscription, state: RenewalState, due: datetime, why: str
+) -> RenewalState:
+    """The state that holds the period `due` for a person."""
+    assert subscription.next_run_at is not None
+    news = {
+        "held": True, "outcome": Outcome.NEEDS_ATTENTION, "error_class": FailureClass.UNKNOWN.value, "error": why,
+        "too_close_to": found.last.order_id, "too_close_on": whole_minute(subscription.next_run_at),
+        "last_period": found.last.period, "last_placed_at": found.last.placed_at, "last_order_id": found.last.order_id,
+    }  # fmt: skip
+    return state.for_period(due).model_copy(update=news)
+
+
+def once_moved_on(subscription: OrderSubscription, state: RenewalState) -> RenewalState:
+    """The state without a period that was too close, once somebody has given the subscription another date."""
+    date = subscription.next_run_at
+    if state.too_close_on is None or date is None or whole_minute(date) == state.too_close_on:
+        return state
+    if not state.is_unsettled or state.attempt or state.order_copy_id is not None:
+        return state
+    return state.for_period(whole_minute(date)).model_copy(update={"period": None})
+
+
+def duration_in_words(duration: timedelta) -> str:
+    """`15 days 12 hours`, `3 days 12 hours`, `30 minutes`."""
+    days, rest = divmod(duration, timedelta(days=1))
+    hours, minutes = rest // _HOUR, (rest % _HOUR) // timedelta(minutes=1)
+    parts = [(days, "day"), (hours, "hour"), (0 if days else minutes, "minute")]
+    said = [f"{count} {unit}{'s' if count != 1 else ''}" for count, unit in parts if count]
+    return " ".join(said) or "less than a minute"

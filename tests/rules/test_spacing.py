@@ -1,0 +1,275 @@
+"""No two renewals of a subscription are closer than half an interval, whoever wrote the date and when."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rules.making import POLICY, at, copy, order, planned, subscription
+
+from blocks.commerce_layer.resources import OrderSubscription
+from blocks.policy import Policy
+from flows.rules.adoption import Handover, HandoverRequest, decide
+from flows.rules.findings import CopyEnded, OrderAnswered
+from flows.rules.next_action import Place
+from flows.rules.outcomes import result_of
+from flows.rules.records import record_of, skip_record_of
+from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
+from flows.rules.spacing import duration_in_words, interval_at
+from flows.rules.state import RenewalState
+from flows.rules.unrecorded import looked_back_to, unrecorded_period
+
+
+def renewed(sub: OrderSubscription, as_of: str, placed_at: str | None = None) -> OrderSubscription:
+    """The subscription after the renewal that is due at `as_of`, and its record."""
+    work = planned(sub, as_of)
+    placed = order(id=f"Tgt{work.due:%m%d%H%M}", placed_at=f"{placed_at or as_of}:00Z")
+    done = CopyEnded(copy(work.reference, "completed", placed))
+    return recorded(sub, record_of(result_of(work, done, at(placed_at or as_of), "run"), sub))
+
+
+def recorded(sub: OrderSubscription, record) -> OrderSubscription:
+    assert record is not None
+    moved = {"next_run_at": record.next_run_at} if record.next_run_at else {}
+    return sub.model_copy(update={"metadata": dict(record.metadata), **moved})
+
+
+def moved(sub: OrderSubscription, to: str) -> OrderSubscription:
+    return sub.model_copy(update={"next_run_at": at(to)})
+
+
+def skipped(sub: OrderSubscription, as_of: str, policy: Policy = POLICY) -> Skipped:
+    answer = plan(sub, policy, at(as_of))
+    assert isinstance(answer, Skipped), answer
+    return answer
+
+
+MOVED_BY_AN_OLD_PAGE = moved(renewed(subscription(), "2026-03-01T06:05"), "2026-03-01T21:05")
+"""The customer's page was a minute old: they moved 1 March to the evening, and it had just been renewed."""
+
+
+@pytest.mark.parametrize("catch_up", ["latest", "all", "skip"])
+def test_a_date_moved_right_after_the_record_waits_for_a_person_who_sees_both_renewals(catch_up):
+    answer = skipped(MOVED_BY_AN_OLD_PAGE, "2026-03-01T21:05", Policy(catch_up=catch_up))
+    assert answer.reason is SkipReason.TOO_CLOSE
+    assert answer.reason.needs_person
+    assert answer.sentence == (
+        "order Tgt03010600 of the period of Sun 1 Mar 06:00 UTC was placed on Sun 1 Mar 06:05 UTC, and the period of "
+        "Sun 1 Mar 21:05 UTC would follow within half an interval (15 days 12 hours): release it to have it charged "
+        "all the same, or move next_run_at"
+    )
+
+
+def held() -> OrderSubscription:
+    answer = skipped(MOVED_BY_AN_OLD_PAGE, "2026-03-01T21:05")
+    return recorded(MOVED_BY_AN_OLD_PAGE, skip_record_of(answer, MOVED_BY_AN_OLD_PAGE))
+
+
+def test_it_is_held_and_told_once():
+    assert MOVED_BY_AN_OLD_PAGE.next_run_at == held().next_run_at, "the date stays as the customer wrote it"
+    again = skipped(held(), "2026-03-01T21:20")
+    assert again.reason is SkipReason.HELD
+    assert not again.reason.needs_person
+    assert "Tgt03010600" in again.sentence
+    assert skipped(held(), "2026-12-01").reason is SkipReason.HELD, "it does not go on by itself"
+
+
+def test_a_person_who_releases_it_has_it_charged():
+    change = decide(held(), HandoverRequest(Handover.RELEASE), POLICY, at("2026-03-02")).change
+    assert change is not None
+    released = held().model_copy(update={"metadata": change.metadata})
+    work = planned(released, "2026-03-02T08:00")
+    assert work.reference == "SubAbcdefg@2026-03-01T21:05Z"
+    after = renewed(released, "2026-03-02T08:00")
+    assert after.next_run_at == at("2026-04-01T21:05"), "moved for good"
+
+
+def test_another_date_releases_it_without_a_charge():
+    put_right = moved(held(), "2026-04-01T06:00")
+    assert skipped(put_right, "2026-03-20").reason is SkipReason.NOT_DUE
+    assert planned(put_right, "2026-04-01T06:05").reference == "SubAbcdefg@2026-04-01T06:00Z"
+
+
+def test_another_date_that_is_too_close_as_well_is_held_anew():
+    again = moved(held(), "2026-03-05T06:00")
+    answer = skipped(again, "2026-03-05T06:05")
+    assert answer.reason is SkipReason.TOO_CLOSE
+    assert "Tgt03010600" in answer.sentence
+    assert "Thu 5 Mar" in answer.sentence
+
+
+@pytest.mark.parametrize(
+    "fields", [{"next_run_at": "2026-04-01T06:00:00Z"}, {"metadata": {"perennial": {"held": True}}}, {"metadata": {}}]
+)
+def test_it_is_not_held_when_somebody_has_acted_meanwhile(fields):
+    answer = skipped(MOVED_BY_AN_OLD_PAGE, "2026-03-01T21:05")
+    given_ = MOVED_BY_AN_OLD_PAGE.model_dump() | fields
+    assert skip_record_of(answer, OrderSubscription.model_validate(given_)) is None
+
+
+def test_a_state_of_an_earlier_version_tells_its_last_renewal_as_well():
+    state = {"period": "2026-03-01T06:00Z", "done_through": "2026-03-01T06:00Z", "outcome": "renewed",
+             "target_order_id": "TgtAbcdefg", "frequency": "monthly"}  # fmt: skip
+    answer = skipped(subscription(state, next_run_at="2026-03-01T21:05:00Z"), "2026-03-01T21:05")
+    assert answer.reason is SkipReason.TOO_CLOSE
+    assert "TgtAbcdefg" in answer.sentence
+
+
+def test_a_last_renewal_is_still_known_after_periods_that_were_skipped_and_after_another_adoption():
+    late = Policy(catch_up="skip")
+    one = renewed(subscription(), "2026-03-01T06:05")
+    answer = skipped(one, "2026-04-05", late)
+    one = recorded(one, skip_record_of(answer, one))
+    assert RenewalState.read(one.metadata).last_order_id == "Tgt03010600"
+    active = one.model_copy(update={"status": "active", "next_run_at": at("2026-05-01T06:00")})
+    change = decide(active, HandoverRequest(Handover.ADOPT), POLICY, at("2026-04-05")).change
+    assert change is not None
+    assert change.metadata["perennial"]["last_order_id"] == "Tgt03010600"
+
+
+def test_a_renewal_by_the_engine_before_us_counts_as_well():
+    native = {
+        "last_run_at": "2026-03-01T06:00:10Z",
+        "succeeded_on_last_run": True,
+        "next_run_at": "2026-03-05T06:00:00Z",
+    }
+    answer = skipped(subscription(**native), "2026-03-05T06:05")
+    assert answer.reason is SkipReason.TOO_CLOSE
+    assert answer.sentence.startswith("it was renewed by Commerce Layer's own engine on Sun 1 Mar 06:00 UTC, and")
+    for nothing in ({"succeeded_on_last_run": False}, {"last_run_at": None}, {"last_run_at": "0001-01-01T00:00:00Z"}):
+        assert planned(subscription(**native | nothing), "2026-03-05T06:05").due == at("2026-03-05T06:00")
+    on_time = subscription(**native | {"next_run_at": "2026-04-01T06:00:00Z"})
+    assert planned(on_time, "2026-04-01T06:05").due == at("2026-04-01T06:00")
+
+
+# --- the record was lost ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("frequency", "days"), [("yearly", 40), ("yearly", 364), ("six-month", 90), ("monthly", 58)])
+def test_the_look_back_finds_the_charge_of_a_lost_record_however_far_the_date_was_moved(frequency, days):
+    first = subscription(frequency=frequency, starts_at="2026-03-01T06:00:00Z")
+    unrecorded = copy(planned(first).reference, "completed", order(placed_at="2026-03-01T06:05:00Z"))
+    later = first.model_copy(update={"next_run_at": at("2026-03-01T06:00") + timedelta(days=days)})
+    work = plan(later, POLICY, later.next_run_at + timedelta(minutes=5))
+    assert isinstance(work, Renewal)
+    assert looked_back_to(work) <= unrecorded.created_at
+    assert unrecorded_period(work, [unrecorded]) == at("2026-03-01T06:00")
+
+
+# --- paid late --------------------------------------------------------------------------------------
+
+WEEKLY: dict[str, Any] = {"frequency": "weekly", "starts_at": "2026-03-01T06:00:00Z"}
+
+
+def paid_late(placed_at: str, **state: Any) -> OrderSubscription:
+    """A weekly one of 1 March whose order was placed at some later time, after it had failed."""
+    begun = {"period": "2026-03-01T06:00Z", "attempt": 1, "failures": {"payment": 1}, "outcome": "retry_scheduled",
+             "order_copy_id": "CpyAbcdefb", "target_order_id": "TgtAbcdefg", **state}  # fmt: skip
+    return renewed(subscription(begun, **WEEKLY), placed_at)
+
+
+def test_a_weekly_one_that_is_paid_late_is_not_charged_again_minutes_after():
+    answer = skipped(paid_late("2026-03-08T05:45"), "2026-03-08T06:00")
+    assert answer.reason is SkipReason.TOO_CLOSE
+    assert "of the period of Sun 1 Mar 06:00 UTC was placed on Sun 8 Mar 05:45 UTC" in answer.sentence
+    assert "the period of Sun 8 Mar 06:00 UTC would follow within half an interval (3 days 12 hours)" in answer.sentence
+
+
+def test_a_weekly_one_that_is_paid_a_little_late_is_charged_on_its_next_date():
+    assert planned(paid_late("2026-03-04T05:45"), "2026-03-08T06:00").due == at("2026-03-08T06:00")
+
+
+def test_all_missed_periods_are_made_up_for_where_that_is_the_policy():
+    every = Policy(catch_up="all")
+    one = paid_late("2026-03-08T05:45")
+    assert planned(one, "2026-03-08T06:00", every).due == at("2026-03-08T06:00")
+    answer = skipped(moved(one, "2026-03-08T20:00"), "2026-03-08T20:00", every)
+    assert answer.reason is SkipReason.TOO_CLOSE, "a date that somebody moved is none of those"
+
+
+def test_after_an_outage_of_ours_nobody_is_asked_and_it_waits_until_half_an_interval_is_over():
+    late = renewed(subscription(frequency="daily"), "2026-03-01T19:00")
+    assert late.next_run_at == at("2026-03-02T06:00")
+    answer = skipped(late, "2026-03-02T06:00")
+    assert answer.reason is SkipReason.TOO_SOON
+    assert not answer.reason.needs_person
+    assert answer.settlement is None
+    assert answer.sentence == (
+        "order Tgt03010600 of the period of Sun 1 Mar 06:00 UTC was placed late, on Sun 1 Mar 19:00 UTC: the period of "
+        "Mon 2 Mar 06:00 UTC waits until half an interval is over, Mon 2 Mar 07:00 UTC"
+    )
+    assert planned(late, "2026-03-02T07:00").due == at("2026-03-02T06:00")
+
+
+# --- what is not too close --------------------------------------------------------------------------
+
+
+def test_dates_that_a_crontab_names_are_renewed_however_close_they_are():
+    one = subscription(frequency="0 6 1,3 * *")
+    one = renewed(one, "2026-03-01T06:05")
+    assert planned(one, "2026-03-03T06:05").due == at("2026-03-03T06:00")
+    one = renewed(one, "2026-03-03T06:05")
+    assert planned(one, "2026-04-01T06:05").due == at("2026-04-01T06:00")
+    assert skipped(moved(one, "2026-03-10T06:00"), "2026-03-10T06:05").reason is SkipReason.TOO_CLOSE
+
+
+def test_a_crontab_cannot_be_moved_for_good():
+    one = renewed(subscription(frequency="0 6 1 * *", next_run_at="2026-03-20T06:00:00Z"), "2026-03-20T06:05")
+    assert one.next_run_at == at("2026-05-01T06:00"), "20 March stood for 1 April"
+    one = renewed(subscription(frequency="0 6 1 * *", next_run_at="2026-03-10T06:00:00Z"), "2026-03-10T06:05")
+    assert one.next_run_at == at("2026-04-01T06:00")
+
+
+def test_a_frequency_that_becomes_longer_or_shorter_is_charged_on_its_next_date():
+    weekly = renewed(subscription(**WEEKLY), "2026-03-01T06:05").model_copy(update={"frequency": "monthly"})
+    assert planned(weekly, "2026-03-08T06:05").due == at("2026-03-08T06:00")
+    monthly = renewed(subscription(), "2026-03-01T06:05").model_copy(update={"frequency": "weekly"})
+    assert planned(moved(monthly, "2026-03-08T06:00"), "2026-03-08T06:05").due == at("2026-03-08T06:00")
+
+
+def test_a_period_whose_own_order_may_be_placed_is_looked_at():
+    work = planned(subscription({"last_period": "2026-03-01T06:00Z", "last_placed_at": "2026-03-01T06:05Z"}))
+    assert work.due == at("2026-03-01T06:00"), "somebody has reset the state: its copy is found by the reference"
+
+
+@given(
+    frequency=st.sampled_from(
+        ["hourly", "daily", "weekly", "monthly", "two-month", "yearly", "0 6 * * 1", "0 6 1 * *"]
+    ),
+    day=st.integers(0, 800),
+    zone=st.sampled_from(["UTC", "Europe/Rome", "America/New_York"]),
+)
+def test_no_renewal_on_time_is_ever_too_close(frequency, day, zone):
+    policy = Policy(time_zone=zone)
+    start = at("2026-01-31T06:00") + timedelta(days=day)
+    one = subscription(frequency=frequency, starts_at=start.isoformat(), next_run_at=start.isoformat())
+    for _ in range(6):
+        as_of = one.next_run_at + timedelta(minutes=20)
+        work = plan(one, policy, as_of)
+        assert isinstance(work, Renewal), work
+        placed = OrderAnswered(Place(copy(work.reference), order("draft"), 1), order(placed_at=as_of.isoformat()))
+        one = recorded(one, record_of(result_of(work, placed, as_of, "run"), one))
+
+
+@pytest.mark.parametrize(
+    ("frequency", "period", "days"),
+    [
+        ("monthly", "2026-01-31T06:00", 28),
+        ("monthly", "2026-03-01T06:00", 31),
+        ("weekly", "2026-03-03T06:00", 7),
+        ("0 6 1,3 * *", "2026-03-01T06:00", 2),
+        ("0 6 1,3 * *", "2026-03-03T06:00", 29),
+        ("0 6 1 * *", "2026-03-31T06:00", 30),
+    ],
+)
+def test_an_interval_lasts_until_the_date_after_the_one_that_was_renewed(frequency, period, days):
+    assert interval_at(frequency, at(period), "UTC") == timedelta(days=days)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"),
+    [(0, "less than a minute"), (1, "1 minute"), (90, "1 hour 30 minutes"), (5040, "3 days 12 hours"), (1441, "1 day")],
+)
+def test_a_duration_is_said_in_words(minutes, words):
+    assert duration_in_words(timedelta(minutes=minutes)) == words
