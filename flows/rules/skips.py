@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
 from blocks.policy import FailureClass
-from flows.rules.failure_words import in_short
+from flows.rules.failure_summaries import in_short
 from flows.rules.state import KEY, VERSION, Outcome, RenewalState
 
 NATIVE_STATUSES = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.RUNNING, SubscriptionStatus.PENDING})
