@@ -34,7 +34,6 @@ _FIELD = re.compile(
 
 _NOTHING = frozenset({"false", "null", "nil", "none", "no", "0", "n/a", ""})
 _URL = re.compile(r"\b(?:https?://|www\.)\S+", re.IGNORECASE)
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +42,6 @@ class Body:
 
     fields: tuple[tuple[str, str], ...]
     phrases: tuple[str, ...]
-
-
-def storable(text: str) -> str:
-    """The text without what neither Commerce Layer nor Prefect can store: NUL, and halves of an emoji."""
-    return _LONE_SURROGATE.sub("", text.replace("\0", ""))
 
 
 def read_body(message: object) -> Body:

@@ -20,11 +20,11 @@ from blocks.commerce_layer.errors import (
     ReadFailed,
     Throttled,
     WriteFateUnknown,
+    storable,
 )  # fmt: skip
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyStatus, OrderStatus, PaymentStatus
 from blocks.failure_patterns import fits
 from blocks.policy import FailureClass, Policy
-from flows.rules.failure_bodies import storable
 from flows.rules.failure_reading import Line, read_line
 from flows.rules.failure_summaries import in_short
 

@@ -18,9 +18,9 @@ from blocks.commerce_layer.errors import (
     Unauthorized,
     WriteFateUnknown,
     WrongShop,
+    storable,
 )
 from blocks.policy import FailureClass, Policy
-from flows.rules.failure_bodies import storable
 from flows.rules.failures import classify_copy, classify_error, classify_order
 
 REF = "SubAbcdefg@2026-03-01T06:00Z"

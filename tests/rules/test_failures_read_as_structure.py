@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rules.making import POLICY, copy
 
-from blocks.commerce_layer.errors import ErrorItem, Refused
+from blocks.commerce_layer.errors import ErrorItem, Refused, storable
 from blocks.policy import Policy
-from flows.rules.failure_bodies import read_body, storable
+from flows.rules.failure_bodies import read_body
 from flows.rules.failure_codes import ACH, ADVICE, BRAINTREE, NETWORK, SEPA
 from flows.rules.failures import classify_copy, classify_error
 
