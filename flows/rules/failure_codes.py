@@ -102,6 +102,8 @@ def _read_field(name: str, code: str, value: str) -> Reading | None:
 def _read_named(name: str, code: str, value: str) -> Reading | None:
     if name == "processorresponsetype":
         return {"harddeclined": _HARD, "softdeclined": _SOFT}.get(plain_key(value))
+    if name == "mac" and value.strip() != code:
+        return None  # the address of a network card
     return ADVICE.get(code.zfill(2)) if _OF_ADVICE.match(name) else None
 
 

@@ -106,6 +106,7 @@ NO_CODES = [
     {"country_code": "43"}, {"phone": {"country_code": 41}}, {"postal_code": "57"}, {"zip": "04"}, {"amount": "14"},
     {"responseCode": 4}, {"responseCode": "4"}, {"grpc_code": 14}, {"code": 12}, {"code": 14}, {"status": 57},
     {"quantity": 41}, {"risk_score": "43"}, {"http_status": 41}, {"currency_code": "46"}, {"size": "R16"},
+    {"mac": "03:5b:a1:00:00:01"}, {"exit_code": 57},
 ]  # fmt: skip
 
 
