@@ -5,7 +5,7 @@ from rules.making import at, copy, order, planned, subscription
 
 from blocks.commerce_layer.errors import ErrorItem, Refused
 from blocks.policy import Policy
-from flows.rules.findings import HeldBack, PlacementRefused
+from flows.rules.findings import HeldBack, OrderAnswered, PlacementRefused, StillRunning
 from flows.rules.next_action import Hold, HoldReason, Place
 from flows.rules.outcomes import result_of
 from flows.rules.records import record_of, skip_record_of
@@ -81,3 +81,55 @@ def test_only_a_copy_that_is_missing_leaves_the_recorded_outcome_as_it_was(reaso
     result = held_back(reason)
     assert (result.outcome, result.state.outcome) == (Outcome.NEEDS_ATTENTION, recorded)
     assert result.state.held is (reason is not HoldReason.COPY_MISSING)
+
+
+def exhausted(**policy):
+    renewal = planned(subscription(BEGUN), "2026-03-02T07:00", Policy(payment_retries=["1d"], **policy))
+    refused = PlacementRefused(Place(UNPLACED, order("pending"), 2), DECLINE, order("pending"))
+    return result_of(renewal, refused, at("2026-03-02T07:01"), "ours")
+
+
+@pytest.mark.parametrize(
+    ("action", "then"),
+    [("hold", "held for a person"), ("cancel", "the subscription is cancelled"), ("skip_period", "next on")],
+)
+def test_the_final_action_is_part_of_the_result_and_said_in_words(action, then):
+    result = exhausted(final_action=action)
+    assert (result.outcome, str(result.final_action)) == (Outcome.EXHAUSTED, action)
+    assert result.then is not None
+    assert result.then.startswith(then)
+    assert result.needs_person is (action == "hold")
+
+
+def moved_while(finding, next_run_at, sub, as_of):
+    result = result_of(planned(sub, as_of), finding, at(as_of), "ours")
+    record = record_of(result, sub.model_copy(update={"next_run_at": at(next_run_at)}))
+    assert record is not None
+    return record
+
+
+def test_a_date_that_was_moved_while_an_attempt_failed_stays_and_the_failure_is_recorded():
+    refused = PlacementRefused(Place(UNPLACED, order("pending"), 1), DECLINE, order("pending"))
+    record = moved_while(refused, "2026-03-02T06:00", subscription(), "2026-03-01T06:05")
+    assert record.next_run_at is None
+    assert record.metadata["perennial"]["failures"] == {"payment": 1}
+
+
+def test_a_period_that_was_renewed_while_its_date_was_moved_is_recorded_as_renewed():
+    answered = OrderAnswered(Place(UNPLACED, order("pending"), 1), order(placed_at="2026-03-01T06:04:00Z"))
+    record = moved_while(answered, "2026-03-02T06:00", subscription(), "2026-03-01T06:05")
+    assert record.metadata["perennial"]["outcome"] == "renewed"
+
+
+def test_what_is_under_way_for_too_long_is_told_in_the_merchants_time():
+    state = {
+        "period": DUE,
+        "outcome": "in_progress",
+        "under_way_since": "2026-03-01T06:10Z",
+        "order_copy_id": UNPLACED.id,
+    }
+    renewal = planned(subscription(state), "2026-03-03T06:00", Policy(time_zone="Europe/Rome"))
+    running = copy(renewal.reference, "in_progress")
+    result = result_of(renewal, StillRunning(running), at("2026-03-03T06:00"), "ours")
+    assert result.outcome is Outcome.NEEDS_ATTENTION
+    assert "since Sun 1 Mar 07:10" in result.sentence
