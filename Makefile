@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test check format bench chaos year clean
+.PHONY: help venv demo up test check format bench chaos year mutants clean
 
 help: ## What there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ chaos: venv ## Kill, drop, delay and overlap for an hour and more, and count dou
 year: venv ## 365 daily sweeps over 500 subscriptions on a virtual clock (some twenty minutes)
 	@$(RUN) tests/year.py --days 365 --subscriptions 500
 
+mutants: venv ## Put small faults into the rules, and count which ones the tests notice (an hour or two; DIGITS=37: a fifth)
+	@$(RUN) tests/mutants.py --digits "$(DIGITS)"
+
 bench: venv ## Perennial beside a naive Prefect project, the official SDK and bare HTTP
 	@PYTHONPATH=tests $(RUN) -m bench
 
@@ -50,4 +53,4 @@ format: venv ## Let the formatter rewrite the code
 	@$(VENV)/bin/ruff format .
 
 clean: ## Remove the virtual environment, caches and what `make up` keeps
-	@rm -rf $(VENV) .perennial .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .perennial .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache mutants

@@ -21,16 +21,8 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-
-class FailureClass(StrEnum):
-    """Why a renewal failed, as far as the next step depends on it."""
-
-    PAYMENT = "payment"
-    STOCK = "stock"
-    COUPON = "coupon"
-    CATALOGUE = "catalogue"  # the catalogue or the configuration: price, market, shipping, permissions
-    TRANSIENT = "transient"
-    UNKNOWN = "unknown"
+from blocks.failure_patterns import FailureClass as FailureClass  # noqa: PLC0414 - offered from here as well
+from blocks.failure_patterns import Pattern, TaughtMeaning
 
 
 class FinalAction(StrEnum):
@@ -75,16 +67,6 @@ def _a_sensible_delay(text: str) -> str:
     return text.strip()
 
 
-def _an_expression(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"{text!r} is not a regular expression: {error}") from None
-    if not text.strip():
-        raise ValueError("an empty pattern matches every failure: write part of the text it should match")
-    return text
-
-
 def _a_currency(text: str) -> str:
     if not re.fullmatch("[A-Z]{3}", text):
         raise ValueError(f"{text!r} is not a currency code: write three capital letters such as EUR")
@@ -93,7 +75,6 @@ def _a_currency(text: str) -> str:
 
 Delay = Annotated[str, AfterValidator(_a_sensible_delay)]
 Delays = Annotated[list[Delay], Field(max_length=19)]
-Pattern = Annotated[str, AfterValidator(_an_expression)]
 Currency = Annotated[str, AfterValidator(_a_currency)]
 
 SWEEP_FIELDS = frozenset(
@@ -150,8 +131,9 @@ class Policy(BaseModel):
     """
     final_actions: dict[FailureClass, FinalAction] = {}
     """Final action for single failure classes, where it differs from the one above."""
-    failure_patterns: dict[Pattern, FailureClass] = {}
-    """Your own words for failures: regular expression on the error text, and the class it belongs to."""
+    failure_patterns: dict[Pattern, TaughtMeaning] = {}
+    """Your own words for failures: a regular expression on the error text, and its class, such as "stock". Add ", hard"
+    where only a person can help ("payment, hard"), or ", soft" where a retry may succeed ("payment, soft")."""
 
     price_tolerance: float = Field(default=0, ge=0, le=1000)
     """Percent by which an order may cost more than the last renewal did; beyond it a person must accept the price."""

@@ -21,21 +21,33 @@ Prefect stores and moves them: all arguments are handed to `super().__init__`.
 # ruff: noqa: N818 - each name says what happened; a suffix would only lengthen `except` lines
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """The text without what neither Commerce Layer nor Prefect can store: NUL, and halves of an emoji."""
+    return _LONE_SURROGATE.sub("", text.replace("\0", ""))
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorItem:
-    """One entry of an error answer's `errors`. Texts are Commerce Layer's own; any may be empty."""
+    """One entry of an error answer's `errors`. Texts are Commerce Layer's own, as far as they can be stored."""
 
     title: str = ""
     detail: str = ""
     code: str = ""
     pointer: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("title", "detail", "code", "pointer"):
+            object.__setattr__(self, name, storable(getattr(self, name)))
 
     def __str__(self) -> str:
         """`CODE: detail`, or the part of it that exists."""

@@ -1,11 +1,11 @@
 """
 Why a renewal failed, read from what Commerce Layer said about it.
 
-The merchant's own patterns come first, then the table in `failure_words`, line by line; of
-several lines the gravest counts.
+The merchant's own patterns come first, then what `failure_reading` reads from each line; of several
+lines the gravest counts. The table is in docs/failures.md.
 """
 
-import re
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +20,13 @@ from blocks.commerce_layer.errors import (
     ReadFailed,
     Throttled,
     WriteFateUnknown,
+    storable,
 )  # fmt: skip
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyStatus, OrderStatus, PaymentStatus
+from blocks.failure_patterns import fits
 from blocks.policy import FailureClass, Policy
-from flows.rules.failure_words import HARD_DECLINE, RULES, in_short
+from flows.rules.failure_reading import Line, read_line
+from flows.rules.failure_summaries import in_short
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,8 @@ class Failure:
     """
     Why a renewal failed.
 
-    `text` is what Commerce Layer said, unabridged. `permanent` failures are never retried by
-    machine. `attempted` is False when the request did not get as far as this renewal (not
+    `text` is what Commerce Layer said, without what cannot be stored. `permanent` failures are never
+    retried by machine. `attempted` is False when the request did not get as far as this renewal (not
     connected, not authorised): such a failure uses up none of its attempts.
     """
 
@@ -41,10 +44,13 @@ class Failure:
     permanent: bool = False
     attempted: bool = True
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", storable(self.text))
+
     @property
     def in_short(self) -> str:
         """In a few words, for a person: `card declined`."""
-        return in_short(self.cls, self.text)
+        return in_short(self.cls, self.text, permanent=self.permanent)
 
 
 _GRAVEST_FIRST = (
@@ -59,7 +65,7 @@ def classify_copy(copy: OrderCopy, policy: Policy) -> Failure:
     if lines:
         return _gravest(lines, policy)
     said = "was aborted" if copy.status is OrderCopyStatus.ABORTED else f"ended as {copy.raw_status or copy.status}"
-    return _gravest([f"order copy {copy.id} {said} without saying why"], policy, only_patterns=True)
+    return _gravest([_our_own(f"order copy {copy.id} {said} without saying why")], policy, only_patterns=True)
 
 
 def classify_error(error: CommerceLayerError, policy: Policy) -> Failure:
@@ -83,7 +89,7 @@ def classify_order(order: Order, policy: Policy) -> Failure:
     text = f"{name} is {order.raw_status or order.status} and {order.payment_status}, not placed"
     if order.status is OrderStatus.CANCELLED:
         return Failure(FailureClass.CATALOGUE, f"{name} was cancelled", permanent=True)
-    failure = _gravest([text], policy, only_patterns=True)
+    failure = _gravest([_our_own(text)], policy, only_patterns=True)
     if failure.cls is FailureClass.UNKNOWN and order.payment_status is PaymentStatus.UNPAID:
         return Failure(FailureClass.PAYMENT, text)
     return failure
@@ -97,40 +103,49 @@ _BY_HTTP_STATUS = {
 
 
 def _classify_refusal(error: ApiError, policy: Policy) -> Failure:
-    failure = _gravest([_line_of_item(item) for item in error.errors] or [str(error)], policy)
+    failure = _gravest([_line_of_item(item) for item in error.errors] or [_our_own(str(error))], policy)
     if failure.cls is not FailureClass.UNKNOWN:
         return failure
-    return Failure(_BY_HTTP_STATUS.get(error.status, FailureClass.UNKNOWN), failure.text)
+    by_status = _BY_HTTP_STATUS.get(error.status, FailureClass.UNKNOWN)
+    return Failure(by_status, failure.text, permanent=failure.permanent)
 
 
-def _line_of_item(item: ErrorItem) -> str:
-    attribute = item.pointer.rpartition("/")[2]
+def _our_own(text: str) -> Line:
+    return Line("", storable(text), text)
+
+
+def _line_of_item(item: ErrorItem) -> Line:
     words = dict.fromkeys(str(part) for part in (item.title, item.detail, item.code, item.meta.get("error")) if part)
-    return f"{attribute}: {' - '.join(words)}".removeprefix(": ") or "refused without a reason"
+    said = " - ".join(words)
+    # What the gateway said may stand in `meta`; `value` repeats what we sent.
+    beside = {key: value for key, value in item.meta.items() if key not in {"error", "value"}}
+    text = storable(said) or "refused without a reason"
+    return Line(item.pointer.rpartition("/")[2], text, [said, beside])
 
 
-def _lines_of_log(log: Mapping[str, Any]) -> Iterator[str]:
+def _lines_of_log(log: Mapping[str, Any]) -> Iterator[Line]:
     for attribute, messages in log.items():
         for message in messages if isinstance(messages, (list, tuple)) else [messages]:
-            yield f"{attribute}: {message}"
+            yield Line(storable(attribute), storable(_in_words(message)), message)
 
 
-def _gravest(lines: Iterable[str], policy: Policy, *, only_patterns: bool = False) -> Failure:
+def _in_words(message: object) -> str:
+    return json.dumps(message, default=str, ensure_ascii=False) if isinstance(message, (dict, list)) else str(message)
+
+
+def _gravest(lines: Iterable[Line], policy: Policy, *, only_patterns: bool = False) -> Failure:
     """The gravest reading of all lines; the text keeps every line. `only_patterns`: the words are our own."""
     lines = list(lines)
     readings = [_reading(line, policy, only_patterns=only_patterns) for line in lines]
     permanent = [cls for cls, is_permanent in readings if is_permanent]
     cls = min(permanent or [cls for cls, _ in readings], key=_GRAVEST_FIRST.index)
-    return Failure(cls, "; ".join(lines), permanent=bool(permanent))
+    return Failure(cls, "; ".join(map(str, lines)), permanent=bool(permanent))
 
 
-def _reading(line: str, policy: Policy, *, only_patterns: bool) -> tuple[FailureClass, bool]:
-    for pattern, cls in policy.failure_patterns.items():
-        if re.search(pattern, line, re.IGNORECASE):
-            # A merchant's pattern may say where a failure belongs, but not that a hard decline is soft.
-            return cls, HARD_DECLINE.fits(line)
-    if not only_patterns:
-        for rule in RULES:
-            if rule.fits(line):
-                return rule.cls, rule.permanent
-    return FailureClass.UNKNOWN, False
+def _reading(line: Line, policy: Policy, *, only_patterns: bool) -> tuple[FailureClass, bool]:
+    ours = (FailureClass.UNKNOWN, False) if only_patterns else read_line(line)
+    for pattern, meaning in policy.failure_patterns.items():
+        if fits(pattern, str(line)):
+            # A class alone says where a failure belongs, but not that a hard decline is soft.
+            return meaning.cls, ours[1] if meaning.permanent is None else meaning.permanent
+    return ours

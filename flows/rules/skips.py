@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
 from blocks.policy import FailureClass
-from flows.rules.failure_words import in_short
+from flows.rules.failure_summaries import in_short
 from flows.rules.far_dates import never_due, unusable_date
 from flows.rules.state import KEY, TAG, VERSION, Outcome, RenewalState
 

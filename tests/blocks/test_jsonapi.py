@@ -129,3 +129,10 @@ def test_attributes_that_are_not_set_are_left_out_and_empty_ones_are_not():
 
 def test_moments_are_exact_to_the_millisecond():
     assert jsonapi.instant(datetime(2026, 3, 1, 6, 0, 0, 125000, tzinfo=UTC)) == "2026-03-01T06:00:00.125Z"
+
+
+def test_an_error_text_holds_nothing_that_cannot_be_stored():
+    body = b'{"errors": [{"title": "card \\ud83d declined\\u0000", "source": {"pointer": "/data/\\udc00x"}}]}'
+    [item] = jsonapi.error_items(body)
+    assert (item.title, item.pointer) == ("card  declined", "/data/x")
+    str(item).encode()

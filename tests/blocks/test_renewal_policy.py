@@ -58,6 +58,19 @@ def test_the_form_groups_its_fields_as_the_terms_do():
     assert schema["properties"]["catch_up"]["enum"] == ["latest", "all", "skip"]
 
 
+def test_the_form_says_how_a_pattern_is_taught():
+    field = RenewalPolicy.model_json_schema()["properties"]["failure_patterns"]
+    assert '"payment, hard"' in field["description"]
+    assert '"payment, soft"' in field["description"]
+
+
+def test_a_block_keeps_what_its_patterns_teach():
+    policy = RenewalPolicy(failure_patterns={"conto bloccato": "payment, hard", "warehouse shut": "stock"})
+    stored = policy.model_dump(mode="json")
+    assert stored["failure_patterns"] == {"conto bloccato": "payment, hard", "warehouse shut": "stock"}
+    assert RenewalPolicy.model_validate(stored).plain() == policy.plain()
+
+
 def test_a_block_that_an_earlier_version_has_stored_is_read_without_its_retired_fields():
     stored = {**RenewalPolicy(payment_retries=["12h"]).model_dump(mode="json"), "tag_target_orders": True}
     assert RenewalPolicy.model_validate(stored).plain() == Policy(payment_retries=["12h"])

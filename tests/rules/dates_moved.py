@@ -18,10 +18,11 @@ from rules.making import at, copy, order, subscription
 from blocks.commerce_layer.errors import ErrorItem, Refused
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.policy import Policy
-from flows.rules.adoption import Handover, HandoverRequest, decide
 from flows.rules.findings import CopyEnded, Finding, OrderAnswered, PlacementRefused
+from flows.rules.handover import Handover, HandoverRequest
 from flows.rules.next_action import Conclude, Create, Hold, Place, next_action
 from flows.rules.outcomes import result_of
+from flows.rules.pausing import decide
 from flows.rules.records import record_of, skip_record_of
 from flows.rules.references import parse_reference
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan

@@ -10,9 +10,10 @@ from rules.making import POLICY, at, planned, subscription
 
 from blocks.commerce_layer.resources import OrderSubscription
 from blocks.policy import Policy
-from flows.rules.adoption import Handover, HandoverRequest, decide
 from flows.rules.anchors import anchor_of
 from flows.rules.explanations import explain
+from flows.rules.handover import Handover, HandoverRequest
+from flows.rules.pausing import decide
 from flows.rules.renewal import Renewal, plan
 from flows.rules.state import RenewalState
 

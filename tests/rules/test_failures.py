@@ -18,6 +18,7 @@ from blocks.commerce_layer.errors import (
     Unauthorized,
     WriteFateUnknown,
     WrongShop,
+    storable,
 )
 from blocks.policy import FailureClass, Policy
 from flows.rules.failures import classify_copy, classify_error, classify_order
@@ -181,7 +182,11 @@ def test_an_order_that_is_not_placed_is_classed_by_how_it_stands(target, cls, pe
     assert "1001" in failure.text
 
 
-@given(st.dictionaries(st.text(), st.text() | st.lists(st.text() | st.integers() | st.none())))
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+"""Whatever can be stored."""
+
+
+@given(st.dictionaries(WORDS, WORDS | st.lists(WORDS | st.integers() | st.none())))
 def test_any_log_is_classed_and_kept_word_for_word(log):
     failure = classify_copy(failed(log), POLICY)
     said = [line for lines in log.values() for line in (lines if isinstance(lines, list) else [lines])]
@@ -198,4 +203,4 @@ def test_a_page_of_one_word_is_read_at_once(word):
 @given(st.text(max_size=300))
 def test_reading_a_text_takes_no_unreasonable_time(text):
     # The tables hold no nested repetition; a pattern that does would hang here on such texts.
-    assert classify_copy(failed({"base": [text * 100]}), POLICY).text == f"base: {text * 100}"
+    assert classify_copy(failed({"base": [text * 100]}), POLICY).text == storable(f"base: {text * 100}")

@@ -6,10 +6,11 @@ import pytest
 from rules.making import POLICY, at, copy, order, planned, subscription
 
 from blocks.policy import Policy
-from flows.rules.adoption import Handling, Handover, HandoverRequest, decide
 from flows.rules.explanations import explain
 from flows.rules.findings import CopyEnded
+from flows.rules.handover import Handling, Handover, HandoverRequest
 from flows.rules.outcomes import result_of
+from flows.rules.pausing import decide
 from flows.rules.records import record_of
 from flows.rules.references import whole_minute
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan

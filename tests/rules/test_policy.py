@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from blocks.failure_patterns import Meaning
 from blocks.policy import (
     RETIRED_FIELDS,
     SWEEP_FIELDS,
@@ -56,6 +57,13 @@ def test_options_that_would_cost_customers_are_not_offered():
         ({"final_actions": {"weather": "hold"}}, "'payment', 'stock'"),
         ({"failure_patterns": {"(": "stock"}}, "'(' is not a regular expression"),
         ({"failure_patterns": {" ": "stock"}}, "an empty pattern matches every failure"),
+        ({"failure_patterns": {"(?=x)": "stock"}}, "looking ahead or behind, references back"),
+        ({"failure_patterns": {"(?=x)": "stock"}}, "failure_patterns.(?=x)"),
+        ({"failure_patterns": {"((a{1000}){1000}){1000}": "stock"}}, "invalid repetition size"),
+        ({"failure_patterns": {"\ud83d": "stock"}}, "holds half a character"),
+        ({"failure_patterns": {"x": "weather"}}, "'payment', 'stock'"),
+        ({"failure_patterns": {"x": "payment, harder"}}, "'payment, hard'"),
+        ({"failure_patterns": {"x": 7}}, "failure_patterns.x"),
         ({"max_attempts_per_month": 21}, "less than or equal to 20"),
         ({"max_attempts_per_day": 11}, "less than or equal to 10"),
         ({"brake_share": 0}, "greater than 0"),
@@ -88,6 +96,34 @@ def test_durations_are_whole_numbers_of_a_unit(number, unit, blank):
 def test_terms_cannot_be_changed_by_those_who_read_them():
     with pytest.raises(ValidationError):
         Policy().first_wave = 3
+
+
+@pytest.mark.parametrize(
+    ("written", "cls", "permanent"),
+    [
+        ("stock", "stock", None),
+        ("payment, hard", "payment", True),
+        ("payment,hard", "payment", True),
+        (" Payment  Hard ", "payment", True),
+        ("unknown, soft", "unknown", False),
+        (FailureClass.COUPON, "coupon", None),
+    ],
+)
+def test_a_pattern_teaches_a_class_and_may_say_hard_or_soft(written, cls, permanent):
+    meaning = Policy(failure_patterns={"x": written}).failure_patterns["x"]
+    assert (str(meaning.cls), meaning.permanent) == (cls, permanent)
+
+
+def test_every_class_can_be_taught_with_and_without_hard_and_soft():
+    assert {str(meaning) for meaning in Meaning} == {
+        f"{cls}{how}" for cls in FailureClass for how in ("", ", hard", ", soft")
+    }
+
+
+def test_patterns_stored_by_an_earlier_version_are_read_as_before():
+    stored = Policy(failure_patterns={"x": "stock"}).model_dump(mode="json")
+    assert stored["failure_patterns"] == {"x": "stock"}
+    assert Policy.model_validate(stored).failure_patterns["x"].cls is FailureClass.STOCK
 
 
 def test_a_retry_time_has_no_seconds():

@@ -10,10 +10,11 @@ from rules.making import POLICY, at, copy, order, planned, subscription
 
 from blocks.commerce_layer.resources import OrderSubscription
 from blocks.policy import Policy
-from flows.rules.adoption import Handover, HandoverRequest, decide
 from flows.rules.findings import CopyEnded, OrderAnswered
+from flows.rules.handover import Handover, HandoverRequest
 from flows.rules.next_action import Place
 from flows.rules.outcomes import result_of
+from flows.rules.pausing import decide
 from flows.rules.records import record_of, skip_record_of
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.spacing import duration_in_words, interval_at

@@ -181,7 +181,7 @@ def test_a_foreign_copy_of_unknown_age_blocks():
         copy(REF, "completed", order()),
         copy(f"{REF}#3", "completed", order()),
         copy(REF, "completed", withdrawn()),
-        copy("SubAbcdefg@2026-02-01T06:00Z", "completed", order()),
+        copy("SubAbcdefg@2026-03-01T06:00Z", "completed", order()),
     ],
 )
 def test_our_own_copies_are_judged_by_their_references_and_block_nothing(ours):
