@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from blocks.commerce_layer import jsonapi
 from blocks.commerce_layer.auth import ExpectedShop, TokenClaims
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription, SubscriptionStatus
+from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
+from blocks.commerce_layer.statuses import SubscriptionStatus
 from blocks.commerce_layer.transport import Timeouts
 from blocks.commerce_layer.views import COPIES, COPY_VIEW, ORDER_VIEW, ORDERS, SUBSCRIPTION_VIEW, SUBSCRIPTIONS, WALLET
 from blocks.commerce_layer.wire import Wire

@@ -18,7 +18,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
+from blocks.commerce_layer.resources import OrderSubscription
+from blocks.commerce_layer.statuses import SubscriptionStatus
 from blocks.policy import Policy, PolicyOverrideInvalid
 from flows.rules.anchors import anchor_of
 from flows.rules.far_dates import never_due, unusable_date

@@ -8,14 +8,8 @@ compared with the subscription before each attempt.
 from collections.abc import Iterable
 from datetime import datetime
 
-from blocks.commerce_layer.resources import (
-    CustomerPaymentSource,
-    Order,
-    OrderCopy,
-    OrderStatus,
-    OrderSubscription,
-    PaymentStatus,
-)
+from blocks.commerce_layer.resources import CustomerPaymentSource, Order, OrderCopy, OrderSubscription
+from blocks.commerce_layer.statuses import OrderStatus, PaymentStatus
 from blocks.policy import FailureClass, Policy
 from flows.rules.retries import ON_THE_CARD
 from flows.rules.state import FAILED_BEFORE, KEY, Outcome, RenewalState

@@ -22,7 +22,8 @@ from blocks.commerce_layer.errors import (
     WriteFateUnknown,
     storable,
 )  # fmt: skip
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyStatus, OrderStatus, PaymentStatus
+from blocks.commerce_layer.resources import Order, OrderCopy
+from blocks.commerce_layer.statuses import OrderCopyStatus, OrderStatus, PaymentStatus
 from blocks.failure_patterns import fits
 from blocks.policy import FailureClass, Policy
 from flows.rules.failure_reading import Line, read_line

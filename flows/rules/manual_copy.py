@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from blocks.commerce_layer.errors import WriteFateUnknown
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyStatus, OrderStatus
+from blocks.commerce_layer.resources import Order, OrderCopy
+from blocks.commerce_layer.statuses import OrderCopyStatus, OrderStatus
 from blocks.policy import Policy
 from flows.rules.failures import Failure, classify_copy, classify_error, classify_order
 from flows.rules.findings import (

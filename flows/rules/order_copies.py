@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderCopyStatus, OrderStatus
+from blocks.commerce_layer.resources import Order, OrderCopy
+from blocks.commerce_layer.statuses import OrderCopyStatus, OrderStatus
 
 FAILED_STATUSES = frozenset({OrderCopyStatus.FAILED, OrderCopyStatus.ABORTED})
 

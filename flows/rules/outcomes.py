@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from blocks.commerce_layer.errors import AccessDenied, CommerceLayerError, WriteFateUnknown
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus
+from blocks.commerce_layer.resources import Order, OrderCopy
+from blocks.commerce_layer.statuses import OrderStatus
 from blocks.policy import FailureClass
 from flows.rules.cards import is_confirmed, paid_at_checkout
 from flows.rules.failures import Failure, classify_copy, classify_error, classify_order

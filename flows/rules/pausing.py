@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
+from blocks.commerce_layer.resources import OrderSubscription
+from blocks.commerce_layer.statuses import SubscriptionStatus
 from blocks.policy import Policy, PolicyOverrideInvalid
 from flows.rules.adoption import decide_adoption
 from flows.rules.anchors import anchor_of

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
+from blocks.commerce_layer.resources import OrderSubscription
+from blocks.commerce_layer.statuses import SubscriptionStatus
 from flows.rules.far_dates import unusable_date
 from flows.rules.references import whole_minute
 from flows.rules.renewal import Renewal, Settlement

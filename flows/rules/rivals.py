@@ -7,7 +7,8 @@ Each renewal copies the whole source order. Where two are to be charged for it w
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus, OrderSubscription, SubscriptionStatus
+from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
+from blocks.commerce_layer.statuses import OrderStatus, SubscriptionStatus
 from blocks.policy import Policy
 from flows.rules.copy_periods import period_of
 from flows.rules.order_copies import FAILED_STATUSES, is_moving

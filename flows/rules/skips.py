@@ -6,7 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
+from blocks.commerce_layer.resources import OrderSubscription
+from blocks.commerce_layer.statuses import SubscriptionStatus
 from blocks.policy import FailureClass
 from flows.rules.failure_summaries import in_short
 from flows.rules.far_dates import never_due, unusable_date

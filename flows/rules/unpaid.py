@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus
+from blocks.commerce_layer.resources import Order, OrderCopy
+from blocks.commerce_layer.statuses import OrderStatus
 from flows.rules.order_copies import is_placed
 from flows.rules.price import Price
 from flows.rules.references import parse_reference

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
+from blocks.commerce_layer.resources import OrderSubscription
+from blocks.commerce_layer.statuses import SubscriptionStatus
 from blocks.policy import Policy
 from flows.rules.anchors import anchor_of
 from flows.rules.periods import Schedule

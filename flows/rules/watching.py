@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from blocks.commerce_layer.resources import OrderCopy, OrderSubscription, SubscriptionStatus
+from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
+from blocks.commerce_layer.statuses import SubscriptionStatus
 from blocks.policy import Policy
 from flows.rules.next_action import duplicate
 from flows.rules.order_copies import CopiesOfPeriod, is_open

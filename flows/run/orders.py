@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from blocks.commerce_layer.errors import CommerceLayerError
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus
+from blocks.commerce_layer.resources import Order, OrderCopy
+from blocks.commerce_layer.statuses import OrderStatus
 from flows.rules.findings import OrderAnswered
 from flows.rules.next_action import Place
 from flows.rules.order_copies import is_moving

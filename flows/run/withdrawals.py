@@ -10,7 +10,8 @@ from prefect.logging import get_logger
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus
+from blocks.commerce_layer.resources import Order, OrderCopy
+from blocks.commerce_layer.statuses import OrderStatus
 from flows.rules.order_copies import WITHDRAWN, CopiesOfPeriod, is_moving
 from flows.run.freshness import LOOK_LASTS
 

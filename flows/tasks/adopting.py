@@ -17,7 +17,8 @@ from prefect.logging import get_run_logger
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.handing_over import hand_over_subscription, make_sure_of_tag
 from blocks.commerce_layer.jsonapi import pages_of
-from blocks.commerce_layer.resources import OrderSubscription, SubscriptionStatus
+from blocks.commerce_layer.resources import OrderSubscription
+from blocks.commerce_layer.statuses import SubscriptionStatus
 from flows.rules.handover import Change, Decision, Handling, Handover, HandoverRequest
 from flows.rules.outside_text import markdown
 from flows.rules.pausing import decide

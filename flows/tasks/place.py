@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -13,10 +13,10 @@ from prefect.client.schemas.objects import State
 from blocks.commerce_layer.charging import Placement, place_order
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, NotFound, ReadFailed, Refused, WriteFateUnknown
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderStatus, OrderSubscription
+from blocks.commerce_layer.resources import Order, OrderSubscription
+from blocks.commerce_layer.statuses import OrderStatus
 from blocks.commerce_layer.writes import SubscriptionChange
 from flows.rules.findings import (
-    CopyEnded,
     HeldBack,
     LeftAlone,
     NotPlaced,
@@ -25,14 +25,15 @@ from flows.rules.findings import (
     StillRunning,
 )
 from flows.rules.manual_copy import ManualCopy
-from flows.rules.next_action import Conclude, Hold, HoldReason, Place, Wait
+from flows.rules.next_action import Hold, HoldReason, Place
 from flows.rules.placements import Placed, in_words, may_be_placed, why_withdrawn
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.state import Outcome, RenewalState
 from flows.rules.still_wanted import price_hold, still_wanted
-from flows.rules.work import Work, next_action_for, not_charged
+from flows.rules.work import Work
 from flows.run.context import Run
+from flows.run.last_checks import Stop, count_charges, may_charge, place_now
 from flows.run.order_card import OrderCard, OtherCard
 from flows.run.orders import once_it_ended, order_as_it_is, tells_what_came_of_it
 from flows.run.states import completed
@@ -49,14 +50,6 @@ PAUSE = 2.0
 
 CARD_CHANGES = 3
 """How often an order is told to be paid with another card before it is left to the next sweep."""
-
-
-class _Stop(Exception):  # noqa: N818 - says what it does
-    """The last look says that nothing is to be sent, and how the renewal ends instead."""
-
-    def __init__(self, end: CopyEnded | StillRunning | HeldBack | LeftAlone | NotPlaced) -> None:
-        super().__init__(end)
-        self.end = end
 
 
 @task(task_run_name="place {work.reference}", cache_policy=NO_CACHE, retries=0)
@@ -97,11 +90,11 @@ class _Renewing:
 
     async def carry_out(self, *, announce: bool) -> Placed:
         try:
-            await _may_charge(self._run, self._renewal)
+            await may_charge(self._run, self._renewal)
             if announce:
                 await self._announce()
             return await self._end(await self._place())
-        except _Stop as stop:
+        except Stop as stop:
             return await self._end(stop.end)
         except CommerceLayerError as error:
             return NotPlaced(self._attempt, error)
@@ -139,7 +132,7 @@ class _Renewing:
         try:
             await run.client.record_on_subscription(subscription_id, change)
         except Refused as refused:
-            raise _Stop(NotPlaced(self._attempt, refused)) from refused
+            raise Stop(NotPlaced(self._attempt, refused)) from refused
         except WriteFateUnknown:
             there = (await run.client.get_subscriptions([subscription_id])).get(subscription_id)
             if there is None or RenewalState.read(there.metadata) != announced:
@@ -153,15 +146,15 @@ class _Renewing:
         for _ in range(COUNT_TRIES):
             if self._run.caps.is_counted(order):
                 break
-            await _count(self._run, self._attempt)
+            await count_charges(self._run, self._attempt)
             subscription, order = await self._look()
         else:
             slowly = ReadFailed("/api/orders", "what was charged today changes faster than it is counted", COUNT_TRIES)
-            raise _Stop(NotPlaced(self._attempt, slowly))
+            raise Stop(NotPlaced(self._attempt, slowly))
         self._compare_the_card(subscription, order)
-        await _may_charge(self._run, self._renewal)
+        await may_charge(self._run, self._renewal)
         if (full := self._run.caps.take(order)) is not None:
-            raise _Stop(self._left_alone(SkipReason.CAP_REACHED, full))
+            raise Stop(self._left_alone(SkipReason.CAP_REACHED, full))
         self._was_sent = True
         return _placement(self._run, self._renewal, order)
 
@@ -170,31 +163,31 @@ class _Renewing:
             self._card.compare(subscription, order)
         except OtherCard:
             if self._was_sent:  # its answer was lost: the order may be placed with the card of a moment ago
-                raise _Stop(self._changed("is to be paid with another card since a moment ago")) from None
+                raise Stop(self._changed("is to be paid with another card since a moment ago")) from None
             raise
 
     async def _look(self) -> tuple[OrderSubscription, Order]:
-        """The subscription and the order as they are now. Raises _Stop when the order must not be placed."""
+        """The subscription and the order as they are now. Raises Stop when the order must not be placed."""
         renewal = self._renewal
         try:
             look = await self._run.last_looks.before_placing(renewal)
         except CommerceLayerError as error:
-            raise _Stop(NotPlaced(self._attempt, error)) from error
-        place, as_of = _place_now(self._run, renewal, self._attempt, look.copies), self._run.as_of
+            raise Stop(NotPlaced(self._attempt, error)) from error
+        place, as_of = place_now(self._run, renewal, self._attempt, look.copies), self._run.as_of
         skipped = still_wanted(
             renewal, look.subscription, look.rivals, look.copies, as_of, announced=self._announced, now=self._run.now()
         )
         if skipped is not None:
-            raise _Stop(LeftAlone(skipped))
+            raise Stop(LeftAlone(skipped))
         if place is None:
-            raise _Stop(self._changed("was cancelled, or another one counts, since a moment ago"))
+            raise Stop(self._changed("was cancelled, or another one counts, since a moment ago"))
         order = place.order
         if (order.errors_count or 0) > (self._attempt.order.errors_count or 0):
-            raise _Stop(self._changed("was tried by another run a moment ago"))
+            raise Stop(self._changed("was tried by another run a moment ago"))
         if (hold := price_hold(renewal, place)) is not None:
-            raise _Stop(HeldBack(hold))
+            raise Stop(HeldBack(hold))
         if (full := self._run.caps.refusal(order)) is not None:
-            raise _Stop(self._left_alone(SkipReason.CAP_REACHED, full))
+            raise Stop(self._left_alone(SkipReason.CAP_REACHED, full))
         assert look.subscription is not None, "one that is gone is not wanted any more"
         return look.subscription, order
 
@@ -227,54 +220,20 @@ class _Renewing:
                 await client.update_subscription(subscription_id, metadata=metadata)
 
 
-def _place_now(run: Run, work: Work, attempt: Place, shown: Sequence[OrderCopy]) -> Place | None:
-    """
-    The copy and its order as the last look shows them; None when they do not count any more.
-
-    Raises _Stop when it, or another one of the period, is placed or being placed already.
-    """
-    copies = {copy.id: copy for copy in (*work.found, attempt.copy, *shown)}
-    action = next_action_for(work, copies.values(), run.as_of)
-    match action:
-        case Place() if action.copy.id == attempt.copy.id:
-            return action
-        case Conclude(copy):
-            raise _Stop(CopyEnded(copy))
-        case Wait(copy):
-            raise _Stop(StillRunning(copy))
-        case Hold(HoldReason.DUPLICATE):
-            raise _Stop(HeldBack(action))
-    return None
-
-
-async def _count(run: Run, attempt: Place) -> None:
-    try:
-        await run.caps.count()
-    except CommerceLayerError as error:
-        raise _Stop(NotPlaced(attempt, error)) from error
-
-
 async def _compose_manual_copy(run: Run, work: ManualCopy, attempt: Place) -> Placement:
     if not run.caps.is_counted(attempt.order):
-        await _count(run, attempt)
+        await count_charges(run, attempt)
     try:
         found = await run.client.find_order_copies([work.reference])
     except CommerceLayerError as error:
-        raise _Stop(NotPlaced(attempt, error)) from error
-    place = _place_now(run, work, attempt, found[work.reference])
+        raise Stop(NotPlaced(attempt, error)) from error
+    place = place_now(run, work, attempt, found[work.reference])
     if place is None:
-        raise _Stop(StillRunning(attempt.copy))
-    await _may_charge(run, work)
+        raise Stop(StillRunning(attempt.copy))
+    await may_charge(run, work)
     if (full := run.caps.take(place.order)) is not None:
-        raise _Stop(HeldBack(Hold(HoldReason.CAP, full)))
+        raise Stop(HeldBack(Hold(HoldReason.CAP, full)))
     return _placement(run, work, place.order)
-
-
-async def _may_charge(run: Run, work: Work) -> None:
-    """Ask the stop switch. Raises _Stop when a person has stopped charging, or may have: nothing is sent or counted."""
-    switch = await run.stop_switch.look()
-    if switch.is_stopped:
-        raise _Stop(LeftAlone(not_charged(work, switch)))
 
 
 def _placement(run: Run, work: Work, order: Order) -> Placement:
@@ -292,7 +251,7 @@ async def _send(run: Run, attempt: Place, compose: Callable[[], Awaitable[Placem
     for _ in range(PLACE_TRIES):
         try:
             answer = await place_order(run.client, attempt.order.id, compose)
-        except _Stop as stop:
+        except Stop as stop:
             return stop.end if lost is None else await _after_a_lost_answer(run, attempt, lost, stop.end)
         except WriteFateUnknown as error:
             lost = error

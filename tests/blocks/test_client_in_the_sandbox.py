@@ -20,7 +20,7 @@ from blocks.commerce_layer.handing_over import hand_over_subscription, make_sure
 from blocks.commerce_layer.order_search import errors_of_orders, find_orders
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.rate_limit.stores import LedgerStore, SqliteStore
-from blocks.commerce_layer.resources import OrderCopyStatus, OrderStatus, SubscriptionStatus
+from blocks.commerce_layer.statuses import OrderCopyStatus, OrderStatus, SubscriptionStatus
 from blocks.commerce_layer.transport import Timeouts
 from blocks.commerce_layer.writes import OrderCopyDraft
 from blocks.sandbox.running import RunningSandbox

@@ -10,15 +10,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from blocks.commerce_layer import resources
-from blocks.commerce_layer.resources import (
-    Order,
-    OrderCopy,
-    OrderCopyStatus,
-    OrderStatus,
-    OrderSubscription,
-    PaymentStatus,
-    SubscriptionStatus,
-)
+from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
+from blocks.commerce_layer.statuses import OrderCopyStatus, OrderStatus, PaymentStatus, SubscriptionStatus
 from blocks.commerce_layer.writes import OrderCopyDraft
 
 

@@ -14,7 +14,8 @@ import pytest
 from rules.making import at, copy, order, subscription
 
 from blocks.commerce_layer.errors import ErrorItem, NotConnected, Refused, Unauthorized, WriteFateUnknown
-from blocks.commerce_layer.resources import Order, OrderCopy, SubscriptionStatus
+from blocks.commerce_layer.resources import Order, OrderCopy
+from blocks.commerce_layer.statuses import SubscriptionStatus
 from blocks.policy import FailureClass, Policy
 from flows.rules.findings import (
     CopyEnded,
