@@ -19,6 +19,7 @@ async def watch_renewals(
     overdue: str = "6h",
     unplaced: str = "1d",
     held: str = "14d",
+    stopped: str = "6h",
     credentials: str = "commerce-layer",
     policy: str = "default",
 ) -> State[Any]:
@@ -31,10 +32,11 @@ async def watch_renewals(
         overdue: How long a renewal or a retry may be due without an attempt, such as 6h or 1d.
         unplaced: How old an unplaced order of ours may be that no renewal waits with.
         held: How long a subscription may be held for a person without any change.
+        stopped: How long all charging may be stopped.
         credentials: Name of the Commerce Layer Credentials block of the shop.
         policy: Name of the Renewal Policy block.
     """
-    limits = WatchLimits(duration_of(overdue), duration_of(unplaced), duration_of(held))
+    limits = WatchLimits(*map(duration_of, (overdue, unplaced, held, stopped)))
     async with open_run(credentials, policy, as_of=None) as run:
         report = await run_task(look_over_the_shop, run, limits)
         await run_task(publish_findings, run, report)

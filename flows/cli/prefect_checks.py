@@ -31,6 +31,7 @@ ENTRYPOINTS = {
     "renew-batch/renew-batch": "flows.renew_batch.renew_batch",
     "reorder/reorder": "flows.reorder.reorder",
     "adopt-subscriptions/adopt-subscriptions": "flows.adopt.adopt_subscriptions",
+    "watch-renewals/watch-renewals": "flows.watch.watch_renewals",
 }
 """The deployments of `prefect.yaml`."""
 

@@ -62,6 +62,7 @@ def watch(
     overdue: Duration = LIMITS.overdue_after,
     unplaced: Duration = LIMITS.unplaced_after,
     held: Duration = LIMITS.held_after,
+    stopped: Duration = LIMITS.stopped_after,
     machine: Annotated[bool, Parameter(name="--json")] = False,
     credentials: str | None = None,
     policy: str = POLICY,
@@ -80,11 +81,12 @@ def watch(
         overdue: How long a renewal or a retry may be due without an attempt.
         unplaced: How old an unplaced order may be that no renewal waits with.
         held: How long a subscription may be held without any change.
+        stopped: How long charging may be stopped; known only with a credentials block.
         machine: Print JSON, for machines.
         credentials: Name of a credentials block, instead of the environment.
         policy: Name of a policy block, with a credentials block.
     """
-    limits = WatchLimits(overdue, unplaced, held)
+    limits = WatchLimits(overdue, unplaced, held, stopped)
     try:
         report = _report(limits, credentials, policy)
     except _CannotWatch as problem:
@@ -124,7 +126,7 @@ async def _by_environment(limits: WatchLimits) -> WatchReport:
 async def _by_block(limits: WatchLimits, credentials: str, policy: str) -> WatchReport:
     async with open_run(credentials, policy, as_of=None) as run:
         dashboard = Dashboard(run.organization, (await run.client.claims()).mode)
-        return await look_over(run.client, dashboard, run.policy, run.as_of, limits)
+        return await look_over(run.client, dashboard, run.policy, run.as_of, limits, await run.stop_switch.look())
 
 
 def _credentials_of_environment() -> CommerceLayerCredentials:

@@ -48,7 +48,6 @@ class SkipReason(StrEnum):
     CAP_REACHED = "cap_reached"
     NOT_READABLE = "not_readable"  # no look, no charge
     CHARGING_STOPPED = "charging_stopped"  # by the stop switch; the order stays, and the next sweep goes on
-    METADATA_LOST = "metadata_lost"
     NOT_WRITABLE = "not_writable"  # no record, no charge
 
     @property
@@ -69,7 +68,7 @@ class SkipReason(StrEnum):
 
 _FOR_A_PERSON = frozenset(
     {SkipReason.NOT_INACTIVE, SkipReason.DAMAGED, SkipReason.NO_SOURCE_ORDER, SkipReason.NO_NEXT_RUN}
-    | {SkipReason.METADATA_LOST, SkipReason.NOT_WRITABLE}
+    | {SkipReason.NOT_WRITABLE}
     | {SkipReason.BAD_POLICY, SkipReason.UNKNOWN_FREQUENCY, SkipReason.SECOND_ENGINE, SkipReason.FOREIGN_COPY}
     | {SkipReason.SHARED_SOURCE_ORDER, SkipReason.MANUAL_COPY, SkipReason.PLACED_WITHOUT_COPY}
     | {SkipReason.STATE_LOST}

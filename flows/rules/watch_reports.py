@@ -80,4 +80,4 @@ class WatchReport:
     def _link(self, finding: WatchFinding) -> str:
         if finding.order_id is not None:
             return self.dashboard.order(finding.order_id)
-        return self.dashboard.subscription(finding.subscription_id)
+        return self.dashboard.subscription(finding.subscription_id) if finding.subscription_id else ""

@@ -20,6 +20,7 @@ from flows.rules.references import parse_reference, whole_minute
 from flows.rules.renewal import Renewal, SkipReason, plan
 from flows.rules.skips import damage_in_words, status_refusal
 from flows.rules.state import KEY, RenewalState
+from flows.rules.stop_switch import WAY_OUT, StopSwitch
 from flows.rules.zones import in_words, wall_of
 
 
@@ -27,6 +28,7 @@ class Alarm(StrEnum):
     """What is wrong, the worst first."""
 
     CHARGED_TWICE = "charged twice"
+    CHARGING_STOPPED = "charging stopped"
     OVERDUE = "overdue"
     RETRY_OVERDUE = "retry overdue"
     STUCK = "stuck"
@@ -50,6 +52,8 @@ class WatchLimits:
     """An unplaced order of ours that no renewal waits with."""
     held_after: timedelta = timedelta(days=14)
     """A held subscription that nobody has changed since."""
+    stopped_after: timedelta = timedelta(hours=6)
+    """Charging that a person has stopped and not started again."""
     placed_within: timedelta = timedelta(days=2)
     """How far back two placed orders of one period are looked for."""
 
@@ -80,7 +84,7 @@ def finding_about(
         return None
     state = RenewalState.read(subscription.metadata)
     if state is None:
-        return _about_a_foreign_value(subscription)
+        return None
     return _Watching(subscription, state, policy, as_of, limits).finding()
 
 
@@ -116,6 +120,13 @@ def lost_metadata(
         f"`perennial adopt {subscription.id} --apply` adopts it again; set metadata.perennial to null if it is meant so"
     )
     return WatchFinding(Alarm.LOST, subscription.id, sentence, due, subscription.customer_email)
+
+
+def charging_stopped(switch: StopSwitch, as_of: datetime, limits: WatchLimits) -> WatchFinding | None:
+    """The alarm about charging that has been stopped for too long; at once when it is not known since when."""
+    if not switch.is_stopped or (switch.since is not None and switch.since + limits.stopped_after > as_of):
+        return None
+    return WatchFinding(Alarm.CHARGING_STOPPED, "", f"{switch.sentence}; {WAY_OUT}", switch.since)
 
 
 def unreadable(subscription_id: str, error: Exception) -> WatchFinding:
@@ -162,17 +173,6 @@ def left_unplaced(copy: OrderCopy, known: Mapping[str, str | None]) -> WatchFind
     )  # fmt: skip
 
 
-def _about_a_foreign_value(subscription: OrderSubscription) -> WatchFinding | None:
-    if subscription.metadata.get(KEY) is None:
-        return None
-    sentence = (
-        f"metadata.{KEY} is not an object, so nothing renews it: something has overwritten it. Remove the key and "
-        f"`perennial adopt {subscription.id} --apply`"
-    )
-    since = subscription.updated_at
-    return WatchFinding(Alarm.DAMAGED, subscription.id, sentence, since, subscription.customer_email)
-
-
 @dataclass(frozen=True, slots=True)
 class _Watching:
     """One adopted subscription."""
@@ -189,6 +189,8 @@ class _Watching:
             return self._alarm(Alarm.NOT_INACTIVE, refusal[1], one.updated_at)
         if state.damaged is not None:
             return self._alarm(Alarm.DAMAGED, damage_in_words(one, state), one.updated_at)
+        if state.paused:
+            return None
         if one.next_run_at is None:
             return self._alarm(Alarm.NO_DATE, "it has no next_run_at: set one to have it renewed", one.updated_at)
         return self._held() if state.held else self._not_renewed(one.next_run_at)

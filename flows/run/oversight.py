@@ -17,15 +17,21 @@ from blocks.policy import Policy
 from flows.rules import watching
 from flows.rules.dashboard_links import Dashboard
 from flows.rules.state import RenewalState
+from flows.rules.stop_switch import CHARGING_IS_ON, StopSwitch
 from flows.rules.watch_reports import WatchReport
 from flows.rules.watching import Alarm, WatchFinding, WatchLimits
 
 
 async def look_over(
-    client: CommerceLayer, dashboard: Dashboard, policy: Policy, as_of: datetime, limits: WatchLimits
+    client: CommerceLayer,
+    dashboard: Dashboard,
+    policy: Policy,
+    as_of: datetime,
+    limits: WatchLimits,
+    switch: StopSwitch = CHARGING_IS_ON,
 ) -> WatchReport:
     """
-    Everything that is wrong at `as_of` (UTC), by these limits.
+    Everything that is wrong at `as_of` (UTC), by these limits. `switch` is the stop switch, if it could be asked.
 
     Reads 25 subscriptions in a call; besides, 25 in a call, the orders of ours that are not placed, and the order
     copies of the last days, of which several may be placed for one period.
@@ -37,6 +43,7 @@ async def look_over(
     await looking.at_subscriptions()
     await looking.at_orders()
     await looking.at_lost_metadata()
+    looking.at_the_switch(switch)
     findings = sorted(looking.findings, key=lambda each: each.rank)
     return WatchReport(as_of, dashboard, looking.seen, findings)
 
@@ -50,6 +57,9 @@ class _Looking:
         self._perhaps_lost: list[OrderSubscription] = []
         self.seen = 0
         self.findings: list[WatchFinding] = []
+
+    def at_the_switch(self, switch: StopSwitch) -> None:
+        self._add([watching.charging_stopped(switch, self._as_of, self._limits)])
 
     async def at_subscriptions(self) -> None:
         async for page in listings.iter_not_cancelled(self._client):

@@ -16,6 +16,7 @@ from blocks.commerce_layer import listings
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import OrderSubscription
 from flows.rules.skips import Skipped, SkipReason, status_refusal
+from flows.rules.state import TAG
 from flows.rules.watching import WatchLimits, lost_metadata
 from flows.run.context import Run
 
@@ -55,10 +56,11 @@ async def _without_a_date(run: Run) -> list[Skipped]:
 
 
 async def _without_metadata(run: Run, not_adopted: Iterable[OrderSubscription]) -> list[Skipped]:
-    recent = latest(not_adopted)
+    # A tagged one is in the due list's own lines.
+    recent = latest(each for each in not_adopted if TAG not in each.tags)
     sources = [each.source_order_id for each in recent if each.source_order_id]
     if not sources:
         return []
     copies = await listings.our_copies_of(run.client, sources, only_first_page=True)
     lost = [lost_metadata(each, copies, run.as_of, _AT_ONCE) for each in recent]
-    return [Skipped(each.subscription_id, None, SkipReason.METADATA_LOST, each.sentence) for each in lost if each]
+    return [Skipped(each.subscription_id, None, SkipReason.STATE_LOST, each.sentence) for each in lost if each]

@@ -21,7 +21,8 @@ from flows.run.states import completed, failed
 async def look_over_the_shop(run: Run, limits: WatchLimits) -> State[WatchReport]:
     """Find what no run reports: overdue renewals that nothing attempts, and what is left lying."""
     mode = (await run.client.claims()).mode
-    report = await look_over(run.client, Dashboard(run.organization, mode), run.policy, run.as_of, limits)
+    dashboard, switch = Dashboard(run.organization, mode), await run.stop_switch.look()
+    report = await look_over(run.client, dashboard, run.policy, run.as_of, limits, switch)
     return (failed if report.findings else completed)(report.sentence, report)
 
 

@@ -6,12 +6,14 @@ import pytest
 from rules.making import POLICY, at, copy, order, subscription
 
 from flows.rules.dashboard_links import Dashboard
+from flows.rules.stop_switch import CHARGING_IS_ON, StopSwitch
 from flows.rules.watch_reports import WatchReport
 from flows.rules.watching import (
     Alarm,
     WatchFinding,
     WatchLimits,
     charged_twice,
+    charging_stopped,
     finding_about,
     left_unplaced,
     lost_metadata,
@@ -99,3 +101,27 @@ def test_the_report_has_the_worst_first_and_escapes_what_others_wrote():
     assert many.table_rows[-1]["what"] == "and 100 more, none worse than these"
     ordered = sorted([found, WatchFinding(Alarm.OVERDUE, "SubAbcdefg", "", NOW)], key=lambda each: each.rank)
     assert [each.alarm for each in ordered] == [Alarm.OVERDUE, Alarm.HELD]
+
+
+@pytest.mark.parametrize(
+    ("switch", "found"),
+    [
+        (CHARGING_IS_ON, False),
+        (StopSwitch(is_stopped=True, reason="wrong prices", since=NOW - timedelta(hours=5)), False),
+        (StopSwitch(is_stopped=True, reason="wrong prices", since=NOW - timedelta(hours=7)), True),
+        (StopSwitch(is_stopped=True), True),
+    ],
+)
+def test_charging_that_stays_stopped_is_an_alarm_with_the_way_out(switch, found):
+    told = charging_stopped(switch, NOW, WatchLimits())
+    assert (told is not None) is found
+    if told is not None:
+        assert "perennial go" in told.sentence
+
+
+def test_a_paused_subscription_is_no_alarm_however_old_its_date():
+    for state in (
+        DONE,
+        {"period": "2026-02-01T06:00Z", "outcome": "retry_scheduled", "next_attempt_at": "2026-02-02T06:00Z"},
+    ):
+        assert alarm(subscription({**state, "paused": True}, next_run_at="2026-01-01T06:00:00Z")) is None
