@@ -12,11 +12,11 @@ from uuid import UUID, uuid4
 import orjson
 from sandbox_clock import SandboxClock
 
+from blocks.commerce_layer.changes import SubscriptionChange
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.rate_limit import RateLimits
 from blocks.commerce_layer.resources import OrderSubscription
-from blocks.commerce_layer.writes import SubscriptionChange
 from blocks.policy import Policy
 from blocks.sandbox.running import RunningSandbox
 from flows.cli.installation import credentials_for, install

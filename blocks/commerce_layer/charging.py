@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from blocks.commerce_layer import jsonapi
+from blocks.commerce_layer.changes import OrderCopyDraft
 from blocks.commerce_layer.client import CommerceLayer, reader
 from blocks.commerce_layer.resources import Order, OrderCopy
 from blocks.commerce_layer.views import COPIES, ORDER_VIEW, ORDERS
-from blocks.commerce_layer.writes import OrderCopyDraft
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ from pydantic import SecretStr
 
 from blocks.commerce_layer import jsonapi
 from blocks.commerce_layer.auth import ExpectedShop, TokenClaims
+from blocks.commerce_layer.changes import SubscriptionChange
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
 from blocks.commerce_layer.statuses import SubscriptionStatus
 from blocks.commerce_layer.transport import Timeouts
 from blocks.commerce_layer.views import COPIES, COPY_VIEW, ORDER_VIEW, ORDERS, SUBSCRIPTION_VIEW, SUBSCRIPTIONS, WALLET
 from blocks.commerce_layer.wire import Wire
-from blocks.commerce_layer.writes import SubscriptionChange
 
 M = TypeVar("M", OrderCopy, OrderSubscription, Order)
 

@@ -13,8 +13,8 @@ from http import HTTPStatus
 
 from prefect.logging import get_run_logger
 
+from blocks.commerce_layer.changes import SubscriptionChange
 from blocks.commerce_layer.errors import AccessDenied, ApiError, CommerceLayerError, Refused
-from blocks.commerce_layer.writes import SubscriptionChange
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.waves import BrakePulled
 from flows.run.context import Run

@@ -8,11 +8,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
+from blocks.commerce_layer.changes import OrderCopyDraft
 from blocks.commerce_layer.charging import create_order_copy as send_creation
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, WriteFateUnknown
 from blocks.commerce_layer.resources import OrderCopy
-from blocks.commerce_layer.writes import OrderCopyDraft
 from flows.rules.findings import NotCreated
 from flows.rules.next_action import Create
 from flows.rules.work import Work, attempts_made, copy_options, next_action_for, references_of

@@ -10,12 +10,12 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
+from blocks.commerce_layer.changes import SubscriptionChange
 from blocks.commerce_layer.charging import Placement, place_order
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, NotFound, ReadFailed, Refused, WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderSubscription
 from blocks.commerce_layer.statuses import OrderStatus
-from blocks.commerce_layer.writes import SubscriptionChange
 from flows.rules.findings import (
     HeldBack,
     LeftAlone,
@@ -32,10 +32,10 @@ from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.state import Outcome, RenewalState
 from flows.rules.still_wanted import price_hold, still_wanted
 from flows.rules.work import Work
+from flows.run.after_placing import once_it_ended, order_as_it_is, tells_what_came_of_it
 from flows.run.context import Run
 from flows.run.last_checks import Stop, count_charges, may_charge, place_now
 from flows.run.order_card import OrderCard, OtherCard
-from flows.run.orders import once_it_ended, order_as_it_is, tells_what_came_of_it
 from flows.run.states import completed
 from flows.tasks.create import Created, Creation
 

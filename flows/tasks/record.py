@@ -18,10 +18,10 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
+from blocks.commerce_layer.changes import SubscriptionChange
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, NotConnected, Refused, Unauthorized, WriteFateUnknown
 from blocks.commerce_layer.resources import OrderSubscription
-from blocks.commerce_layer.writes import SubscriptionChange
 from blocks.policy import FinalAction
 from flows.rules.findings import Finding, LeftAlone
 from flows.rules.outcomes import result_of

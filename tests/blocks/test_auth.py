@@ -9,9 +9,9 @@ import traceback
 import pytest
 from odd_shop import SECRET, answer, client_of, copy_document, hang_up, jwt, refusal, reset, throttled, token_answer
 
+from blocks.commerce_layer.changes import OrderCopyDraft
 from blocks.commerce_layer.charging import Placement, create_order_copy, place_order
 from blocks.commerce_layer.errors import AuthenticationFailed, InvalidToken, NotConnected, WrongShop
-from blocks.commerce_layer.writes import OrderCopyDraft
 
 TOKEN = ("POST", "/oauth/token")
 ORDER = ("GET", "/api/orders/ordrOrdrOr")

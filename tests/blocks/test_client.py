@@ -22,6 +22,7 @@ from odd_shop import (
     truncated,
 )
 
+from blocks.commerce_layer.changes import OrderCopyDraft, SubscriptionChange
 from blocks.commerce_layer.charging import Placement, create_order_copy, place_order
 from blocks.commerce_layer.errors import (
     NotConnected,
@@ -33,7 +34,6 @@ from blocks.commerce_layer.errors import (
     WriteFateUnknown,
 )
 from blocks.commerce_layer.wallets import wallet_of
-from blocks.commerce_layer.writes import OrderCopyDraft, SubscriptionChange
 
 AS_OF = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
 REFERENCE = "subSubSubS@2026-03-01T06:00Z"

@@ -12,6 +12,7 @@ from merchant import cancel
 from odd_shop import HandClock
 from pydantic import SecretStr
 
+from blocks.commerce_layer.changes import OrderCopyDraft
 from blocks.commerce_layer.charging import Placement, create_order_copy, place_order
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import use_clock
@@ -22,7 +23,6 @@ from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.rate_limit.stores import LedgerStore, SqliteStore
 from blocks.commerce_layer.statuses import OrderCopyStatus, OrderStatus, SubscriptionStatus
 from blocks.commerce_layer.transport import Timeouts
-from blocks.commerce_layer.writes import OrderCopyDraft
 from blocks.sandbox.running import RunningSandbox
 
 DUE = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)

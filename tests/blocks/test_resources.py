@@ -10,9 +10,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from blocks.commerce_layer import resources
+from blocks.commerce_layer.changes import OrderCopyDraft
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
 from blocks.commerce_layer.statuses import OrderCopyStatus, OrderStatus, PaymentStatus, SubscriptionStatus
-from blocks.commerce_layer.writes import OrderCopyDraft
 
 
 @pytest.mark.parametrize("status", ["pending", "in_progress", "unknown", "paused_by_moon", "", None])

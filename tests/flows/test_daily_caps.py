@@ -10,12 +10,12 @@ import pytest_asyncio
 from merchant import UNLIMITED
 from sandbox_clock import SandboxClock
 
+from blocks.commerce_layer.changes import OrderCopyDraft
 from blocks.commerce_layer.charging import Placement, create_order_copy, place_order
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.errors import ReadFailed
 from blocks.commerce_layer.resources import Order
-from blocks.commerce_layer.writes import OrderCopyDraft
 from blocks.policy import Policy
 from blocks.sandbox.running import RunningSandbox
 from flows.cli.installation import credentials_for

@@ -5,9 +5,9 @@ from __future__ import annotations
 import records
 from merchant import Merchant
 
+from blocks.commerce_layer.changes import OrderCopyDraft
 from blocks.commerce_layer.charging import Placement, create_order_copy, place_order
 from blocks.commerce_layer.clock import current_clock
-from blocks.commerce_layer.writes import OrderCopyDraft
 
 WAITING = 200
 

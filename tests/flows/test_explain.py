@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from merchant import Merchant
 
+from blocks.commerce_layer.changes import OrderCopyDraft
 from blocks.commerce_layer.charging import create_order_copy
-from blocks.commerce_layer.writes import OrderCopyDraft
 from flows.__main__ import main
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import records
 from merchant import Merchant
 
+from blocks.commerce_layer.changes import OrderCopyDraft
 from blocks.commerce_layer.charging import create_order_copy
-from blocks.commerce_layer.writes import OrderCopyDraft
 
 
 async def test_whoever_must_not_be_renewed_is_left_alone_with_the_reason_in_words(merchant: Merchant) -> None:

@@ -10,11 +10,11 @@ import pytest
 from merchant import UNLIMITED
 from sandbox_clock import SandboxClock
 
+from blocks.commerce_layer.changes import OrderCopyDraft
 from blocks.commerce_layer.charging import create_order_copy
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.resources import OrderCopy
-from blocks.commerce_layer.writes import OrderCopyDraft
 from blocks.sandbox.running import RunningSandbox
 from flows.cli.installation import credentials_for
 from flows.run.poller import CopyPoller, Polled
