@@ -1,16 +1,16 @@
 """
-Who drives a subscription: handing it from Commerce Layer's own engine to Perennial and back, and releasing held ones.
+Handing a subscription from Commerce Layer's own engine to Perennial and back, and releasing held ones.
 
-Driven by Perennial means: status `inactive` and `metadata.perennial` present. Driven natively means: `active`. Both
-halves of a handover therefore travel in one PATCH (a trigger is an attribute like any other), and no death of ours
-can come between them. Should the other side ever carry out only half of it, neither half is a second engine, and the
-next run mends it:
+Perennial renews a subscription with the status `inactive` and `metadata.perennial`; the native engine renews `active`
+ones. One PATCH therefore carries both changes of a handover (a trigger is an attribute like any other), so a run that
+dies cannot leave one of them out. If Commerce Layer ever carries out only one of them, no subscription gets two
+engines, and the next run repairs it:
 
     marked, but still active    the sweep leaves it alone, since it is not inactive; its native renewals go on
-    inactive, but not marked    nobody renews it; the run that did it sees that in the answer and says so
+    inactive, but not marked    no engine renews it; the run that did it sees that in the answer and says so
 
-What remains is a renewal of the old engine that is under way at the handover. So nothing is adopted that runs
-natively now or will within `CLEAR_OF_RUNS`, and nothing is given back that Perennial still has to renew.
+The native engine may still be renewing a subscription at the handover. So a subscription that runs natively now, or
+will within `CLEAR_OF_RUNS`, is not adopted, and one that Perennial still has to renew is not given back.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,15 +44,15 @@ def decide_adoption(
     others: Sequence[OrderSubscription] = (),
 ) -> Decision:
     """
-    What follows from a request for one subscription, as it was read a moment ago.
+    Decide what to do about a request for one subscription, given the subscription as just read.
 
-    `others` are the subscriptions of the same source order, its own among them; others may be among them, too.
+    `others` are the subscriptions of the same source order, including this one; unrelated ones may be among them.
     """
     return _Deciding(subscription, request, policy, as_of, others).decide()
 
 
 class _Deciding:
-    """Everything the decisions on one subscription have in common."""
+    """Decides about one subscription."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class _Deciding:
         return None
 
     def _may_be_paused(self) -> str | None:
-        """An inactive subscription may be one that the customer paused: who wakes it must mean it."""
+        """An inactive subscription may be one that the customer paused: staff must name it to adopt it."""
         if self._request.named or self._is_active or self._due > self._as_of or self._state is not None:
             return None
         return (
@@ -132,7 +132,9 @@ class _Deciding:
         )
 
     def _fresh_state(self) -> RenewalState:
-        """The mark. What an earlier adoption left counts for the card networks' limits, not for the calendar."""
+        """
+        The new state. It keeps the charges of an earlier adoption for the card networks' limits, but not its calendar.
+        """
         before = self._state or RenewalState()
         return RenewalState(
             policy=before.policy,
@@ -147,10 +149,10 @@ class _Deciding:
 
     def _own_anchor(self) -> datetime | None:
         """
-        `next_run_at`, when it lies off the calendar that `starts_at` makes.
+        `next_run_at`, if it is not on the calendar that starts at `starts_at`.
 
-        The engine before us goes on counting from there once it was moved, and customers are used to it. A clock
-        change is no move: the other engine may not keep the time of day.
+        Once a date was moved, the native engine counts from the new one, and customers are used to that. A shift by a
+        clock change is not a move: the native engine may not keep the time of day.
         """
         one = self._one
         if one.starts_at is None or one.next_run_at is None:
@@ -197,7 +199,7 @@ class _Deciding:
         )
 
     def _still_renewing(self) -> str | None:
-        """Why the old period must be finished first; a held one is finished when the merchant says so."""
+        """Why the current period must be finished first; the merchant may end a held one."""
         state = self._state
         assert state is not None
         if self._is_active or state.held or self._due > self._as_of:
@@ -209,7 +211,7 @@ class _Deciding:
         return f"it is due since {self._say(self._due)}; give it back when the next sweep has renewed it"
 
     def _next_future_date(self) -> datetime | None:
-        """The date that the native engine begins with, when `next_run_at` is past: the API takes future ones only."""
+        """The native engine's first date, if `next_run_at` is past: the API accepts future dates only."""
         if self._one.next_run_at is None or self._due > self._as_of:
             return None
         state = self._state

@@ -1,4 +1,4 @@
-"""What about a calendar surprises people: short months, crontab's fine print, the days on which clocks change."""
+"""Warnings about surprising dates of a calendar: short months, rules of crontab, days on which clocks change."""
 
 import calendar
 import re
@@ -12,7 +12,7 @@ from flows.rules.periods import Schedule
 from flows.rules.zones import wall_of
 
 LOOKED_AHEAD = timedelta(days=400)
-"""How far clock changes are looked for: every date of a year, and of the one that follows a moved change."""
+"""How far ahead clock changes are looked for: a year, and the next one, in which they fall on other days."""
 
 _DATES_OF_A_LEAP_CYCLE = 48
 _SHORTEST_MONTH = 28
@@ -20,7 +20,7 @@ _DAY = timedelta(days=1)
 
 
 def calendar_warnings(schedule: Schedule, as_of: datetime, end: datetime | None = None) -> list[str]:
-    """What will surprise somebody after `as_of`, and before the subscription's `end`."""
+    """What may surprise the customer or staff after `as_of`, and before the subscription's `end`."""
     until = as_of + LOOKED_AHEAD if end is None else min(as_of + LOOKED_AHEAD, end - timedelta(minutes=1))
     return [*_month_ends(schedule, as_of, end), *_crontab_pitfalls(schedule), *_clock_changes(schedule, as_of, until)]
 
@@ -62,12 +62,12 @@ def _steps(field: str) -> list[int]:
 
 
 def _leaves_out_months(frequency: Crontab) -> bool:
-    """Whether a day, or all days of a stretch such as 29-31, are missing in a month that the expression names."""
+    """Whether a month that the expression names lacks a day, or all days of a range such as 29-31."""
     days, months = (_numbers(frequency, place) for place in (2, 3))
     if "/" in frequency.expression.split(" ")[2]:
-        return False  # of steps something else is said
+        return False  # steps have a warning of their own
     first_days = [day for day in days if day > _SHORTEST_MONTH and day - 1 not in days]
-    # A stretch that begins earlier, such as 25-31, ends with the month: that is what it is written for.
+    # A range that begins earlier, such as 25-31, ends with the month, as intended.
     shortest = min((calendar.monthrange(2001, month)[1] for month in months or range(1, 13)), default=31)
     return any(day > shortest for day in first_days)
 
@@ -79,7 +79,7 @@ def _numbers(frequency: Crontab, place: int) -> set[int]:
 
 
 def _clock_changes(schedule: Schedule, as_of: datetime, until: datetime) -> list[str]:
-    """The dates on which the usual time of day is left out, or comes twice."""
+    """The dates on which the usual time of day does not exist, or comes twice."""
     found = []
     for change in _changes(schedule, as_of, until):
         for date in schedule.between(max(as_of, change - _DAY), min(until, change + _DAY)):
@@ -92,7 +92,7 @@ def _clock_changes(schedule: Schedule, as_of: datetime, until: datetime) -> list
 
 
 def _changes(schedule: Schedule, as_of: datetime, until: datetime) -> Iterator[datetime]:
-    """Instants within a day of which clocks are changed. Only near them dates are looked at: there may be thousands."""
+    """Instants within a day of a clock change. Only dates near them are checked: there may be thousands of dates."""
     moment = as_of
     while moment < until:
         offsets = {each.astimezone(schedule.zone).utcoffset() for each in (moment - _DAY / 2, moment + _DAY / 2)}
@@ -102,7 +102,7 @@ def _changes(schedule: Schedule, as_of: datetime, until: datetime) -> Iterator[d
 
 
 def _is_usual(schedule: Schedule, wall: datetime) -> bool:
-    """Whether the wall clock shows what the calendar asks for; it does not where a spring change left that out."""
+    """Whether the date has the calendar's time of day; it has another one where a spring change skips that time."""
     if isinstance(schedule.frequency, Crontab):
         return schedule.frequency.fits(wall)
     return schedule.frequency.unit == "hour" or wall.time() == wall_of(schedule.anchor, schedule.zone).time()

@@ -1,7 +1,7 @@
 """
-How much may be charged in a day: a bound on what a mistake can cost, whoever makes it.
+How much may be charged in a day: this limits the cost of any mistake.
 
-The caps are counted from the orders that the shop itself has, so that they hold for all sweeps, workers and restarts.
+The caps are counted from the shop's own orders, so that they hold for all sweeps, workers and restarts.
 """
 
 from collections import Counter
@@ -17,9 +17,10 @@ from flows.rules.zones import instant_of, wall_of
 
 SHARE = 16
 """
-The part of what is left that one run may use before it counts again.
+One run may use the remaining room divided by this number before it counts again.
 
-So many runs may count at the same moment, and exceed a cap together by one order each and what they have under way.
+That many runs may count at the same moment; together they exceed a cap by at most one order each and the orders that
+they are placing.
 """
 
 
@@ -32,7 +33,7 @@ class Charged:
 
     @classmethod
     def of(cls, prices: Iterable[Price]) -> Self:
-        """What orders at these prices come to. An unknown amount counts as an order of 0."""
+        """The total of orders at these prices. An order of an unknown amount counts as an order of 0."""
         cents: Counter[str] = Counter()
         orders = 0
         for price in prices:
@@ -50,13 +51,13 @@ def has_caps(policy: Policy) -> bool:
 
 
 def start_of_day(moment: datetime, zone: ZoneInfo) -> datetime:
-    """When the merchant's day began in which this moment lies, UTC."""
+    """When the merchant's day of this moment began, UTC."""
     return instant_of(datetime.combine(wall_of(moment, zone).date(), time.min), zone)
 
 
 def cap_reached(policy: Policy, charged: Charged, following: Price | None = None) -> str | None:
     """
-    Which cap keeps an order at the price `following` from being placed, and what to do; None when there is room.
+    Which cap forbids an order at the price `following`, and what to do; None when there is room.
 
     Without `following`: which cap leaves no room for any order.
     """
@@ -75,9 +76,9 @@ def cap_reached(policy: Policy, charged: Charged, following: Price | None = None
 
 def is_within_share(policy: Policy, seen: Charged, since: Charged, following: Price) -> bool:
     """
-    Whether one more order may be placed without another look at what all have charged.
+    Whether one more order may be placed before the charges of all runs are counted again.
 
-    `seen` is what the last look showed, `since` what this run has begun to charge after it.
+    `seen` is the last count, `since` what this run has begun to charge after it.
     """
     if since.orders == 0:
         return True

@@ -1,8 +1,8 @@
 """
-Which card an order is paid with: the subscription's, and what follows from a card that was changed.
+Which card pays an order: the subscription's, and what follows when the customer changes it.
 
-A copy takes over the card of its *source order*, so that an order says by itself what it would be paid with, and is
-compared with the subscription before each attempt.
+A copy takes over the card of its *source order*. So before each attempt the order's card is compared with the
+subscription's.
 """
 
 from collections.abc import Iterable
@@ -21,9 +21,9 @@ _PLACEABLE = frozenset({OrderStatus.DRAFT, OrderStatus.PENDING})
 
 def is_paid_with(order: Order, card: CustomerPaymentSource | None) -> bool:
     """
-    Whether an order is known to be paid with this card of a wallet.
+    Whether an order is known to be paid with this wallet card.
 
-    The token decides where both say it. Else the payment source does, which an order may share with the wallet.
+    If both show a token, the token decides, else the payment source, which an order may share with the wallet.
     """
     if card is None:
         return False
@@ -35,24 +35,25 @@ def is_paid_with(order: Order, card: CustomerPaymentSource | None) -> bool:
 
 def is_confirmed(order: Order) -> bool:
     """
-    Whether the customer has confirmed the payment of an order that is not placed: they have closed the page too early.
+    Whether the customer has confirmed the payment of an unplaced order, but closed the page before it was placed.
 
-    To place it charges nothing more, and another card would undo what they have confirmed.
+    Placing it charges nothing more, and another card would undo the customer's confirmation.
     """
     return order.status in _PLACEABLE and order.payment_status in _PAID_BEFOREHAND
 
 
 def is_to_be_placed_now(state: RenewalState, order: Order) -> bool:
-    """Whether the customer has confirmed the payment since the last attempt; one more that fails must wait again."""
+    """Whether the customer has confirmed the payment since the last attempt; after another failure it waits again."""
     return is_confirmed(order) and state.confirmed_order_id != order.id
 
 
 def card_to_set(policy: Policy, subscription: OrderSubscription, order: Order) -> str | None:
     """
-    The subscription's card, if the order must be told to be paid with it before it is placed; else None.
+    The subscription's card, if it must be set on the order before the order is placed; else None.
 
-    An order that does not say what it is paid with is told. One that costs nothing, or whose payment the customer has
-    confirmed, stays as it is; so does every order where the subscription has no card, or the policy spares wallets.
+    It is also set on an order that does not show its card. An order that costs nothing, or whose payment the customer
+    has confirmed, stays as it is. So does every order of a subscription without a card, or if the policy does not use
+    wallets.
     """
     source = subscription.customer_payment_source_id
     if source is None or not policy.reuse_wallet:
@@ -63,23 +64,23 @@ def card_to_set(policy: Policy, subscription: OrderSubscription, order: Order) -
 
 
 def has_new_card(subscription: OrderSubscription, state: RenewalState) -> bool:
-    """Whether the begun period failed for its card, or may have, and the customer has given another one since."""
+    """Whether the open period failed because of its card, or may have, and the customer has changed the card since."""
     source = subscription.customer_payment_source_id
-    # Version 0.1 did not note the card: there a missing one says nothing.
+    # Version 0.1 did not record the card, so a missing one there says nothing.
     is_new = source not in {None, state.payment_source_id} and "payment_source_id" in state.model_fields_set
     if not (is_new and state.is_unsettled):
         return False
     if state.held:
         return state.error_class == FailureClass.PAYMENT
-    # Without a failure of this period, it waits for a card network's limit.
+    # A period without a failure waits for a card network's limit.
     return state.outcome is Outcome.RETRY_SCHEDULED and state.error_class in {None, *ON_THE_CARD}
 
 
 def charges_on(state: RenewalState, card: str | None, as_of: datetime) -> list[datetime]:
     """
-    The failed charges of the last 30 days that count for this card, oldest first: card networks count each card.
+    The failed charges of the last 30 days that count for this card, oldest first: card networks count per card.
 
-    Those that do not say which card they were made with count for every card.
+    Charges without a recorded card count for every card.
     """
     charges = state.attempts_until(as_of)
     return [moment for moment in charges if card is None or state.card_of(moment) in {card, None}]
@@ -87,10 +88,10 @@ def charges_on(state: RenewalState, card: str | None, as_of: datetime) -> list[d
 
 def paid_at_checkout(state: RenewalState, card: str | None, copy: OrderCopy, order: Order) -> bool:
     """
-    Whether the customer has paid an order of ours at the checkout while the subscription had this card.
+    Whether the customer paid our order at the checkout while the subscription had this card.
 
-    It was not a request of ours that placed it, and the card is the one that an attempt was made with before: so the
-    customer has not given another one since, and means the renewals to come as well.
+    None of our requests placed it, and an earlier attempt used this card. So the customer has not changed the
+    subscription's card since, and the card of the checkout is meant for later renewals as well.
     """
     if state.order_copy_id != copy.id:
         return False
@@ -102,5 +103,5 @@ def paid_at_checkout(state: RenewalState, card: str | None, copy: OrderCopy, ord
 
 
 def card_in(wallet: Iterable[CustomerPaymentSource], order: Order) -> str | None:
-    """The id of the wallet's card that an order was paid with; None when it is none of them."""
+    """The id of the wallet card that paid an order; None when no card of the wallet did."""
     return next((card.id for card in wallet if is_paid_with(order, card)), None)

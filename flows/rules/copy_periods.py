@@ -1,8 +1,8 @@
 """
 Which period an order copy belongs to.
 
-Its reference says so. Other systems change references, so that the metadata, which the creation writes as well, say it
-where the reference does not.
+Its reference says so. Other systems may change references, so the metadata of the copy, which are written when it is
+created, name the period, too.
 """
 
 from blocks.commerce_layer.resources import OrderCopy
@@ -11,7 +11,7 @@ from flows.rules.state import KEY
 
 
 def period_of(copy: OrderCopy) -> Reference | None:
-    """The subscription and the period that a copy was made for; None when it is no renewal's."""
+    """The subscription and the period of a copy; None when it is not the copy of a renewal."""
     by_reference = parse_reference(copy.reference) if copy.reference_origin == REFERENCE_ORIGIN else None
     return by_reference or _by_metadata(copy)
 

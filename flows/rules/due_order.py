@@ -1,4 +1,4 @@
-"""In which order a sweep works through what is due: what failed before comes last, so that it starves nothing else."""
+"""The order in which a sweep works on due subscriptions: those that failed before come last and delay no others."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class DueEntry:
-    """A due subscription, and what its place in the list follows from (instants are UTC)."""
+    """A due subscription, and the facts that decide its place in the list (instants are UTC)."""
 
     subscription_id: str
     source_order_id: str | None
@@ -33,14 +33,14 @@ class DueEntry:
 
     def rank(self, as_of: datetime, late_after: timedelta) -> tuple[int, datetime]:
         """
-        First attempts, then first attempts that are late, then what was tried, the longest ago first.
+        First attempts, then late first attempts, then later attempts: those that were tried longest ago come first.
 
-        The first few must tell whether the shop is well, which a retry that fails does not. One that is late although
-        nothing is recorded of it may be one that cannot be recorded: it does not stand before those that can.
+        The first few must show whether the shop works, and a failing retry does not show that. A late subscription
+        without a record may be one that cannot be recorded, so it comes after those that can.
         """
         if not self.was_tried:
             return int(self.due is not None and as_of - self.due >= late_after), _LONG_AGO
-        # By the hour: within it, each run has an order of its own.
+        # By the hour: within an hour each run uses its own order.
         return 2, self.touched.replace(minute=0, second=0, microsecond=0) if self.touched else _LONG_AGO
 
 
@@ -48,9 +48,9 @@ def in_order(
     entries: Sequence[DueEntry], as_of: datetime, late_after: timedelta, shuffle: Callable[[list[DueEntry]], None]
 ) -> list[DueEntry]:
     """
-    The entries in the order in which they are worked on.
+    The entries in the order in which a sweep works on them.
 
-    `shuffle` gives equal ones an order of the run's own, so that sweeps which run at the same time seldom meet.
+    `shuffle` orders equal entries differently in each run, so that simultaneous sweeps seldom work on the same one.
     """
     listed = list(entries)
     shuffle(listed)

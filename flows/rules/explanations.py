@@ -1,4 +1,4 @@
-"""Why a subscription is due or not, when it will be, and what may surprise: for people who ask."""
+"""Explains why a subscription is due or not, when it will be, and what may be surprising about its dates."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,10 +30,10 @@ class Explanation:
     """
     Why a subscription is due or not at an instant. All instants are UTC.
 
-    `is_due`: a sweep at `as_of` would work on it. `next_dates` are the next 24 periods that will be renewed,
-    one that is due or overdue included; of a subscription that waits for a person, those it waits with.
-    `attempts_left` are, for each class of failure, the next attempt and those that would follow if it and every
-    later one failed so; empty when nothing is coming.
+    `is_due`: a sweep at `as_of` would work on it. `next_dates` are the next 24 periods that will be renewed, including
+    one that is due or overdue; if the subscription waits for a person, those that wait with it. `attempts_left` are,
+    for each failure class, the next attempt and those that would follow if all of them failed in this way; empty when
+    no attempt is planned.
     """
 
     subscription_id: str
@@ -57,7 +57,7 @@ def explain(
     """
     Why `subscription` is due or not at `as_of` under `policy`; never raises for what a shop may contain.
 
-    `answer` is what a sweep would plan, after its looks; `action` what it would do next, if anything.
+    `answer` is what a sweep would plan after its first look; `action` is what it would do next, if anything.
     """
     own = _own_policy(subscription, policy)
     schedule = _schedule(subscription, own)
@@ -135,7 +135,7 @@ def _why_not(answer: Skipped, first: UpcomingRenewal | None, policy: Policy) -> 
 
 
 def _waits_for_person(answer: Renewal | Skipped) -> bool:
-    """Whether its calendar goes on as soon as somebody acts."""
+    """Whether its calendar goes on as soon as a person acts."""
     return isinstance(answer, Skipped) and (answer.reason.needs_person or answer.reason in _FOR_SOMEBODY_TO_START)
 
 
@@ -177,7 +177,7 @@ def _attempts_left(
 
 
 def _overlong(schedule: Schedule, policy: Policy, as_of: datetime) -> list[str]:
-    """Retries that run into the next period hold it up."""
+    """Warn of retries that go on into the next period and delay it."""
     shortest = min(later - earlier for earlier, later in pairwise(schedule.upcoming(as_of, DATES_SHOWN)))
     calendars = {cls: calendar_of_retries(policy, cls, whole_minute(as_of)) for cls in FailureClass}
     long = [cls for cls, moments in calendars.items() if moments[-1] - moments[0] >= shortest]

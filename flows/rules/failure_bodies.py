@@ -1,9 +1,9 @@
 """
-What a gateway's answer says as structure, before anything in it is read as prose.
+Reads the structure of a gateway's answer before its prose.
 
 Gateways pass on JSON objects, Ruby hashes or `key: value` fields inside a text. They are taken apart
 here: fields go to the tables of codes, the words among their values are read one by one, and what is
-left is prose. A field that is false or empty asserts nothing, and neither does a negation.
+left is prose. A false or empty field says nothing, and neither does a negation.
 """
 
 import json
@@ -19,7 +19,7 @@ _NOT_OURS = frozenset(
     {"metadata", "billingdetails", "shipping", "shippingdetails", "customer", "lineitems", "items", "request"}
     | {"headers", "name", "email", "statementdescriptor", "productname"}
 )
-"""Fields that repeat what was sent, not what was answered."""
+"""Fields that repeat our request."""
 
 _TELLS = re.compile(
     r"reason|code|message|msg|error|descri|detail|cause|refus|declin|text|title|response|outcome|failure|status|raw|advice"
@@ -98,7 +98,7 @@ def _take_text(text: str, fields: list[tuple[str, str]], phrases: list[str], dep
 
 
 def _one_field(match: re.Match[str], fields: list[tuple[str, str]], phrases: list[str]) -> str:
-    """Takes a field out of a text, and leaves there what may as well be a sentence with a colon in it."""
+    """Takes a field out of a text, but leaves what may be a sentence with a colon in it."""
     key, value = match["key"], next(match[group] for group in ("double", "single", "bare") if match[group] is not None)
     quoted = bool(match["quote"]) or match["sign"] == "=>"
     if not (quoted or "_" in key or re.search(r"[a-z][A-Z]", key)):
@@ -116,7 +116,7 @@ def _one_field(match: re.Match[str], fields: list[tuple[str, str]], phrases: lis
 
 
 def _objects(text: str) -> Iterator[tuple[Any, int, int]]:
-    """JSON objects in a text, Ruby's way of writing them as well."""
+    """JSON objects in a text, including those in Ruby's notation."""
     position = 0
     for _ in range(_OBJECTS):
         position = text.find("{", position)
@@ -131,7 +131,7 @@ def _objects(text: str) -> Iterator[tuple[Any, int, int]]:
 
 
 def _object_at(text: str, start: int) -> tuple[Any, int] | None:
-    # Ruby's arrows and nil are replaced by as many characters of JSON, so that positions stay.
+    # Ruby's arrows and nil are replaced by JSON of the same length, so that positions stay the same.
     for candidate in (text, re.sub(r"\bnil\b", '"" ', text).replace("=>", ": ")):
         try:
             found, end = json.JSONDecoder().raw_decode(candidate, start)
@@ -180,5 +180,5 @@ _DENIALS = re.compile(
 
 
 def without_denials(text: str) -> str:
-    """A phrase without what it says is *not* so: `card not blocked` says nothing about blocking."""
+    """A phrase without its negated statements: `card not blocked` says nothing about blocking."""
     return _DENIALS.sub(" ", text)

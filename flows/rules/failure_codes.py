@@ -1,5 +1,5 @@
 """
-Codes by which card networks, banks and gateways name a reason, told apart by the field they stand in.
+The reason codes of card networks, banks and gateways; the field of a code decides which table it is from.
 
 Sources, with the full table in docs/failures.md: ISO 8583 response codes as Visa and Mastercard use them and
 Visa's list of those that may never be repeated; Mastercard's merchant advice codes; EPC173-14 (SEPA direct debit);
@@ -33,7 +33,7 @@ NETWORK = _table(
     setup="03",
 )
 ADVICE = _table(hard="01 03 21 41", soft="02 04 22 24 25 26 27 28 29 30 40 42 43")
-"""Mastercard's merchant advice codes. 01: the card's data have changed, so these cannot succeed; 41: a used card."""
+"""Mastercard's merchant advice codes. 01: the card's data have changed, so the old ones fail; 41: a used card."""
 SEPA = _table(
     hard="AC01 AC04 AC06 AC13 AG01 BE05 MD01 MD02 MD06 MD07 MS02 RC01 SL01 FOCR DNOR",
     soft="AM04 AM06 MS03",
@@ -56,7 +56,7 @@ ADYEN = _table(
 )
 BRAINTREE = _table(hard="2005 2007 2009 2012 2013 2014 2015 2047 2053", soft="2000 2001 2002 2003 2004 2010 2046")
 _BARE = frozenset({"04", "07", "41", "43", "46", "57", "R0", "R1", "R3"})
-"""Codes that are plain even where a field is only called `code`; 12, 14 and 15 are also numbers of gRPC."""
+"""Codes that are clear even in a field that is only called `code`; 12, 14 and 15 are also gRPC codes."""
 
 _NETWORKS = (
     "network|issuer|bank|acquirer|host|processor|gateway|auth|authorization|authorisation|raw|card|visa|mastercard"
@@ -75,9 +75,9 @@ _OF_BANKS = r"(A[CG]\d\d|AM0[4-6]|BE0[145]|CNOR|DNOR|FOCR|MD0[1267]|MS0[23]|RC01
 
 def read_fields(fields: Iterable[tuple[str, str]], *, of_payments: bool = True) -> Iterator[Reading]:
     """
-    What the codes among the fields of an answer mean. Codes that no table lists mean nothing.
+    What the codes in the fields of an answer mean. Codes that are in no table mean nothing.
 
-    Unless it is `of_payments`, a field that is only called `code` may number anything.
+    Unless the answer is `of_payments`, a field that is only called `code` may hold any number.
     """
     for key, value in fields:
         name, code = plain_key(key), _code_in(value)
@@ -114,7 +114,7 @@ def _read_network(name: str, code: str, *, named: bool) -> Reading | None:
         return BRAINTREE[code]
     if re.fullmatch(r"[23]0\d{3}", code):  # Checkout.com: 30xxx are hard, the others end in the network's own code
         return _HARD if code.startswith("3") or code == "20154" else NETWORK.get(code[3:], _SOFT)
-    # Only where the network is named: a plain `responseCode` of 4 is a gateway's own.
+    # Only if the network is named: a plain `responseCode` of 4 is the gateway's own code.
     padded = code.zfill(2) if named and code.isdigit() else code
     return NETWORK.get(padded) or _of_a_bank(code)
 
@@ -128,7 +128,7 @@ def _read_bacs(found: re.Match[str]) -> Reading | None:
 
 
 def _code_in(value: str) -> str:
-    """`51` of `51 : Insufficient funds`: the code with which a value begins, or all of it."""
+    """`51` in `51 : Insufficient funds`: the code at the start of a value, else the whole value."""
     found = re.match(r"\s*([A-Za-z]{0,4}\d{1,5}[A-Z]?|[A-Z]{4})(?=\s*(?:$|[:;,.)-]|\s))", value)
     return found[1] if found else value.strip()
 
@@ -154,7 +154,7 @@ _BANK_WORDS = re.compile(
 
 
 def read_codes_in_prose(phrase: str) -> Iterator[Reading]:
-    """What codes mean that stand in a sentence, where it is plain that they are codes."""
+    """The meanings of codes in a sentence, where they are clearly codes."""
     text = phrase.replace("_", " ")
     for found in _WORDS.finditer(text):
         if found["code"] or found["beside"]:

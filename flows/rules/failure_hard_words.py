@@ -1,8 +1,8 @@
-"""The English words of hard declines: a person must help, or the card networks forbid to repeat the payment."""
+"""The English words of hard declines: a person must help, or the card networks forbid another attempt."""
 
 
 def any_of(*patterns: str) -> str:
-    """One expression that fits where any of `patterns` does."""
+    """One expression that matches wherever one of `patterns` does."""
     return "|".join(patterns)
 
 
@@ -24,7 +24,7 @@ LOST = any_of(
     rf"{CARD} (should|must|to) be (captured|retained|collected|confiscated)",
     r"^(base: |status: |payment[\w ]*: |transactions?: )?(lost|stolen)\W*$",
 )
-"""A card that is lost; not a connection that is, although it may be to the card's network."""
+"""A lost card; not a lost connection, even one to the card's network."""
 
 _NO_FRAUD = rf"(?!\w| ?{_CHECK}| ?(score|result|level|status|points?|risk|rate|rules?|review|pending)\b)"
 FRAUD = any_of(
@@ -35,7 +35,7 @@ FRAUD = any_of(
     rf"(declin|reject|refus|block)\w{{0,5}}[^.;]{{0,40}}\bfraud{_NO_FRAUD}(?![^.;]*(unavailable|time|respon|reach|error|temporar))",
     r"highest risk",
 )
-"""Fraud that somebody suspects; not the service that checks for it, which may be out of order."""
+"""Suspected fraud; not a failure of the service that checks for fraud."""
 
 CONFIRM = any_of(
     r"(?<!proxy )authentication (required|needed)",
@@ -114,7 +114,7 @@ MANDATE = any_of(
     r"\b(unauthori[sz]ed|not authori[sz]ed|disputed) (direct )?debit",
     r"\bdebit (was |is )?(not authori[sz]ed|unauthori[sz]ed|disputed)",
 )
-"""A direct debit that the customer, or their bank, has not allowed or allows no more."""
+"""A direct debit that the customer or their bank does not allow, or no longer allows."""
 
 _OFCARDS = (
     r"(payment|card|network|device|customer|vault(ed)?|stored|billing|recurring|apple pay|google pay|pk ?payment)[ -]?"
@@ -129,7 +129,7 @@ TOKEN = any_of(
     rf"{_NO_API}\btoken\b[^.;]{{0,25}}\b(permanently|deactivated|revoked|deleted)",
     r"\b(deactivated|deleted|permanently revoked) token",
 )
-"""The stored form of a card that is gone; not the token by which we call an API."""
+"""A stored card that no longer exists; not the token with which we call an API."""
 
 _WHO = r"(customer|payer|debtor|(account|card) ?holder)"
 PERSON = any_of(
@@ -141,7 +141,7 @@ PERSON = any_of(
     r"(authori[sz]ation|consent)[^.;]{0,20}\b(revoked|withdrawn|disputed)",
     r"refund request(ed)? by",
 )
-"""What only the customer can say, or cannot say any more."""
+"""What only the customer can answer, or can no longer answer."""
 
 FOR_GOOD = any_of(
     r"do not (retry|try again)(?![^.;]{0,25}(immediately|too|before|until|within|for \d|today))",
@@ -158,6 +158,6 @@ FOR_GOOD = any_of(
     r"hard declin",
     r"payment cancellation(?! (failed|error))",
     r"permanently (declined|refused|blocked|invalid)",
-    # Raw codes of the card networks, where it is plain that the number is one.
+    # Raw codes of the card networks, where the number is clearly such a code.
     rf"^(?!.*\b{PRODUCT}\b)(base|status|payment[\w ]*|transactions?): (0[47]|1[245]|4[136]|57|R[013])(?=\s*($|[:.)-]))",
 )

@@ -1,7 +1,7 @@
 """
-The common reasons of a failure in Italian, German, French, Spanish, Portuguese and Dutch.
+The common reasons for a failure in Italian, German, French, Spanish, Portuguese and Dutch.
 
-Only what is listed here is taken for hard. A text in any other words, or another language, is soft or unknown.
+Only the words listed here mean a hard decline. Other words and other languages are soft or unknown.
 Patterns are compared without accents and in lower case.
 """
 
@@ -150,7 +150,7 @@ _DENIALS = re.compile(
 
 
 def read_in_other_languages(phrase: str) -> tuple[FailureClass, bool] | None:
-    """The class of a phrase, and whether it is permanent; None where none of its words are known."""
+    """The class of a phrase, and whether it is permanent; None when none of its words are known."""
     text = _DENIALS.sub(" ", without_accents(phrase))
     if _HARD.search(text):
         return FailureClass.PAYMENT, True

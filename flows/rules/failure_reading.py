@@ -1,7 +1,7 @@
 """
-What one line of an answer means: its structure first, then its prose, in English and in six other languages.
+Reads one line of an answer: first its structure, then its prose, in English and in six other languages.
 
-Of several readings in a line a hard one counts before the others, and a particular one before a general one.
+If a line has several readings, a hard one comes before the others, and a specific one before a general one.
 """
 
 import re
@@ -16,7 +16,7 @@ from flows.rules.failure_languages import read_in_other_languages
 from flows.rules.failure_words import READ, RULES, plain
 
 _PHRASES = 60
-"""Phrases of one line that are read: an answer may be a whole page."""
+"""How many phrases of one line are read: an answer may be a whole page."""
 
 _OF_PRODUCTS = re.compile(rf"\b{PRODUCT}\b", re.IGNORECASE)
 _OF_PAYMENTS = re.compile(r"(base|status|transactions?|payment\w*|customer_payment_source|authorizations?|)")
@@ -25,7 +25,7 @@ _NOTHING_SAID: Reading = (FailureClass.UNKNOWN, False)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing that Commerce Layer said: about which attribute, in words for a person, and as it came."""
+    """One message of Commerce Layer: its attribute, its words for a person, and its original form."""
 
     attribute: str
     text: str
@@ -61,7 +61,7 @@ def read_line(line: Line) -> Reading:
 
 
 def _is_of_payments(attribute: str, phrases: list[str]) -> bool:
-    """Whether a number is likely to be a bank's or a card network's: a SKU may be called R10."""
+    """Whether a number is likely to be a code of a bank or a card network: a SKU may be called R10."""
     return bool(_OF_PAYMENTS.fullmatch(attribute)) and not any(_OF_PRODUCTS.search(plain(each)) for each in phrases)
 
 
@@ -79,7 +79,7 @@ def _read_phrase(attribute: str, phrase: str, *, of_payments: bool) -> Iterator[
         rank = _HARD if rule.permanent else english + (_GENERAL if rule.general else _FIRST)
         yield _Ranked(rank, (rule.cls, rule.permanent))
         if rule.cls is FailureClass.COUPON and not rule.general:
-            return  # a gift card that was stolen is no stolen card
+            return  # a stolen gift card is not a stolen card
     other = read_in_other_languages(said)
     if other is not None:
         yield _ranked(other)

@@ -68,7 +68,7 @@ _QUOTED = 160
 
 
 def in_short(cls: FailureClass, text: str, *, permanent: bool = False) -> str:
-    """`card declined`: a failure in a few words for a person; what is not known by heart is quoted from `text`."""
+    """`card declined`: a failure in a few words for a person. Where no short form is known, `text` is quoted."""
     lines = [without_denials(plain(line)) for phrase in read_body(text).phrases for line in phrase.split("; ")]
     for pattern, words in _SHORT[cls]:
         if any(re.search(pattern, line, re.IGNORECASE) for line in lines):

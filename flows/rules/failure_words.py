@@ -1,5 +1,5 @@
 """
-The English words by which failures are told apart, and the few in which a person is told.
+The English words that decide the class of a failure.
 
 Codes are in `failure_codes`, other languages in `failure_languages`, the full table with its sources in
 docs/failures.md: Commerce Layer "Handling errors" and the `errors_log` sample of "Order copies"; codes and
@@ -31,13 +31,13 @@ from flows.rules.failure_hard_words import (
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Lines that `fits` belong to `cls`."""
+    """Lines for which `fits` is true belong to `cls`."""
 
     pattern: re.Pattern[str]
     cls: FailureClass
     permanent: bool = False
     general: bool = False
-    """Says no more than what it is about, so that any other reading is better."""
+    """The rule names only the topic, so that any other reading is better."""
 
     def fits(self, line: str) -> bool:
         """Whether a line of what Commerce Layer said falls under this rule."""
@@ -45,11 +45,11 @@ class Rule:
 
 
 READ = 2000
-"""Characters of a line that are read: a gateway may answer with a whole page, and its first words tell."""
+"""How many characters of a line are read: a gateway may answer with a whole page, but its first words matter."""
 
 
 def plain(text: str) -> str:
-    """Gateways pass on both words and symbols: `lost_card` is read as `lost card`."""
+    """Symbols as words, because gateways pass on both: `lost_card` becomes `lost card`."""
     return text[:READ].replace("_", " ").replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
 
 
@@ -75,7 +75,7 @@ HARD_DECLINE = _rule(
     r"transaction not (allowed|permitted)(?! (to|on|at|by) (the )?(terminal|merchant|acq))",
     permanent=True,
 )
-"""Declines that the card networks forbid to repeat, or that only the customer can lift."""
+"""Declines that the card networks forbid to retry, or that only the customer can resolve."""
 
 FUNDS = any_of(
     r"(not enough|insufficient|not sufficient) (available )?(balance|funds|credit)",
@@ -94,7 +94,7 @@ LIMIT = any_of(
 )
 SECURITY_CODE = r"\bcv[cvnd2]2?\b|security code|card verification"
 
-# In this order: the first rule that fits a line wins.
+# The order matters: the first rule that fits a line wins.
 RULES = (
     _rule(
         FailureClass.COUPON,

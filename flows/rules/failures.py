@@ -2,7 +2,7 @@
 Why a renewal failed, read from what Commerce Layer said about it.
 
 The merchant's own patterns come first, then what `failure_reading` reads from each line; of several
-lines the gravest counts. The table is in docs/failures.md.
+lines the most serious one counts. The table is in docs/failures.md.
 """
 
 import json
@@ -35,9 +35,9 @@ class Failure:
     """
     Why a renewal failed.
 
-    `text` is what Commerce Layer said, without what cannot be stored. `permanent` failures are never
-    retried by machine. `attempted` is False when the request did not get as far as this renewal (not
-    connected, not authorised): such a failure uses up none of its attempts.
+    `text` is what Commerce Layer said, without what cannot be stored. `permanent` failures are never retried
+    automatically. `attempted` is False when the request did not reach this renewal (not connected, not authorised):
+    such a failure uses up none of its attempts.
     """
 
     cls: FailureClass
@@ -85,7 +85,7 @@ def classify_error(error: CommerceLayerError, policy: Policy) -> Failure:
 
 
 def classify_order(order: Order, policy: Policy) -> Failure:
-    """Why a target order is not placed although nothing complained."""
+    """Why a target order is not placed although Commerce Layer reported no error."""
     name = f"order {order.number or order.id}"
     text = f"{name} is {order.raw_status or order.status} and {order.payment_status}, not placed"
     if order.status is OrderStatus.CANCELLED:
@@ -96,7 +96,7 @@ def classify_order(order: Order, policy: Policy) -> Failure:
     return failure
 
 
-# What a refusal means when its words tell nothing. 409 and 423: somebody else holds the record.
+# What a refusal means when its words say nothing. 409 and 423: another request has locked the record.
 _BY_HTTP_STATUS = {
     400: FailureClass.CATALOGUE, 403: FailureClass.CATALOGUE, 405: FailureClass.CATALOGUE, 406: FailureClass.CATALOGUE,
     409: FailureClass.TRANSIENT, 415: FailureClass.CATALOGUE, 423: FailureClass.TRANSIENT,
@@ -118,7 +118,7 @@ def _our_own(text: str) -> Line:
 def _line_of_item(item: ErrorItem) -> Line:
     words = dict.fromkeys(str(part) for part in (item.title, item.detail, item.code, item.meta.get("error")) if part)
     said = " - ".join(words)
-    # What the gateway said may stand in `meta`; `value` repeats what we sent.
+    # The gateway's message may be in `meta`; `value` repeats what we sent.
     beside = {key: value for key, value in item.meta.items() if key not in {"error", "value"}}
     text = storable(said) or "refused without a reason"
     return Line(item.pointer.rpartition("/")[2], text, [said, beside])
@@ -135,7 +135,7 @@ def _in_words(message: object) -> str:
 
 
 def _gravest(lines: Iterable[Line], policy: Policy, *, only_patterns: bool = False) -> Failure:
-    """The gravest reading of all lines; the text keeps every line. `only_patterns`: the words are our own."""
+    """The most serious reading of all lines; the text keeps every line. `only_patterns`: the words are our own."""
     lines = list(lines)
     readings = [_reading(line, policy, only_patterns=only_patterns) for line in lines]
     permanent = [cls for cls, is_permanent in readings if is_permanent]
@@ -147,6 +147,6 @@ def _reading(line: Line, policy: Policy, *, only_patterns: bool) -> tuple[Failur
     ours = (FailureClass.UNKNOWN, False) if only_patterns else read_line(line)
     for pattern, meaning in policy.failure_patterns.items():
         if fits(pattern, str(line)):
-            # A class alone says where a failure belongs, but not that a hard decline is soft.
+            # A pattern with a class alone does not make a hard decline soft.
             return meaning.cls, ours[1] if meaning.permanent is None else meaning.permanent
     return ours

@@ -1,7 +1,7 @@
 """
-Dates at the ends of time: `9999-12-31`, which shops write for "never", and year 1, which is a slip of the pen.
+Dates that no calendar can reach: `9999-12-31`, which shops write for "never", and year 1, which is a typing error.
 
-No calendar can be walked there. Such a date concerns the one subscription that has it, and no other.
+Such a date stops only its own subscription.
 """
 
 from datetime import datetime
@@ -9,11 +9,11 @@ from datetime import datetime
 from blocks.commerce_layer.resources import OrderSubscription
 
 FIRST_YEAR, LAST_YEAR = 1970, 2999
-"""The years in which dates are counted."""
+"""The first and the last year of dates that are calculated."""
 
 
 def is_never(instant: datetime) -> bool:
-    """Whether an instant lies so far ahead that it stands for "never"."""
+    """Whether an instant is so late that it means "never"."""
     return instant.year > LAST_YEAR
 
 
@@ -24,7 +24,7 @@ def end_of(subscription: OrderSubscription) -> datetime | None:
 
 
 def never_due(subscription: OrderSubscription) -> str | None:
-    """That its `next_run_at` stands for "never", in words; None when it does not."""
+    """A sentence that its `next_run_at` means "never"; None when it does not."""
     date = subscription.next_run_at
     if date is None or not is_never(date):
         return None
@@ -32,7 +32,7 @@ def never_due(subscription: OrderSubscription) -> str | None:
 
 
 def unusable_date(subscription: OrderSubscription) -> str | None:
-    """Which of its dates nothing can be counted from, and the way out; None when all can be."""
+    """Which of its dates is unusable for a calendar, and how to fix it; None when all are usable."""
     for name in ("starts_at", "next_run_at"):
         instant: datetime | None = getattr(subscription, name)
         if instant is not None and not FIRST_YEAR <= instant.year <= LAST_YEAR:

@@ -26,14 +26,14 @@ class StillRunning:
 
 @dataclass(frozen=True, slots=True)
 class CopyEnded:
-    """It is known how the copy ended, without a request of this run to place its order."""
+    """The copy has ended, and this run sent no request to place its order."""
 
     copy: OrderCopy
 
 
 @dataclass(frozen=True, slots=True)
 class OrderAnswered:
-    """The request to place the order was answered with this order."""
+    """Commerce Layer answered the request to place the order with this order."""
 
     attempt: Place
     order: Order
@@ -42,9 +42,9 @@ class OrderAnswered:
 @dataclass(frozen=True, slots=True)
 class PlacementRefused:
     """
-    The request to place the order failed; `order` is how the order was found afterwards, if it was read.
+    The request to place the order failed; `order` is the order as read afterwards, if it was read.
 
-    Nothing `is_sent` where the order could not be told to be paid with the subscription's card.
+    `is_sent` is False when the subscription's card could not be set on the order: then no placement was sent.
     """
 
     attempt: Place
@@ -55,7 +55,7 @@ class PlacementRefused:
 
 @dataclass(frozen=True, slots=True)
 class NotPlaced:
-    """No request to place the order was sent, and this is what stood in the way."""
+    """No request to place the order was sent, for this reason."""
 
     attempt: Place
     error: CommerceLayerError
@@ -73,7 +73,7 @@ Finding = NotCreated | StillRunning | CopyEnded | OrderAnswered | PlacementRefus
 
 @dataclass(frozen=True, slots=True)
 class LeftAlone:
-    """The last look before the charge said that the renewal must not go on. Nothing is recorded of it."""
+    """The last look before the charge showed that the renewal must not go on. Nothing is recorded."""
 
     skipped: Skipped
 

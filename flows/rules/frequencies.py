@@ -31,7 +31,7 @@ class Crontab:
     expression: str
 
     def fits(self, wall: datetime) -> bool:
-        """Whether a naive wall-clock time is one that the expression names."""
+        """Whether the expression names this naive wall-clock time."""
         return bool(croniter.match(self.expression, wall))
 
 
@@ -39,7 +39,7 @@ Frequency = Every | Crontab
 
 
 class UnknownFrequency(ValueError):  # noqa: N818 - it says what happened
-    """A frequency that nothing can be scheduled by: says which, why, and what to write instead."""
+    """A frequency from which no date follows: says which, why, and what to write instead."""
 
     def __init__(self, frequency: str, why: str) -> None:
         super().__init__(frequency, why)
@@ -64,15 +64,15 @@ WORDS: dict[str, Every] = {
     "yearly": Every(12, "month"),
 }
 
-# No R and H: croniter would draw random times for them, other ones at every look. No L and #
-# either: whether Commerce Layer reads them the same way is not documented.
+# R and H are refused because croniter draws new random times for them each time. L and # are refused because it is not
+# documented whether Commerce Layer reads them the same way.
 _FIELD = r"[0-9*,/\-]+"
 _NAMED = r"(?:[0-9*,/\-]|(?i:JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC|SUN|MON|TUE|WED|THU|FRI|SAT))+"
 _CRONTAB = re.compile(rf"{_FIELD} {_FIELD} {_FIELD} {_NAMED} {_NAMED}", re.ASCII)
 
 
 def frequency_of(text: str) -> Frequency:
-    """The frequency that a text stands for. Raises UnknownFrequency."""
+    """The frequency that a text means. Raises UnknownFrequency."""
     plain = " ".join(text.split())
     word = plain.lower().replace("_", "-")
     found = WORDS.get(word) or (WORDS.get(word.removesuffix("s")) if word.endswith("months") else None)
@@ -96,7 +96,7 @@ def _crontab(text: str, plain: str) -> Crontab:
 
 def _misread_range(plain: str) -> str | None:
     """
-    What croniter reads otherwise than it is written, and why that is refused; None where there is nothing of the kind.
+    A part that croniter misreads, and why it is refused; None when there is none.
 
     Seen in croniter 7.0.0: `11-2/3` of the months is November alone, and `5-5` of the weekdays is every day.
     """
@@ -121,9 +121,9 @@ def _misread(item: str, names: Mapping[str, int | str]) -> str | None:
 
 def same_frequency(one: str | None, other: str | None) -> bool:
     """
-    Whether two texts mean the same frequency, however they are spelled.
+    Whether two texts mean the same frequency.
 
-    Upper case, double spaces, `MON` for `1` and plurals are no change. Texts that cannot be read are compared as texts.
+    Upper case, double spaces, `MON` for `1` and plurals make no difference. Unreadable texts are compared as texts.
     """
     if one is None or other is None:
         return one is other
@@ -137,7 +137,7 @@ def same_frequency(one: str | None, other: str | None) -> bool:
 
 
 def restricts_days_twice(frequency: Frequency) -> bool:
-    """Whether a crontab names both days of the month and weekdays, which means either, not both."""
+    """Whether a crontab names both days of the month and weekdays: then it runs on days that match either."""
     if not isinstance(frequency, Crontab):
         return False
     fields = frequency.expression.split(" ")

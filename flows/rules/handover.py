@@ -1,4 +1,4 @@
-"""What a person asks for when subscriptions are handed over, and what is to be done about each of them."""
+"""What a person asks for when subscriptions are handed over, and the decision about each of them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 
 class Handover(StrEnum):
-    """What shall happen to subscriptions."""
+    """What a person wants done with subscriptions."""
 
     ADOPT = "adopt"  # Perennial renews them from now on
     RELEASE = "release"  # those held for a person go on
@@ -17,7 +17,7 @@ class Handover(StrEnum):
 
 
 class Handling(StrEnum):
-    """Whether something is to be done about one subscription."""
+    """Whether one subscription is to be changed."""
 
     CHANGE = "change"
     AS_REQUESTED = "as_requested"  # nothing to do
@@ -26,18 +26,18 @@ class Handling(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One PATCH: all of the new metadata, and what goes with it."""
+    """One PATCH: the complete new metadata, and the other changes."""
 
     metadata: dict[str, Any]
     trigger: Literal["activate", "deactivate"] | None = None
     next_run_at: datetime | None = None
     tagged: bool | None = None
-    """Whether it has the tag of adopted subscriptions from then on; None leaves it."""
+    """Whether to add or remove the tag of adopted subscriptions; None leaves it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be done about one subscription, and why, in words. `change` is there exactly when something is."""
+    """What to do about one subscription, and why. `change` is set only if the subscription is to be changed."""
 
     subscription_id: str
     handling: Handling
@@ -50,7 +50,7 @@ class HandoverRequest:
     """
     What a person asks for.
 
-    `named`: they named the subscriptions one by one; else whatever fits is taken, and what is risky is left out.
+    `named`: they named each subscription; else all that fit are taken, except risky ones.
     """
 
     handover: Handover

@@ -1,5 +1,5 @@
 """
-One order copy that a person asks for: no subscription, no calendar, no retries, but charged once all the same.
+One order copy that a person asks for. It has no subscription, no calendar and no retries, but is charged only once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,13 +29,13 @@ from flows.rules.references import parse_reference
 
 
 class ReferenceTaken(ValueError):  # noqa: N818 - says what is the matter
-    """The reference that was asked for cannot be used for this order."""
+    """The requested reference cannot be used for this order."""
 
 
 @dataclass(frozen=True, slots=True)
 class ManualCopy:
     """
-    What a person asked for: which order to copy, under which reference, and whether to place the new order.
+    What a person asked for: the order to copy, the reference, and whether to place the new order.
 
     `options` are those of the order copy, such as `reuse_wallet`.
     """
@@ -45,9 +45,9 @@ class ManualCopy:
     place: bool = True
     options: Mapping[str, bool] = field(default_factory=dict)
     found: tuple[OrderCopy, ...] = ()
-    """The order copies of this reference that the first look showed."""
+    """The order copies with this reference at the first look."""
     besides_renewal: bool = False
-    """Whether a person wants it besides the renewal of the same period: then no sweep waits because of it."""
+    """Whether a person wants it in addition to the renewal of the same period: then no sweep waits because of it."""
 
     def __post_init__(self) -> None:
         renewal = parse_reference(self.reference)
@@ -67,7 +67,7 @@ class ManualCopy:
             )
 
     def next_action(self, found: Sequence[OrderCopy]) -> Create | Wait | Place | Conclude | Hold:
-        """What to do next, given the copies of this reference that one look showed."""
+        """What to do next, given the copies with this reference as just read."""
         copies = CopiesOfPeriod.of(found)
         if (decided := decided_already(copies)) is not None:
             return decided
@@ -82,7 +82,7 @@ class ManualCopy:
         return Place(copy, order, 1) if self.place else Conclude(copy)
 
     def _after(self, ended: Sequence[OrderCopy]) -> Create | Conclude:
-        """A copy that failed before is made anew when a person asks again. An order that was cancelled stays so."""
+        """A failed copy is made again when a person asks again. A cancelled order stays cancelled."""
         known = {copy.id for copy in self.found if copy.status in FAILED_STATUSES}
         return next((Conclude(copy) for copy in reversed(ended) if copy.id not in known), Create(self.reference))
 
@@ -99,7 +99,7 @@ class ManualOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ManualResult:
-    """The result on a copy made by hand, in words and as data for whoever called the flow."""
+    """The result of a copy made by hand, in words and as data for the caller of the flow."""
 
     outcome: ManualOutcome
     sentence: str
@@ -128,7 +128,7 @@ class ManualResult:
 def manual_result(  # noqa: PLR0911 - one line for each kind of finding
     work: ManualCopy, finding: Finding | LeftAlone, policy: Policy
 ) -> ManualResult:
-    """What came of it. `policy` carry the merchant's own words for failures."""
+    """The result. `policy` has the merchant's own patterns for failures."""
     match finding:
         case NotCreated(error):
             failure = classify_error(error, policy)
@@ -151,7 +151,7 @@ def manual_result(  # noqa: PLR0911 - one line for each kind of finding
             return _result(work, ManualOutcome.FAILED, sentence, attempt.copy, failure)
         case HeldBack(hold):
             return _result(work, ManualOutcome.FAILED, hold.sentence)
-        case LeftAlone(skipped):  # by the stop switch; nothing else leaves a manual copy alone
+        case LeftAlone(skipped):  # only the stop switch leaves a manual copy alone
             return _result(work, ManualOutcome.NOT_CHARGED, skipped.sentence)
 
 

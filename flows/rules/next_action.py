@@ -1,8 +1,8 @@
 """
 What to do next about a renewal, given the order copies that exist for its period.
 
-Creating a copy charges nobody, so it may be done again whenever there is none. Placing an order charges the customer,
-and always means the canonical copy's order, whichever run created that copy.
+Creating a copy charges nothing, so a copy may be created again when there is none. Placing an order charges the
+customer. Only the canonical copy's order is placed, no matter which run created that copy.
 """
 
 from collections.abc import Iterable
@@ -26,17 +26,17 @@ class HoldReason(StrEnum):
     """Why nothing is written about a renewal, although it is due."""
 
     DUPLICATE = "duplicate"  # two orders of one period are placed
-    TARGET_CANCELLED = "target_cancelled"  # somebody else cancelled an order of the period
-    COPY_MISSING = "copy_missing"  # a copy that was recorded is not found any more
-    FAILED_BEFORE = "failed_before"  # attempts failed that the state does not tell of
+    TARGET_CANCELLED = "target_cancelled"  # the customer or staff cancelled an order of the period
+    COPY_MISSING = "copy_missing"  # a recorded copy is no longer found
+    FAILED_BEFORE = "failed_before"  # attempts failed that are not in the state
     ATTEMPT_LIMIT = "attempt_limit"  # one more charge would break a card network's limit
     PRICE = "price"  # the order does not cost what the last renewal cost
-    CAP = "cap"  # what may be charged in a day is used up
+    CAP = "cap"  # the day's cap is used up
 
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Create an order copy of the period under `reference`. It charges nobody."""
+    """Create an order copy of the period with this `reference`. It charges nothing."""
 
     reference: str
 
@@ -64,7 +64,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Conclude:
-    """How this copy ended is known: record it."""
+    """This copy has ended: record how."""
 
     copy: OrderCopy
 
@@ -72,9 +72,9 @@ class Conclude:
 @dataclass(frozen=True, slots=True)
 class Hold:
     """
-    Write nothing. `until` is when it may go on by itself; None when a person must look.
+    Write nothing. `until` is when the renewal may go on by itself; None when a person must act.
 
-    `copy` and its order's `price` are there when a person has to decide about that price.
+    `copy` and its order's `price` are set when a person has to decide about that price.
     """
 
     reason: HoldReason
@@ -87,14 +87,14 @@ class Hold:
 NextAction = Create | Wait | Place | Conclude | Hold
 
 _NOT_CONCLUDED = frozenset({None, Outcome.IN_PROGRESS, Outcome.UNCONFIRMED, Outcome.PLACING})
-"""Recorded outcomes that do not tell how the recorded copy ended."""
+"""Recorded outcomes that do not say how the recorded copy ended."""
 
 _RELEASED = frozenset({Outcome.NEEDS_ATTENTION, Outcome.EXHAUSTED})
-"""Recorded outcomes of a subscription that was held. It is planned again only after a person has released it."""
+"""Recorded outcomes of a held subscription. It is planned again only after a person has released it."""
 
 
 def references_to_look_up(renewal: Renewal) -> list[str]:
-    """The references under which copies of this period can exist: its own, and those that version 0.1 numbered."""
+    """The references that copies of this period can have: the period's own, and those that version 0.1 numbered."""
     # Version 0.1 created copy n + 1 only after copy n was recorded, so one beyond its record is enough.
     last = renewal.state.copies + 1 if renewal.state.copies else 0
     numbered = (numbered_reference(renewal.subscription_id, renewal.due, number) for number in range(2, last + 1))
@@ -102,21 +102,21 @@ def references_to_look_up(renewal: Renewal) -> list[str]:
 
 
 def copies_of(renewal: Renewal, found: Iterable[OrderCopy]) -> CopiesOfPeriod:
-    """Those of the copies found that belong to the renewal's period."""
+    """The found copies that belong to the renewal's period."""
     return CopiesOfPeriod.of(copy for copy in found if is_of_period(renewal, copy))
 
 
 def is_of_period(renewal: Renewal, copy: OrderCopy) -> bool:
-    """Whether a copy was made for the renewal's period."""
+    """Whether a copy belongs to the renewal's period."""
     return period_of(copy) == (renewal.subscription_id, renewal.due)
 
 
 def next_action(renewal: Renewal, found: Iterable[OrderCopy], as_of: datetime) -> NextAction:
     """
-    What to do next. `found` are the copies that one look showed.
+    What to do next. `found` are the copies as just read.
 
     A placed order is recorded. Else the canonical copy is waited for until its order exists, and the order is placed.
-    When there is no live copy, one is created, unless the newest one failed and nobody has recorded that yet.
+    When there is no live copy, one is created, unless the newest one failed and no run has recorded that yet.
     """
     copies = copies_of(renewal, found)
     if (decided := decided_already(copies)) is not None:
@@ -129,7 +129,9 @@ def next_action(renewal: Renewal, found: Iterable[OrderCopy], as_of: datetime) -
 
 
 def decided_already(copies: CopiesOfPeriod) -> Hold | Conclude | Wait | None:
-    """What follows where an order is placed, or may be without a request of ours; None where none is."""
+    """
+    What to do if an order is placed, or may be placed without a request of ours; None when there is no such order.
+    """
     if len(copies.placed) > 1:
         return duplicate(copies.placed)
     if copies.placed:
@@ -148,7 +150,7 @@ def duplicate(copies: Iterable[OrderCopy]) -> Hold:
 
 
 def _missing(renewal: Renewal, copies: CopiesOfPeriod) -> Hold | None:
-    """A recorded copy that the look does not show may have a placed order."""
+    """Hold if a recorded copy is not found: its order may be placed."""
     recorded = renewal.state.order_copy_id
     if recorded is None or any(copy.id == recorded for copy in copies.live + copies.ended):
         return None
@@ -160,12 +162,12 @@ def _missing(renewal: Renewal, copies: CopiesOfPeriod) -> Hold | None:
 
 
 def _refused(renewal: Renewal, copies: CopiesOfPeriod) -> Hold | None:
-    """Somebody else cancelled an order of the period, and no person has said since that it is to be renewed."""
+    """Hold if the customer or staff cancelled an order of the period, and no person has released the renewal since."""
     recorded = renewal.state.order_copy_id
     if renewal.state.outcome in _RELEASED or any(copy.id == recorded for copy in copies.live):
         return None
     ended = [copy.id for copy in copies.ended]
-    # What lies before the copy that was recorded last was dealt with before that.
+    # Copies before the one that was recorded last are dealt with already.
     since = ended.index(recorded) if recorded in ended else 0
     refused = next((copy for copy in copies.refused if copy.id in ended[since:]), None)
     if refused is None or refused.target_order is None:
@@ -182,10 +184,10 @@ def _go_on_with(renewal: Renewal, copy: OrderCopy, as_of: datetime) -> NextActio
     if not copy.is_final or order is None or is_moving(order):
         return Wait(copy)
     if state.outcome is Outcome.PLACING and state.order_copy_id in {None, copy.id}:
-        # A run has begun to place it and has not recorded how that went. The order is not placed, so it failed.
+        # A run began to place it and did not record the result. The order is not placed, so the attempt failed.
         return Conclude(copy)
     if copy.place_target_order and not _is_concluded(renewal, copy):
-        return Conclude(copy)  # of version 0.1: it could not place its order, and nobody has recorded that
+        return Conclude(copy)  # of version 0.1: it could not place its order, and no run has recorded that
     place = Place(copy, order, state.attempt + 1)
     return place if is_to_be_placed_now(state, order) else _if_allowed(renewal, place, as_of)
 
@@ -198,7 +200,7 @@ def _without_a_live_copy(renewal: Renewal, copies: CopiesOfPeriod, as_of: dateti
 
 
 def _was_withdrawn(copy: OrderCopy) -> bool:
-    """Whether nothing failed: its order was complete, and we cancelled it."""
+    """Whether we cancelled its complete order: then nothing failed."""
     order = copy.target_order
     return order is not None and is_withdrawn(order) and copy.status not in FAILED_STATUSES
 
@@ -209,7 +211,7 @@ def _is_concluded(renewal: Renewal, copy: OrderCopy) -> bool:
 
 
 def _failed_before(renewal: Renewal, as_of: datetime) -> Hold | None:
-    """Attempts that nobody has recorded, see `overwritten`: a renewal is not planned while its own state waits."""
+    """Hold because of failed attempts that no run has recorded, see `overwritten`."""
     state, stored = renewal.state, RenewalState.read(renewal.metadata)
     if not state.held and (state.next_attempt_at is None or state.next_attempt_at <= as_of):
         return None
