@@ -1,9 +1,9 @@
-"""What a merchant decides about renewals: when, how often, how carefully, and what happens in the end.
+"""What a merchant decides about renewals: when, how often, with which limits, and what happens in the end.
 
-Plain data with bounds; it knows neither Prefect nor Commerce Layer's wire. The block
-`RenewalPolicy` offers the same fields to people, and the rules read them from here.
+Plain data with bounds, independent of Prefect and of Commerce Layer's API. The block
+`RenewalPolicy` shows the same fields to people, and the rules read them from here.
 
-Sources of the figures, named again at each field:
+Sources of the figures; each field names its own:
     Stripe      docs.stripe.com/billing/revenue-recovery/smart-retries (8 tries in 2 weeks)
     Shopify     Shopify/subscriptions-reference-app, SettingsDefinitions.ts (stock: 5 attempts, daily)
     Kill Bill   killbill PaymentConfig.java (gateway trouble: 300 s, doubling)
@@ -34,7 +34,7 @@ class FinalAction(StrEnum):
 
 
 THE_CUSTOMERS = frozenset({FailureClass.PAYMENT})
-"""Failures that are the customer's. For any other one a subscription is never cancelled: a gateway may be down."""
+"""Failures that the customer causes. No other failure cancels a subscription: a gateway may be down."""
 
 
 class PolicyOverrideInvalid(ValueError):  # noqa: N818 - it says what happened
@@ -54,7 +54,7 @@ LONGEST_DELAY = timedelta(days=60)
 
 
 def duration_of(text: str) -> timedelta:
-    """`12h`, `3d`, `30m` or `2w` as a timedelta. Raises ValueError with the way out."""
+    """`12h`, `3d`, `30m` or `2w` as a timedelta. Raises ValueError, which says what to write."""
     found = re.fullmatch(r"\s*([0-9]{1,5})\s*([mhdw])\s*", text)
     if not found:
         raise ValueError(f"{text!r} is not a duration: write a whole number and m, h, d or w, such as 12h or 3d")
@@ -81,7 +81,7 @@ SWEEP_FIELDS = frozenset(
     {"first_wave", "second_wave", "brake_share", "max_unconfirmed", "batch_size", "settle_seconds"}
     | {"copy_deadline_seconds", "max_renewals_per_day", "max_amount_per_day"}
 )
-"""Fields that speak of a whole sweep: one subscription cannot override them."""
+"""Fields about a whole sweep: one subscription cannot override them."""
 
 RETIRED_FIELDS = frozenset({"tag_target_orders"})
 """Fields of earlier versions, which may be stored in blocks and on subscriptions. Every target order is tagged now."""
@@ -91,9 +91,8 @@ class Policy(BaseModel):
     """
     A merchant's policy, complete and checked.
 
-    `skip_errors` and `cancel_source_order` of an order copy are not offered. The first would
-    place orders that lack the lines which failed, at the customer's cost; the second would
-    cancel the very order that the next renewal copies.
+    The options `skip_errors` and `cancel_source_order` of order copies are not offered. The first would charge
+    customers for orders without the failed lines; the second would cancel the order that the next renewal copies.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -103,65 +102,65 @@ class Policy(BaseModel):
     catch_up: Literal["latest", "all", "skip"] = "latest"
     """After downtime: renew only the latest missed period, all of them one after the other, or skip what is late."""
     catch_up_limit: int = Field(default=3, ge=1, le=24)
-    """With catch-up "all": how many missed periods are made up for, the newest ones; older ones are skipped."""
+    """With catch-up "all": how many of the newest missed periods are made up; older ones are skipped."""
     late_after: Delay = "1d"
-    """With catch-up "skip": how late a period may be and still be renewed, such as 12h or 3d."""
+    """With catch-up "skip": a period is renewed if it is no later than this, such as 12h or 3d."""
 
     payment_retries: Delays = ["1d", "3d", "5d", "5d"]
     """Wait before each retry of a declined payment, counted from the failure before it (Stripe: within two weeks)."""
     stock_retries: Delays = ["1d", "1d", "1d", "1d"]
     """Wait before each retry when a line is out of stock (Shopify's reference app: five attempts, daily)."""
     coupon_retries: Delays = []
-    """Wait before each retry of an invalid coupon or gift card; none by default, since it does not heal by itself."""
+    """Wait before each retry of an invalid coupon or gift card; none by default, since it stays invalid."""
     catalogue_retries: Delays = ["1d", "3d"]
-    """Wait before each retry when a price, a market setting or a shipping method is missing and staff may mend it."""
+    """Wait before each retry when a price, a market setting or a shipping method is missing and staff may fix it."""
     transient_retries: Delays = ["10m", "1h", "4h", "1d"]
-    """Wait before each retry of a passing fault (between Kill Bill's 5 minutes doubling and Recurly's 4 hours)."""
+    """Wait before each retry of a passing fault (between Kill Bill's doubling 5 minutes and Recurly's 4 hours)."""
     unknown_retries: Delays = ["1d", "3d"]
-    """Wait before each retry of a failure that nothing here recognises."""
+    """Wait before each retry of an unrecognised failure."""
     retry_at: time | None = None
-    """Local time of day for retries that wait a day or more: the next one after the wait. Empty: as the wait ends."""
+    """Local time of day for retries that wait a day or more, after the wait. Empty: right when the wait ends."""
     stuck_after: Delay = "1d"
-    """How long a renewal may stay unsettled (under way, unread, unconfirmed, unrecorded) before a person is told."""
+    """How long a renewal may stay open (under way, unread, unconfirmed, unrecorded) before a person is told."""
     final_action: FinalAction = FinalAction.HOLD
     """
     When retries are used up: hold the subscription for a person, skip the period, or cancel the subscription.
 
-    Only failed payments cancel; where something else failed, such as stock or a gateway, it is held instead.
+    Only failed payments cancel it; after another failure, such as stock or a gateway, it is held instead.
     """
     final_actions: dict[FailureClass, FinalAction] = {}
-    """Final action for single failure classes, where it differs from the one above."""
+    """Final action for single failure classes, if it differs from the one above."""
     failure_patterns: dict[Pattern, TaughtMeaning] = {}
     """Your own words for failures: a regular expression on the error text, and its class, such as "stock". Add ", hard"
-    where only a person can help ("payment, hard"), or ", soft" where a retry may succeed ("payment, soft")."""
+    if only a person can help ("payment, hard"), or ", soft" if a retry may succeed ("payment, soft")."""
 
     price_tolerance: float = Field(default=0, ge=0, le=1000)
-    """Percent by which an order may cost more than the last renewal did; beyond it a person must accept the price."""
+    """Percent by which an order may cost more than the last renewal; above it a person must accept the price."""
 
     max_attempts_per_month: int = Field(default=15, ge=1, le=20)
-    """Failed charges of one card (per subscription) in 30 days (Visa allowed 15, since May 2025 20; Mastercard 35)."""
+    """Failed charges of one card (per subscription) in 30 days (Visa allows 20, 15 before May 2025; Mastercard 35)."""
     max_attempts_per_day: int = Field(default=5, ge=1, le=10)
     """Failed charges of one card (per subscription) in 24 hours (Mastercard allows 10)."""
 
     max_renewals_per_day: int | None = Field(default=None, ge=1)
-    """Orders that may be placed in a day of the time zone, by all sweeps together; then all charging stops."""
+    """Orders that all sweeps together may place in a day of the time zone; then all charging stops."""
     max_amount_per_day: dict[Currency, Annotated[int, Field(ge=1)]] = {}
-    """The same for amounts, by currency, in cents as Commerce Layer counts them: {"EUR": 100000} is 1,000.00 EUR."""
+    """The same for amounts, by currency, in Commerce Layer's cents: {"EUR": 100000} is 1,000.00 EUR."""
 
     first_wave: int = Field(default=10, ge=1, le=10_000)
-    """Renewals in the first wave of a sweep, before the result on them is read."""
+    """Renewals in the first wave of a sweep, before their results are checked."""
     second_wave: int = Field(default=100, ge=1, le=100_000)
-    """Renewals in the second wave; the rest follows it."""
+    """Renewals in the second wave; all others follow it."""
     brake_share: float = Field(default=0.2, gt=0, le=1)
     """Share of finished renewals failing for one reason above which the sweep stops creating; 1 switches it off."""
     max_unconfirmed: int = Field(default=3, ge=1, le=1000)
-    """Placements in a row whose answers were lost at which the sweep stops."""
+    """The sweep stops after this many placements in a row whose answers were lost."""
     batch_size: int = Field(default=500, ge=1, le=10_000)
     """Renewals in one batch of a sweep."""
     settle_seconds: int = Field(default=5, ge=1, le=900)
     """How old an order copy must be before its order is placed: longer than Commerce Layer's list reads may lag."""
     copy_deadline_seconds: int = Field(default=900, ge=30, le=86_400)
-    """Seconds a sweep waits for order copies to finish before it leaves them to the next sweep."""
+    """Seconds that a sweep waits for order copies to finish before it leaves them to the next sweep."""
 
     apply_promotions: bool = False
     """Compute promotions anew for each renewal instead of copying the discounts of the source order."""
@@ -170,7 +169,9 @@ class Policy(BaseModel):
     reuse_wallet: bool = True
     """Charge the payment source that the customer saved in their wallet."""
     follow_checkout_card: bool = True
-    """When a customer pays a renewal at the checkout with another card of their wallet, charge later ones to it."""
+    """
+    When a customer pays a renewal at the checkout with another card of their wallet, charge later ones to that card.
+    """
     shared_source_orders: bool = False
     """Renew several adopted subscriptions of one source order, although each renewal copies the whole order."""
 
@@ -249,15 +250,15 @@ class Policy(BaseModel):
         return duration_of(self.stuck_after)
 
     def final_action_for(self, cls: FailureClass) -> FinalAction:
-        """What happens when the retries of this class are used up."""
+        """The final action when the retries of this class are used up."""
         action = self.final_actions.get(cls, self.final_action)
         return FinalAction.HOLD if action is FinalAction.CANCEL and cls not in THE_CUSTOMERS else action
 
     def overridden_by(self, policy: Mapping[str, Any] | None) -> "Policy":
         """
-        These policy with a subscription's own (`metadata.perennial.policy`) laid over them.
+        This policy, with the fields of a subscription's own (`metadata.perennial.policy`) in place of its fields.
 
-        Fields that are retired are passed over: a subscription must not wait for a person because of an upgrade.
+        Retired fields are ignored: a subscription must not wait for a person because of an upgrade.
 
         Raises PolicyOverrideInvalid naming every field that is unknown, out of bounds or about whole sweeps.
         """

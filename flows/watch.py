@@ -1,4 +1,4 @@
-"""The watch: find what no sweep reports, because none ran, none found it, or it was left lying."""
+"""The watch: find what no sweep reports, because no sweep ran, or because no sweep looks for it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ async def watch_renewals(
     policy: str = "default",
 ) -> State[Any]:
     """
-    Look over the whole shop for what nobody reports, and end as Failed with a table when something is found.
+    Look over the whole shop for what no run reports, and end as Failed with a table if something is found.
 
     It reads and changes nothing. `perennial watch` does the same without a Prefect server, which may be what is down.
 
     Args:
         overdue: How long a renewal or a retry may be due without an attempt, such as 6h or 1d.
-        unplaced: How old an unplaced order of ours may be that no renewal waits with.
+        unplaced: How old an unplaced order of ours may be that belongs to no waiting renewal.
         held: How long a subscription may be held for a person without any change.
         stopped: How long all charging may be stopped.
         credentials: Name of the Commerce Layer Credentials block of the shop.

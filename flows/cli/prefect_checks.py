@@ -43,7 +43,7 @@ SERVICES = {
 """Services of the server that Perennial needs, and what happens without them."""
 
 PLANS_WITHIN = timedelta(minutes=3)
-"""How long the scheduler may take to plan the runs of a deployment that was changed."""
+"""How long the scheduler may take to plan the runs of a changed deployment."""
 
 _DEPLOY = "prefect deploy --all"
 _NOTIFY = "perennial setup --notify URL-or-block"
@@ -70,7 +70,7 @@ async def check_server(prefect: PrefectClient) -> AsyncIterator[Checked]:
 
 
 async def check_deployments(prefect: PrefectClient) -> AsyncIterator[Checked]:
-    """All deployments, and what may keep the sweep from running."""
+    """All deployments, and what may prevent the sweep from running."""
     for name, entrypoint in ENTRYPOINTS.items():
         try:
             deployment = await prefect.read_deployment_by_name(name)
@@ -162,7 +162,7 @@ def _worker_command() -> str:
 
 
 async def check_alarms(prefect: PrefectClient) -> AsyncIterator[Checked]:
-    """The automations, and where they send to."""
+    """The automations, and where they send their notifications."""
     for alarm in alarms(await times_of(prefect)):
         found = await prefect.read_automations_by_name(alarm.name)
         what = f"alarm {alarm.name.removeprefix('perennial: ')!r}"

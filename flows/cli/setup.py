@@ -35,7 +35,7 @@ def setup(
     check: bool = False,
 ) -> int:
     """
-    Check the credentials, then save the blocks; make the alarms; or read everything back.
+    Check the credentials, then save the blocks; create the alarms; or read everything back.
 
     Returns the exit code: 2 when something must be corrected, 1 when --check finds something wrong.
 
@@ -46,7 +46,7 @@ def setup(
         name: Name of the credentials block.
         api_url: Address of the API, for a sandbox.
         auth_url: Address of the token endpoint, for a sandbox.
-        notify: Make the alarms, and send them to this URL (a webhook) or notification block (its name).
+        notify: Create the alarms, and send them to this URL (a webhook) or notification block (its name).
         check: Change nothing; read everything back, and name what is wrong.
     """
     try:

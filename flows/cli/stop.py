@@ -20,7 +20,8 @@ def stop(reason: Annotated[str, Parameter(name="REASON")], /) -> int:
     """
     Stop all charging, within ten seconds also in what runs already. Returns the exit code.
 
-    Copies are still made, and nobody is charged, until `perennial go`. A new deployment or a restart changes nothing.
+    Copies are still made, but no customer is charged until `perennial go`. A new deployment or a restart changes
+    nothing.
 
     Args:
         reason: Why, in a few words; every run says it.
@@ -32,7 +33,7 @@ def stop(reason: Annotated[str, Parameter(name="REASON")], /) -> int:
 
 
 def go() -> int:
-    """Charge customers again. Returns the exit code. The next sweep places what waits."""
+    """Charge customers again. Returns the exit code. The next sweep places the orders that wait."""
     return _tell(lambda _: GO)
 
 

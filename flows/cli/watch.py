@@ -31,16 +31,16 @@ from flows.run.context import NotSetUp, Unreachable, open_run
 from flows.run.oversight import look_over
 
 VARIABLES = ("ORGANIZATION", "CLIENT_ID", "CLIENT_SECRET", "MODE", "API_URL", "AUTH_URL")
-"""What may be given by environment, behind `COMMERCE_LAYER_`. The last three have defaults."""
+"""Environment variables without their prefix `COMMERCE_LAYER_`. The last three have defaults."""
 
 _REQUIRED = VARIABLES[:3]
 
 LIMITS = WatchLimits()
-"""What holds where nothing else is given."""
+"""The defaults of the limits."""
 
 
 class ExitCode(IntEnum):
-    """What the caller of the command may act upon."""
+    """The result, for the caller of the command."""
 
     NOTHING_FOUND = 0
     FOUND = 1
@@ -51,7 +51,7 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True)
 class _CannotWatch(Exception):  # noqa: N818 - says what is the matter
-    """Nothing is known about the shop, and this is why."""
+    """Why nothing is known about the shop."""
 
     code: ExitCode
     sentence: str
@@ -68,18 +68,18 @@ def watch(
     policy: str = POLICY,
 ) -> int:
     """
-    Look over the shop and print what is overdue or left lying; it changes nothing.
+    Look over the shop and print what is overdue, held for too long or forgotten; it changes nothing.
 
-    The shop is given by COMMERCE_LAYER_ORGANIZATION, COMMERCE_LAYER_CLIENT_ID and COMMERCE_LAYER_CLIENT_SECRET, and,
-    where they differ from the defaults, COMMERCE_LAYER_MODE (test or live), COMMERCE_LAYER_API_URL and
-    COMMERCE_LAYER_AUTH_URL. Then no Prefect server is needed. Or by the name of a credentials block.
+    COMMERCE_LAYER_ORGANIZATION, COMMERCE_LAYER_CLIENT_ID and COMMERCE_LAYER_CLIENT_SECRET name the shop, with
+    COMMERCE_LAYER_MODE (test or live), COMMERCE_LAYER_API_URL and COMMERCE_LAYER_AUTH_URL if they differ from the
+    defaults. Then no Prefect server is needed. Or name a credentials block.
 
     Returns the exit code: 1 when something was found, 2 when something is missing here, 3 when the shop refuses the
     credentials, 4 when it cannot be read.
 
     Args:
         overdue: How long a renewal or a retry may be due without an attempt.
-        unplaced: How old an unplaced order may be that no renewal waits with.
+        unplaced: How old an unplaced order may be that belongs to no waiting renewal.
         held: How long a subscription may be held without any change.
         stopped: How long charging may be stopped; known only with a credentials block.
         machine: Print JSON, for machines.

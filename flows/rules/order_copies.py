@@ -1,8 +1,8 @@
 """
 Which of several order copies of one period counts: the canonical copy.
 
-Any number of runs may create copies under one reference. They all read the same list and choose by the same rule, so
-that they place the same order, and placing it twice charges once.
+Any number of runs may create copies with one reference. They all read the same list and choose by the same rule. So
+they place the same order, and placing an order twice charges once.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from blocks.commerce_layer.statuses import OrderCopyStatus, OrderStatus
 FAILED_STATUSES = frozenset({OrderCopyStatus.FAILED, OrderCopyStatus.ABORTED})
 
 WITHDRAWN = "withdrawn"
-"""Key under `metadata.perennial` of an order that we cancelled before it was placed; its value says why."""
+"""Key in the `metadata.perennial` of an order that we cancelled before it was placed; its value says why."""
 
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
@@ -29,7 +29,7 @@ def is_placed(copy: OrderCopy) -> bool:
 
 def is_moving(order: Order) -> bool:
     """
-    Whether an order may be placed in a moment, or is already, without a request of ours.
+    Whether an order may be placed without a request of ours, now or in a moment.
 
     It is being placed, its status is one that we do not know, or staff are editing it.
     """
@@ -46,7 +46,7 @@ def is_withdrawn(order: Order) -> bool:
     """Whether we cancelled this order ourselves before it was placed, so that another copy may take its place."""
     ours = order.metadata.get("perennial")
     is_marked = isinstance(ours, dict) and WITHDRAWN in ours
-    # Placed by another run in the moment in which we cancelled it: the customer was charged.
+    # Another run placed it just as we cancelled it: the customer was charged.
     return order.status is OrderStatus.CANCELLED and order.placed_at is None and is_marked
 
 
@@ -63,14 +63,14 @@ def _may_become_a_renewal(copy: OrderCopy) -> bool:
     if copy.target_order is not None and copy.target_order.status is OrderStatus.CANCELLED:
         return False
     if copy.status in FAILED_STATUSES:
-        # A copy that was to place its order itself has a complete one, which only could not be placed. Any other
-        # failed copy may have left an order that lacks a line.
+        # A failed copy that was to place its order itself has a complete order, which only could not be placed. The
+        # order of any other failed copy may lack a line.
         return is_undecided(copy) or (copy.place_target_order and is_open(copy))
     return True
 
 
 def is_refused(copy: OrderCopy) -> bool:
-    """Whether somebody else cancelled the copy's order, which was complete."""
+    """Whether the customer or staff cancelled the copy's complete order."""
     order = copy.target_order
     if order is None or order.status is not OrderStatus.CANCELLED or is_withdrawn(order):
         return False
@@ -84,7 +84,7 @@ def _by_age(copy: OrderCopy) -> tuple[datetime, str]:
 @dataclass(frozen=True, slots=True)
 class CopiesOfPeriod:
     """
-    The order copies of one reference, as one look shows them, oldest first.
+    The order copies with one reference, as just read, oldest first.
 
     `placed`: those whose order is placed or being placed; more than one is a double charge. `live`: those that may
     become a renewal; the first is the canonical one. `ended`: those that failed or whose order was cancelled.
@@ -96,7 +96,7 @@ class CopiesOfPeriod:
 
     @classmethod
     def of(cls, copies: Iterable[OrderCopy]) -> Self:
-        """Sort them out. A copy that is listed twice is one copy."""
+        """Sort the copies. A copy that is listed twice is one copy."""
         oldest_first = sorted({copy.id: copy for copy in copies}.values(), key=_by_age)
         placed = tuple(copy for copy in oldest_first if is_placed(copy))
         others = [copy for copy in oldest_first if copy not in placed]
@@ -110,25 +110,25 @@ class CopiesOfPeriod:
 
     @property
     def awaited(self) -> OrderCopy | None:
-        """A copy that must end before any order is placed: nobody can tell yet whether its own is, or will be."""
+        """A copy that must end before any order is placed: it is not known yet whether its own order is, or will be."""
         return next((copy for copy in self.live if is_undecided(copy) or _is_order_unseen(copy)), None)
 
     @property
     def refused(self) -> tuple[OrderCopy, ...]:
         """
-        Copies from before the live ones whose orders somebody else cancelled.
+        Copies older than the live ones whose orders the customer or staff cancelled.
 
-        The customer or staff did not want this renewal, so that none of the later copies may simply take over.
+        They did not want this renewal, so no later copy may take its place.
         """
         return tuple(copy for copy in self.ended if is_refused(copy) and self._is_before_the_live(copy))
 
     @property
     def surplus(self) -> tuple[OrderCopy, ...]:
         """
-        Copies whose unplaced orders are to be cancelled, because another one counts or they are incomplete.
+        Copies whose unplaced orders are to be cancelled, because another copy counts or they are incomplete.
 
-        Only the latter as long as the canonical copy has not ended with an order: should it fail, the next one takes
-        its place.
+        Until the canonical copy has ended with an order, only the incomplete ones: if it fails, the next copy replaces
+        it.
         """
         incomplete = tuple(copy for copy in self.ended if is_open(copy))
         first = self.canonical

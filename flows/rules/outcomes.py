@@ -1,8 +1,8 @@
 """
-The result on a renewal: from what was tried and what came of it, to what is recorded.
+The result of a renewal: it turns what was tried, and how that ended, into what is recorded.
 
-`result_of` is the only place where money is declared to have moved or not. Whatever it does not
-recognise keeps us waiting; it never becomes a success, and never a reason for a second copy.
+Only `result_of` decides whether a customer was charged. What it does not recognise stays open: it never becomes a
+success, and never a reason for a second copy.
 """
 
 from dataclasses import replace
@@ -36,18 +36,18 @@ from flows.rules.zones import in_words
 
 def result_of(renewal: Renewal, finding: Finding, as_of: datetime, flow_run_id: str | None = None) -> RenewalResult:
     """
-    The result on what came of a renewal; `flow_run_id` is recorded as the run that wrote it.
+    The result of a renewal that ended with `finding`; `flow_run_id` is recorded as the run that wrote it.
 
-    `as_of` is when it happened: the present, not the instant up to which everything was due. Of a late
-    run the two are days apart, and waits counted from the past would be over at once. Where the
-    finding carries a later time of the shop, that one holds.
+    `as_of` is when it happened: the present, not the instant up to which everything was due. In a late run the two are
+    days apart, and waits counted from the past would be over at once. If the finding has a later time of the shop, that
+    one is used.
     """
     happened = max(as_of, *times_in(finding))
     return _FromFinding(renewal, finding, happened, flow_run_id).result_of()
 
 
 class _FromFinding(ResultBuilder):
-    """Chooses among the results by what came of the renewal."""
+    """Chooses the result by the finding."""
 
     def __init__(self, renewal: Renewal, finding: Finding, as_of: datetime, flow_run_id: str | None) -> None:
         may_have_charged, card = _may_have_charged(renewal, finding), _card_tried(renewal, finding)
@@ -94,17 +94,19 @@ class _FromFinding(ResultBuilder):
 
     @staticmethod
     def _has_ended(copy: OrderCopy) -> bool:
-        """Whether the copy, and its order if it has one, stay as they are."""
+        """Whether the copy, and its order if it has one, no longer change."""
         if copy.target_order is None:
             return copy.status in FAILED_STATUSES
         return copy.is_final and not is_moving(copy.target_order)
 
     def _is_counted(self, copy: OrderCopy) -> bool:
-        """Whether the attempt to place the copy's order was counted when it was made, because its end was not known."""
+        """
+        Whether the attempt to place the copy's order was counted when it was made, because its result was not known.
+        """
         before = self.renewal.state
         if before.outcome is Outcome.PLACING:
             return before.order_copy_id in {None, copy.id}
-        # Version 0.1 counted the attempt with the creation.
+        # Version 0.1 counted the attempt when it created the copy.
         is_known = before.order_copy_id == copy.id and before.outcome in {Outcome.IN_PROGRESS, Outcome.UNCONFIRMED}
         return copy.place_target_order and is_known
 
@@ -115,8 +117,8 @@ class _FromFinding(ResultBuilder):
 
     def _who_placed(self, copy: OrderCopy) -> tuple[Outcome, str]:
         before = self.renewal.state
-        # One that had failed was placed since, by the customer or by staff; one that was left under way is renewed
-        # now. Any other was renewed by a run that has not recorded it.
+        # After a failure, the customer or staff placed the order. If it was left under way, it is renewed now.
+        # Otherwise a run renewed it and did not record that.
         if before.order_copy_id == copy.id and before.outcome in FAILED_BEFORE:
             return Outcome.RENEWED, ", which was placed since the last attempt"
         was_left_under_way = before.outcome is Outcome.IN_PROGRESS or before.under_way_since is not None
@@ -162,7 +164,7 @@ class _FromFinding(ResultBuilder):
         return self._failed(failure)
 
     def _under_way(self, order: Order) -> RenewalResult:
-        """The attempt was made, and nobody knows how it ends. Should it fail, it must not be repeated at once."""
+        """The attempt was made, and its result is not known yet. If it fails, it must not be repeated at once."""
         self._note_charge()
         return self._in_progress(f"order {name_of(order)} is {order.raw_status or order.status}", is_tried=True)
 
@@ -181,17 +183,17 @@ class _FromFinding(ResultBuilder):
     def _not_created(self, error: CommerceLayerError) -> RenewalResult:
         failure = classify_error(error, self.renewal.policy)
         if not failure.attempted or isinstance(error, WriteFateUnknown):
-            # A copy charges nobody, whether it was created or not.
+            # A copy charges nothing, whether it was created or not.
             return self._not_attempted(error, replace(failure, attempted=False))
         self._set(attempt=self.state.attempt + 1)
         return self._failed(failure)
 
     def _not_attempted(self, error: CommerceLayerError, failure: Failure) -> RenewalResult:
-        """Nothing reached this renewal: it stays as it was, and due."""
+        """No request reached this renewal: it stays as it was, and due."""
         self._complain(failure)
         if isinstance(error, AccessDenied):
-            # Every renewal of the sweep meets this. It is not this subscription that is wrong, so
-            # it is not held: it goes on by itself once the credentials are right.
+            # This happens to every renewal of the sweep. This subscription is not the cause, so it is not held: it goes
+            # on by itself once the credentials are right.
             what = f"nothing was charged, the shop refuses us: {failure.text}"
             result = self._result(Outcome.NEEDS_ATTENTION, what, failure=failure, needs_person=True)
             return self._as_it_stood(result)
@@ -200,13 +202,13 @@ class _FromFinding(ResultBuilder):
         return self._unsettled(stays)
 
     def _as_it_stood(self, result: RenewalResult) -> RenewalResult:
-        """The result, but the period's recorded outcome unchanged: the next act depends on what happened last."""
+        """The result, but with the period's recorded outcome: what is done next depends on what happened last."""
         before = {"outcome": self.renewal.state.outcome}
         return replace(result, state=result.state.model_copy(update=before))
 
     def _held_back(self, hold: Hold) -> RenewalResult:
         if hold.reason is HoldReason.ATTEMPT_LIMIT:
-            self._set(payment_source_id=self._card)  # noted, so that another card does not wait with this one
+            self._set(payment_source_id=self._card)  # recorded, so that another card does not wait like this one
         if hold.reason is HoldReason.FAILED_BEFORE:
             return self._failed_before(hold)
         if hold.until is not None:
@@ -218,11 +220,11 @@ class _FromFinding(ResultBuilder):
         missing = hold.reason is HoldReason.COPY_MISSING
         self._set(held=not missing, next_attempt_at=None)
         result = self._result(Outcome.NEEDS_ATTENTION, hold.sentence, hold=hold, needs_person=True)
-        # A copy that is found again goes on from where it was, without anybody's help.
+        # When the copy is found again, the renewal goes on by itself.
         return self._as_it_stood(result) if missing else result
 
     def _failed_before(self, hold: Hold) -> RenewalResult:
-        """What would have been recorded of attempts that the state does not tell of; see `overwritten`."""
+        """What would have been recorded of the attempts that are missing in the state; see `overwritten`."""
         cls = FailureClass(self.state.error_class or FailureClass.UNKNOWN)
         failure = Failure(cls, self.state.error or hold.sentence, attempted=False)
         what = f"{failure.in_short} ({hold.sentence})"
@@ -237,7 +239,7 @@ class _FromFinding(ResultBuilder):
         return self._result(Outcome.NEEDS_ATTENTION, f"{what}; not retried", then, hold=hold, needs_person=True)
 
     def _held_for_its_price(self, hold: Hold) -> RenewalResult:
-        # A failure of the catalogue for the brake, too: a price that is wrong for all stops the sweep after a few.
+        # It also counts for the brake as a catalogue failure: if all prices are wrong, the sweep stops after a few.
         failure = Failure(FailureClass.CATALOGUE, hold.sentence, permanent=True, attempted=False)
         if hold.copy is not None:
             self._note_copy(hold.copy)
@@ -247,7 +249,7 @@ class _FromFinding(ResultBuilder):
 
 
 def _may_have_charged(renewal: Renewal, finding: Finding) -> bool:
-    """Whether what came of the renewal may have reached the card: card networks count that."""
+    """Whether the renewal may have reached the card: card networks count that."""
     match finding:
         case CopyEnded(copy):
             # Only a copy of version 0.1 places its order itself.
@@ -260,7 +262,7 @@ def _may_have_charged(renewal: Renewal, finding: Finding) -> bool:
 
 
 def _card_tried(renewal: Renewal, finding: Finding) -> str | None:
-    """The card that an attempt was made with, as far as it is known; else the one that the subscription has."""
+    """The card that an attempt was made with, if that is known; else the subscription's card."""
     charged: str | None = None
     match finding:
         case OrderAnswered(attempt) | PlacementRefused(attempt):

@@ -1,9 +1,9 @@
 """
-A state that another system has overwritten, or that was never recorded: what the shop itself tells of the attempts.
+Restores the counts of a state that another system has overwritten, or that was never recorded.
 
-A CRM that reads a subscription and writes it back later brings back old metadata. The counts would begin anew, and the
-customer's card would be tried for ever. But the order knows what went wrong with it, and when; so does each copy that
-failed. No state counts less than they do.
+A CRM that reads a subscription and writes it back later restores old metadata. The counts would begin anew, and the
+customer's card would be tried for ever. But the order keeps its errors with their times, and so does each failed copy.
+So no state counts fewer attempts than they show.
 """
 
 from collections import Counter
@@ -21,18 +21,18 @@ from flows.rules.retries import ON_THE_CARD, next_attempt
 from flows.rules.state import ERROR_LENGTH, Outcome, RenewalState
 
 ONE_ATTEMPT = timedelta(seconds=30)
-"""Errors that lie closer together belong to one attempt: two lines that are out of stock are two errors."""
+"""Errors that are closer together belong to one attempt: two lines that are out of stock are two errors."""
 
 
 class _Failed(NamedTuple):
-    """One failed attempt of the period, as the shop tells."""
+    """One failed attempt of the period that the shop shows."""
 
     at: datetime
     failure: Failure
 
 
 def order_to_ask(renewal: Renewal) -> str | None:
-    """The id of the renewal's order, if it tells of more errors than the state knows attempts: it is worth a read."""
+    """The id of the renewal's order, if it has more errors than the state has attempts: then its errors are read."""
     copy = _open_copy(renewal)
     order = copy.target_order if copy else None
     tells_more = order is not None and (order.errors_count or 0) > renewal.state.attempt
@@ -41,13 +41,13 @@ def order_to_ask(renewal: Renewal) -> str | None:
 
 def as_the_shop_tells(renewal: Renewal, errors: Sequence[ResourceError], as_of: datetime) -> Renewal:
     """
-    The renewal with a state that counts at least the failed attempts that the shop tells of.
+    The renewal with a state that counts at least the failed attempts that the shop shows.
 
-    `errors` are those of its order. The next attempt waits as the policy says, counted from the last failed one. Where
-    the retries are used up, or the card must not be tried again, the state is held; its outcome says which.
+    `errors` are those of its order. The next attempt waits as the policy says, counted from the last failed one. If the
+    retries are used up, or the card must not be tried again, the state is held; its outcome says which.
     """
     copies, copy, policy = CopiesOfPeriod.of(renewal.found), _open_copy(renewal), renewal.policy
-    if copies.placed or copies.refused:  # charged, or a person decides whether it goes on at all
+    if copies.placed or copies.refused:  # charged, or a person decides whether it goes on
         return renewal
     failed = [
         _Failed(each.failed_at or each.created_at, classify_copy(each, policy))
@@ -64,7 +64,7 @@ def as_the_shop_tells(renewal: Renewal, errors: Sequence[ResourceError], as_of: 
 
 
 def _open_copy(renewal: Renewal) -> OrderCopy | None:
-    """The canonical copy, if its order waits to be placed."""
+    """The canonical copy, if its order is open."""
     copies = CopiesOfPeriod.of(renewal.found)
     return copies.live[0] if copies.live and not copies.placed else None
 
@@ -92,9 +92,10 @@ def _failure(errors: Sequence[ResourceError], renewal: Renewal) -> Failure:
 
 def _after_failed_copies(renewal: Renewal, told: Sequence[_Failed], newest: OrderCopy, as_of: datetime) -> Renewal:
     """
-    Without an order to place: the newest failed copy is counted when it is recorded, which comes next.
+    Counts the failed copies when there is no order to place. The newest one is counted when it is recorded, which comes
+    next.
 
-    Unless its wait is over: then it need not be recorded any more, and another copy may be made.
+    If its wait is over, it is counted here: it need not be recorded, and another copy may be made.
     """
     counted = _counted(renewal, told, [], newest, newest.target_order)
     is_over = counted.next_attempt_at is not None and counted.next_attempt_at <= as_of
@@ -134,6 +135,6 @@ def _counted(
 
 
 def _together(recorded: Sequence[datetime], told: Sequence[datetime]) -> list[datetime]:
-    """The moments of all charges. One that was recorded is recorded seconds after the shop has noted it."""
+    """The instants of all charges. We record a charge seconds after the shop does: such a pair is one charge."""
     missing = [moment for moment in told if all(abs(moment - known) > ONE_ATTEMPT for known in recorded)]
     return sorted([*recorded, *missing])

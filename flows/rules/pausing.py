@@ -1,8 +1,8 @@
 """
 Pausing a subscription and resuming it.
 
-Its status cannot say that it is paused, because adopted subscriptions are inactive already. `metadata.perennial.paused`
-says it. What came due in a pause is not made up afterwards: the customer did not want it.
+The status cannot show a pause, because adopted subscriptions are inactive anyway; `metadata.perennial.paused` does.
+Periods that came due in a pause are not made up afterwards: the customer did not want them.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def decide(
     others: Sequence[OrderSubscription] = (),
 ) -> Decision:
     """
-    What follows from any request for one subscription, as it was read a moment ago.
+    Decide what to do about any request for one subscription, given the subscription as just read.
 
     `others` are the subscriptions of the same source order; unrelated ones may be among them.
     """

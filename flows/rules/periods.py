@@ -1,10 +1,9 @@
 """
 The calendar of a subscription: at which instants it is due.
 
-Occurrence k is the anchor plus k times the frequency, always counted from the anchor and never
-from the date before it, so that 31 January is followed by 28 February and then by 31 March.
-Days and longer keep the wall-clock time of the anchor in the policy's zone; hours are counted
-in elapsed time. All instants in and out are aware, UTC, whole minutes.
+Occurrence k is the anchor plus k times the frequency. It is always counted from the anchor, never from the date before:
+31 January is followed by 28 February and then by 31 March. Days and longer keep the wall-clock time of the anchor in
+the policy's zone; hours are counted in elapsed time. All instants are aware, in UTC and in whole minutes.
 """
 
 import calendar
@@ -66,7 +65,7 @@ class Schedule:
         return found if found is not None and found >= self.anchor else None
 
     def nearest(self, instant: datetime) -> datetime | None:
-        """The occurrence nearest to `instant`; None when that lies half an interval or more before the first."""
+        """The occurrence nearest to `instant`; None when `instant` is half an interval or more before the first."""
         earlier, later = self.latest_until(instant), self.next_after(instant)
         if earlier is not None:
             return later if later - instant < instant - earlier else earlier
@@ -90,7 +89,7 @@ class Schedule:
 
 
 class _Grid(ABC):
-    """Occurrences near an instant: in order, possibly repeated where clocks were changed."""
+    """Occurrences near an instant, in order; one may be repeated at a clock change."""
 
     @abstractmethod
     def ascending_from(self, instant: datetime) -> Iterator[datetime]:
@@ -102,7 +101,7 @@ class _Grid(ABC):
 
 
 class _NumberedGrid(_Grid):
-    """A grid whose occurrence k can be computed at once, so that distant dates cost no loop."""
+    """A grid that computes occurrence k directly, so that distant dates need no loop."""
 
     @abstractmethod
     def at(self, k: int) -> datetime:
@@ -124,7 +123,7 @@ class _NumberedGrid(_Grid):
 
 
 class _HourGrid(_NumberedGrid):
-    """Every so many hours of elapsed time: an hour is an hour, whatever clocks show."""
+    """Every so many hours of elapsed time, independent of clock changes."""
 
     def __init__(self, hours: int, anchor: datetime) -> None:
         self._step, self._anchor = timedelta(hours=hours), anchor
@@ -179,8 +178,8 @@ class _CrontabGrid(_Grid):
         return self._walk("prev", instant, WIDEST_GAP)
 
     def _walk(self, to: Literal["next", "prev"], instant: datetime, margin: timedelta) -> Iterator[datetime]:
-        # The margin: a time in a gap is shifted past wall times that look later than it. croniter
-        # leaves out the start itself, hence one more minute.
+        # The margin: a time in a gap moves past wall times that look later than it. croniter leaves out the start
+        # itself, hence one more minute.
         margin += timedelta(minutes=1 if margin > timedelta(0) else -1)
         walk = croniter(self._expression, wall_of(instant, self._zone) + margin)
         step = walk.get_next if to == "next" else walk.get_prev

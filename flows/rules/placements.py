@@ -1,4 +1,4 @@
-"""What placing an order can end with, and what follows from that."""
+"""How placing an order can end, and what follows from that."""
 
 from blocks.commerce_layer.errors import WriteFateUnknown
 from blocks.commerce_layer.resources import Order
@@ -15,7 +15,7 @@ from flows.rules.next_action import HoldReason
 from flows.rules.order_copies import is_moving
 
 Placed = OrderAnswered | PlacementRefused | NotPlaced | CopyEnded | StillRunning | HeldBack | LeftAlone
-"""What placing can end with."""
+"""How placing can end."""
 
 
 def may_be_placed(placed: Placed) -> bool:
@@ -29,11 +29,11 @@ def may_be_placed(placed: Placed) -> bool:
 
 
 def why_withdrawn(placed: Placed) -> str | None:
-    """Why the order is cancelled that was not placed; None when it is left as it is."""
+    """Why the unplaced order is cancelled; None when it is left as it is."""
     match placed:
         case LeftAlone(skipped) if skipped.reason.ends_the_renewal:
             return skipped.sentence
-        # Whoever mends the price and releases the subscription gets a copy at the price that holds then.
+        # After staff correct the price and release the subscription, a new copy has the new price.
         case HeldBack(hold) if hold.reason is HoldReason.PRICE:
             return hold.sentence
     return None

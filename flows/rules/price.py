@@ -1,8 +1,8 @@
 """
-What a renewal costs, and whether it may cost that.
+What a renewal costs, and whether that price may be charged.
 
-An order is copied at the prices that the shop has now. Before it is placed, its total is compared with what the last
-renewal cost, else with the source order. What a customer did not agree to waits for a person, and nobody is charged.
+A copied order has the shop's current prices. Before it is placed, its total is compared with the price of the last
+renewal, else with the source order. A price that the customer did not agree to is not charged: it waits for a person.
 """
 
 from typing import Self
@@ -18,7 +18,7 @@ _THREE_DECIMALS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 
 
 class Price(BaseModel):
-    """What an order costs, and how many items it has for that."""
+    """What an order costs, and how many items it has."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -53,17 +53,17 @@ def money(cents: int | None, currency: str | None) -> str:
 
 
 def expected_price(last: Price | None, source_order: Order | None) -> Price | None:
-    """What a renewal may cost: what the last one did, else the source order; None when neither is known."""
+    """What a renewal may cost: the price of the last one, else of the source order; None when neither is known."""
     known = (last, Price.of(source_order) if source_order else None)
     return next((price for price in known if price is not None and price.is_known), None)
 
 
 def objection(order: Order, expected: Price | None, accepted: Price | None, tolerance: float) -> str | None:
     """
-    Why nobody may be charged for this order before a person has seen its price; None when there is no reason.
+    Why a person must see the price of this order before it is charged; None when it may be charged.
 
-    `tolerance` is the increase in percent that needs nobody. A lower price needs nobody either, but for one of 0, and
-    for one of fewer items. `accepted` is the price that a person has accepted for this very renewal.
+    `tolerance` is the increase in percent that needs no person. A lower price needs none either, unless it is 0 or is
+    for fewer items. `accepted` is the price that a person has accepted for this renewal.
     """
     price = Price.of(order)
     if expected is None or price == accepted or (reason := _reason(price, expected, tolerance)) is None:

@@ -1,8 +1,8 @@
 """
-What is written about a result, given the subscription as it is at that moment.
+What to write about a result, given the current subscription.
 
-Between the result and its record, minutes may pass: other requests come first. Meanwhile customers move dates, staff
-change the policy, and another run may have recorded the same period. What it says, and what people say, holds.
+Minutes may pass between a result and its record, because other requests come first. Meanwhile customers may move dates,
+staff may change the policy, and another run may record the same period. Their changes are kept.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from flows.rules.state import RENEWED, RenewalState
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One PATCH of a subscription: all of its metadata, its next date and card if they change, a cancellation."""
+    """One PATCH of a subscription: its complete metadata, a new date, a new card, a cancellation."""
 
     metadata: Mapping[str, Any]
     next_run_at: datetime | None = None
@@ -32,7 +32,7 @@ class Record:
 
 def record_of(result: RenewalResult, fresh: OrderSubscription) -> Record | None:
     """
-    What to write about `result` on the subscription as it is now; None when there is nothing to write.
+    What to write about `result` on the current subscription `fresh`; None when there is nothing to write.
 
     Nothing is written over a period that was settled meanwhile, nor, by a run that sent nothing, over what another
     run has recorded.
@@ -41,7 +41,7 @@ def record_of(result: RenewalResult, fresh: OrderSubscription) -> Record | None:
     if stored is None or stored.damaged is not None or _is_behind(result.renewal, stored):
         return None
     planned = RenewalState.read(result.renewal.metadata) or RenewalState()
-    # What this run has announced is its own.
+    # The announcement is this run's own.
     overtaken = stored.flow_run_id not in {planned.flow_run_id, result.state.flow_run_id}
     if overtaken and not result.is_settled and not result.was_attempted:
         return None
@@ -52,13 +52,13 @@ def record_of(result: RenewalResult, fresh: OrderSubscription) -> Record | None:
     if stored.held and not planned.held and not overtaken:  # by a person, while the renewal was under way
         state = state.model_copy(update={"held": True})
     cancel = result.cancel and fresh.status is not SubscriptionStatus.CANCELLED
-    # A card that was chosen for the subscription meanwhile stays.
+    # A card that was set on the subscription meanwhile stays.
     card = result.new_card if fresh.customer_payment_source_id == result.renewal.payment_source_id else None
     return Record(state.written_into(fresh.metadata), settlement.next_run_at, cancel, card)
 
 
 def another_placed_order(result: RenewalResult, fresh: OrderSubscription) -> str | None:
-    """The order that another run has placed and recorded for this very period, when it is not ours: a double charge."""
+    """Another order that another run placed and recorded for this same period: a double charge."""
     stored = RenewalState.read(fresh.metadata)
     if stored is None or stored.damaged is not None or result.outcome not in RENEWED:
         return None
@@ -68,7 +68,7 @@ def another_placed_order(result: RenewalResult, fresh: OrderSubscription) -> str
 
 
 def skip_record_of(skipped: Skipped, fresh: OrderSubscription) -> Record | None:
-    """What to write about periods that are skipped on purpose; None when somebody has moved on meanwhile."""
+    """What to write about periods that are skipped on purpose; None when the subscription has moved on meanwhile."""
     stored = RenewalState.read(fresh.metadata)
     if skipped.settlement is None or stored is None or stored.damaged is not None or fresh.next_run_at is None:
         return None
@@ -86,7 +86,7 @@ def skip_record_of(skipped: Skipped, fresh: OrderSubscription) -> Record | None:
 
 
 def _hold_record(state: RenewalState, stored: RenewalState, fresh: OrderSubscription) -> Record | None:
-    """A period that is too close to the one before it, unless the date or the settled periods are others by now."""
+    """Hold a period that is too close to the one before, unless the date or the settled periods have changed since."""
     is_as_planned = fresh.next_run_at is not None and whole_minute(fresh.next_run_at) == state.too_close_on
     if stored.held or not is_as_planned or stored.done_through != state.done_through:
         return None
@@ -106,8 +106,8 @@ def _settlement(result: RenewalResult, fresh: OrderSubscription) -> Settlement:
         return Settlement(result.state, None)
     if not result.is_settled:
         return Settlement(result.state, None)
-    # Somebody moved the next date while the period was renewed. If it stands for this period, it is renewed and the
-    # date moves on; if it stands for a later one, it stays as they wish.
+    # The next date was moved while the period was renewed. If it stands for this period, that one is renewed and the
+    # date moves on; if it stands for a later one, it stays.
     before = result.state.model_copy(update={"done_through": renewal.state.done_through})
     settled = replace(renewal, next_run_at=moved_to).settlement(before, result.happened, result.placed_at)
     through = settled.state.done_through
@@ -117,7 +117,7 @@ def _settlement(result: RenewalResult, fresh: OrderSubscription) -> Settlement:
 
 
 def _together(ours: RenewalState, stored: RenewalState) -> RenewalState:
-    """Two runs have each seen an attempt fail: what either of them counted stays counted, and a hold stays."""
+    """Merge two runs' states after each saw an attempt fail: every counted attempt stays counted, and a hold stays."""
     if stored.period != ours.period:
         return ours
     classes = {*ours.failures, *stored.failures}

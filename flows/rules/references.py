@@ -1,8 +1,8 @@
 """
-The references of order copies: how every run finds what any run has made for a period.
+The references of order copies: by them, every run finds the copies that any run has made for a period.
 
 Commerce Layer has no idempotency key and does not keep references unique, so the reference must follow from the
-subscription and the period alone. All copies of one period carry the same one, whoever made them.
+subscription and the period alone. All copies of one period have the same one, no matter which run made them.
 """
 
 import re
@@ -28,7 +28,7 @@ def whole_minute(instant: datetime) -> datetime:
         raise ValueError(f"{instant.isoformat()} has no time zone: pass an aware datetime, such as one in UTC")
     try:
         moment = instant.astimezone(UTC)
-    except OverflowError:  # at the very ends of time
+    except OverflowError:  # in the first or last hours of the calendar
         moment = instant.replace(tzinfo=UTC)
     return moment.replace(second=0, microsecond=0)
 
@@ -61,7 +61,7 @@ def parse_reference(text: str | None) -> Reference | None:
         due = datetime.strptime(found[2], _PERIOD).replace(tzinfo=UTC)
     except ValueError:
         return None
-    # A year such as 0000 is no date, and what is written otherwise than we write it is not ours.
+    # A year such as 0000 is no date, and a text that differs from what we write is not ours.
     return Reference(found[1], due) if period_text(due) == found[2] else None
 
 

@@ -33,10 +33,10 @@ _NAMED_AT_MOST = 5
 @dataclass(frozen=True, slots=True)
 class Renewal:
     """
-    The work for one period of one subscription, with everything needed to decide about it.
+    One period of one subscription to renew, with everything needed to decide about it.
 
     `due` is UTC in whole minutes. `state` is the state of this very period (a fresh start for a
-    new one); `policy` are the merchant's with the subscription's own laid over them.
+    new one); `policy` is the merchant's, with the subscription's own fields in place of the merchant's.
     """
 
     subscription_id: str
@@ -53,11 +53,11 @@ class Renewal:
     customer_email: str | None = None
     warnings: tuple[str, ...] = field(default=())
     found: tuple[OrderCopy, ...] = field(default=())
-    """The order copies of this period that the first look showed."""
+    """The order copies of this period at the first look."""
 
     @property
     def reference(self) -> str:
-        """The reference of every copy of this period; it names the renewal everywhere."""
+        """The reference of every copy of this period; it is the renewal's name in all records and reports."""
         return reference_of(self.subscription_id, self.due)
 
     def for_due(self, due: datetime) -> "Renewal":
@@ -74,13 +74,12 @@ class Renewal:
         return Schedule(self.frequency, self.anchor, self.policy.time_zone)
 
     def _moved_to(self, schedule: Schedule, settled_at: datetime) -> datetime:
-        """The date that this period was moved to: by a customer, while it was being worked on. It is not one more."""
+        """The date to which a customer moved this period while it was worked on. It is not an additional period."""
         now_at = whole_minute(self.next_run_at)
         if now_at <= self.due:
             return self.due
-        # What was settled before that date, when it stands for a later period, does not settle that one, too: the
-        # date is there because a customer chose it meanwhile, or because this period was settled before, by a record
-        # that was overwritten since.
+        # If the date stands for a later period, settling this one earlier than that date does not settle the later one:
+        # a customer chose the date meanwhile, or this period was settled before by a record that was overwritten since.
         nearest = schedule.nearest
         later = (nearest(now_at) or now_at) > (nearest(self.due) or self.due)
         return self.due if later and settled_at < now_at else now_at
@@ -103,8 +102,9 @@ class Renewal:
         """
         schedule = self.schedule
         moved = self._moved_to(schedule, placed_at or as_of)
-        # A date off the calendar stands for the nearest one on it: a crontab's that was moved from the 15th to the
-        # 14th, or any by an hour, is not followed by the 15th. So no two dates are closer than half an interval.
+        # A date that is not on the calendar stands for the nearest one that is: after a crontab's date was moved from
+        # the 15th to the 14th, or any date by an hour, the 15th does not follow. So no two dates are closer than half
+        # an interval.
         through = max(moved, schedule.nearest(moved) or moved, state.done_through or moved)
         following = schedule.next_after(through)
         from_start = self.starts_at is not None and schedule.anchor == whole_minute(self.starts_at)
@@ -121,9 +121,9 @@ def plan(subscription: OrderSubscription, policy: Policy, as_of: datetime, *, pa
     """
     The next period of a subscription to work on at `as_of`, or why there is none.
 
-    A period that was begun comes first. Else the periods pending are `next_run_at` and the dates
-    of the calendar after it, up to `as_of`, that are not settled yet; dates before a `next_run_at`
-    that somebody moved were postponed, not missed. The policy's catch-up chooses among them.
+    An open period comes first. Otherwise the pending periods are `next_run_at` and the dates of the calendar after it,
+    up to `as_of`, that are not settled yet. If `next_run_at` was moved, the dates before it were postponed, not missed.
+    The policy's catch-up chooses among the pending periods.
 
     `paid`: the order of the open period is placed, or its payment confirmed, so that it waits no longer (see
     `waits_for_payment`). Another card ends the waiting, too.
@@ -163,7 +163,7 @@ def _draft(subscription: OrderSubscription, state: RenewalState, policy: Policy)
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """Which period of a subscription that may be renewed comes next."""
+    """Chooses the next period of a subscription that may be renewed."""
 
     subscription: OrderSubscription
     draft: Renewal
@@ -203,7 +203,7 @@ class _Choice:
         return self._unless_too_close(self._for(newest, self._older_than(newest)))
 
     def _oldest_to_make_up(self) -> datetime:
-        """The oldest of the newest pending periods, as many as the policy makes up for."""
+        """The oldest pending period that the policy makes up: it makes up the newest few."""
         after, oldest = self._settled_before(), self._newest()
         assert oldest is not None
         for _ in range(self.draft.policy.catch_up_limit - 1):
@@ -245,7 +245,7 @@ class _Choice:
         yield from self.schedule.between(self._settled_before(), self.as_of)
 
     def _settled_before(self) -> datetime:
-        """Later than this are the pending dates of the calendar."""
+        """The pending dates of the calendar are later than this."""
         return self._moved() or self.state.done_through or self.draft.due
 
     def _newest(self) -> datetime | None:
@@ -256,7 +256,7 @@ class _Choice:
         return self._moved() if after <= self.as_of else None
 
     def _moved(self) -> datetime | None:
-        """`next_run_at` when it is a period of its own: not settled yet, on the calendar or not."""
+        """`next_run_at` when it is a separate period: not settled yet, on the calendar or not."""
         done = self.state.done_through
         return self.draft.due if done is None or self.draft.due > done else None
 

@@ -1,8 +1,8 @@
 """
-Whether a reorder by hand comes close to a renewal of the same order, so that the customer would be charged twice.
+Finds out whether a reorder by hand is close to a renewal of the same order: the customer would be charged twice.
 
-A goodwill copy in the middle of a period is no renewal's business. One that is made while a renewal is due, or was just
-placed, is most often a mistake: somebody saw that an order was missing, and did not know that a sweep makes it.
+A goodwill copy in the middle of a period affects no renewal. A copy while a renewal is due, or was just placed, is
+usually a mistake: staff saw that an order was missing, and did not know that a sweep would make it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,20 +19,20 @@ from flows.rules.rivals import is_driven_by_us
 from flows.rules.state import RenewalState
 
 NEARBY = timedelta(days=1)
-"""How far a renewal must be from a reorder by hand; a quarter of the interval, where that is less."""
+"""How far a renewal must be from a reorder by hand; a quarter of the interval, if that is less."""
 
 
 class RenewalNearby(ValueError):  # noqa: N818 - says what is the matter
-    """A renewal of the order to copy is due, or was placed a moment ago, and nobody has said that both are meant."""
+    """A renewal of the order to copy is due, or was just placed, and the person has not said that both are meant."""
 
 
 def refuse_beside_a_renewal(
     subscriptions: Iterable[OrderSubscription], copies: Sequence[OrderCopy], now: datetime
 ) -> None:
     """
-    Raise RenewalNearby where an adopted subscription of the order is due, or was just renewed.
+    Raise RenewalNearby if an adopted subscription of the order is due, or was just renewed.
 
-    `subscriptions` and `copies` are those of the order that is to be copied, `copies` of the last `NEARBY` and longer.
+    `subscriptions` and `copies` belong to the order to copy; `copies` cover at least the last `NEARBY`.
     """
     for subscription in subscriptions:
         if is_driven_by_us(subscription) and (what := _nearby(subscription, copies, now)):

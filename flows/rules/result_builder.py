@@ -1,4 +1,4 @@
-"""The results that are possible on a renewal: each sets the state to be recorded, and says why in a sentence."""
+"""The possible results of a renewal: each sets the state to record, and says why in a sentence."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +19,7 @@ _HELD = "held for a person: release it to go on"
 
 
 class ResultBuilder:
-    """What all results on one renewal have in common: the renewal, the present, and the state so far."""
+    """What all results of one renewal share: the renewal, the present, and the state so far."""
 
     def __init__(
         self, renewal: Renewal, as_of: datetime, flow_run_id: str | None, *, may_have_charged: bool, card: str | None
@@ -52,7 +52,7 @@ class ResultBuilder:
             result = replace(result, state=result.state.model_copy(update={"outcome": Outcome.PLACING}))
         if self.as_of - since < self.renewal.policy.stuck_after_delay:
             return result
-        # Recorded as it is: once it ends, it goes on without anybody's help.
+        # Recorded as it is: when the copy or the placing ends, the renewal goes on by itself.
         told = f"{sentence} since {in_words(since, self.renewal.zone)}: look at it"
         then = "nothing is created until it ends"
         return replace(result, outcome=Outcome.NEEDS_ATTENTION, what=told, then=then, needs_person=True)
@@ -64,7 +64,7 @@ class ResultBuilder:
         return self._unsettled(self._result(Outcome.UNCONFIRMED, sentence, then, failure=failure))
 
     def _unsettled(self, result: RenewalResult) -> RenewalResult:
-        """The result of a period that stays as it was. It takes care of itself only for so long."""
+        """The result of a period that stays as it was. After the policy's `stuck_after`, it needs a person."""
         before = self.renewal.state
         since = before.unsettled_since or before.under_way_since or self.as_of
         result = replace(result, state=result.state.model_copy(update={"unsettled_since": since}))
@@ -74,7 +74,7 @@ class ResultBuilder:
         return replace(result, outcome=Outcome.NEEDS_ATTENTION, what=told, needs_person=True)
 
     def _failed(self, failure: Failure) -> RenewalResult:
-        """One attempt failed for good: another one later, a person, or the policy's final action."""
+        """The attempt failed: another one follows later, or a person must act, or the policy's final action follows."""
         self._complain(failure)
         self._note_failed_attempt(failure)
         if failure.permanent:
@@ -113,8 +113,8 @@ class ResultBuilder:
         if action is FinalAction.SKIP_PERIOD:
             settled = self._settled(Outcome.EXHAUSTED, f"{said}; this period is skipped", failure)
             return replace(settled, final_action=action)
-        # Held also when it is cancelled: should somebody revive the subscription, nothing is tried again behind
-        # the merchant's back.
+        # Held also when it is cancelled: if staff reactivate the subscription, nothing is tried again before they
+        # release it.
         self._set(held=True)
         cancelled = action is FinalAction.CANCEL
         then = "the subscription is cancelled" if cancelled else _HELD
@@ -156,5 +156,5 @@ class ResultBuilder:
 
 
 def name_of(order: Order) -> str:
-    """The number that people see, or the id where there is none."""
+    """The order number that people see, else the id."""
     return f"#{order.number}" if order.number else order.id

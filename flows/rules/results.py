@@ -16,11 +16,11 @@ class RenewalResult:
     """
     How one renewal ended, and what to write.
 
-    `what` happened and what comes `then` make up the sentence that people read. `happened` is when it came about,
+    `what` happened and what comes `then` make up the sentence that people read. `happened` is when it happened,
     `placed_at` when its order was placed (both UTC). `state` replaces the renewal state on the subscription.
     `next_run_at` (UTC, later than `happened`) is written in the same request; None leaves it. `final_action` is what
-    the policy does once the retries are used up; a cancellation is part of that request, too, so that neither is done
-    without the other. `needs_person` makes the sweep red.
+    the policy does once the retries are used up; a cancellation is part of the same request, so that neither is done
+    without the other. With `needs_person`, the sweep ends as Failed.
     """
 
     renewal: Renewal
@@ -36,13 +36,13 @@ class RenewalResult:
     hold: Hold | None = None
     placed_at: datetime | None = None
     paid_by_customer: Order | None = None
-    """The order, where the customer has paid it at the checkout, perhaps with another card than the subscription's."""
+    """The order, if the customer paid it at the checkout, perhaps with another card than the subscription's."""
     new_card: str | None = None
-    """The card of the customer's wallet that the subscription is given in the same request."""
+    """The wallet card that is set on the subscription in the same request."""
 
     @property
     def sentence(self) -> str:
-        """What happened, and what comes then, in plain words."""
+        """What happened, and what happens next, in plain words."""
         return "; ".join(part for part in (self.what, self.then) if part)
 
     @property
@@ -51,18 +51,20 @@ class RenewalResult:
         return self.final_action is FinalAction.CANCEL
 
     def with_new_card(self, card: str) -> "RenewalResult":
-        """The same result, and the subscription is given the card that its customer has paid with at the checkout."""
+        """
+        The same result, which also sets the card on the subscription with which the customer paid at the checkout.
+        """
         what = f"{self.what}; paid with another card, which is charged from now on"
         return replace(self, what=what, new_card=card)
 
     def not_cancelled(self, why: str) -> "RenewalResult":
-        """The same result after the shop has refused to cancel the subscription: a person must."""
+        """The same result after the shop refused to cancel the subscription: a person must cancel it."""
         then = f"it could not be cancelled ({why}): held for a person"
         state = self.state.model_copy(update={"final_action": FinalAction.HOLD.value})
         return replace(self, then=then, state=state, final_action=FinalAction.HOLD, needs_person=True)
 
     def placed_twice(self, other_order_id: str) -> "RenewalResult":
-        """The result after another run has recorded another placed order for the same period: a person must act."""
+        """The result after another run recorded another placed order for the same period: a person must act."""
         what = (
             f"two orders of one period are placed ({self.state.target_order_id} and {other_order_id}): "
             "cancel one of them"
@@ -72,7 +74,7 @@ class RenewalResult:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the period is done with: renewed, or skipped by the policy."""
+        """Whether the period is finished: renewed, or skipped by the policy."""
         through = self.state.done_through
         return through is not None and through >= self.renewal.due
 
@@ -82,18 +84,18 @@ class RenewalResult:
         return self.failure is not None and self.failure.attempted and self.outcome is not Outcome.UNCONFIRMED
 
     def unrecorded(self, why: str) -> str:
-        """The sentence when the result could not be written down."""
+        """The sentence for a result that could not be recorded."""
         if self.cancel:
             return f"{self.what}; not cancelled yet ({why}); the next run does it"
         return f"{self.sentence}; not recorded yet ({why}); the next run records it"
 
     @property
     def is_duplicate(self) -> bool:
-        """Whether two orders of one period are placed: the one thing that must never happen."""
+        """Whether two orders of one period are placed, which must never happen."""
         return self.hold is not None and self.hold.reason is HoldReason.DUPLICATE
 
     def leaves_more(self, as_of: datetime) -> bool:
-        """Whether another period of the subscription is due at `as_of`, and the policy wants it made up, too."""
+        """Whether another period of the subscription is due at `as_of`, and the policy makes it up, too."""
         done, renewal = self.state.done_through, self.renewal
         if renewal.policy.catch_up != "all" or done is None or done < renewal.due or self.cancel:
             return False

@@ -13,14 +13,14 @@ from flows.rules.zones import next_time_of_day
 DAY = timedelta(hours=24)
 MONTH = timedelta(days=30)
 ON_THE_CARD = frozenset({FailureClass.PAYMENT, FailureClass.TRANSIENT, FailureClass.UNKNOWN})
-"""Failures that may have reached the card. The others stop before it, and card networks do not count them."""
+"""Failures that may have reached the card. Others happen before that, and card networks do not count them."""
 
 
 def earliest_allowed(policy: Policy, charges: Sequence[datetime], wanted: datetime) -> datetime:
-    """The first instant from `wanted` on at which one more charge breaks no card network's limit."""
+    """The first instant at or after `wanted` at which one more charge exceeds no card network's limit."""
     allowed = wanted
     for window, limit in ((DAY, policy.max_attempts_per_day), (MONTH, policy.max_attempts_per_month)):
-        # The charge that must leave the window is the limit-th newest one.
+        # There is room again when the limit-th newest charge leaves the window.
         if len(charges) >= limit:
             allowed = max(allowed, sorted(charges)[-limit] + window)
     return allowed
@@ -30,7 +30,7 @@ def next_attempt(
     policy: Policy, cls: FailureClass, attempt: int, charges: Sequence[datetime], as_of: datetime
 ) -> datetime | None:
     """
-    When attempt number `attempt` (from 1), which just failed, is followed by another; None when it was the last.
+    When the next attempt follows attempt number `attempt` (from 1), which just failed; None when that was the last.
 
     `charges` are the failed charges of the last 30 days, this one included.
     """
@@ -39,7 +39,7 @@ def next_attempt(
         return None
     delay = delays[attempt - 1]
     wanted = earliest_allowed(policy, charges, as_of + delay)
-    # A retry within the day is for a fault that passes; until tomorrow morning it would not be one.
+    # A retry within a day is for a passing fault, so it does not wait for the next morning.
     if policy.retry_at is not None and delay >= DAY:
         return next_time_of_day(wanted, policy.retry_at, ZoneInfo(policy.time_zone))
     minute = whole_minute(wanted)
@@ -50,7 +50,7 @@ def calendar_of_retries(
     policy: Policy, cls: FailureClass, first: datetime, made: int = 0, charges: Sequence[datetime] = ()
 ) -> list[datetime]:
     """
-    All attempts to come of a renewal that keeps failing for one reason, the one at `first` included.
+    All coming attempts, from the one at `first` on, of a renewal that keeps failing for one reason.
 
     `made` attempts were made before it; `charges` are the failed charges of the last 30 days.
     """

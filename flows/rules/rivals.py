@@ -1,7 +1,7 @@
 """
-Who else charges for a source order: another adopted subscription of it, or a copy that was made beside its renewals.
+What else charges for a source order: another adopted subscription, or a copy that is not one of its renewals.
 
-Each renewal copies the whole source order. Where two are to be charged for it within one period, a person decides.
+Each renewal copies the whole source order. If two are to be charged for it within one period, a person decides.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from flows.rules.state import KEY, RenewalState
 from flows.rules.zones import in_words
 
 BESIDES_RENEWAL = "besides_renewal"
-"""Key under `metadata.perennial` of a copy made by hand that a person wants besides the renewal of the same period."""
+"""Key in the `metadata.perennial` of a copy made by hand that is wanted in addition to the period's renewal."""
 
 BOTH_MEANT = (
     "set shared_source_orders in the policy, or in metadata.perennial.policy of each of them, if all of them are meant"
@@ -30,7 +30,7 @@ def shared_source_order(renewal: Renewal, others: Iterable[OrderSubscription]) -
     """
     Why a renewal waits for a person: another adopted subscription of its source order renews in the same period.
 
-    `others` are the subscriptions of the source order that are not cancelled, the renewal's own among them.
+    `others` are the subscriptions of the source order that are not cancelled, including the renewal's own.
     """
     if renewal.policy.shared_source_orders:
         return None
@@ -46,7 +46,7 @@ def shared_source_order(renewal: Renewal, others: Iterable[OrderSubscription]) -
 
 
 def is_driven_by_us(subscription: OrderSubscription) -> bool:
-    """Whether Perennial renews a subscription, or will once its damaged state is repaired."""
+    """Whether Perennial renews the subscription, or will once its damaged state is repaired."""
     return subscription.status is SubscriptionStatus.INACTIVE and KEY in subscription.metadata
 
 
@@ -63,7 +63,7 @@ def _in_the_same_period(renewal: Renewal, other: OrderSubscription) -> str | Non
 
 def copy_besides(renewal: Renewal, copies: Iterable[OrderCopy]) -> Refusal | None:
     """
-    Why a renewal waits for a person: a copy of ours that is not its own was made of its source order inside the period.
+    Why a renewal waits for a person: we made another copy of its source order within the period.
 
     That is a reorder by hand, or the renewal of another subscription. `copies` are those of the source order.
     """
@@ -84,7 +84,7 @@ def copy_besides(renewal: Renewal, copies: Iterable[OrderCopy]) -> Refusal | Non
 
 
 def may_charge(copy: OrderCopy) -> bool:
-    """Whether a copy has charged the customer, or may: it has an order, or will, that is not cancelled."""
+    """Whether a copy has charged the customer, or may: it has, or will have, an order that is not cancelled."""
     if copy.status in FAILED_STATUSES and copy.target_order_id is None:
         return False
     return copy.target_order is None or copy.target_order.status is not OrderStatus.CANCELLED
@@ -122,7 +122,7 @@ def _name(order: Order) -> str:
 
 def placed_without_copy(renewal: Renewal, orders: Sequence[Order]) -> Refusal | None:
     """
-    Why a renewal of which there is no order copy waits for a person: an order with its reference is placed.
+    Why a renewal without an order copy waits for a person: an order with its reference is placed.
 
     The copy was deleted. `orders` are those with the renewal's reference.
     """

@@ -1,4 +1,4 @@
-"""What a report shows of the order that a renewal has made: its number, its amount, and whose it is."""
+"""What a report shows about a renewal's order: its number, its amount, and its customer."""
 
 from blocks.commerce_layer.resources import Order
 from flows.rules.findings import CopyEnded, Finding, LeftAlone, NotPlaced, OrderAnswered, PlacementRefused, StillRunning
@@ -7,7 +7,7 @@ from flows.rules.summaries import RenewalLine
 
 
 def with_its_order(line: RenewalLine, renewal: Renewal, finding: Finding | LeftAlone) -> RenewalLine:
-    """The line with the customer of the renewal, and with the order that the finding carries, if it has one."""
+    """The line with the renewal's customer, and with the order in the finding, if there is one."""
     order = _order_in(finding)
     shown: dict[str, object] = {"customer_email": renewal.customer_email}
     if order is not None:

@@ -1,4 +1,4 @@
-"""Why a subscription is left alone: the reasons, and the ones that can be seen on the subscription itself."""
+"""Why a subscription is left alone: all reasons, and the checks that need only the subscription itself."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,31 +38,31 @@ class SkipReason(StrEnum):
     BAD_POLICY = "bad_policy"
     UNKNOWN_FREQUENCY = "unknown_frequency"
     BAD_DATE = "bad_date"
-    TOO_CLOSE = "too_close"  # to the renewal before it: somebody moved a date, or it was paid late
-    TOO_SOON = "too_soon"  # after the renewal before it, which we were late with: it waits by itself
+    TOO_CLOSE = "too_close"  # to the renewal before it: a date was moved, or that renewal was paid late
+    TOO_SOON = "too_soon"  # after the renewal before it, which was late because of us: it waits by itself
     SECOND_ENGINE = "second_engine"
     FOREIGN_COPY = "foreign_copy"
     SHARED_SOURCE_ORDER = "shared_source_order"
     MANUAL_COPY = "manual_copy"
     PLACED_WITHOUT_COPY = "placed_without_copy"
     CAP_REACHED = "cap_reached"
-    NOT_READABLE = "not_readable"  # no look, no charge
+    NOT_READABLE = "not_readable"  # nothing is charged that could not be read
     CHARGING_STOPPED = "charging_stopped"  # by the stop switch; the order stays, and the next sweep goes on
-    NOT_WRITABLE = "not_writable"  # no record, no charge
+    NOT_WRITABLE = "not_writable"  # nothing is charged that could not be recorded
 
     @property
     def needs_person(self) -> bool:
-        """Whether it stays this way until somebody acts. A held subscription was reported when it was held."""
+        """Whether it stays this way until a person acts. A held subscription was reported when it was held."""
         return self in _FOR_A_PERSON
 
     @property
     def leaves_it_open(self) -> bool:
-        """Whether a period that is due stays neither renewed nor given up, whoever it waits for."""
+        """Whether a due period stays neither renewed nor given up."""
         return self.needs_person or self in _OPEN
 
     @property
     def ends_the_renewal(self) -> bool:
-        """Whether an order that was made for the period and is not placed yet must be withdrawn."""
+        """Whether the unplaced order of the period must be withdrawn."""
         return self in _NO_LONGER_WANTED
 
 
@@ -86,7 +86,7 @@ _NO_LONGER_WANTED = frozenset(
 
 
 class Settlement(NamedTuple):
-    """What to write when periods are settled without a renewal: the state, and `next_run_at` when it moves."""
+    """What to write when a period is settled: the state, and `next_run_at` if it moves."""
 
     state: RenewalState
     next_run_at: datetime | None
@@ -94,7 +94,7 @@ class Settlement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A subscription that is left alone, with the reason in words. `settlement` is there when it should be recorded."""
+    """A subscription that is left alone, with the reason in words. `settlement` is set if it is to be recorded."""
 
     subscription_id: str
     due: datetime | None
@@ -102,7 +102,7 @@ class Skipped:
     sentence: str
     settlement: Settlement | None = None
     until: datetime | None = None
-    """When it goes on by itself, where that is known and not a date of its own."""
+    """When it goes on by itself, if that is known and is not one of its own dates."""
 
 
 Refusal = tuple[SkipReason, str]
@@ -156,7 +156,7 @@ def without_a_state(subscription: OrderSubscription) -> Refusal:
 
 
 def damage_in_words(subscription: OrderSubscription, state: RenewalState) -> str:
-    """What to do about a state that cannot be read. Never to remove it: then nobody would renew the subscription."""
+    """What to do about an unreadable state. Never remove it: then no engine would renew the subscription."""
     stored = subscription.metadata[KEY]
     version = stored.get("v") if isinstance(stored, dict) else None
     if isinstance(version, int) and version > VERSION:
@@ -180,7 +180,7 @@ def _hold(_subscription: OrderSubscription, state: RenewalState) -> Refusal | No
     if not state.held:
         return None
     cls = FailureClass(state.error_class) if state.error_class in set(FailureClass) else FailureClass.UNKNOWN
-    # The price, too, must be seen before it is accepted.
+    # A person must see the price before they accept it.
     said = state.error if state.price_to_accept else in_short(cls, state.error or "")
     why = f": {said}" if state.error else ""
     return SkipReason.HELD, f"held for a person{why}; set metadata.perennial.held to false to go on"
@@ -188,16 +188,16 @@ def _hold(_subscription: OrderSubscription, state: RenewalState) -> Refusal | No
 
 def waits_for_payment(state: RenewalState) -> bool:
     """
-    Whether a subscription is held, or waits for its next attempt, while the order of its period stands open.
+    Whether a subscription is held, or waits for its next attempt, while the order of its period is open.
 
-    The customer may pay that order at the checkout; then nobody needs to release the subscription, and no later date
-    has to wait for an attempt that is needed no more.
+    The customer may pay that order at the checkout. Then no person needs to release the subscription, and no later date
+    has to wait for an unnecessary attempt.
     """
     if not (state.is_unsettled and state.target_order_id):
         return False
     if not state.held:
         return state.outcome is Outcome.RETRY_SCHEDULED and state.next_attempt_at is not None
-    # Other holds, such as for two copies of one period, are a person's, whatever becomes of the order.
+    # Other holds, such as for two placed orders of one period, need a person even if the order is paid.
     return state.outcome is Outcome.EXHAUSTED or (
         state.outcome is Outcome.NEEDS_ATTENTION and state.error_class == "payment"
     )

@@ -1,15 +1,15 @@
 """
-No two renewals of a subscription are closer than half an interval, whoever wrote the date and when.
+No two renewals of a subscription are closer than half an interval, no matter how the date was written.
 
-A customer may move a date on a page that is a minute old, and the record has moved on since. Then the date that they
-wrote looks like one more period. Or a period is paid so late that the next one is due minutes after. So the state
-remembers when the last order was placed, and what would follow it too closely is not charged:
+A customer may move a date on a page that is a minute old, after a record has moved the date on. Then the customer's
+date looks like one more period. Or a period is paid so late that the next one is due minutes later. So the state keeps
+when the last order was placed, and a period that follows it too closely is not charged:
 
-* It **waits for a person** where somebody moved the date, or where the last renewal was paid late after it had failed.
-  The subscription is held. Releasing it means that it is to be charged all the same; moving `next_run_at` releases it.
-* It **waits by itself** where nothing failed and we were late, as after an outage: until half an interval is over.
+* It **waits for a person** if the date was moved, or if the last renewal failed and was paid late. The subscription is
+  held. A person releases it to charge the period all the same; moving `next_run_at` also releases it.
+* It **waits by itself** if nothing failed and we were late, as after an outage: until half an interval is over.
 
-The dates of the calendar that `catch_up: all` makes up for are charged one after the other: that is what it is for.
+The dates that `catch_up: all` makes up are charged one after the other, as the merchant chose.
 """
 
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ from flows.rules.references import whole_minute
 from flows.rules.state import RENEWED, Outcome, RenewalState
 
 _LONG_BEFORE = timedelta(days=3653)
-"""A crontab's dates are written in it: wherever it is counted from, they are the same."""
+"""A crontab names its dates: they are the same from any anchor."""
 
 _HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class LastRenewal:
-    """The renewal before: its period, when its order was placed (both UTC), and that order. `is_native`: not by us."""
+    """The previous renewal: its period, when its order was placed (both UTC), and the order. `is_native`: not ours."""
 
     period: datetime
     placed_at: datetime
@@ -42,7 +42,7 @@ class LastRenewal:
 
 @dataclass(frozen=True, slots=True)
 class TooClose:
-    """A period that must not be charged yet: `until` is when it may be by itself, None when a person must look."""
+    """A period that must not be charged yet: `until` is when it may be charged; None when a person must decide."""
 
     last: LastRenewal
     half: timedelta
@@ -50,7 +50,7 @@ class TooClose:
 
 
 def last_renewal(subscription: OrderSubscription, state: RenewalState) -> LastRenewal | None:
-    """The renewal before, by us or, shortly before it was adopted, by Commerce Layer's own engine."""
+    """The previous renewal: ours or, shortly before the adoption, one of Commerce Layer's own engine."""
     ours, native_at = _last_of_ours(state), subscription.last_run_at
     if native_at is None or not subscription.succeeded_on_last_run or not FIRST_YEAR <= native_at.year <= LAST_YEAR:
         return ours
@@ -67,7 +67,7 @@ def _last_of_ours(state: RenewalState) -> LastRenewal | None:
 
 
 def interval_at(frequency: str, period: datetime, time_zone: str) -> timedelta:
-    """How long the renewal of a period lasts: until the date after the one that it stands for."""
+    """How long the renewal of a period lasts: from its date on the calendar to the next one."""
     since = whole_minute(period)
     if not isinstance(frequency_of(frequency), Crontab):
         return Schedule(frequency, since, time_zone).next_after(since) - since
@@ -80,9 +80,9 @@ def too_close(
     subscription: OrderSubscription, state: RenewalState, policy: Policy, due: datetime, as_of: datetime
 ) -> TooClose | None:
     """
-    Why the period `due`, which is not begun, must not be charged at `as_of`; None when it may.
+    Why the period `due`, which no run has begun, must not be charged at `as_of`; None when it may.
 
-    `state` is the one that is stored. Raises UnknownFrequency.
+    `state` is the stored one. Raises UnknownFrequency.
     """
     last = last_renewal(subscription, state)
     if last is None or whole_minute(last.period) == due:
@@ -105,7 +105,7 @@ def _is_moved(subscription: OrderSubscription, state: RenewalState, policy: Poli
 
 
 def _half_interval(frequency: str, state: RenewalState, last: LastRenewal, time_zone: str) -> timedelta:
-    """Half of what the last renewal lasts; where the frequency was changed since, of the shorter one."""
+    """Half of the last renewal's interval; if the frequency was changed since, half of the shorter interval."""
     shortest = interval_at(frequency, last.period, time_zone)
     if state.frequency is not None:
         try:
@@ -129,7 +129,7 @@ def held_for(
 
 
 def once_moved_on(subscription: OrderSubscription, state: RenewalState) -> RenewalState:
-    """The state without a period that was too close, once somebody has given the subscription another date."""
+    """The state without a period that was too close, once the subscription has another date."""
     date = subscription.next_run_at
     if state.too_close_on is None or date is None or whole_minute(date) == state.too_close_on:
         return state

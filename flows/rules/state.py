@@ -1,7 +1,7 @@
 """
 What Perennial remembers about a subscription, under `metadata.perennial` on the subscription itself.
 
-There is no other memory: a worker can die anywhere, and the next one reads this.
+Nothing is stored anywhere else: a worker can die at any point, and the next one reads this.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from flows.rules.references import whole_minute
 VERSION = 1
 KEY = "perennial"
 TAG = "perennial"
-"""The tag that an adopted subscription carries as well, so that a state that somebody removed is noticed."""
+"""The tag of adopted subscriptions: it shows that a subscription was adopted even if its state was removed."""
 ERROR_LENGTH = 500
 ATTEMPTS_KEPT_FOR = timedelta(days=30)
 _QUOTED = 200
@@ -36,21 +36,21 @@ _NO_OBJECT = ": it must be an object; restore it, or set it to {} to begin anew 
 
 
 def _text_only(value: object) -> object:
-    # A number would be read as seconds since 1970, which is never what somebody meant.
+    # A number would be read as seconds since 1970, which is never meant.
     if value is not None and not isinstance(value, (str, datetime)):
         raise ValueError("an instant is written as text, such as 2026-03-01T06:00Z")
     return value
 
 
 def _in_our_times(instant: datetime) -> datetime:
-    # A calendar cannot be walked at the ends of time; such a date is a slip of somebody's pen.
+    # No dates can be calculated for such years; they are typing errors.
     if not FIRST_YEAR <= instant.year <= LAST_YEAR:
         raise ValueError(f"an instant lies between the years {FIRST_YEAR} and {LAST_YEAR}")
     return instant
 
 
 def _texts_by_instant(value: object) -> object:
-    # What others have made of it only helps to count: it is no reason to trust none of the state.
+    # This only helps to count, so an unreadable entry does not make the whole state damaged.
     items = value.items() if isinstance(value, Mapping) else ()
     return {key: text for key, text in items if isinstance(key, str) and isinstance(text, str)}
 
@@ -76,13 +76,13 @@ class Outcome(StrEnum):
     EXHAUSTED = "exhausted"
     UNCONFIRMED = "unconfirmed"
     SKIPPED = "skipped"
-    PLACING = "placing"  # only recorded: an attempt was begun, and its end is not known; it is not made again
+    PLACING = "placing"  # only recorded: an attempt was begun, and its result is not known; it is not repeated
 
 
 RENEWED = frozenset({Outcome.RENEWED, Outcome.ALREADY_RENEWED})
 
 FAILED_BEFORE = frozenset({Outcome.RETRY_SCHEDULED, Outcome.NEEDS_ATTENTION, Outcome.EXHAUSTED})
-"""Outcomes that are recorded only after an attempt was seen to fail."""
+"""Outcomes that are recorded only after a failed attempt."""
 
 
 Instant = Annotated[
@@ -96,42 +96,42 @@ class RenewalState(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
     v: int = Field(default=VERSION, ge=1, le=VERSION)
-    """Version of this schema. A newer one is not understood, and so left alone."""
+    """Version of this schema. A state of a newer version is left alone."""
     policy: Annotated[dict[str, Any] | None, BeforeValidator(_object_for_an_empty_list)] = None
-    """This subscription's own policy fields, laid over the merchant's."""
+    """This subscription's own policy fields, used in place of the merchant's."""
     anchor: Instant | None = None
-    """Anchor of the calendar, where it is not `starts_at`: there is none, or it was adopted with dates off it."""
+    """Anchor of the calendar if it is not `starts_at`: that is missing, or `next_run_at` was not on its calendar."""
 
     period: Instant | None = None
     """Due instant of the period that was worked on last."""
     done_through: Instant | None = None
     """The last period that is settled: renewed, or skipped on purpose."""
     frequency: str | None = None
-    """The frequency by which the last period was settled: a changed one counts from the date that came next."""
+    """The frequency when the last period was settled: a new frequency counts from the date after that period."""
     last_period: Instant | None = None
-    """The period that was renewed last. Unlike `period` it stays while the next one is worked on."""
+    """The period that was renewed last. Unlike `period`, it stays the same while the next period is worked on."""
     last_placed_at: Instant | None = None
     """When the order of that renewal was placed: nothing is charged within half an interval of it."""
     last_order_id: str | None = None
-    """That order."""
+    """The order of that renewal."""
     too_close_to: str | None = None
     """The order that `period` came too close to when it was held for that reason."""
     too_close_on: Instant | None = None
-    """`next_run_at` when it was held for that reason: another date releases it."""
+    """`next_run_at` when it was held for that reason: a new date releases it."""
     outcome: Outcome | None = None
     """How the work on `period` stands."""
     attempt: int = Field(default=0, ge=0)
     """Attempts made in this period."""
     failures: Annotated[dict[str, int], BeforeValidator(_object_for_an_empty_list)] = {}
-    """Those of them that failed, by failure class: each class has retries of its own."""
+    """Failed attempts in this period, by failure class: each class has its own retries."""
     copies: int = Field(default=0, ge=0)
     """Order copies that version 0.1 made in this period: it numbered their references. 0 for any other period."""
     next_attempt_at: Instant | None = None
-    """When the next attempt may be made; null when nothing has to wait."""
+    """When the next attempt may be made; null when it need not wait."""
     under_way_since: Instant | None = None
-    """Since when a copy, or its order, is neither done nor failed; null when none is under way."""
+    """Since when a copy, or its order, has been under way; null when none is."""
     unsettled_since: Instant | None = None
-    """Since when every run has left the period as it was: lost answers, refusals. Null once it goes on."""
+    """Since when every run has left the period as it was, for lost answers or refusals; null once it goes on."""
     error_class: str | None = None
     """Failure class of the last attempt."""
     error: str | None = None
@@ -139,27 +139,27 @@ class RenewalState(BaseModel):
     order_copy_id: str | None = None
     """The last order copy of this period."""
     target_order_id: str | None = None
-    """The order that the copy made."""
+    """The order that this copy made."""
     payment_source_id: str | None = None
-    """The subscription's payment source when the last attempt failed: another one is worth another attempt."""
+    """The subscription's payment source when the last attempt failed: a new one allows a new attempt."""
     confirmed_order_id: str | None = None
-    """An order that could not be placed although its customer had confirmed the payment: it waits like any other."""
+    """An order that could not be placed although the customer had confirmed its payment: it waits like any other."""
     price: Price | None = None
     """What the last renewal cost: the next one is compared with it."""
     price_to_accept: Price | None = None
-    """The price for which this period was held. Whoever releases the subscription accepts it, for this period."""
+    """The price for which this period was held. Releasing the subscription accepts it for this period."""
     final_action: str | None = None
     """What the policy did when the retries of this period were used up."""
     flow_run_id: str | None = None
     """The run that wrote this."""
     attempts: list[Instant] = []
-    """Charges of the last 30 days that failed, or may have: what the card networks' limits count."""
+    """Charges of the last 30 days that failed, or may have; the card networks' limits count them."""
     attempt_cards: Annotated[dict[str, str], BeforeValidator(_texts_by_instant)] = {}
-    """Which card (`customer_payment_sources`) each of them was made with; earlier versions did not note it."""
+    """The card (`customer_payment_sources`) of each of these charges; earlier versions did not record it."""
     paused: bool = False
     """Nothing is renewed while this is true. A storefront may set it, as `perennial pause` does."""
     held: bool = False
-    """A person must look first; set it to false to go on."""
+    """A person must act first; set it to false to go on."""
 
     damaged: str | None = Field(default=None, exclude=True)
     """Why the stored object cannot be trusted; null when it can. Never stored."""
@@ -171,7 +171,7 @@ class RenewalState(BaseModel):
             return None
         stored = _object_for_an_empty_list(metadata[KEY])
         if not isinstance(stored, Mapping):
-            # Somebody adopted it once: taken for "not adopted", its customer would be renewed by no engine.
+            # It was adopted: if it counted as "not adopted", no engine would renew it.
             return cls(damaged=f"metadata.{KEY} = {stored!r}"[:_QUOTED] + _NO_OBJECT)
         try:
             return cls.model_validate({key: value for key, value in stored.items() if key != "damaged"})
@@ -180,7 +180,7 @@ class RenewalState(BaseModel):
 
     def written_into(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """
-        A copy of `metadata` with this state in it; all other keys, and unknown keys of the state, survive.
+        A copy of `metadata` with this state in it; all other keys, and unknown keys of the state, are kept.
 
         Raises ValueError for a damaged state: writing it would destroy what a person must repair.
         """
@@ -192,16 +192,16 @@ class RenewalState(BaseModel):
 
     @property
     def is_unsettled(self) -> bool:
-        """Whether `period` was begun and is neither renewed nor skipped yet."""
+        """Whether `period` is open: begun, and neither renewed nor skipped yet."""
         return self.period is not None and (self.done_through is None or self.period > self.done_through)
 
     @property
     def was_tried(self) -> bool:
-        """Whether a run has worked on the period before, and has not settled it."""
+        """Whether an earlier run worked on the period and did not settle it."""
         return self.attempt > 0 or self.unsettled_since is not None or self.under_way_since is not None
 
     def for_period(self, due: datetime) -> Self:
-        """The state to work on `due` with: as it stands when that is the period, else a fresh start."""
+        """The state for the period `due`: this one if that is its period, else a fresh one."""
         if self.period is not None and whole_minute(self.period) == due:
             return self
         fresh: dict[str, object] = {
@@ -219,7 +219,7 @@ class RenewalState(BaseModel):
         """
         What is recorded before a run places an order whose copy it did not create.
 
-        Whatever happens to us then, the attempt counts, for the retries and for the card networks' limits.
+        Even if the run dies then, the attempt counts for the retries and for the card networks' limits.
         """
         news = {
             "outcome": Outcome.PLACING, "attempt": attempt, **self.counting(moment, card),
@@ -228,7 +228,7 @@ class RenewalState(BaseModel):
         return self.model_copy(update=news)
 
     def without_announcement(self, before: Self) -> Self:
-        """This state as if the attempt that it announces had not been announced upon `before`. Other changes stay."""
+        """This state without the attempt that was announced when the state was `before`. Other changes stay."""
         announced = ("outcome", "attempt", "attempts", "attempt_cards", "order_copy_id", "target_order_id")
         return self.model_copy(update={name: getattr(before, name) for name in (*announced, "flow_run_id")})
 
@@ -237,11 +237,11 @@ class RenewalState(BaseModel):
         return sorted(moment for moment in self.attempts if moment > as_of - ATTEMPTS_KEPT_FOR)
 
     def card_of(self, charge: datetime) -> str | None:
-        """The card that a counted charge was made with: the one that failed last where it was not noted, if any is."""
+        """The card of a counted charge; if it was not recorded, the card that failed last, if any."""
         return self.attempt_cards.get(_iso(charge)) or self.payment_source_id
 
     def counting(self, charge: datetime, card: str | None) -> dict[str, object]:
-        """The fields that change when one more charge is counted, which was made with `card`."""
+        """The fields that change when one more charge with `card` is counted."""
         known = self.cards_until(charge)
         return {
             "attempts": [*self.attempts_until(charge), charge],
@@ -249,7 +249,7 @@ class RenewalState(BaseModel):
         }
 
     def cards_until(self, as_of: datetime) -> dict[str, str]:
-        """The cards of the charges that still count at `as_of`, as far as they are known."""
+        """The known cards of the charges that still count at `as_of`."""
         return {_iso(moment): card for moment in self.attempts_until(as_of) if (card := self.card_of(moment))}
 
 

@@ -1,7 +1,7 @@
 """
-The last look before a customer is charged: is the renewal still wanted, and does nobody else renew it?
+The last look before a customer is charged: is the renewal still wanted, and does nothing else renew it?
 
-The order exists by then and is not placed. When the answer is no, it is withdrawn, and nobody is charged.
+The order exists by then and is not placed. If the answer is no, it is withdrawn, and the customer is not charged.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,10 +34,10 @@ def still_wanted(
     """
     Why the renewal must not go on; None when it may.
 
-    `fresh` is the subscription as it was read a moment ago (None: gone), `rivals` the subscriptions of the same
-    source order, its own among them, `foreign` the copies of that order whatever their origin. `announced` is the
-    state that this run has written itself since: the look may be older than that. `now` is the present, where `as_of`
-    is an earlier instant: a subscription that has ended by now is not renewed, whatever was due before.
+    `fresh` is the subscription as just read (None: deleted), `rivals` are the subscriptions of the same source order,
+    including this one, `foreign` all copies of that order. `announced` is the state that this run itself has written
+    since: the look may be older than that. `now` is the present, also if `as_of` is earlier: a subscription that has
+    ended by now is not renewed, even if it was due before.
     """
     refusal = (
         _changed_since(renewal, fresh, as_of, announced)
@@ -52,7 +52,7 @@ def still_wanted(
 
 
 def no_longer_wanted(subscription: OrderSubscription | None, due: datetime) -> Refusal | None:
-    """Why an order for the period of `due` that is not placed is to be withdrawn, whatever run made it."""
+    """Why the unplaced order of the period `due` is to be withdrawn, no matter which run made it."""
     if subscription is None:
         return SkipReason.GONE, "the subscription is gone"
     state = RenewalState.read(subscription.metadata)
@@ -115,7 +115,7 @@ def _state_changed_since(
 
 
 def _was_held_since(state: RenewalState, *known: RenewalState | None) -> bool:
-    """Whether the state is a known one that somebody has put on hold. What another run has recorded differs in more."""
+    """Whether a person put a known state on hold. A record of another run changes more fields."""
     return state not in known and state in [each.model_copy(update={"held": True}) for each in known if each]
 
 
@@ -153,7 +153,7 @@ def _foreign_copy(renewal: Renewal, copies: Sequence[OrderCopy]) -> Refusal | No
 
 
 def _charged_under_another_date(renewal: Renewal, copies: Sequence[OrderCopy]) -> Refusal | None:
-    """An order of another date of ours that was placed since the first look, and that no run has recorded."""
+    """Leave alone if an order of another date of ours was placed since the first look and no run has recorded it."""
     if decided_already(copies_of(renewal, copies)) is not None:
         return None
     period = unrecorded_period(renewal, copies)

@@ -1,8 +1,8 @@
 """
 What the stop switch says: whether customers may be charged, since when not, and why.
 
-The switch is a Prefect variable, so that it can be edited in the UI and survives deploys and restarts. What is written
-there may be anything; whatever is not understood counts as "stop".
+The switch is a Prefect variable, so that it can be edited in the UI and survives deploys and restarts. It may have any
+value; a value that is not understood counts as "stop".
 """
 
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 VARIABLE = "perennial_charging"
-"""Name of the Prefect variable; where there is none, charging is on."""
+"""Name of the Prefect variable; charging is on if it does not exist."""
 
 GO, STOP = "go", "stop"
 
 WAY_OUT = f'`perennial go`, or the value "{GO}" in the Prefect variable {VARIABLE}, starts it again'
 
 _QUOTED = 60
-"""Characters of a value that is not understood that are shown."""
+"""How many characters are shown of a value that is not understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class StopSwitch:
     """
     What the variable says.
 
-    `since` is when charging was stopped (UTC, None when that is not known), and `reason` why, in a person's words.
+    `since` is when charging was stopped (UTC, None when that is not known), `reason` is why, in a person's words.
     `is_understood` is False for a value that is neither "go" nor "stop".
     """
 
@@ -93,6 +93,6 @@ def _instant(text: Any) -> datetime | None:
 
 
 def stopped(reason: str, at: datetime, before: StopSwitch) -> dict[str, str]:
-    """The value that stops charging. Stopped once more, it stays stopped since the first time."""
+    """The value that stops charging. Stopping again keeps the first time."""
     since = before.since if before.is_stopped and before.since else at
     return {"charging": STOP, "reason": reason.strip(), "since": since.astimezone(UTC).isoformat(timespec="seconds")}

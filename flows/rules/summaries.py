@@ -1,4 +1,4 @@
-"""What a sweep did, in numbers, in one sentence, and as lines with the worst first."""
+"""What a sweep did: in numbers, in one sentence, and as lines, the worst first."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,10 +13,10 @@ from flows.rules.results import RenewalResult
 from flows.rules.state import RENEWED, Outcome
 
 ROWS_KEPT = 200
-"""Rows a summary keeps: enough for a person to act on, small enough to be stored with the run."""
+"""How many rows a summary keeps: enough for a person to act on, few enough to be stored with the run."""
 
 _QUOTED = 200
-"""Characters of an unexpected error that are shown."""
+"""How many characters of an unexpected error are shown."""
 
 _WORST_FIRST = (
     Outcome.NEEDS_ATTENTION, Outcome.EXHAUSTED, Outcome.UNCONFIRMED, Outcome.RETRY_SCHEDULED, Outcome.SKIPPED,
@@ -30,9 +30,9 @@ class RenewalLine(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     subscription_id: str
-    """Whose renewal."""
+    """The subscription's id."""
     reference: str | None = None
-    """The renewal's reference; None when there is no period to speak of."""
+    """The renewal's reference; None when there is no period."""
     outcome: Outcome
     """How it stands."""
     sentence: str
@@ -44,7 +44,7 @@ class RenewalLine(BaseModel):
     next_attempt_at: datetime | None = None
     """When it is tried again, UTC."""
     customer_email: str | None = None
-    """Whose renewal, as staff know them."""
+    """The customer's email address."""
     order_number: str | None = None
     """The number of the order that the copy made."""
     amount_cents: int | None = None
@@ -56,9 +56,9 @@ class RenewalLine(BaseModel):
     target_order_id: str | None = None
     """The order that the copy made."""
     needs_person: bool = False
-    """Whether somebody must act."""
+    """Whether a person must act."""
     open_since: datetime | None = None
-    """When the period was due (UTC), as long as it is neither renewed nor given up; null when it is."""
+    """When the period was due (UTC), while it is open; null once it is renewed or given up."""
 
     @classmethod
     def of(cls, result: RenewalResult | Skipped) -> Self:
@@ -81,7 +81,7 @@ class RenewalLine(BaseModel):
 
     @classmethod
     def unexpected_error(cls, subscription_id: str, reference: str | None, error: Exception) -> Self:
-        """The line for a renewal that ended in an error which nobody foresaw: a person must look."""
+        """The line for a renewal that ended in an unexpected error: a person must act."""
         said = f"{type(error).__name__}: {error}".removesuffix(": ")
         said = said if len(said) <= _QUOTED else f"{said[: _QUOTED - 1]}…"
         return cls(
@@ -107,7 +107,7 @@ class RenewalLine(BaseModel):
 
     @classmethod
     def cancelled_after_placing(cls, order_id: str) -> Self:
-        """The line for an order that one run cancelled in the very moment in which another one placed it."""
+        """The line for an order that one run cancelled just as another run placed it."""
         return cls(
             subscription_id=f"order {order_id}", outcome=Outcome.NEEDS_ATTENTION, needs_person=True,
             target_order_id=order_id,
@@ -116,13 +116,13 @@ class RenewalLine(BaseModel):
 
     @property
     def told(self) -> str:
-        """The sentence behind the outcome's own words: `retry scheduled: card declined; next attempt ...`."""
+        """The outcome and the sentence: `retry scheduled: card declined; next attempt ...`."""
         return self.sentence if self.outcome in RENEWED else f"{in_words(self.outcome)}: {self.sentence}"
 
     @property
     def badness(self) -> tuple[bool, int, str]:
         """Sorts the worst first: what needs a person, then by outcome, then by name."""
-        # Who waits for a date that is known needs nobody's eye: below the renewals of this sweep.
+        # A subscription that waits for a known date needs no person: it comes after this sweep's renewals.
         waits = self.skip_reason is SkipReason.RETRY_NOT_DUE
         rank = len(_WORST_FIRST) if waits else _WORST_FIRST.index(self.outcome)
         return not self.needs_person, rank, self.reference or self.subscription_id
@@ -134,7 +134,7 @@ class RenewalSummary(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     as_of: datetime
-    """The instant everything up to which was due, UTC."""
+    """Periods up to this instant (UTC) were due."""
     seconds: float = Field(default=0, ge=0)
     """How long it took."""
     outcomes: dict[Outcome, int] = {}
@@ -148,19 +148,19 @@ class RenewalSummary(BaseModel):
     brake: str | None = None
     """Why the sweep stopped creating before its end; null when it did not."""
     gave_up: str | None = None
-    """Why the sweep could not go on: Commerce Layer or Prefect did not answer; null when it did."""
+    """Why the sweep could not go on: Commerce Layer or Prefect did not answer; null when it could."""
     charging_stopped: str | None = None
     """Since when, and why, a person has stopped charging; null when charging was on."""
     left: int = Field(default=0, ge=0)
     """Subscriptions that were due and not reached; they stay due."""
     surplus: int = Field(default=0, ge=0)
-    """Surplus order copies, whose unplaced orders were cancelled: two runs, or a lost answer, had made one more."""
+    """Cancelled unplaced orders of surplus copies, which two runs or a lost answer had made."""
     overdue: int = Field(default=0, ge=0)
-    """Subscriptions whose period is due for longer than the policy's `stuck_after`, whatever it waits for."""
+    """Subscriptions whose period has been due for longer than the policy's `stuck_after`, for any reason."""
     overdue_since: datetime | None = None
-    """Since when the oldest of them is due, UTC."""
+    """Since when the oldest of them has been due, UTC."""
     for_a_person: int = 0
-    """Lines on which somebody must act."""
+    """Lines on which a person must act."""
     rows: tuple[RenewalLine, ...] = ()
     """The worst lines, at most 200."""
 
@@ -220,7 +220,7 @@ class RenewalSummary(BaseModel):
 
     @property
     def headline(self) -> str:
-        """The sentence behind what matters most, if a person must act: `2 need a person: 100 renewals: ...`."""
+        """The sentence; if a person must act, after what matters most: `2 need a person: 100 renewals: ...`."""
         matters = [f"{self.for_a_person} {_verb(self.for_a_person, 'need')} a person"] if self.for_a_person else []
         matters += ["stopped"] if self.brake or self.gave_up else []
         if self.charging_stopped:

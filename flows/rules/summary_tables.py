@@ -1,4 +1,4 @@
-"""The table of a sweep, as people see it in the Prefect UI: whose renewal, which order, how much, where to look."""
+"""The table of a sweep in the Prefect UI: the customer, the order, the amount, and links."""
 
 from flows.rules.amounts import amount_in_words
 from flows.rules.dashboard_links import Dashboard
@@ -12,7 +12,7 @@ COLUMNS = (
 
 
 def table_of(summary: RenewalSummary, dashboard: Dashboard) -> list[dict[str, str]]:
-    """Rows for an artifact, worst first, with a note of how many more there were; what others wrote is escaped."""
+    """Rows for an artifact, worst first, and how many more there were; texts from outside are escaped."""
     rows = [_row(line, dashboard) for line in summary.rows]
     if summary.total > len(rows):
         more = f"and {summary.total - len(rows)} more, none worse than these"
@@ -36,7 +36,7 @@ def _row(line: RenewalLine, dashboard: Dashboard) -> dict[str, str]:
 
 
 def _link(line: RenewalLine, dashboard: Dashboard) -> str:
-    """Where staff look next. A bare address is a link on one version of Prefect's pages, and is copied on the other."""
+    """The page for staff. Some of Prefect's pages turn a bare address into a link; from others it can be copied."""
     if line.target_order_id is not None:
         return dashboard.order(line.target_order_id)
     return dashboard.subscription(line.subscription_id)

@@ -1,4 +1,4 @@
-"""Renewals whose orders were placed and are not paid in the end: a person is told of each once."""
+"""Renewals whose orders were placed but are not paid in the end: each is reported to a person once."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,29 +11,29 @@ from flows.rules.references import parse_reference
 from flows.rules.result_builder import name_of
 
 REPORTED = "reported"
-"""Key under `metadata.perennial` of an order: as what it was reported to a person, such as `refunded`."""
+"""Key in the `metadata.perennial` of an order: what was reported about it to a person, such as `refunded`."""
 
 
 def what_became_of(order: Order) -> str:
-    """`refunded`: the payment's status, or `cancelled` where the order is."""
+    """`refunded`: the payment's status, or `cancelled` if the order is cancelled."""
     return "cancelled" if order.status is OrderStatus.CANCELLED else order.payment_status.value
 
 
 def is_news(order: Order) -> bool:
-    """Whether the order belongs to a renewal, and nobody was told yet what became of it."""
+    """Whether the order belongs to a renewal, and what became of it was not reported yet."""
     ours = order.metadata.get("perennial")
     told = ours.get(REPORTED) if isinstance(ours, dict) else None
     return parse_reference(order.reference) is not None and told != what_became_of(order)
 
 
 def is_replaced(order: Order, copies: Sequence[OrderCopy]) -> bool:
-    """Whether another order of the same period is placed: a person has cancelled one of two, as they were asked to."""
+    """Whether another order of the same period is placed: staff cancelled one of two, as Perennial had asked."""
     others = [copy for copy in copies if copy.target_order_id != order.id and is_placed(copy)]
     return order.status is OrderStatus.CANCELLED and bool(others)
 
 
 def sentence_on(order: Order) -> str:
-    """What a person reads of it."""
+    """The sentence about the order for a person."""
     how = what_became_of(order)
     is_cancelled = f" (its payment is {order.payment_status.value})" if how == "cancelled" else ""
     return (
@@ -43,7 +43,7 @@ def sentence_on(order: Order) -> str:
 
 
 def marked(order: Order) -> Mapping[str, Any]:
-    """The order's metadata, with a note that a person was told."""
+    """The order's metadata, with a note that it was reported."""
     ours = order.metadata.get("perennial")
     kept = ours if isinstance(ours, dict) else {}
     return {**order.metadata, "perennial": {**kept, REPORTED: what_became_of(order)}}

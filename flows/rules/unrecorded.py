@@ -1,8 +1,8 @@
 """
-Order copies of ours for another period than the one that is due now, which no run has recorded.
+Our order copies for other periods than the one that is due now, which no run has recorded.
 
-As long as the date stays, such a copy is found by its reference. But a customer may move the date in between, and the
-new date has a reference of its own: without a look back, the period would be charged under both.
+If the date stays, such a copy is found by its reference. But a customer may move the date before it is recorded, and
+the new date has another reference: without a look back, the period would be charged under both references.
 """
 
 from collections.abc import Iterable
@@ -17,18 +17,18 @@ from flows.rules.spacing import interval_at
 from flows.rules.state import RenewalState
 
 LOOK_BACK = timedelta(days=31)
-"""How far to look back, beyond a whole interval, where no period is settled yet: dates may be moved by so much."""
+"""How far to look back, beyond a whole interval, if no period is settled yet: dates may be moved this far."""
 
 
 def looked_back_to(renewal: Renewal) -> datetime:
-    """Since when an unrecorded copy of the subscription may have been made."""
+    """The earliest instant at which an unrecorded copy of the subscription may have been made."""
     if renewal.state.done_through is not None:
         return renewal.state.done_through
     return renewal.due - interval_at(renewal.frequency, renewal.due, renewal.policy.time_zone) - LOOK_BACK
 
 
 def recorded_copy(renewal: Renewal) -> str | None:
-    """The id of the last period's copy, once that period is settled: it is known, and need not be listed again."""
+    """The id of the last period's copy, once that period is settled: it need not be listed again."""
     stored = RenewalState.read(renewal.metadata)
     return None if stored is None or stored.is_unsettled else stored.order_copy_id
 
@@ -45,9 +45,9 @@ def unrecorded_period(renewal: Renewal, copies: Iterable[OrderCopy]) -> datetime
 
 
 def stale_copies(renewal: Renewal, copies: Iterable[OrderCopy]) -> list[OrderCopy]:
-    """Copies of other periods whose orders are not placed. Their period is past or was moved: they are withdrawn."""
+    """Copies of other periods with unplaced orders. Their periods are past or were moved: they are withdrawn."""
     copies = list(copies)
-    # Then another run may have recorded that since, and be at work on the next period.
+    # If this period is charged, another run may have recorded that and be working on the next period.
     is_charged = any(is_placed(copy) and is_of_period(renewal, copy) for copy in copies)
     periods = {copy.id: _period(renewal, copy) for copy in copies if is_open(copy)}
     stale = {copy_id for copy_id, period in periods.items() if period and not (is_charged and period > renewal.due)}

@@ -1,4 +1,4 @@
-"""What people read when a result could not be written down. It stands all the same, and the next run writes it."""
+"""What people read when a result could not be recorded. The result stays valid, and the next run records it."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ _WAY_OUT = "let the API client update order subscriptions, or see what is wrong 
 
 
 def is_refusal(error: CommerceLayerError) -> bool:
-    """Whether Commerce Layer has said no, and will go on saying so. A lost answer is another matter."""
+    """Whether Commerce Layer refused, and will refuse again. A lost answer is not a refusal."""
     return isinstance(error, (Refused, NotFound, AccessDenied))
 
 
@@ -19,8 +19,8 @@ def unrecorded_line(result: RenewalResult, error: CommerceLayerError, now: datet
     """
     The line of a result that could not be written because of `error`, at `now` (UTC, the shop's clock).
 
-    A refusal needs a person at once: every later run meets it, and the next period is never due. Anything else does
-    once it has lasted longer than the policy's `stuck_after`.
+    A refusal needs a person at once: it recurs in every later run, and the next period is never reached. Anything else
+    needs a person only after the policy's `stuck_after`.
     """
     line = RenewalLine.of(result)
     if is_refusal(error):
@@ -37,5 +37,5 @@ def _since(result: RenewalResult) -> datetime:
     if result.is_settled and result.placed_at is not None:
         return result.placed_at
     before = result.renewal.state
-    # Of a retry, the period is due since long, and only this attempt is not recorded.
+    # A retry's period has been due for long, and only this attempt is not recorded.
     return before.unsettled_since or (result.happened if before.attempt else result.renewal.due)

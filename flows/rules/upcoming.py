@@ -1,8 +1,8 @@
 """
-What will be renewed, and when: the sweeps to come, played through on paper.
+What will be renewed, and when: a simulation of the coming sweeps.
 
-Nothing here knows the calendar's rules a second time: `plan` chooses each period and its settlement says what
-follows, as they do in a sweep. Every renewal is taken to succeed.
+The calendar's rules are not repeated here: as in a sweep, `plan` chooses each period, and its settlement says what
+follows. Every renewal is assumed to succeed.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from flows.rules.renewal import Renewal, Settlement, Skipped, SkipReason, plan
 from flows.rules.state import RenewalState
 
 _IDLE_ROUNDS = 4
-"""Rounds without a renewal after which nothing more is coming: a wait, and a period skipped as late, end sooner."""
+"""After this many rounds without a renewal, none is coming: a wait, or a period skipped as late, takes fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,7 @@ def upcoming_renewals(subscription: OrderSubscription, policy: Policy, as_of: da
     """
     The periods that sweeps from `as_of` on will renew, in order, if each succeeds.
 
-    What a person must settle first (a hold, a second engine, that it is not adopted) is taken as settled: these are
-    the periods that it waits with.
+    Anything that a person must resolve first (a hold, a second engine, a missing adoption) is assumed to be resolved.
     """
     paper, idle = _let_go(subscription), 0
     while idle < _IDLE_ROUNDS:
@@ -55,7 +54,7 @@ def upcoming_renewals(subscription: OrderSubscription, policy: Policy, as_of: da
 
 
 def _let_go(subscription: OrderSubscription) -> OrderSubscription:
-    """The subscription as it will be once nothing but its calendar holds it back."""
+    """The subscription once only its calendar decides when it is renewed."""
     changes: dict[str, Any] = {"source_order_id": subscription.source_order_id or "none"}
     state = RenewalState.read(subscription.metadata) or RenewalState()
     if state.damaged is None:
@@ -75,7 +74,7 @@ def _settled(paper: OrderSubscription, settlement: Settlement) -> OrderSubscript
 
 
 def _moment_after(answer: Skipped, paper: OrderSubscription, policy: Policy, as_of: datetime) -> datetime | None:
-    """When to look again after a look that found nothing to renew; None when nothing will come by itself."""
+    """When to plan again if there is nothing to renew now; None when no renewal will come by itself."""
     state = RenewalState.read(paper.metadata)
     if state is None or paper.next_run_at is None:
         return None

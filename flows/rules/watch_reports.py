@@ -1,4 +1,4 @@
-"""What the watch has found, in one sentence, as a table and as data for machines."""
+"""What the watch found: in one sentence, as a table, and as data for machines."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from flows.rules.references import period_text
 from flows.rules.watching import WatchFinding
 
 ROWS_SHOWN = 200
-"""Rows of the table; the counts cover all."""
+"""How many rows the table has; the counts cover all findings."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchReport:
-    """All findings, the worst first, about `subscriptions` of a shop at `as_of` (UTC)."""
+    """All findings, the worst first, among a shop's `subscriptions` (their number) at `as_of` (UTC)."""
 
     as_of: datetime
     dashboard: Dashboard
@@ -26,7 +26,7 @@ class WatchReport:
 
     @property
     def sentence(self) -> str:
-        """`2 need a person: 1 overdue, 1 held`, or that nothing is."""
+        """`2 need a person: 1 overdue, 1 held`, or that nothing is wrong."""
         looked_at = f"{self.subscriptions} subscription{'' if self.subscriptions == 1 else 's'} looked at"
         if not self.findings:
             return f"nothing is overdue or left lying; {looked_at}"
@@ -49,7 +49,7 @@ class WatchReport:
 
     @property
     def table_rows(self) -> list[dict[str, str]]:
-        """Rows for an artifact: what others wrote is escaped."""
+        """Rows for an artifact; texts from outside are escaped."""
         rows = [
             {
                 "alarm": each.alarm.value,

@@ -1,8 +1,8 @@
 """
-What is wrong in the shop although no run says so: renewals that nothing attempts, and whatever else is left lying.
+What is wrong in the shop although no run reports it, such as renewals that no run attempts and forgotten orders.
 
-Decided from what the shop shows alone. A scheduler that is off, a worker that is gone and a due list that is read
-wrongly look the same from here: a renewal is overdue, and nothing has been attempted.
+Only the shop's data decide. A stopped scheduler, a lost worker and a misread due list look the same here: a renewal is
+overdue, and no run has attempted it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -47,20 +47,20 @@ class WatchLimits:
     """How long something may last before it is an alarm."""
 
     overdue_after: timedelta = timedelta(hours=6)
-    """A renewal or a retry that is due and that nothing attempts."""
+    """A due renewal or retry that no run attempts."""
     unplaced_after: timedelta = timedelta(days=1)
-    """An unplaced order of ours that no renewal waits with."""
+    """An unplaced order of ours that belongs to no waiting renewal."""
     held_after: timedelta = timedelta(days=14)
-    """A held subscription that nobody has changed since."""
+    """A held subscription that has not changed since."""
     stopped_after: timedelta = timedelta(hours=6)
     """Charging that a person has stopped and not started again."""
     placed_within: timedelta = timedelta(days=2)
-    """How far back two placed orders of one period are looked for."""
+    """How far back to look for two placed orders of one period."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchFinding:
-    """One alarm: whose, since when (UTC, if that is known), and the way out in words."""
+    """One alarm: its subscription, since when (UTC, if that is known), and what to do."""
 
     alarm: Alarm
     subscription_id: str
@@ -90,9 +90,9 @@ def finding_about(
 
 def was_adopted(subscription: OrderSubscription, as_of: datetime) -> bool:
     """
-    Whether a subscription may have lost its `metadata.perennial`, which its order copies tell.
+    Whether a subscription may have lost its `metadata.perennial`; its order copies show whether it has.
 
-    Only one that is due tells on itself: it is inactive, so no engine renews it, and its date has passed.
+    Only a due one can be recognised: it is inactive, so no engine renews it, and its date has passed.
     """
     due = subscription.next_run_at
     is_due = subscription.status is SubscriptionStatus.INACTIVE and due is not None and due <= as_of
@@ -102,7 +102,7 @@ def was_adopted(subscription: OrderSubscription, as_of: datetime) -> bool:
 def lost_metadata(
     subscription: OrderSubscription, copies: Iterable[OrderCopy], as_of: datetime, limits: WatchLimits
 ) -> WatchFinding | None:
-    """The alarm about a subscription of `was_adopted` that Perennial has renewed before, as `copies` of ours show."""
+    """The alarm about a subscription of `was_adopted`, if our `copies` show that Perennial has renewed it before."""
     ours = [
         copy.created_at
         for copy in copies
@@ -123,7 +123,7 @@ def lost_metadata(
 
 
 def charging_stopped(switch: StopSwitch, as_of: datetime, limits: WatchLimits) -> WatchFinding | None:
-    """The alarm about charging that has been stopped for too long; at once when it is not known since when."""
+    """The alarm about charging that has been stopped for too long, or since an unknown time."""
     if not switch.is_stopped or (switch.since is not None and switch.since + limits.stopped_after > as_of):
         return None
     return WatchFinding(Alarm.CHARGING_STOPPED, "", f"{switch.sentence}; {WAY_OUT}", switch.since)
@@ -136,7 +136,7 @@ def unreadable(subscription_id: str, error: Exception) -> WatchFinding:
 
 
 def charged_twice(copies: Iterable[OrderCopy]) -> Iterator[WatchFinding]:
-    """An alarm for each reference of which several orders are placed."""
+    """An alarm for each reference with several placed orders."""
     by_reference: dict[str, list[OrderCopy]] = {}
     for copy in copies:
         by_reference.setdefault(copy.reference or "", []).append(copy)
@@ -155,7 +155,7 @@ def charged_twice(copies: Iterable[OrderCopy]) -> Iterator[WatchFinding]:
 
 def left_unplaced(copy: OrderCopy, known: Mapping[str, str | None]) -> WatchFinding | None:
     """
-    The alarm about an old unplaced order of ours; None when its renewal waits with it.
+    The alarm about an old unplaced order of ours; None when its renewal still waits.
 
     `known` maps each subscription that is not cancelled to the order copy that its state names.
     """
@@ -205,7 +205,7 @@ class _Watching:
 
     def _held(self) -> WatchFinding | None:
         since = self.subscription.updated_at
-        # Without an open period it is a customer's pause, which ends when somebody ends it.
+        # Without an open period it is a customer's pause, which the customer or staff end.
         if not self.state.is_unsettled or since is None or since + self.limits.held_after > self.as_of:
             return None
         why = f" after: {self.state.error}" if self.state.error else ""
@@ -243,8 +243,8 @@ class _Watching:
         done = self.state.done_through
         is_settled = done is not None and next_run_at <= done
         since = planned_due if is_settled else next_run_at
-        # Adopted, released, or settled with another period due already: the next sweep begins with it now, however
-        # old its date is.
+        # It was just adopted, released, or settled with another period already due: the next sweep renews it, even if
+        # its date is old.
         if self.state.is_unsettled or done is None or is_settled:
             return max(since, self.subscription.updated_at or since)
         return since

@@ -1,8 +1,8 @@
 """
-Waves and the brake: a sweep renews a few first, reads the results, and stops when they are bad.
+Waves and the brake: a sweep renews a few subscriptions first, checks the results, and stops if they are bad.
 
-A wrong price or an empty warehouse then costs ten customers their patience, not ten thousand. The next wave is
-larger only when enough is known about the shop: not when the first few were retries, or were renewed before.
+Then a wrong price or an empty warehouse affects ten customers, not ten thousand. The next wave is larger only if the
+results say enough about the shop: not if the first few were retries, or were renewed before.
 """
 
 from collections import Counter
@@ -25,9 +25,9 @@ class Brake:
     """
     Watches the results of a sweep's renewals. Once pulled it stays pulled.
 
-    The share counts first attempts only: a retry is more likely to fail than not, and that says
-    nothing about the shop. It is read from the size of the first wave on. Copies that do not end in
-    time say something, too: a shop that takes them and never finishes them must not be given all.
+    The share counts first attempts only: most retries fail, and that says nothing about the shop. It is checked once as
+    many results are counted as the first wave has. Copies that do not end in time count, too: a shop that accepts
+    copies and never finishes them must not get all of them.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -42,20 +42,20 @@ class Brake:
         self._pulled: BrakePulled | None = None
 
     def note(self, result: RenewalResult) -> None:
-        """Take one more result into account, in the order in which they were given."""
+        """Count one more result, in the order of the results."""
         self._errors_in_a_row = 0
         self._count(result)
         self._pulled = self._pulled or self._look(result)
 
     def note_error(self, said: str) -> None:
-        """Take into account that working on a renewal ended in an error that nobody foresaw."""
+        """Count a renewal that ended in an unexpected error."""
         self._errors_in_a_row += 1
         if self._errors_in_a_row >= self._policy.max_unconfirmed:
             in_words = f"{self._errors_in_a_row} renewals in a row ended in an unexpected error ({said})"
             self._pulled = self._pulled or BrakePulled(in_words)
 
     def note_record(self, refused: str | None) -> None:
-        """Take into account whether a renewal could be written down; `refused` is what Commerce Layer said if not."""
+        """Count whether a renewal could be recorded; if not, `refused` is Commerce Layer's message."""
         self._refused_in_a_row = self._refused_in_a_row + 1 if refused else 0
         if self._refused_in_a_row >= self._policy.max_unconfirmed:
             in_words = (
@@ -93,7 +93,7 @@ class Brake:
             self._failed[result.failure.cls] += 1
 
     def _says_nothing_new(self, result: RenewalResult) -> bool:
-        """Whether earlier runs could not settle it either, while others are renewed: it is to blame, not the shop."""
+        """Whether earlier runs could not settle it either, while others are renewed: then the shop is not the cause."""
         return self._has_renewed and result.renewal.state.unsettled_since is not None and result.outcome not in RENEWED
 
     def _look(self, result: RenewalResult) -> BrakePulled | None:
@@ -107,7 +107,7 @@ class Brake:
 
     def _too_many_failures(self) -> BrakePulled | None:
         cls, count = self._failed.most_common(1)[0] if self._failed else (None, 0)
-        # A share of 1 can never be exceeded, which is how it is switched off.
+        # A share of 1 can never be exceeded: it switches this check off.
         if count <= self._policy.brake_share * self._finished:
             return None
         share = f"more than {self._policy.brake_share:.0%}"
@@ -121,7 +121,7 @@ class Brake:
 
 
 class Waves:
-    """How many come next: a few until enough of them could be counted, then some more, then the rest."""
+    """How many renewals come next: a few until enough of them are counted, then more, then the rest."""
 
     def __init__(self, policy: Policy, brake: Brake) -> None:
         self._policy, self._brake = policy, brake
@@ -131,7 +131,7 @@ class Waves:
     def next(self, left: int) -> int:
         """The size of the next wave, when `left` are left and the one before has ended."""
         counted = self._brake.counted
-        # A wave of retries alone is no reason to go on in small steps: there is nothing to learn from those.
+        # After a wave of retries alone, small waves make no sense: retries say nothing about the shop.
         if self._counted_before is not None and (counted >= self._policy.first_wave or counted == self._counted_before):
             self._grown += 1
         self._counted_before = counted

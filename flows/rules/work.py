@@ -13,12 +13,12 @@ Work = Renewal | ManualCopy
 
 
 def next_action_for(work: Work, found: Iterable[OrderCopy], as_of: datetime) -> NextAction:
-    """What to do next, given the order copies that one look showed."""
+    """What to do next, given the order copies as just read."""
     return next_action(work, found, as_of) if isinstance(work, Renewal) else work.next_action(list(found))
 
 
 def references_of(work: Work) -> list[str]:
-    """Every reference under which its order copies can exist."""
+    """Every reference that its order copies can have."""
     return references_to_look_up(work) if isinstance(work, Renewal) else [work.reference]
 
 
@@ -35,12 +35,12 @@ def copy_options(work: Work) -> Mapping[str, bool]:
 
 
 def attempts_made(work: Work) -> int:
-    """How many attempts were made before, as far as they are recorded."""
+    """How many recorded attempts were made before."""
     return work.state.attempt if isinstance(work, Renewal) else 0
 
 
 def not_charged(work: Work, switch: StopSwitch) -> Skipped:
-    """What is left alone because a person has stopped charging: the unplaced order stays, and no attempt is counted."""
+    """The skip because a person has stopped charging: the unplaced order stays, and no attempt is counted."""
     if isinstance(work, Renewal):
         sentence = f"not charged: {switch.sentence}; its order stays unplaced, and the next sweep goes on with it"
         return Skipped(work.subscription_id, work.due, SkipReason.CHARGING_STOPPED, sentence)

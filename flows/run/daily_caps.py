@@ -1,4 +1,4 @@
-"""What this run, and all others, have charged today, and whether the policy's caps leave room for one order more."""
+"""What this run and all others have charged today, and whether the policy's caps leave room for one more order."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from flows.rules.caps import Charged, cap_reached, has_caps, is_within_share, st
 from flows.rules.price import Price
 
 COUNT_LASTS = 10.0
-"""Seconds after which what others have charged is counted again before the next order is placed."""
+"""Seconds after which the charges of others are counted again before the next order is placed."""
 
 CLOCK_STEP = timedelta(seconds=5)
-"""Orders that were placed so long before the last count, and longer than lists lag, were in it."""
+"""Orders that were placed this long before the last count, which is longer than lists lag, were in it."""
 
 
 class DailyCaps:
     """
-    Counts what was charged today. Costs nothing where the policy has no caps.
+    Counts what was charged today. Costs nothing if the policy has no caps.
 
-    What others have charged is read from the shop at most ten seconds before an order is placed, and again after a part
-    of what is left is used. What this run has begun to charge counts at once.
+    The charges of others are read from the shop at most ten seconds before an order is placed, and again after this run
+    has used part of the remaining room. What this run has begun to charge counts at once.
 
     Args:
         client: the open client.
         policy: the merchant's policy.
-        as_of: the present, where the shop has not told it yet.
+        as_of: the present, used until the shop's clock is known.
     """
 
     def __init__(self, client: CommerceLayer, policy: Policy, as_of: datetime) -> None:
@@ -43,15 +43,15 @@ class DailyCaps:
         self._day: datetime | None = None
         self._read_from = as_of
         self._placed: dict[str, Price] = {}
-        self._placed_in_all = Charged()  # with those of today that are not known by id
+        self._placed_in_all = Charged()  # includes today's orders whose ids are not known
         self._under_way: dict[str, Price] = {}
         self._seen, self._since = Charged(), Charged()
         self._turned_away: list[Price] = []
         self.reached: str | None = None
-        """Which cap is used up, and what to do; None while there is room."""
+        """Which cap is reached, and what to do; None while there is room."""
 
     def is_counted(self, order: Order | None = None) -> bool:
-        """Whether this order (any order) may be judged by what was counted last; `count` first where it may not."""
+        """Whether the last count is good enough to decide about this order (or any order); if not, `count` first."""
         if not has_caps(self._policy):
             return True
         if self._counted_at is None or current_clock().monotonic() - self._counted_at > COUNT_LASTS:
@@ -60,10 +60,10 @@ class DailyCaps:
 
     async def count(self) -> None:
         """
-        Read what was charged today by all, unless somebody who waited for the same has just done so.
+        Read what all runs charged today, unless another task of this run has just done so.
 
         Raises:
-            CommerceLayerError: it could not be read, or only so slowly that nothing must be charged upon it.
+            CommerceLayerError: it could not be read, or so slowly that it is too old to use.
         """
         known = self._counts
         async with self._one_count:
@@ -79,7 +79,7 @@ class DailyCaps:
 
     async def _read(self) -> None:
         moment = self._client.shop_time or self._as_of
-        # What was placed until then is in every list by now. What was placed later is read again, and known by its id.
+        # Orders placed until then are in every list by now. Later ones are read again, and known by their ids.
         settled = moment - timedelta(seconds=self._policy.settle_seconds) - CLOCK_STEP
         day = start_of_day(moment, ZoneInfo(self._policy.time_zone))
         if day != self._day:
@@ -90,14 +90,14 @@ class DailyCaps:
         self._read_from = max(day, settled)
 
     async def _begin(self, day: datetime, settled: datetime) -> None:
-        # How many there are is told by one list; how much they come to, only by reading them all.
+        # One list call shows how many there are; their amounts must all be read.
         read_from = day if self._policy.max_amount_per_day else max(day, settled)
         before = await count_placed_orders(self._client, day, read_from) if read_from > day else 0
         self._placed, self._placed_in_all = {}, Charged(before)
         self._day, self._read_from = day, read_from
 
     def refusal(self, order: Order) -> str | None:
-        """Which cap leaves no room for an order that is to be placed; None when there is room, as far as known."""
+        """Which cap forbids placing this order; None when there is room, as far as known."""
         if not has_caps(self._policy) or order.id in self._under_way or order.id in self._placed:
             return None
         price = Price.of(order)
@@ -116,7 +116,7 @@ class DailyCaps:
         return full
 
     def settle(self, order_id: str, *, may_be_placed: bool) -> None:
-        """Note how the placement of an order ended that was taken: what was not placed leaves its room to others."""
+        """Note how the placement of a counted order ended: if it was not placed, its room is free again."""
         price = self._under_way.pop(order_id, None)
         if price is not None and may_be_placed:
             self._note_placed(order_id, price)
@@ -128,7 +128,7 @@ class DailyCaps:
             self._placed_in_all += Charged.of([price])
 
     def _look_for_room(self) -> None:
-        """A cap is reached by what is placed: what is under way may still be declined."""
+        """Only placed orders reach a cap: an order under way may still be declined."""
         if self.reached is None:
             reached = (cap_reached(self._policy, self._placed_in_all, price) for price in self._turned_away)
             self.reached = next((sentence for sentence in reached if sentence), None)

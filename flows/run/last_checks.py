@@ -13,7 +13,7 @@ from flows.run.context import Run
 
 
 class Stop(Exception):  # noqa: N818 - says what it does
-    """The last look says that nothing is to be sent, and how the renewal ends instead."""
+    """The last look shows that nothing may be sent; `end` says how the renewal ends instead."""
 
     def __init__(self, end: CopyEnded | StillRunning | HeldBack | LeftAlone | NotPlaced) -> None:
         super().__init__(end)
@@ -22,7 +22,7 @@ class Stop(Exception):  # noqa: N818 - says what it does
 
 def place_now(run: Run, work: Work, attempt: Place, shown: Sequence[OrderCopy]) -> Place | None:
     """
-    The copy and its order as the last look shows them; None when they do not count any more.
+    The copy and its order as the last look shows them; None when they no longer count.
 
     Raises Stop when it, or another one of the period, is placed or being placed already.
     """
@@ -41,7 +41,7 @@ def place_now(run: Run, work: Work, attempt: Place, shown: Sequence[OrderCopy]) 
 
 
 async def count_charges(run: Run, attempt: Place) -> None:
-    """Count what was charged today. Raises Stop when that cannot be read: then nothing is charged."""
+    """Count what was charged today. Raises Stop if that cannot be read: then nothing is charged."""
     try:
         await run.caps.count()
     except CommerceLayerError as error:
@@ -49,7 +49,7 @@ async def count_charges(run: Run, attempt: Place) -> None:
 
 
 async def may_charge(run: Run, work: Work) -> None:
-    """Ask the stop switch. Raises Stop when a person has stopped charging, or may have: nothing is sent or counted."""
+    """Read the stop switch. Raises Stop if a person has stopped charging, or may have: nothing is sent or counted."""
     switch = await run.stop_switch.look()
     if switch.is_stopped:
         raise Stop(LeftAlone(not_charged(work, switch)))

@@ -1,8 +1,8 @@
 """
 One look over the whole shop, for what no run reports: it reads, and changes nothing.
 
-It depends on as little as possible of what a sweep depends on: every subscription that is not cancelled is listed,
-25 in a call, so that a due list which is filtered wrongly cannot hide one from here as well.
+It shares as little as possible with a sweep: it lists every subscription that is not cancelled, 25 in a call, so that a
+wrong filter of the due list cannot hide a subscription here as well.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ async def look_over(
     switch: StopSwitch = CHARGING_IS_ON,
 ) -> WatchReport:
     """
-    Everything that is wrong at `as_of` (UTC), by these limits. `switch` is the stop switch, if it could be asked.
+    Everything that is wrong at `as_of` (UTC), by these limits. `switch` is the stop switch, if it could be read.
 
-    Reads 25 subscriptions in a call; besides, 25 in a call, the orders of ours that are not placed, and the order
-    copies of the last days, of which several may be placed for one period.
+    Reads all subscriptions, our unplaced orders, and the order copies of the last days (to find several placed orders
+    of one period), 25 in a call.
 
     Raises:
-        CommerceLayerError: the shop cannot be read; then nothing is known.
+        CommerceLayerError: the shop cannot be read.
     """
     looking = _Looking(client, policy, as_of, limits)
     await looking.at_subscriptions()

@@ -1,9 +1,9 @@
 """
-The last look before a customer is charged, and before a record is written: read for one, shared by 25.
+The last look before a customer is charged, and before a record is written. One read serves 25 renewals.
 
-Placements and records wait for the rate limit, sometimes for minutes. Each is sent upon a look that is seconds old,
-taken when the limit lets it go, and the same list calls read for those that are next. A record that follows its
-placement within seconds needs no look of its own.
+Placements and records wait for the rate limit, sometimes for minutes. Each is sent after a look that is seconds old,
+taken when the limit lets it go. The same list calls also read the subscriptions that are next. A record that follows
+its placement within seconds needs no new look.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from flows.rules.unrecorded import looked_back_to, recorded_copy
 from flows.run.freshness import Freshness
 
 LINGER = 0.25
-"""Seconds that a call with places left waits for company; nothing that a customer or a limit would notice."""
+"""Seconds that a call with free places waits for more subscriptions; too short for a customer or a limit to notice."""
 
 LOOK_TRIES = 3
-"""How often a look is taken that is too old to place upon when it comes, because its answers took so long."""
+"""How often a look is taken again that is too old for a placement because its answers took so long."""
 
 
 @dataclass(frozen=True)
 class SubscriptionLook:
-    """A subscription as one look shows it; None when it is gone. Enough to record upon."""
+    """A subscription as one look shows it; None when it is deleted. Enough for a record."""
 
     subscription: OrderSubscription | None
     taken: Freshness
@@ -41,12 +41,12 @@ class SubscriptionLook:
 
 @dataclass(frozen=True)
 class Look(SubscriptionLook):
-    """What one look shows of a subscription and of all that stands against placing its order."""
+    """A subscription as one look shows it, with everything that may forbid placing its order."""
 
     rivals: Sequence[OrderSubscription]
-    """The subscriptions of the same source order that are not cancelled, its own among them."""
+    """The subscriptions of the same source order that are not cancelled, including this one."""
     copies: Sequence[OrderCopy]
-    """The recent order copies of its source order, whoever made them."""
+    """All recent order copies of its source order, including those of others."""
 
 
 L = TypeVar("L", bound=SubscriptionLook)
@@ -56,9 +56,9 @@ async def look_at_subscriptions(
     client: CommerceLayer, sources: dict[str, str | None]
 ) -> tuple[dict[str, OrderSubscription], list[OrderSubscription]]:
     """
-    The subscriptions with these ids, and all of their source orders, in one list call where that is possible.
+    The subscriptions with these ids, and all others of their source orders, in one list call if possible.
 
-    `sources` maps each id to its source order, or to None where that is not known yet.
+    `sources` maps each id to its source order, or to None if that is not known yet.
     """
     known = [source for source in sources.values() if source is not None]
     found = await client.list_subscriptions_of(known) if known else []
@@ -66,14 +66,14 @@ async def look_at_subscriptions(
     if missing := [each for each in sources if each not in fresh]:
         added = await client.get_subscriptions(missing)
         fresh |= added
-        # Those whose source order is known now have rivals that nobody has looked for yet.
+        # For source orders that are known only now, the rivals have not been read yet.
         unseen = {each.source_order_id for each in added.values() if each.source_order_id} - set(known)
         found += await client.list_subscriptions_of(sorted(unseen)) if unseen else []
     return fresh, list({each.id: each for each in found}.values())
 
 
 async def look_at_copies(client: CommerceLayer, renewals: Iterable[Renewal]) -> list[OrderCopy]:
-    """What was made of the renewals' source orders since their last settled periods, by us and by others."""
+    """All order copies of the renewals' source orders since their last settled periods, ours and others'."""
     renewals = list(renewals)
     if not renewals:
         return []
@@ -84,7 +84,7 @@ async def look_at_copies(client: CommerceLayer, renewals: Iterable[Renewal]) -> 
 
 
 class LastLooks:
-    """Looks for the renewals of one run, 25 at a time. A look is handed out while it is fresh, and read again then."""
+    """Looks for the renewals of one run, 25 at a time. A look is used while it is fresh, then read again."""
 
     def __init__(self, client: CommerceLayer) -> None:
         self._client = client
@@ -96,7 +96,7 @@ class LastLooks:
 
     @contextmanager
     def waiting_to_place(self, renewal: Renewal) -> Iterator[None]:
-        """While this lasts, what `before_placing` tells is read along with others that are read."""
+        """Within this context, other reads for placements include this renewal."""
         self._to_place[renewal.subscription_id] = renewal
         try:
             yield
@@ -105,7 +105,7 @@ class LastLooks:
 
     @contextmanager
     def waiting_to_record(self, renewal: Renewal) -> Iterator[None]:
-        """While this lasts, what `before_recording` tells is read along with others that are read."""
+        """Within this context, other reads for records include this renewal."""
         self._to_record[renewal.subscription_id] = renewal
         try:
             yield
@@ -113,17 +113,17 @@ class LastLooks:
             self._to_record.pop(renewal.subscription_id, None)
 
     def forget(self, subscription_id: str) -> None:
-        """Read it again next time: it has been changed, or something went wrong."""
+        """Read the subscription again next time: it was changed, or a request failed."""
         self._looks.pop(subscription_id, None)
-        # A read that is under way may have seen it as it was before.
+        # A read that is under way may show it as it was before.
         self._forgotten.add(subscription_id)
 
     async def before_placing(self, renewal: Renewal) -> Look:
         """
-        The subscription, its rivals and its source order's copies as they were seconds ago at the most.
+        The subscription, its rivals and its source order's copies, at most seconds old.
 
         Raises:
-            CommerceLayerError: they could not be read, or only so slowly that they must not be acted upon.
+            CommerceLayerError: they could not be read, or so slowly that they are too old to use.
         """
         for _ in range(LOOK_TRIES):
             look = await self._look(Look, renewal, self._to_place, self._read_to_place)
@@ -133,7 +133,7 @@ class LastLooks:
 
     async def before_recording(self, renewal: Renewal) -> OrderSubscription | None:
         """
-        The subscription as it was seconds ago, or as it could be read; None when it is gone.
+        The subscription, seconds old if it can be read that fast; None when it is deleted.
 
         Raises:
             CommerceLayerError: it could not be read.
@@ -155,7 +155,7 @@ class LastLooks:
                 if len(waiting) < PAGE_SIZE:
                     await current_clock().sleep(LINGER)
                 await self._until_there_is_room()
-                # In the order in which they began to wait, which is the order in which the rate limit lets them go.
+                # In the order in which they began to wait: the rate limit lets them go in the same order.
                 others = [each for each in waiting.values() if self._fresh(kind, each) is None and each is not renewal]
                 self._forgotten.clear()
                 await read([renewal, *others][:PAGE_SIZE])
@@ -165,7 +165,7 @@ class LastLooks:
             return known
 
     async def _until_there_is_room(self) -> None:
-        """Let the wait for the rate limit be over before the look begins, so that it does not make the look old."""
+        """Wait for the rate limit before the look begins, so that the wait does not make the look old."""
         if (left := await self._client.room_for_a_look()) > 0:
             await current_clock().sleep(left)
 

@@ -1,8 +1,8 @@
 """
-The stop switch as a run sees it: read at the start, and again before each placement, at most ten seconds old.
+The stop switch of a run: read at the start, and before each placement, where it is at most ten seconds old.
 
-One answer serves all placements of a run. Where Prefect does not answer, an older one may still serve for a minute;
-after that nobody is charged, because a person may have stopped charging meanwhile.
+All placements of a run share one answer. If Prefect does not answer, the last answer is used for up to a minute. After
+that no customer is charged, because a person may have stopped charging meanwhile.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from blocks.commerce_layer.clock import current_clock
 from flows.rules.stop_switch import CHARGING_IS_ON, VARIABLE, StopSwitch, read_switch
 
 READ_EVERY = 10.0
-"""Seconds for which an answer serves."""
+"""Seconds for which an answer is used."""
 
 TRUSTED_FOR = 60.0
-"""Seconds for which an answer serves when Prefect gives no newer one."""
+"""Seconds for which an answer is used when Prefect gives no newer one."""
 
 ANSWERS_WITHIN = 5.0
-"""Seconds of the machine's own time that Prefect has for its answer: placements wait for it."""
+"""Real seconds that Prefect has for its answer: placements wait for it."""
 
 
 async def switch_now(prefect: PrefectClient) -> StopSwitch:
-    """What the switch says now. Raises whatever Prefect's client raises when the API cannot be used."""
-    # Not by its name: a 404, which a wrong address answers as well, would mean that there is no such variable.
+    """What the switch says now. Raises the exceptions of Prefect's client if the API cannot be used."""
+    # Not read by its name: a 404 would mean that the variable does not exist, but a wrong address also answers 404.
     wanted = {"variables": {"name": {"any_": [VARIABLE]}}}
     answer = await prefect.request("POST", "/variables/filter", json=wanted)
     found = Variable.model_validate_list(answer.json())
@@ -40,7 +40,7 @@ async def switch_now(prefect: PrefectClient) -> StopSwitch:
 
 
 class SharedSwitch:
-    """The switch, read at most once in ten seconds for all that one run places."""
+    """The switch, read at most once in ten seconds for all placements of one run."""
 
     def __init__(self, organization: str) -> None:
         self._organization = organization
@@ -49,13 +49,13 @@ class SharedSwitch:
         self._said_at = self._asked_at = float("-inf")
         self._announced: set[str] = set()
         self.found_stopped: StopSwitch | None = None
-        """What the switch said when it first kept this run from charging; None while it has not."""
+        """What the switch said when it first stopped this run from charging; None while it has not."""
 
     async def look(self) -> StopSwitch:
         """
-        What the switch says, by an answer that is at most `READ_EVERY` old.
+        What the switch says, from an answer that is at most `READ_EVERY` old.
 
-        When Prefect does not answer, an answer that is at most `TRUSTED_FOR` old; without one, it is stopped.
+        If Prefect does not answer, an answer up to `TRUSTED_FOR` old is used; without one, charging is stopped.
         """
         async with self._reading:
             if current_clock().monotonic() - self._asked_at >= READ_EVERY:

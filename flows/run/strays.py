@@ -1,8 +1,8 @@
 """
 Adopted subscriptions that no due list can show: another status, no date, or metadata that something has overwritten.
 
-A due list holds inactive subscriptions with a date that has passed and `metadata.perennial`. What lacks one of the
-three would never be missed by a sweep, so each sweep asks for it: one call for each kind, whatever the shop's size.
+A due list has inactive subscriptions with a past date and `metadata.perennial`. A sweep would not notice a subscription
+that lacks one of the three, so each sweep looks for them: one call for each kind, in a shop of any size.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _AT_ONCE = WatchLimits(overdue_after=timedelta(0))
 
 async def find_strays(run: Run, not_adopted: Sequence[OrderSubscription]) -> list[Skipped]:
     """
-    Those of the shop's adopted subscriptions that no sweep can renew, at most 25 of each kind.
+    The shop's adopted subscriptions that no sweep can renew, at most 25 of each kind.
 
-    `not_adopted` are the due ones without `metadata.perennial`: whether one of them has lost it, its order copies tell.
-    What cannot be read is logged, and left to the next sweep.
+    `not_adopted` are the due ones without `metadata.perennial`: their order copies show whether they have lost it. What
+    cannot be read is logged, and left to the next sweep.
     """
     try:
         strays = [*await _with_another_status(run), *await _without_a_date(run)]
@@ -39,7 +39,7 @@ async def find_strays(run: Run, not_adopted: Sequence[OrderSubscription]) -> lis
 
 
 def latest(not_adopted: Iterable[OrderSubscription]) -> list[OrderSubscription]:
-    """As many as one call can ask for, those that became due last: most of what customers have paused is older."""
+    """As many as fit in one call, those that became due last: most subscriptions that customers paused are older."""
     by_date = sorted(not_adopted, key=lambda each: str(each.next_run_at), reverse=True)
     return by_date[: listings.SOURCES_AT_ONCE]
 
@@ -56,7 +56,7 @@ async def _without_a_date(run: Run) -> list[Skipped]:
 
 
 async def _without_metadata(run: Run, not_adopted: Iterable[OrderSubscription]) -> list[Skipped]:
-    # A tagged one is in the due list's own lines.
+    # A tagged one already has a line from the due list.
     recent = latest(each for each in not_adopted if TAG not in each.tags)
     sources = [each.source_order_id for each in recent if each.source_order_id]
     if not sources:

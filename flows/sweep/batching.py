@@ -1,5 +1,5 @@
 """
-A sweep that is shared among the workers of a pool: each batch is a run of the `renew-batch` deployment.
+Shares a sweep among the workers of a pool: each batch is a run of the `renew-batch` deployment.
 
 The sweep itself renews a few first. Only if these go well does it start batches, a few at a time. Once the brake has
 stopped one, it starts no more. A batch leaves its summary as an artifact of its run, because workers on several
@@ -33,7 +33,7 @@ from flows.sweep.pacing import Pacing, Renew
 DEPLOYMENT = "renew-batch/renew-batch"
 
 BATCHES_AT_ONCE = 4
-"""Batches that run at the same time. Those that are not started yet need not be stopped when the brake stops one."""
+"""How many batches run at the same time. When the brake stops one, those not started need no stopping."""
 
 ASK_EVERY = 2.0
 """Seconds between two reads of the state of a batch's run."""
@@ -45,11 +45,11 @@ _SUMMARY = "perennial-summary"
 
 
 class BatchesLost(RuntimeError):  # noqa: N818 - says what happened
-    """Batches that ended without a summary, or did not end. The subscriptions that they left are still due."""
+    """Batches that ended without a summary, or did not end. Subscriptions that they did not renew are still due."""
 
 
 async def hand_in(summary: RenewalSummary) -> None:
-    """Leave the summary with the server, for the sweep that waits for it."""
+    """Store the summary on the server for the sweep that waits for it."""
     await Artifact(
         type=_SUMMARY, description=markdown(summary.sentence), data=summary.model_dump(mode="json")
     ).acreate()
@@ -57,10 +57,11 @@ async def hand_in(summary: RenewalSummary) -> None:
 
 async def in_batches(run: Run, report: Report, due: Sequence[Due], renew: Renew) -> None:
     """
-    Renew what is in `due`: the first few here, the others in batches on the pool's workers, and add up the summaries.
+    Renew the subscriptions in `due`: the first few here, the others in batches on the pool's workers. Add up the
+    summaries.
 
     Raises:
-        NotSetUp: the deployment of the batches does not exist. The first few are renewed.
+        NotSetUp: the deployment of the batches does not exist. The first few are renewed by then.
         BatchesLost: some batches did not end as they should; all others have ended.
     """
     first = run.policy.first_wave + run.policy.second_wave
@@ -141,7 +142,7 @@ class Batches:
             if summary is None or summary.brake:
                 self._stop(flow_run, state, summary)
         finally:
-            self._places.release()  # only once it is known whether others may start
+            self._places.release()  # only when it is known whether others may start
         if summary is not None:
             self._report.add_summary(summary)
             await self._report.show()
@@ -154,7 +155,7 @@ class Batches:
         get_run_logger().warning("no further batches are started: %s", summary.brake if summary else self._lost[-1])
 
     async def _final_state(self, flow_run_id: UUID, size: int) -> State | None:
-        """The batch's final state; None if it has not ended in time, because its worker may have died."""
+        """The batch's final state; None if it did not end in time, perhaps because its worker died."""
         allowed = self._run.policy.copy_deadline_seconds + SECONDS_PER_RENEWAL * size
         deadline = time.monotonic() + allowed
         while time.monotonic() < deadline:

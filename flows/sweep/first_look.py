@@ -1,4 +1,4 @@
-"""The first look at 25 due subscriptions: which renewals go on, which do not and why, and which copies there are."""
+"""The first look at 25 due subscriptions: which renewals go on, which do not and why, and which copies exist."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Due(NamedTuple):
     """
     A due subscription, with its source order and its date (UTC) where they are known.
 
-    With the source order, its rivals come with the same list call.
+    If the source order is known, the same list call reads its rivals.
     """
 
     subscription_id: str
@@ -37,7 +37,7 @@ class Due(NamedTuple):
 
 @dataclass(frozen=True)
 class FirstLook:
-    """What the look brought. `stale` are copies whose unplaced orders are no longer wanted."""
+    """The result of the look. `stale` are copies whose unplaced orders are no longer wanted."""
 
     renewals: Sequence[Renewal]
     skipped: Sequence[Skipped]
@@ -49,7 +49,7 @@ async def take_first_look(run: Run, due: Sequence[Due]) -> FirstLook:
     Read the subscriptions again, plan, and look for rivals and for order copies.
 
     Raises:
-        CommerceLayerError: something could not be read; then none of them is worked on.
+        CommerceLayerError: something could not be read; then none of them is renewed.
     """
     fresh, rivals = await look_at_subscriptions(
         run.client, {each.subscription_id: each.source_order_id for each in due}
@@ -76,11 +76,11 @@ async def take_first_look(run: Run, due: Sequence[Due]) -> FirstLook:
 
 async def paid_meanwhile(client: CommerceLayer, subscriptions: Iterable[OrderSubscription]) -> frozenset[str]:
     """
-    Which of these wait after a failure, and their customer has paid the order at the checkout since: they go on.
+    Those that wait after a failure and whose customer has paid the order at the checkout since: they go on.
 
-    So do those whose customer has confirmed the payment and closed the page before the order was placed.
+    They include those whose customer confirmed the payment and closed the page before the order was placed.
 
-    Costs nothing while none is held, and one list call for 25 that are.
+    Costs one list call for 25 that wait, and none while no subscription waits.
     """
     states = {each.id: RenewalState.read(each.metadata) for each in subscriptions}
     waiting = {each: state for each, state in states.items() if state and waits_for_payment(state)}
@@ -105,7 +105,7 @@ def _plan_one(
 
 
 def _settle_first(renewal: Renewal, copies: Iterable[OrderCopy]) -> Renewal:
-    """The renewal of a period that was charged and never recorded, where there is one: it must be settled first."""
+    """The renewal of an earlier charged period that no run has recorded, if there is one: it must be settled first."""
     period = unrecorded_period(renewal, copies)
     return renewal if period is None else renewal.for_due(period)
 
@@ -132,7 +132,7 @@ async def _with_their_copies(run: Run, renewals: Sequence[Renewal], copies: Iter
     """
     The renewals with the copies of their periods.
 
-    Where a recorded copy is not among those of the source order, it is looked up by its reference.
+    If a recorded copy is not among those of the source order, it is looked up by its reference.
     """
     copies = list(copies)
     seen = {copy.id for copy in copies}

@@ -1,7 +1,7 @@
 """
-Renewals of which there is no order copy: perhaps it was deleted after its order was placed.
+Renewals without an order copy: perhaps it was deleted after its order was placed.
 
-The request that places an order gives it the renewal's reference, so that the order is found without its copy.
+The request that places an order also sets the renewal's reference on it, so that it is found without its copy.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from flows.run.context import Run
 
 async def charged_without_a_copy(run: Run, renewals: Sequence[Renewal]) -> list[Skipped]:
     """
-    Those of the renewals whose order is placed although no copy of their period is there to be seen.
+    The renewals whose order is placed although no copy of their period is found.
 
-    Costs one list call for 25 of which there is no copy that counts. A period that fell due a moment ago, less than
-    `settle_seconds`, cannot have been charged and forgotten yet.
+    Costs one list call for 25 renewals without a copy that counts. A period that fell due less than `settle_seconds`
+    ago is left out: no order of it can have lost its copy yet.
 
     Raises:
         CommerceLayerError: the orders could not be read.

@@ -1,4 +1,4 @@
-"""Reads what the shop tells of failed attempts, for renewals whose state knows less of them than their orders do."""
+"""Reads the errors of orders, for renewals whose state has fewer failed attempts than their orders show."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from flows.run.context import Run
 
 async def with_counts_of_the_shop(run: Run, renewals: Sequence[Renewal]) -> list[Renewal]:
     """
-    The renewals, each with a state that counts no fewer attempts than the shop tells of.
+    The renewals, each with a state that counts no fewer attempts than the shop shows.
 
-    Costs nothing as long as the states know as many attempts as the orders, else one list call for 25 orders.
+    Costs nothing if the states have as many attempts as the orders, else one list call for 25 orders.
 
     Raises:
         CommerceLayerError: the errors of the orders could not be read.

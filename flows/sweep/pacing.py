@@ -1,7 +1,7 @@
 """
 How a sweep works through its due list: in waves, 25 in each look, with a brake.
 
-What is in memory is bounded by `PAGES_UNDER_WAY`, however long the list is.
+`PAGES_UNDER_WAY` bounds the memory, even for a very long list.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ Renew = Callable[[Run, Renewal], Awaitable[Recorded]]
 
 
 PAGES_UNDER_WAY = 60
-"""Pages that are worked on at the same time: 1,500 renewals, which bounds the memory."""
+"""How many pages are worked on at the same time: 1,500 renewals, which bounds the memory."""
 
 ROOM_SOON = 2.0
-"""Seconds before the rate limit has room at which a page begins to look: an older look creates copies in vain."""
+"""A page's look begins this many seconds before the rate limit has room: an older look creates useless copies."""
 
 TROUBLES_IN_A_ROW = 3
-"""Pages whose looks fail one after the other before the sweep gives up: then it is not one page's fault."""
+"""After this many pages in a row whose looks fail, the sweep gives up: then no single page is the cause."""
 
 
 async def in_waves(run: Run, report: Report, due: Sequence[Due], renew: Renew) -> None:
@@ -49,7 +49,7 @@ async def in_waves(run: Run, report: Report, due: Sequence[Due], renew: Renew) -
 
 
 class Pacing:
-    """One pass over a due list, and one more over whatever has another period to make up, until nothing has."""
+    """Passes over a due list: one over all of it, then more over the subscriptions with another period to make up."""
 
     def __init__(self, run: Run, report: Report, renew: Renew) -> None:
         self._run, self._report, self._renew = run, report, renew
@@ -66,10 +66,11 @@ class Pacing:
         """
         Renew the subscriptions in `due`, a few first, then more, then all.
 
-        Stops when the brake is pulled, or when the looks of several pages in a row failed; what was not reached stays
-        due. What was begun is finished, and the report says why it stopped. One renewal's error never stops the others.
+        Stops when the brake is pulled, or when the looks of several pages in a row fail. Subscriptions that were not
+        reached stay due, begun renewals are finished, and the report says why the sweep stopped. One renewal's error
+        never stops the others.
         """
-        # Named twice, a subscription would be worked on twice at the same time.
+        # A subscription may be named twice, but must not be renewed twice at the same time.
         due = list({each.subscription_id: each for each in due}.values())
         while due and not self.is_stopped:
             await self._work_through_once(due)
@@ -80,7 +81,7 @@ class Pacing:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether nothing further may be begun: the brake was pulled, or nothing can be looked up any more."""
+        """Whether no more renewals may begin: the brake was pulled, or too many looks failed."""
         pulled = self._pulled or self._report.brake
         return pulled is not None or self._given_up
 
@@ -120,7 +121,7 @@ class Pacing:
             if self._must_stop():
                 return
             looks = await self._look(page)
-            # First: until the order of a date that was moved is withdrawn, another run may place it.
+            # First: another run may place the order of a moved date until it is withdrawn.
             async with asyncio.TaskGroup() as withdrawing:
                 for copy in [copy for look in looks for copy in look.stale]:
                     withdrawing.create_task(self._withdraw(copy))
@@ -141,7 +142,7 @@ class Pacing:
                     renewing.create_task(self._renew_one(renewal))
 
     async def _wait_for_room(self, size: int) -> None:
-        """Look no earlier than the rate limit has room, after those that looked before."""
+        """Wait until the rate limit has room, after the pages that looked before."""
         async with self._one_waits_for_room:
             while not self.is_stopped:
                 left = await self._run.client.room_for_creation(self._looking) - ROOM_SOON
@@ -151,7 +152,7 @@ class Pacing:
             self._looking += size
 
     async def _look(self, page: Sequence[Due]) -> list[FirstLook]:
-        """Look at the page, in parts where one of it cannot be read: its neighbours are renewed all the same."""
+        """Look at the page, in parts if one subscription cannot be read: the others are renewed all the same."""
         try:
             if not self._run.caps.is_counted():
                 await self._run.caps.count()
@@ -198,7 +199,7 @@ class Pacing:
         renewal = result.renewal
         if not result.leaves_more(self._run.as_of):
             return
-        # Only ever further: a record that somebody else has undone must not keep us here for ever.
+        # Only later periods count: if another system undoes a record, the sweep must not repeat it for ever.
         before = self._settled.get(renewal.subscription_id)
         if before is None or renewal.due > before:
             self._settled[renewal.subscription_id] = renewal.due

@@ -1,8 +1,8 @@
 """
-May this API client write subscriptions at all? Asked once a sweep, before anything is charged.
+Whether this API client may write subscriptions. Checked once a sweep, before anything is charged.
 
-A renewal that is charged and cannot be recorded stays due, and its next period is never reached. So the first
-subscription of a sweep is sent a change that changes nothing. It is one write a sweep.
+A renewal that is charged and cannot be recorded stays due, and its next period is never reached. So each sweep sends
+one PATCH without changes to its first subscription. That is one write a sweep.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from flows.rules.waves import BrakePulled
 from flows.run.context import Run
 
 REFUSED_IN_A_ROW = 3
-"""Subscriptions that refuse to be written, one after the other, after which it is not their fault."""
+"""After this many subscriptions in a row that cannot be written, the subscriptions are not the cause."""
 
 
 class WritePermission:
-    """What is known about it in one sweep."""
+    """Whether subscriptions can be written, as one sweep knows it."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._one_at_a_time = asyncio.Lock()
         self._is_known = False
         self.brake: BrakePulled | None = None
-        """Set once it is known that nothing may be charged, and why."""
+        """Why nothing may be charged; None unless the check has shown that."""
 
     async def check(self, renewals: Sequence[Renewal]) -> Mapping[str, Skipped]:
         """
-        Ask, unless it is known; the others wait for the answer.
+        Check, unless it is known already; other callers wait for the answer.
 
         Returns the subscriptions among `renewals` that must not be charged, because they themselves cannot be written.
         """
@@ -47,11 +47,11 @@ class WritePermission:
                 if (error := await self._ask(renewal)) is not None:
                     refused[renewal.subscription_id] = _refused(renewal, error)
                     self._conclude(len(refused), error)
-        # Where nobody may be written, it is not the fault of those that were asked: they stay due like the others.
+        # If no subscription can be written, the checked ones are not the cause: they stay due like the others.
         return {} if self.brake is not None else refused
 
     async def _ask(self, renewal: Renewal) -> CommerceLayerError | None:
-        """Why this subscription cannot be written; None when it can, or when the answer does not tell."""
+        """Why this subscription cannot be written; None when it can, or when the answer does not show it."""
 
         async def change_nothing() -> SubscriptionChange:
             return SubscriptionChange()

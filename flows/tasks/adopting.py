@@ -1,4 +1,4 @@
-"""Handing subscriptions over: list those it concerns, decide for each as it is now, and change it."""
+"""Handing subscriptions over: list those concerned, decide about each as it is now, and change it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from flows.run.context import Run
 from flows.run.states import completed, failed
 
 ROWS_SHOWN = 500
-"""Lines of the table; the counts cover all."""
+"""How many lines the table has; the counts cover all subscriptions."""
 
 _DONE = {
     Handover.ADOPT: ("adopted", "would be adopted"),
@@ -40,14 +40,14 @@ _DONE = {
 
 @dataclass(frozen=True)
 class HandoverResult:
-    """What was, or would be, done about each subscription; `failed` are those whose change did not get through."""
+    """What was, or would be, done about each subscription; `failed` are those whose change failed."""
 
     request: HandoverRequest
     decisions: Sequence[Decision]
     failed: Sequence[Decision] = ()
     dry_run: bool = True
     untagged: str | None = None
-    """Why the tag of adopted subscriptions could not be made; None when it is there, or not needed."""
+    """Why the tag of adopted subscriptions could not be created; None when it exists, or is not needed."""
 
     @property
     def sentence(self) -> str:
@@ -75,7 +75,7 @@ class HandoverResult:
 
     @property
     def needs_person(self) -> bool:
-        """Whether something that was asked for did not happen."""
+        """Whether a requested change was not made."""
         return bool(self.failed) or any(each.handling is Handling.REFUSED for each in self.decisions)
 
 
@@ -86,7 +86,7 @@ async def find_subscriptions(
     """
     The ids of all subscriptions concerned: those named, and those in `statuses`.
 
-    A status concerns only subscriptions that can profit: releasing looks for held ones, giving back for adopted ones.
+    Of those with a status, only the fitting ones: held ones for a release, adopted ones for giving back.
     """
     found = {each.strip(): None for each in named if each.strip()}
     for status in statuses:
@@ -108,7 +108,7 @@ def _is_concerned(subscription: OrderSubscription, request: HandoverRequest) -> 
 async def hand_over(
     run: Run, request: HandoverRequest, subscription_ids: Sequence[str], *, dry_run: bool
 ) -> State[HandoverResult]:
-    """Decide for each subscription as it is now and, unless it is a dry run, change it. Nothing is changed twice."""
+    """Decide about each subscription as it is now and, unless it is a dry run, change it. Nothing is changed twice."""
     request = replace(request, requested=frozenset(subscription_ids))
     untagged = None
     if request.handover is Handover.ADOPT and subscription_ids and not dry_run:
@@ -158,7 +158,7 @@ def _decide_one(
 async def _decide_and_change(
     run: Run, request: HandoverRequest, subscription_ids: Sequence[str]
 ) -> list[tuple[Decision, str | None]]:
-    # A sweep that is just renewing one of them looks again before it charges, and finds that it was given back.
+    # A sweep that is renewing one of them reads it again before it charges, and sees that it was given back.
     try:
         decisions = await _decide(run, request, subscription_ids)
     except CommerceLayerError as error:
@@ -176,7 +176,7 @@ async def _change(run: Run, decision: Decision) -> str | None:
     try:
         return _differs(await _send(run, decision.subscription_id, change), change)
     except CommerceLayerError as error:
-        # Whatever happened to the request, what counts is how the subscription is now.
+        # The answer may be lost: the subscription as it is now shows whether the change was made.
         seen = await _read(run, decision.subscription_id)
         return None if seen is not None and _differs(seen, change) is None else str(error)
 
@@ -201,7 +201,7 @@ async def _read(run: Run, subscription_id: str) -> OrderSubscription | None:
 
 
 def _differs(seen: OrderSubscription, change: Change) -> str | None:
-    """How a subscription is not as it was to become; None when it is."""
+    """How a subscription differs from the wanted change; None when it does not."""
     wanted = {"activate": SubscriptionStatus.ACTIVE, "deactivate": SubscriptionStatus.INACTIVE, None: seen.status}
     if seen.status is not wanted[change.trigger]:
         return f"its status is {seen.raw_status or seen.status} all the same"

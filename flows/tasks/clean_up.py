@@ -1,4 +1,4 @@
-"""Looks at what was created recently: cancels the orders that nobody will place, and finds double charges."""
+"""Reviews what was created recently: cancels the orders that no run will place, and finds double charges."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from flows.run.states import completed, run_task
 from flows.tasks.unpaid import report_unpaid_renewals
 
 REVIEWED = timedelta(hours=1)
-"""How far back a sweep looks for double charges at its beginning. The sweeps before it have looked at what is older."""
+"""How far back a sweep looks for double charges at its beginning. Earlier sweeps have reviewed older ones."""
 
 LEFT_BEHIND = timedelta(days=31)
-"""How far back it looks for unplaced orders, which are few. What is older is met when the next period is due."""
+"""How far back it looks for unplaced orders, which are few. Older ones are found when the next period is due."""
 
 
 @asynccontextmanager
 async def reviewing(run: Run, report: Report) -> AsyncIterator[None]:
     """
-    Look at what was created before while the sweep works, and at its own copies at the end.
+    Review what was created before while the sweep works, and the sweep's own copies at the end.
 
-    A creation may be lost and carried out late, when its period is settled and nobody looks at it any more. A run may
-    die before it cancels the order of a customer who has left. And a read that is staler than the policy's
-    `settle_seconds` is how two orders of one period can be placed.
+    A creation may be lost and carried out late, when its period is settled and no run looks at it any more. A run may
+    die before it cancels the order of a subscription that was cancelled. And two orders of one period can be placed if
+    a read lags by more than the policy's `settle_seconds`.
     """
     began_at = run.now()
     reviewing_those = asyncio.create_task(_review_what_was_before(run, report, began_at))
@@ -54,7 +54,7 @@ async def reviewing(run: Run, report: Report) -> AsyncIterator[None]:
 
 
 async def _review_what_was_before(run: Run, report: Report, began_at: datetime) -> None:
-    # First: what this sweep places itself may need a moment until it is paid.
+    # First, because the orders that this sweep places may need a moment until they are paid.
     await run_task(report_unpaid_renewals, run, report)
     await run_task(clean_up_surplus_copies, run, report, began_at - REVIEWED, began_at - LEFT_BEHIND)
 
@@ -62,10 +62,11 @@ async def _review_what_was_before(run: Run, report: Report, began_at: datetime) 
 @task(task_run_name="clean up surplus copies", cache_policy=NO_CACHE, retries=0)
 async def clean_up_surplus_copies(run: Run, report: Report, since: datetime, unplaced_since: datetime) -> State[int]:
     """
-    Cancel unplaced orders that nobody will place, and stop the sweep where a period is charged twice.
+    Cancel unplaced orders that no run will place, and stop the sweep if a period is charged twice.
 
-    Those are the orders of surplus copies, and of customers who have left. `since` and `unplaced_since` say how far
-    back to look for double charges and for unplaced orders. What cannot be read or cancelled is left to the next sweep.
+    These are the orders of surplus copies, and of subscriptions that are no longer renewed. `since` and
+    `unplaced_since` say how far back to look for double charges and for unplaced orders. What cannot be read or
+    cancelled is left to the next sweep.
     """
     before = run.withdrawals.surplus
     try:
@@ -100,9 +101,9 @@ async def _review(run: Run, report: Report, copies: CopiesOfPeriod) -> None:
 
 async def _withdraw_what_nobody_wants(run: Run, found: Iterable[CopiesOfPeriod]) -> None:
     """
-    Withdraw the orders of subscriptions that were cancelled, paused or handed over since, and of skipped periods.
+    Withdraw the orders of subscriptions that have been cancelled, paused or given back, and of skipped periods.
 
-    No sweep finds those due again, and the customer could still pay at the checkout.
+    No sweep finds them due again, and the customer could still pay at the checkout.
     """
     unplaced = [
         (copies.canonical, *reference)

@@ -1,4 +1,4 @@
-"""The first step of a renewal: an order copy, created or found."""
+"""The first task of a renewal: an order copy is created or found."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from flows.run.context import Run
 from flows.run.states import completed
 
 CREATE_TRIES = 3
-"""How often a creation is sent whose answer is lost. A copy too many is an unplaced order, and is cancelled."""
+"""How often a creation is sent if its answer is lost. The order of a surplus copy is unplaced, and is cancelled."""
 
 PAUSE = 1.0
-"""Seconds after a lost answer before the look for its copy."""
+"""Seconds to wait after a lost answer before looking for its copy."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Created:
 
 @dataclass(frozen=True)
 class Found:
-    """A copy exists already, or nothing is to be created now; polling says how it goes on."""
+    """A copy exists already, or nothing is to be created now; polling decides what follows."""
 
 
 Creation = Created | Found | NotCreated
@@ -44,10 +44,10 @@ Creation = Created | Found | NotCreated
 @task(task_run_name="create {work.reference}", cache_policy=NO_CACHE, retries=0)
 async def create_order_copy(run: Run, work: Work) -> State[Creation]:
     """
-    Create the order copy, unless one exists that counts. It is not placed, so it charges nobody.
+    Create the order copy, unless one that counts exists. Its order is not placed, so nothing is charged.
 
-    Any number of runs may do this at once: they choose the same copy afterwards. After a lost answer it is looked for,
-    and created again if it is not there.
+    Any number of runs may do this at once: they choose the same copy afterwards. After a lost answer, the copy is
+    looked for, and created again if it does not exist.
     """
     if not isinstance(next_action_for(work, work.found, run.as_of), Create):
         return completed("an order copy exists already, or none is to be created", Found())
@@ -60,7 +60,7 @@ async def create_order_copy(run: Run, work: Work) -> State[Creation]:
             await current_clock().sleep(PAUSE)
             if await _has_arrived(run, work):
                 return completed(f"the answer was lost, but order copy {work.reference} was created", Found())
-        except CommerceLayerError as refused:  # not sent, or answered with a no
+        except CommerceLayerError as refused:  # not sent, or refused
             return completed(str(refused), NotCreated(refused))
         else:
             return completed(f"order copy {copy.id} with reference {work.reference}", Created(copy))
@@ -78,7 +78,7 @@ def _draft(run: Run, work: Work) -> OrderCopyDraft:
 
 
 async def _has_arrived(run: Run, work: Work) -> bool:
-    """Whether there is a copy that counts now. What cannot be read is no reason against another copy."""
+    """Whether a copy that counts exists now. If that cannot be read, another copy may be created."""
     try:
         found = await run.client.find_order_copies(references_of(work))
     except CommerceLayerError:

@@ -26,20 +26,20 @@ from flows.sweep.first_look import Due, paid_meanwhile
 
 
 class NoSuchSubscription(LookupError):  # noqa: N818 - says what is the matter
-    """The field `subscriptions` names one that does not exist, or nobody at all. Nobody was renewed."""
+    """The field `subscriptions` names one that does not exist, or is empty. Nothing was renewed."""
 
 
 @task(task_run_name="find due subscriptions", cache_policy=NO_CACHE)
 async def find_due_subscriptions(run: Run, report: Report, only: Sequence[str] | None = None) -> State[list[Due]]:
     """
-    The ids of all subscriptions that are due, or of those named in `only` that are, before anything changes the list.
+    The ids of all due subscriptions, or of the due ones in `only`, read before anything changes the list.
 
-    Read by id cursor: what is renewed meanwhile cannot push anybody off a page. Only ids and dates are kept, so
-    100,000 of them weigh some megabytes; each is read again right before it is renewed. What failed before comes
-    last (`due_order`). What no due list can show is looked for, and reported (`strays`).
+    Read by id cursor: renewals meanwhile cannot make the list skip a subscription. Only ids and dates are kept, so
+    100,000 of them take a few megabytes; each is read again right before it is renewed. Those that failed before come
+    last (`due_order`). Subscriptions that no due list can show are looked for and reported (`strays`).
 
     Raises:
-        NoSuchSubscription: `only` names somebody who is not there; nobody is renewed then.
+        NoSuchSubscription: `only` names a subscription that does not exist; then none is renewed.
     """
     entries: list[DueEntry] = []
     not_adopted: list[OrderSubscription] = []
@@ -55,7 +55,7 @@ async def find_due_subscriptions(run: Run, report: Report, only: Sequence[str] |
                 report.add(RenewalLine.unexpected_error(subscription.id, None, planned), was_due=False)
             elif isinstance(planned, Renewal) or planned.settlement is not None:
                 entries.append(DueEntry.of(subscription, planned))
-            # Who is merely inactive is never touched, and not worth a line: a merchant may have thousands.
+            # A subscription that is merely inactive is never changed and gets no line: a merchant may have thousands.
             elif only is not None or planned.reason is not SkipReason.NOT_ADOPTED:
                 report.add(_line_of(planned, subscription), was_due=False)
             else:
@@ -70,7 +70,7 @@ async def find_due_subscriptions(run: Run, report: Report, only: Sequence[str] |
 
 
 def _in_order(run: Run, entries: Sequence[DueEntry]) -> list[Due]:
-    # In an order of this run's own, so that sweeps which run at the same time seldom work on the same subscription.
+    # Each run uses its own order, so that simultaneous sweeps seldom work on the same subscription.
     shuffle = random.Random(run.identity.flow_run_id).shuffle  # noqa: S311 - no secret depends on it
     ordered = in_order(entries, run.as_of, run.policy.stuck_after_delay, shuffle)
     return [Due(each.subscription_id, each.source_order_id, each.next_run_at) for each in ordered]
@@ -94,7 +94,7 @@ def _plan(run: Run, subscription: OrderSubscription, paid: frozenset[str]) -> Re
 
 
 async def _named(run: Run, only: Sequence[str]) -> AsyncIterator[SubscriptionPage]:
-    """The named subscriptions, in pages; all of them were found before the first one is handed on."""
+    """The named subscriptions, in pages; the first page follows only after all of them were found."""
     wanted = list(dict.fromkeys(name.strip() for name in only))
     if not wanted:
         raise NoSuchSubscription(

@@ -1,4 +1,4 @@
-"""What people type into the form of a run, checked with words that help."""
+"""Checks what people type into the form of a run, with helpful messages."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ _ANY_INSTANT: TypeAdapter[datetime] = TypeAdapter(datetime)
 
 def _an_instant(given: Any, _handler: ModelWrapValidatorHandler[datetime]) -> datetime:
     try:
-        # A bare number would be read as seconds since 1970, which is never what somebody meant.
+        # A bare number would be read as seconds since 1970, which is never meant.
         if isinstance(given, (str, datetime)) and not str(given).strip().isdigit():
             return _ANY_INSTANT.validate_python(given)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""The third step of a renewal, and the only one that charges the customer: the order is placed."""
+"""The third task of a renewal, and the only one that charges the customer: the order is placed."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ from flows.run.states import completed
 from flows.tasks.create import Created, Creation
 
 PLACE_TRIES = 3
-"""How often a placement is sent whose answer is lost. Placing a placed order changes nothing."""
+"""How often a placement is sent if its answer is lost. Placing a placed order changes nothing."""
 
 COUNT_TRIES = 30
-"""How often what was charged today is counted before an order: near a cap, each order that is placed needs a count."""
+"""How often the day's charges are counted before one order: near a cap, each placed order needs a new count."""
 
 PAUSE = 2.0
-"""Seconds after a lost answer before the order is read."""
+"""Seconds to wait after a lost answer before the order is read."""
 
 CARD_CHANGES = 3
-"""How often an order is told to be paid with another card before it is left to the next sweep."""
+"""How often another card is set on an order before it is left to the next sweep."""
 
 
 @task(task_run_name="place {work.reference}", cache_policy=NO_CACHE, retries=0)
 async def place_target_order(run: Run, work: Work, creation: Creation, attempt: Place) -> State[Placed]:
     """
-    Place the canonical copy's order, upon a last look that is seconds old.
+    Place the canonical copy's order, after a last look that is at most seconds old.
 
     The last look is taken when the rate limit lets the request go. If the renewal is no longer wanted, the order is
-    cancelled instead, and nobody is charged. An order whose copy this run did not create may have been tried before,
-    so the attempt is announced on the subscription first.
+    cancelled instead, and the customer is not charged. If this run did not create the copy, its order may have been
+    tried before, so the attempt is announced on the subscription first.
     """
     created_here = isinstance(creation, Created) and creation.copy.id == attempt.copy.id
     placed: Placed
@@ -67,7 +67,7 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
         async with run.placing:
             placed = await _send(run, attempt, lambda: _compose_manual_copy(run, work, attempt))
     else:
-        # From here on, and not only once it is its turn: a last look is shared by those that are next.
+        # From here on, not only when its turn comes: the renewals that are next share a last look.
         with run.last_looks.waiting_to_place(work):
             async with run.placing:
                 placed = await _Renewing(run, work, attempt).carry_out(announce=not created_here)
@@ -100,7 +100,7 @@ class _Renewing:
             return NotPlaced(self._attempt, error)
 
     async def _place(self) -> Placed:
-        """Send the placement; where the order is not paid with the subscription's card, tell it to be before that."""
+        """Send the placement; if the order does not have the subscription's card, set it first."""
         for _ in range(1 + CARD_CHANGES):
             try:
                 return await _send(self._run, self._attempt, self._compose)
@@ -113,7 +113,7 @@ class _Renewing:
         return self._changed("was to be paid with another card each time it was looked at")
 
     async def _announce(self) -> None:
-        """Write the attempt down before it is made: whatever happens to us then, it counts as made."""
+        """Record the attempt before it is made: even if this run dies then, it counts."""
         run, subscription_id, attempt = self._run, self._renewal.subscription_id, self._attempt
         state = self._renewal.state.announcing(
             attempt.attempt, attempt.copy.id, attempt.order.id, run.now(), run.identity.flow_run_id,
@@ -126,7 +126,7 @@ class _Renewing:
             nonlocal announced
             subscription, _ = await self._look()
             metadata = state.written_into(subscription.metadata)
-            announced = RenewalState.read(metadata)  # as it will be read: instants are written in whole seconds
+            announced = RenewalState.read(metadata)  # as it will be read later: instants are stored in whole seconds
             return SubscriptionChange(metadata)
 
         try:
@@ -162,7 +162,7 @@ class _Renewing:
         try:
             self._card.compare(subscription, order)
         except OtherCard:
-            if self._was_sent:  # its answer was lost: the order may be placed with the card of a moment ago
+            if self._was_sent:  # its answer was lost: the order may be placed with the previous card
                 raise Stop(self._changed("is to be paid with another card since a moment ago")) from None
             raise
 
@@ -209,7 +209,7 @@ class _Renewing:
         return end
 
     async def _take_back_the_announcement(self) -> None:
-        """The attempt was not made after all: say so, or it would count. Should that fail, it counts."""
+        """Remove the announcement of an attempt that was not made. If that fails, the attempt counts."""
         client, subscription_id = self._run.client, self._renewal.subscription_id
         with suppress(CommerceLayerError):
             fresh = (await client.get_subscriptions([subscription_id])).get(subscription_id)
@@ -242,9 +242,9 @@ def _placement(run: Run, work: Work, order: Order) -> Placement:
 
 async def _send(run: Run, attempt: Place, compose: Callable[[], Awaitable[Placement]]) -> Placed:
     """
-    Send the placement. After a lost answer the order tells what came of it; if it tells nothing, it is sent again.
+    Send the placement. After a lost answer, the order shows the result; if it does not, the placement is sent again.
 
-    What cannot be found out stays lost, whatever prevents the next try: the placement may have been carried out.
+    If the result cannot be found out, it stays unknown: the placement may have been carried out.
     """
     lost: WriteFateUnknown | None = None
     order: Order | None = None
@@ -272,7 +272,7 @@ async def _send(run: Run, attempt: Place, compose: Callable[[], Awaitable[Placem
 
 
 async def _after_a_lost_answer(run: Run, attempt: Place, lost: WriteFateUnknown, end: Placed) -> Placed:
-    """What the look tells before the placement is sent again may come of the request whose answer was lost."""
+    """How the attempt ends if it is not sent again: the request with the lost answer may have been carried out."""
     order = await order_as_it_is(run, attempt)
     if order is not None and order.status is not OrderStatus.CANCELLED and tells_what_came_of_it(attempt, order):
         return OrderAnswered(attempt, order)

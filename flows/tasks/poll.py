@@ -1,4 +1,4 @@
-"""The second step of a renewal: wait until the order copy, or whichever copy of the period counts, has ended."""
+"""The second task of a renewal: wait until the order copy, or another copy of the period that counts, has ended."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from flows.run.states import completed
 from flows.tasks.create import Created, Creation
 
 Polled = Place | CopyEnded | StillRunning | NotCreated | HeldBack
-"""What polling can end with: an order to place, or the end of the renewal."""
+"""How polling can end: with an order to place, or with the end of the renewal."""
 
 
 @task(task_run_name="poll {work.reference}", cache_policy=NO_CACHE, retries=0)
 async def poll_order_copy(run: Run, work: Work, creation: Creation) -> State[Polled]:
     """
-    Wait until the canonical copy has ended and is old enough that every earlier copy must be visible.
+    Wait until the canonical copy has ended and is so old that every earlier copy must be visible.
 
-    The copies are read by reference, so that it does not matter which run created them. One poller reads for all that
-    wait; this task shows one renewal's own waiting and result.
+    The copies are read by reference, so it does not matter which run created them. One poller reads for all waiting
+    renewals; this task shows the waiting and the result of one.
     """
     if isinstance(creation, NotCreated):
         return completed("no order copy was created", creation)

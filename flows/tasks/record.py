@@ -1,9 +1,9 @@
 """
-The last step of a renewal: what came of it is written where people and systems look for it.
+The last task of a renewal: its result is recorded on the subscription, in the report and as an event.
 
-One PATCH of the subscription carries the state, the next date and a cancellation together, so they cannot disagree. It
-is composed when the rate limit lets it go, from a look that is seconds old, and sent once: what others wrote meanwhile
-survives. A death before it leaves the subscription due, and the next run finds the order copy by its reference.
+One PATCH of the subscription has the state, the next date and a cancellation together, so they cannot disagree. It is
+composed when the rate limit lets it go, from a look that is seconds old, and sent once, so that changes by others are
+kept. If the run dies before, the subscription stays due, and the next run finds the order copy by its reference.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from flows.run.context import Run
 from flows.run.states import completed, failed
 
 RECORD_TRIES = 4
-"""How often a record is sent whose answer is lost; before each it is read whether it arrived."""
+"""How often a record is sent if its answer is lost; before each new try, a read checks whether it arrived."""
 
 PAUSE = 2.0
-"""Seconds before it is sent again."""
+"""Seconds to wait before it is sent again."""
 
 
 class NothingToWrite(Exception):  # noqa: N818 - says what is the matter
@@ -61,8 +61,8 @@ class Recorded:
     """
     How a renewal ended, as the sweep's report shows it.
 
-    `result` is None when the renewal was left alone; `not_written` says why it could not be written down, and
-    `is_refused` that Commerce Layer refused it.
+    `result` is None when the renewal was left alone; `not_written` says why it could not be recorded, and `is_refused`
+    that Commerce Layer refused the record.
     """
 
     line: RenewalLine
@@ -72,13 +72,13 @@ class Recorded:
 
     @classmethod
     def of(cls, result: RenewalResult) -> Recorded:
-        """With the line that belongs to it."""
+        """The result with its line."""
         return cls(RenewalLine.of(result), result)
 
 
 @task(task_run_name="record {renewal.reference}", cache_policy=NO_CACHE, retries=0)
 async def record_outcome(run: Run, renewal: Renewal, finding: Finding | LeftAlone) -> State[Recorded]:
-    """Decide what a finding means, write it down where people and systems look for it, and say it in plain words."""
+    """Decide what a finding means, record it, report it in plain words, and emit its events."""
     try:
         if isinstance(finding, LeftAlone):
             recorded = await record_skip(run, finding.skipped)
@@ -98,9 +98,9 @@ async def record_outcome(run: Run, renewal: Renewal, finding: Finding | LeftAlon
 
 async def record_skip(run: Run, skipped: Skipped) -> Recorded:
     """
-    Report a subscription that is left alone; write it down where periods are skipped on purpose (the catch-up).
+    Report a subscription that is left alone; record it if periods are skipped on purpose (the catch-up).
 
-    What could not be written is decided in the same way by the next sweep.
+    If it cannot be recorded, the next sweep decides in the same way.
     """
     _announce_skip(run, skipped)
     line = RenewalLine.of(skipped)
@@ -121,8 +121,7 @@ async def _write_down(run: Run, result: RenewalResult) -> Recorded:
     """
     Write the result onto the subscription. A cancellation that the shop refuses becomes a hold.
 
-    What could not be written stands all the same, and the next run, which finds the order copy by its reference,
-    writes it.
+    A result that could not be written stays valid: the next run finds the order copy by its reference and writes it.
     """
     try:
         try:
@@ -161,9 +160,9 @@ async def _write(
     compose: Callable[[OrderSubscription], Record | None],
 ) -> None:
     """
-    Send what `compose` makes of the subscription as it is then.
+    Send the record that `compose` makes from the current subscription.
 
-    When the answer is lost, it is read and composed again: what has arrived is not written a second time.
+    If the answer is lost, the subscription is read and the record composed again: it is not written twice.
     """
     with_date = with_card = with_tag = True
 
@@ -174,7 +173,7 @@ async def _write(
         if fresh is None or record is None or _is_written(record, fresh):
             raise NothingToWrite
         next_run_at, card = record.next_run_at if with_date else None, record.payment_source_id if with_card else None
-        # Adopted by an earlier version, or by hand: it gets the tag along with its record.
+        # If it was adopted by an earlier version, or by hand, it gets the tag with this record.
         tag = TAG if with_tag and TAG not in fresh.tags else None
         return SubscriptionChange(record.metadata, next_run_at, record.cancel, card, tag)
 
@@ -186,15 +185,15 @@ async def _write(
         except Refused as refused:
             about = f"{refused.pointer} {refused.detail}"
             if with_tag and "tags" in about:
-                with_tag = False  # this API client may not tag
+                with_tag = False  # this API client has no permission to tag
                 continue
             if with_card and "customer_payment_source" in about:
-                with_card = False  # it has left the wallet
+                with_card = False  # the card is no longer in the wallet
                 continue
             if not with_date or "next_run_at" not in about:
                 raise
-            # With an `as_of` of long ago the next date may lie in the past, which the API refuses. What is
-            # settled is in the state, so the next sweep goes on from there.
+            # With an old `as_of`, the next date may be past, which the API refuses. The state has the settled periods,
+            # so the next sweep goes on from there.
             with_date = False
         except (NotConnected, WriteFateUnknown):
             if not tries_left:
@@ -213,10 +212,10 @@ def _is_written(record: Record, fresh: OrderSubscription) -> bool:
 
 async def _withdraw_what_is_given_up(run: Run, recorded: Recorded) -> None:
     """
-    Cancel the unpaid order of a subscription that is cancelled, or of a period that is skipped: it could still be paid.
+    Cancel the unpaid order of a cancelled subscription or a skipped period: the customer could still pay it.
 
-    Only once that is recorded: until then the order is what the next sweep goes on with. Should this run die here, the
-    next sweep's review withdraws it.
+    Only after that is recorded: until then the next sweep goes on with the order. If this run dies here, the next
+    sweep's review withdraws it.
     """
     result = recorded.result
     if result is None or recorded.not_written is not None or result.final_action in {None, FinalAction.HOLD}:
@@ -229,7 +228,7 @@ def _announce(run: Run, recorded: Recorded, result: RenewalResult) -> None:
     """
     Emit `perennial.renewal.{outcome}` for automations and webhooks, and `perennial.final_action.{action}`.
 
-    An event's id follows from what it says: a run that repeats the record after a crash emits the same event, not a
+    An event's id follows from its content: a run that repeats the record after a crash emits the same event, not a
     second one.
     """
     result = recorded.result or result
@@ -255,7 +254,7 @@ def _announce(run: Run, recorded: Recorded, result: RenewalResult) -> None:
 
 
 def _announce_skip(run: Run, skipped: Skipped) -> None:
-    """Emit `perennial.renewal.skipped` for a renewal that was due and is left alone, with the reason."""
+    """Emit `perennial.renewal.skipped` for a due renewal that is left alone, with the reason."""
     reference = skipped.subscription_id if skipped.due is None else reference_of(skipped.subscription_id, skipped.due)
     facts: dict[str, str | int | None] = {
         "subscription_id": skipped.subscription_id,

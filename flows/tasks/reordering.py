@@ -1,4 +1,4 @@
-"""What a reorder by hand does besides the tasks that it shares with the sweep: the first look, and the record."""
+"""The tasks of a reorder by hand that it does not share with the sweep: the first look, and the record."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ async def look_at_order(
     besides_renewal: bool = False,
 ) -> ManualCopy:
     """
-    What shall be copied, after looking whether it can be, with the order copies that the reference has already.
+    Check that the order can be copied. Returns the work, with the order copies that have the reference already.
 
     Raises:
         NoSuchOrder: no order is named, or there is no such order in this organization and mode.
-        ReferenceTaken: the reference is a renewal's, or a copy of another order has it.
+        ReferenceTaken: the reference belongs to a renewal, or to a copy of another order.
         RenewalNearby: a renewal of this order is due or was just placed, and `besides_renewal` is off.
     """
     order_id = source_order_id.strip()
@@ -74,7 +74,7 @@ async def _refuse_beside_a_renewal(run: Run, order_id: str) -> None:
 
 @task(task_run_name="record {work.reference}", cache_policy=NO_CACHE, retries=0)
 async def record_manual_copy(run: Run, work: ManualCopy, finding: Finding | LeftAlone) -> State[ManualResult]:
-    """Judge what came of the copy, and say it in plain words."""
+    """Decide how the copy ended, and say it in plain words."""
     result = manual_result(work, finding, run.policy)
     rows = [{"": name, "value": value} for name, value in result.as_dict().items() if value is not None]
     await acreate_table_artifact(rows, key="reorder", description=result.sentence)

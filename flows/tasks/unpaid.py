@@ -1,4 +1,4 @@
-"""Looks at what was placed lately, and tells a person once of each renewal that is not paid in the end."""
+"""Looks at recently placed orders, and reports each renewal once that is not paid in the end."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from flows.run.report import Report
 from flows.run.states import completed
 
 LOOKED_BACK = timedelta(days=31)
-"""How long ago an order may have been placed whose payment is looked at."""
+"""How far back the payments of placed orders are checked."""
 
 
 @task(task_run_name="look for unpaid renewals", cache_policy=NO_CACHE, retries=0)
 async def report_unpaid_renewals(run: Run, report: Report) -> State[int]:
     """
-    Report the renewals of the last 31 days whose orders are unpaid, voided, refunded or cancelled: each of it once.
+    Report the renewals of the last 31 days whose orders are unpaid, voided, refunded or cancelled, each change once.
 
-    One filtered list shows them. That a person was told is written on the order, after it was told: a run that dies in
-    between has it told again. What cannot be read is left to the next sweep.
+    One filtered list shows them. The order is marked after it was reported: if a run dies in between, it is reported
+    again. What cannot be read is left to the next sweep.
     """
     count = 0
     try:
@@ -50,7 +50,7 @@ async def _report(run: Run, report: Report, orders: list[Order]) -> int:
         if not is_replaced(order, copies[order.reference or ""]):
             _tell(run, report, order)
             count += 1
-        fresh = await run.client.get_order(order.id)  # others' metadata, which the API would replace
+        fresh = await run.client.get_order(order.id)  # its current metadata, which a PATCH replaces as a whole
         await set_order_metadata(run.client, order.id, marked(fresh))
     return count
 

@@ -1,4 +1,4 @@
-"""The steps of `watch-renewals`: look over the shop, and publish what was found."""
+"""The tasks of `watch-renewals`: look over the shop, and publish what was found."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flows.run.states import completed, failed
 
 @task(task_run_name="look over the shop", cache_policy=NO_CACHE)
 async def look_over_the_shop(run: Run, limits: WatchLimits) -> State[WatchReport]:
-    """Find what no run reports: overdue renewals that nothing attempts, and what is left lying."""
+    """Find what no run reports: overdue renewals that no run attempts, forgotten orders, and the like."""
     mode = (await run.client.claims()).mode
     dashboard, switch = Dashboard(run.organization, mode), await run.stop_switch.look()
     report = await look_over(run.client, dashboard, run.policy, run.as_of, limits, switch)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class Clock:
-    """A clock that runs `rate` sandbox seconds per real second (0 = frozen), from any instant on."""
+    """A clock that runs `rate` sandbox seconds per real second (0 = frozen), starting at any instant."""
 
     def __init__(self, start: datetime | None = None, rate: float = 1.0) -> None:
         self._base = start or datetime.now(UTC)

@@ -1,7 +1,7 @@
 """
 Order copies: the asynchronous job, from `pending` over `in_progress` to its final status.
 
-The private column `_due_at` holds the instant of a copy's next step, so that a restarted sandbox goes on where it was.
+The private column `_due_at` stores the instant of a copy's next step, so that a restarted sandbox can go on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TOPICS = {"completed": "complete", "failed": "fail"}  # an aborted copy has nei
 
 
 class OnEnd(Protocol):
-    """Called at the end of a copy that a subscription's own run made."""
+    """Called at the end of a copy that was made by a subscription's native run."""
 
     def __call__(self, shop: Shop, subscription_id: str, copy_id: str, *, succeeded: bool) -> None:
         """Update the subscription."""
@@ -32,7 +32,7 @@ class OnEnd(Protocol):
 
 
 class CopyWorker:
-    """Runs copies; calls `on_end` at the end of those that a subscription's own run made."""
+    """Runs copies; calls `on_end` at the end of those that were made by a subscription's native run."""
 
     def __init__(self, shop: Shop, on_end: OnEnd) -> None:
         self._shop = shop
@@ -72,7 +72,7 @@ class CopyWorker:
         return copy_id
 
     def release(self, table: str, copy_id: str) -> None:
-        """Let a stuck copy go on from now."""
+        """Let a stuck copy go on now."""
         due = self._shop.now_text()
         self._shop.database.update(table, copy_id, {"_due_at": due})
         self._shop.scheduler.at(self._shop.now(), partial(self._step, table, copy_id, due))

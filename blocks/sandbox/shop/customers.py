@@ -13,7 +13,7 @@ _CANCELLABLE = {"requested", "cancelled"}
 
 def apply_trigger(shop: Shop, customer: Row, name: str, value: Any) -> None:
     """
-    Apply a write-only attribute; a requested anonymization stays requested, since nothing carries it out here.
+    Apply a write-only attribute; a requested anonymization stays requested, since the sandbox does not carry it out.
 
     Raises:
         Problem: 422 for a blank password, or when no anonymization can be cancelled.

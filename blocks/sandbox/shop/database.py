@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 
 class Reader(Protocol):
-    """What lists are read from: the database itself, or a replica of it."""
+    """The source of lists: the database itself, or a replica of it."""
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one statement."""
@@ -112,10 +112,10 @@ class Database:
         self.execute("ROLLBACK TO inner" if nested else "ROLLBACK")
         if nested:
             self.execute("RELEASE inner")
-        self._ids_reserved = int(self.state("ids", "0"))  # a reservation that was undone is not in the file
+        self._ids_reserved = int(self.state("ids", "0"))  # an undone reservation is not in the file
 
     def after_commit(self, action: Callable[[], None]) -> None:
-        """Run `action` after the commit of what was written so far; never if that is rolled back."""
+        """Run `action` after the open transaction is committed; never if it is rolled back."""
         if self.connection.in_transaction:
             self._afterwards.append(action)
         else:
@@ -136,7 +136,7 @@ class Database:
 
     @contextmanager
     def dry_run(self) -> Iterator[list[str]]:
-        """Roll back in the end what is written in here; the list then holds the ids that were made for it."""
+        """Roll back everything written in this context at its end; the list then has the ids that were made in it."""
         before, made = self._ids_made, list[str]()
         try:
             with self.transaction():
@@ -147,7 +147,7 @@ class Database:
 
     @contextmanager
     def with_ids(self, ids: Iterable[str]) -> Iterator[None]:
-        """Use these ids of a dry run for what is made in here."""
+        """Use these ids of a dry run for new rows in this context."""
         if self._ids_made > self._ids_reserved:  # the reservation was rolled back with the dry run
             self._reserve_ids()
         self._given_ids = list(ids)
@@ -187,7 +187,7 @@ class Database:
             self._replicate(sql, rows)
 
     def lag_lists(self, seconds: float, resource_types: Collection[str], scheduler: Scheduler) -> None:
-        """After the next commit, let lists of these types show what was here so many seconds ago; 0 ends it."""
+        """After the next commit, let lists of these types lag by this many seconds; 0 ends it."""
         self.after_commit(partial(self._lag_lists, seconds, resource_types, scheduler))
 
     def _lag_lists(self, seconds: float, resource_types: Collection[str], scheduler: Scheduler) -> None:
@@ -202,7 +202,7 @@ class Database:
             self.replica = None
 
     def reader_of(self, resource_type: str) -> Reader:
-        """What lists of this type are read from."""
+        """The source of lists of this type."""
         if self.replica is None or resource_type not in self.replica.resource_types:
             return self
         self.replica.catch_up()

@@ -2,10 +2,10 @@
 Ways in which a copy or a placement fails, by name.
 
 A failure is set on an order, usually the source order, or on a card. It lasts until it is cleared or used up (`times`).
-One that is a card's (`is_payment`) concerns orders that are paid with that order's card, and no others.
+A payment failure (`is_payment`) concerns only orders that are paid with that order's card.
 
 The documentation has a single sample of `errors_log`, `{"status": ["cannot transition from draft to placed"]}` with a
-count of 2. The texts here are modelled on it, and on the error codes that official front ends know.
+count of 2. The texts here are modelled on it, and on the error codes in official front ends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Failure:
     """
     One way to fail.
 
-    `stage` says where: `pace` (how long the copy or the placing takes), `end` (the copy ends otherwise), `copy`
+    `stage` says where: `pace` (how long the copy or the placing takes), `end` (the copy ends in another way), `copy`
     (before there is a target order), `collect` (an error that `skip_errors` ignores; no target order either), `place`
     (the target order exists, pending and unpaid; `_place` fails too while the failure lasts).
     """
@@ -40,7 +40,7 @@ class Failure:
 
     @property
     def log(self) -> dict[str, list[str]]:
-        """`errors_log` of a copy that failed in this way."""
+        """The `errors_log` of a copy that failed in this way."""
         own = {self.field: [self.message]}
         return {"status": [_TRANSITION], **own} if self.stage == "place" else own
 
@@ -127,11 +127,11 @@ def failure_of(shop: Shop, *order_ids: str | None) -> tuple[Failure, str] | None
 
 
 def failure_of_order(shop: Shop, order: Mapping[str, Any]) -> tuple[Failure, str] | None:
-    """The failure that an order has, or has from its source or its card, and the id of the one that has it."""
+    """The failure of an order, its source or its card, and the id of the one on which it is set."""
     source_id, card_id = order["_source_order_id"], order["_customer_payment_source_id"]
     found = failure_of(shop, order["id"], source_id)
     if found is not None and found[1] == source_id and found[0].is_payment:
-        # It is the source order's card that fails; paid with another one, this order does not.
+        # The source order's card fails; an order that is paid with another card does not.
         source = shop.database.find("orders", source_id)
         if source is not None and source["_customer_payment_source_id"] not in {None, card_id}:
             found = None
@@ -139,7 +139,7 @@ def failure_of_order(shop: Shop, order: Mapping[str, Any]) -> tuple[Failure, str
 
 
 def is_skipped(failure: Failure, copy: Mapping[str, Any]) -> bool:
-    """Whether the options of this copy make it ignore a failure while collecting."""
+    """Whether the options of this copy make it ignore a failure of the stage `collect`."""
     if failure.stage != "collect":
         return False
     return bool(copy.get("skip_errors")) or is_ignored(failure, copy)
@@ -151,13 +151,13 @@ def is_ignored(failure: Failure, copy: Mapping[str, Any]) -> bool:
 
 
 def use_once(shop: Shop, order_id: str) -> None:
-    """Count one use of a failure that is limited to a number of times; the last use ends it."""
+    """Count one use of a failure with a limited number of uses; the last use ends it."""
     shop.database.execute("UPDATE sandbox_failures SET remaining = remaining - 1 WHERE order_id = ?", (order_id,))
     shop.database.execute("DELETE FROM sandbox_failures WHERE order_id = ? AND remaining <= 0", (order_id,))
 
 
 def end_payment_failure(shop: Shop, order_id: str) -> None:
-    """Another payment source on an order ends the payment failure that was set on this very order."""
+    """End a payment failure that was set on this order itself, because it gets another payment source."""
     found = failure_of(shop, order_id)
     if found is not None and found[0].is_payment:
         set_failure(shop, order_id, None)

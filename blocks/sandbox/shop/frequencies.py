@@ -1,4 +1,4 @@
-"""When a subscription of some frequency runs next."""
+"""When a subscription with a given frequency runs next."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def is_frequency(text: str) -> bool:
 
 def first_after(now: datetime, frequency: str, run: datetime, anchor_day: int) -> datetime | None:
     """
-    The first run after `now` of a subscription that has a run at `run`, UTC; None when there is none.
+    The first run after `now` of a subscription with a run at `run`, UTC; None when there is none.
 
-    A run falls on the anchor's day, or on the last day of a shorter month. What is not a frequency has no runs.
+    A run is on the anchor's day, or on the last day of a shorter month. An invalid frequency has no runs.
     """
     if not is_frequency(frequency):
         return None

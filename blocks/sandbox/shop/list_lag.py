@@ -12,7 +12,7 @@ LONGEST_LAG_SECONDS = 86_400
 
 def lag_lists(shop: Shop, seconds: float, resource_types: Collection[str] | None = None) -> None:
     """
-    Let lists, all or those of these types, show what was there so many seconds ago; 0 ends it.
+    Let all lists, or those of these types, show the data of this many seconds ago; 0 ends it.
 
     Raises:
         ValueError: a negative time, one of more than a day, or an unknown type.

@@ -17,12 +17,12 @@ from blocks.sandbox.shop.state import Shop
 _PLACEABLE = {"draft", "pending", "placing"}
 _PLACING_SECONDS = 1.0
 _NEVER = "never"  # in `_placing_until`, beside instants
-# No external validation is set up, payment sources are cards of a wallet already, and none is ever out of step.
+# No external validation is set up, payment sources are wallet cards already, and none ever needs a refresh.
 _WITHOUT_EFFECT = {"_validate", "_save_payment_source_to_customer_wallet", "_fix_payment_source"}
 
 
 def reason_not_to_place(shop: Shop, order: Row) -> tuple[Failure, str | None] | None:
-    """Why this order cannot be placed now, and the order that has the failure (None: its own state is the reason)."""
+    """Why this order cannot be placed now, and the order with the failure (None: its own state is the reason)."""
     paid = order["payment_status"] == "authorized"  # by `_authorize`: placing charges nothing again
     found = failures.failure_of_order(shop, order)
     if found is not None and _prevents_placing(found[0], order) and not (paid and _is_of_payment(found[0])):
@@ -65,7 +65,7 @@ def place(shop: Shop, order: Row, *, paid_by_customer: bool = False) -> None:
     Place an order; placing one that is placed, or is being placed, changes nothing.
 
     With `place_async` the order is placed a second later, with the failure `slow_placing` after many seconds, and with
-    `stuck_placing` when it is released. It is `placing` until then.
+    `stuck_placing` only when it is released. Until then it is `placing`.
 
     Raises:
         Problem: 422 with the reason; the order then stays as it was, with a `resource_errors` entry.
@@ -85,7 +85,7 @@ def place(shop: Shop, order: Row, *, paid_by_customer: bool = False) -> None:
 
 
 def _starts_placing(shop: Shop, order: Row) -> bool:
-    """Start a placing that takes time, if this order's does; returns whether it does."""
+    """Start a placing that takes time, if this order has one; returns whether it does."""
     found = failures.failure_of(shop, order["id"], order["_source_order_id"])
     pace = found[0].name if found is not None else ""
     seconds = {"slow_placing": shop.settings.slow_seconds, "stuck_placing": math.inf}.get(pace)
@@ -192,7 +192,7 @@ def apply_trigger(shop: Shop, order: Row, name: str, value: Any) -> None:
     elif name == "_refresh":
         shop.database.update("orders", order["id"], {"refreshed_at": shop.now_text()})
     elif name == "_create_subscriptions":
-        shop.publish("orders.create_subscriptions", "orders", order["id"])  # there are no line items to make them of
+        shop.publish("orders.create_subscriptions", "orders", order["id"])  # the sandbox has no line items from which to make them
     elif name in _WITHOUT_EFFECT:
         pass
     elif name == "_reset_circuit":
@@ -216,7 +216,7 @@ def attach_payment_source(shop: Shop, order: Row, payment_source_id: str) -> Non
     shop.database.update("orders", order["id"], wallets.paid_with(card))
 
 
-# name: (states it starts from, column -> new value, webhook topic); "now" is replaced by the present.
+# name: (allowed states before, column -> new value, webhook topic); "now" is replaced by the present.
 _TRANSITIONS: dict[str, tuple[set[str], dict[str, str], str]] = {
     "_cancel": (
         {"draft", "pending", "placed", "approved"},

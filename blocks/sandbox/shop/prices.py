@@ -1,4 +1,4 @@
-"""What orders cost, changed by hand: the price of what a source order holds, of an unplaced order, and its payment."""
+"""Changes what orders cost: the prices of a source order's items, or of an unplaced order. Also changes payments."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def change(shop: Shop, order: Row, given: Mapping[str, Any]) -> Row:
 
 
 def of_copies(shop: Shop, source_order_id: str) -> Row:
-    """What was changed for later copies of this order, as columns of the copied order."""
+    """The price changes for later copies of this order, as columns of the copied order."""
     stored: Row = orjson.loads(shop.database.state(f"prices:{source_order_id}", "{}"))
     return stored
 
 
 def set_payment_status(shop: Shop, order: Row, status: str) -> None:
     """
-    What the payment gateway says of a payment later, such as `unpaid` after a chargeback.
+    Set the status that the gateway reports for a payment later, such as `unpaid` after a chargeback.
 
     Raises:
         ValueError: no such status.

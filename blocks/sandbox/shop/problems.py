@@ -13,7 +13,7 @@ class Problem(Exception):  # noqa: N818  RFC 9457 calls it so
         super().__init__(status, errors)
         self.status, self.errors = status, errors
         self.after_rollback: Callable[[], None] | None = None
-        """Runs after the changes of the refused request were rolled back."""
+        """Runs after the changes of the refused request are rolled back."""
 
 
 def problem(
@@ -87,7 +87,7 @@ def invalid_filters_syntax(text: str) -> Problem:
 
 
 def invalid_field(name: str, resource_type: str) -> Problem:
-    """400: a sparse fieldset names something that the type does not have."""
+    """400: a sparse fieldset names a field that the type does not have."""
     return problem(400, "INVALID_FIELD", "Invalid field", f"{name} is not a valid field for {resource_type}.")
 
 
@@ -119,7 +119,7 @@ def invalid_field_format() -> Problem:
 
 
 def invalid_links_object() -> Problem:
-    """400: a relationship that is not `{"data": {"type": ..., "id": ...}}`, or null in the place of the pair."""
+    """400: a relationship that is not `{"data": {"type": ..., "id": ...}}` or `{"data": null}`."""
     return problem(400, "INVALID_LINKS_OBJECT", "Invalid links object", "Data is not a valid links object.")
 
 

@@ -1,7 +1,7 @@
 """
 A read replica that lags: committed writes reach it some seconds later, in the order of their commits.
 
-Commerce Layer may answer lists from such a replica; nobody outside knows.
+Commerce Layer may answer lists from such a replica; that is not documented.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Replica:
     """
     A second database that shows the first as it was `seconds` of the sandbox's clock ago.
 
-    After the clock was set back, writes that lie in its future are shown at once.
+    If the clock is set back, writes that are now in the future are shown at once.
     """
 
     def __init__(
@@ -41,18 +41,18 @@ class Replica:
         self._open.append((self._scheduler.moment, sql, values))
 
     def position(self) -> int:
-        """How many writes the open transaction has by now."""
+        """The number of writes in the open transaction."""
         return len(self._open)
 
     def undo(self, position: int) -> None:
-        """Forget what the open transaction wrote after `position`."""
+        """Drop the open transaction's writes after `position`."""
         del self._open[position:]
 
     def commit(self) -> None:
         """
         Note that the open transaction was committed.
 
-        Writes of scheduled actions count from the instant at which these were due, all others from now.
+        Writes of a scheduled action count from the instant at which it was due, all others from now.
         """
         now = self._scheduler.now()
         self._committed.extend((moment or now, sql, values) for moment, sql, values in self._open)

@@ -19,7 +19,7 @@ class Scheduler:
     Holds actions and the instants at which they are due.
 
     An action checks the shop when it runs and does nothing if it is no longer wanted, so actions are never removed.
-    Each runs within `attempt`, which rolls back what a failing one did. The failure is logged, and the others run.
+    Each runs within `attempt`, which rolls back a failing action. The failure is logged, and the others run.
     """
 
     def __init__(self, clock: Clock, attempt: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
@@ -36,7 +36,7 @@ class Scheduler:
         return self.moment or self._clock.now()
 
     def at(self, instant: datetime, action: Callable[[], None]) -> None:
-        """Run `action` when the clock reaches `instant`; at once when that is past."""
+        """Run `action` when the clock reaches `instant`; at once if it is past."""
         instant = max(instant, self.now())
         heapq.heappush(self._heap, (instant, next(self._order), action))
         if self._heap[0][0] == instant:

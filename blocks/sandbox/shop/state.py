@@ -27,7 +27,7 @@ class Shop:
     publish_again: Callable[[Row], None] = field(default=lambda _: None)
     """Called with an event that is to be delivered again."""
     arrived_at: str | None = None
-    """The arrival of a late request, while it is carried out with the times of its arrival."""
+    """When a late request arrived; set while it is carried out, so that it writes this time."""
     order_placed: Callable[[str], None] = field(default=lambda _: None)
     """Called with the id of every order that is placed."""
 
@@ -41,7 +41,7 @@ class Shop:
 
     @contextmanager
     def as_of(self, arrived_at: str) -> Iterator[None]:
-        """Let `now_text` be an earlier instant in here."""
+        """Let `now_text` be an earlier instant in this context."""
         self.arrived_at = arrived_at
         try:
             yield
@@ -49,7 +49,7 @@ class Shop:
             self.arrived_at = None
 
     def after(self, seconds: float, action: Callable[[], None]) -> datetime:
-        """Run `action` in so many seconds of the sandbox's clock."""
+        """Run `action` after this many seconds of the sandbox's clock."""
         instant = self.now() + timedelta(seconds=seconds)
         self.scheduler.at(instant, action)
         return instant
@@ -65,6 +65,6 @@ class Shop:
 
 
 def organization_id(slug: str) -> str:
-    """Ten letters made of the slug."""
+    """Ten letters derived from the slug."""
     random = Random(slug)  # noqa: S311  a name, not a secret
     return "".join(random.choices("abdeghjkmnpqrsvwxyzABDEGHJKLMNPQRSVWXYZ", k=10))

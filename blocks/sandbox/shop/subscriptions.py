@@ -29,7 +29,7 @@ class NativeEngine:
         shop.order_placed = self._activate_by_source
 
     def resume(self) -> None:
-        """Schedule what an existing database still has to do: copies, placings and runs of subscriptions."""
+        """Schedule the open work in an existing database: copies, placings and runs of subscriptions."""
         self.worker.resume()
         placing = "SELECT id, _placing_until FROM orders WHERE _placing_until IS NOT NULL ORDER BY 2"
         for order_id, until in self._shop.database.execute(placing).fetchall():
@@ -70,7 +70,7 @@ class NativeEngine:
     def _alert(self, subscription_id: str, due: str) -> None:
         subscription = self._still_due(subscription_id, due)
         if subscription is None or self._shop.now() < _alert_at(subscription):
-            return  # the alert period was shortened since, and another alert is scheduled
+            return  # the alert period was shortened, and another alert is scheduled
         if subscription["_alerted_for"] != due:
             self._shop.database.update("order_subscriptions", subscription_id, {"_alerted_for": due})
             self._shop.publish("order_subscriptions.renewal", "order_subscriptions", subscription_id)
@@ -105,7 +105,7 @@ class NativeEngine:
             "updated_at": shop.now_text(),
             "_running_copy_id": None,
         }
-        # A subscription that was deactivated or cancelled while it ran stays so.
+        # If the subscription was deactivated or cancelled while it ran, its status stays.
         if subscription["status"] == "running":
             changes["status"] = "active"
         counter = "occurrencies" if succeeded else "errors_count"
@@ -116,7 +116,7 @@ class NativeEngine:
         self.schedule({**subscription, **changes})
 
     def abandon_run(self, subscription_id: str, copy_id: str) -> None:
-        """End a run whose copy was deleted: it is neither a success nor a failure."""
+        """End a run whose copy was deleted: that is neither a success nor a failure."""
         subscription = self._shop.database.find("order_subscriptions", subscription_id)
         if subscription is None or subscription["_running_copy_id"] != copy_id:
             return
@@ -160,7 +160,7 @@ def apply_trigger(shop: Shop, engine: NativeEngine, subscription: Row, name: str
         raise invalid("status", f"cannot transition from {status} to {new_status}", "invalid_transition")
     changes: dict[str, Any] = {"status": new_status, "updated_at": shop.now_text()}
     if name == "_activate" and subscription["next_run_at"] is not None:
-        # What happens to runs that were missed meanwhile is not documented. Here they are skipped.
+        # It is not documented what happens to runs that were missed meanwhile. Here they are skipped.
         changes["next_run_at"] = _text(next_run(subscription, shop.now()))
     shop.database.update("order_subscriptions", subscription["id"], changes)
     shop.publish(topic, "order_subscriptions", subscription["id"])

@@ -8,7 +8,7 @@ from blocks.sandbox.shop.state import Shop
 
 
 def replace(shop: Shop, resource_id: str, tag_ids: Iterable[str]) -> None:
-    """Make these the tags of a resource."""
+    """Replace the tags of a resource."""
     shop.database.execute("DELETE FROM taggings WHERE resource_id = ?", (resource_id,))
     for tag_id in tag_ids:
         _add(shop, resource_id, tag_id)

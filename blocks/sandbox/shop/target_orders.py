@@ -1,4 +1,4 @@
-"""The target order of a copy, and what it takes over from the source order."""
+"""The target order of a copy, and what it copies from the source order."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _drops_coupon(shop: Shop, source: Row, copy: Row) -> bool:
 
 
 def _ignored_failure(shop: Shop, source: Row, copy: Row) -> str | None:
-    """The failure that this copy ignores: it does not prevent placing the target order either."""
+    """The failure that this copy ignores: the target order can also be placed in spite of it."""
     found = failures.failure_of(shop, source["id"])
     if found is None or not failures.is_skipped(found[0], copy) or found[0].name in failures.NEVER_PLACED:
         return None
@@ -92,7 +92,7 @@ def _ignored_failure(shop: Shop, source: Row, copy: Row) -> str | None:
 
 
 def _card(shop: Shop, source: Row, copy: Row) -> Row | None:
-    """The card that pays for the target order, as far as it is in the wallet of the source order's customer."""
+    """The card that pays for the target order, if it is in the wallet of the source order's customer."""
     customer_id, run_of = source["customer_id"], copy["order_subscription_id"]
     whose = shop.settings.copy_pays if run_of is None else shop.settings.native_pays
     card_id = source["_customer_payment_source_id"] if whose == "source-order" else None

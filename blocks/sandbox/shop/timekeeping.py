@@ -1,4 +1,4 @@
-"""The shop's time: the clock moves, and everything that falls due on the way runs in order."""
+"""The shop's time: moves the clock, and runs in order everything that becomes due."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.state import Shop
 
-_EARLIEST, _LATEST = 1971, 2500  # years in which frequencies, tokens and timers can still be added up
+_EARLIEST, _LATEST = 1971, 2500  # years in which frequencies, tokens and timers can still be calculated
 _LONGEST_TIMER_SECONDS = 3600.0
 
 
@@ -25,13 +25,13 @@ class Timekeeper:
         self._restore_clock()
 
     def start(self) -> None:
-        """From now on, run what is due also when no request comes."""
+        """From now on, run due actions even if no request arrives."""
         self._loop = asyncio.get_running_loop()
         self._scheduler.on_change = self._set_timer
         self._set_timer()
 
     def stop(self) -> None:
-        """Run nothing by itself any more."""
+        """Stop running due actions without a request."""
         self._scheduler.on_change = lambda: None
         if self._timer is not None:
             self._timer.cancel()
@@ -50,7 +50,7 @@ class Timekeeper:
         Set the clock. Moving forward runs what is due on the way, moving back runs nothing.
 
         Raises:
-            ValueError: a year in which little works.
+            ValueError: a year that the sandbox does not support.
         """
         if not _EARLIEST <= instant.year <= _LATEST:
             raise ValueError(f"{instant} is not between the years {_EARLIEST} and {_LATEST}")
@@ -73,11 +73,11 @@ class Timekeeper:
                     self._clock.set(target)
                     self._save_clock()
         finally:
-            self._set_timer()  # whatever went wrong: what is due later still runs
+            self._set_timer()  # also after an error, so that later actions still run
         return ran
 
     def _save_clock(self) -> None:
-        """Save the clock for a restart, and wait for the next due instant by its new reading."""
+        """Save the clock for a restart, and set the timer for the next due instant again."""
         self._shop.database.set_state("clock", f"{text_of(self._clock.now())} {self._clock.rate} {time.time()}")
         self._set_timer()
 

@@ -1,4 +1,4 @@
-"""The cards in customers' wallets: which one an order is paid with, and which attempts were made on it."""
+"""The cards in customers' wallets: which card pays an order, and which attempts were made with it."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def card_rows(card_id: str, customer_id: str, last_digits: str, created_at: str)
 
 
 def card_of(shop: Shop, card_id: str | None, customer_id: str | None) -> Row | None:
-    """This card, if it is in the wallet of this customer still."""
+    """This card, if it is still in this customer's wallet."""
     card = shop.database.find(_CARDS, card_id)
     return card if card is not None and card["customer_id"] == customer_id else None
 
 
 def newest_card_of(shop: Shop, customer_id: str | None) -> Row | None:
-    """The card that a customer added last."""
+    """The card that the customer added last."""
     sql = "SELECT * FROM customer_payment_sources WHERE customer_id = ? ORDER BY created_at DESC, id LIMIT 1"
     return shop.database.first(sql, (customer_id,))
 
 
 def paid_with(card: Row | None) -> Row:
-    """What an order that is paid with this card holds about it; None for no card."""
+    """The columns of an order that is paid with this card (None: without a card)."""
     if card is None:
         return {"_customer_payment_source_id": None, "payment_source_id": None, "payment_source_details": None}
     details = {"type": "stripe_payment", "payment_method_id": card["payment_source_token"]}
@@ -51,6 +51,6 @@ def paid_with(card: Row | None) -> Row:
 
 
 def note_charge(shop: Shop, order: Row, *, accepted: bool) -> None:
-    """Note an attempt to charge the order's card, for whoever reads the database."""
+    """Record an attempt to charge the order's card, for tests that read the database."""
     row = {"order_id": order["id"], "card_id": order["_customer_payment_source_id"], "made_at": shop.now_text()}
     shop.database.insert("sandbox_charges", {**row, "accepted": int(accepted)})
