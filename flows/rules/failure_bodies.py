@@ -45,7 +45,7 @@ class Body:
 
 
 def read_body(message: object) -> Body:
-    """A message of an `errors_log` or an error item, taken apart. Never raises, whatever it holds."""
+    """A message of an `errors_log` or an error item, taken apart. Never raises for any message."""
     fields: list[tuple[str, str]] = []
     phrases: list[str] = []
     _take_apart(message, fields, phrases, depth=0)

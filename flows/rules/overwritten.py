@@ -118,7 +118,7 @@ def _counted(
     cls = last.failure.cls
     by_class = Counter(each.failure.cls.value for each in told)
     failures = {name: max(by_class[name], before.failures.get(name, 0)) for name in {*by_class, *before.failures}}
-    attempts = _together(before.attempts, [each.at for each in charges if each.failure.cls in ON_THE_CARD])
+    attempts = _all_charges(before.attempts, [each.at for each in charges if each.failure.cls in ON_THE_CARD])
     following = next_attempt(policy, cls, failures[cls], attempts, last.at)
     is_over = last.failure.permanent or following is None
     outcome = Outcome.EXHAUSTED if following is None else Outcome.NEEDS_ATTENTION
@@ -134,7 +134,7 @@ def _counted(
     )  # fmt: skip
 
 
-def _together(recorded: Sequence[datetime], told: Sequence[datetime]) -> list[datetime]:
+def _all_charges(recorded: Sequence[datetime], told: Sequence[datetime]) -> list[datetime]:
     """The instants of all charges. We record a charge seconds after the shop does: such a pair is one charge."""
     missing = [moment for moment in told if all(abs(moment - known) > ONE_ATTEMPT for known in recorded)]
     return sorted([*recorded, *missing])

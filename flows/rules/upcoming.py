@@ -37,23 +37,23 @@ def upcoming_renewals(subscription: OrderSubscription, policy: Policy, as_of: da
 
     Anything that a person must resolve first (a hold, a second engine, a missing adoption) is assumed to be resolved.
     """
-    paper, idle = _let_go(subscription), 0
+    simulated, idle = _unblocked(subscription), 0
     while idle < _IDLE_ROUNDS:
-        answer = plan(paper, policy, as_of)
+        answer = plan(simulated, policy, as_of)
         if isinstance(answer, Renewal):
             yield UpcomingRenewal(answer.due, as_of, answer.state)
-            paper, idle = _settled(paper, answer.settlement(answer.state, as_of)), 0
+            simulated, idle = _settled(simulated, answer.settlement(answer.state, as_of)), 0
             continue
         idle += 1
         if answer.settlement is not None:
-            paper = _let_go(_settled(paper, answer.settlement))
-        moment = _moment_after(answer, paper, policy, as_of)
+            simulated = _unblocked(_settled(simulated, answer.settlement))
+        moment = _moment_after(answer, simulated, policy, as_of)
         if moment is None:
             return
         as_of = moment
 
 
-def _let_go(subscription: OrderSubscription) -> OrderSubscription:
+def _unblocked(subscription: OrderSubscription) -> OrderSubscription:
     """The subscription once only its calendar decides when it is renewed."""
     changes: dict[str, Any] = {"source_order_id": subscription.source_order_id or "none"}
     state = RenewalState.read(subscription.metadata) or RenewalState()
@@ -66,17 +66,17 @@ def _let_go(subscription: OrderSubscription) -> OrderSubscription:
     return subscription.model_copy(update=changes)
 
 
-def _settled(paper: OrderSubscription, settlement: Settlement) -> OrderSubscription:
-    changes: dict[str, Any] = {"metadata": settlement.state.written_into(paper.metadata)}
+def _settled(simulated: OrderSubscription, settlement: Settlement) -> OrderSubscription:
+    changes: dict[str, Any] = {"metadata": settlement.state.written_into(simulated.metadata)}
     if settlement.next_run_at is not None:
         changes["next_run_at"] = settlement.next_run_at
-    return paper.model_copy(update=changes)
+    return simulated.model_copy(update=changes)
 
 
-def _moment_after(answer: Skipped, paper: OrderSubscription, policy: Policy, as_of: datetime) -> datetime | None:
+def _moment_after(answer: Skipped, simulated: OrderSubscription, policy: Policy, as_of: datetime) -> datetime | None:
     """When to plan again if there is nothing to renew now; None when no renewal will come by itself."""
-    state = RenewalState.read(paper.metadata)
-    if state is None or paper.next_run_at is None:
+    state = RenewalState.read(simulated.metadata)
+    if state is None or simulated.next_run_at is None:
         return None
     match answer.reason:
         case SkipReason.NOT_DUE | SkipReason.TOO_SOON:
@@ -84,15 +84,15 @@ def _moment_after(answer: Skipped, paper: OrderSubscription, policy: Policy, as_
         case SkipReason.RETRY_NOT_DUE:
             return state.next_attempt_at
         case SkipReason.NOTHING_PENDING:
-            return _date_after(paper, state, policy, as_of)
+            return _date_after(simulated, state, policy, as_of)
         case SkipReason.LATE | SkipReason.TOO_CLOSE:
             return as_of
     return None
 
 
-def _date_after(paper: OrderSubscription, state: RenewalState, policy: Policy, as_of: datetime) -> datetime:
+def _date_after(simulated: OrderSubscription, state: RenewalState, policy: Policy, as_of: datetime) -> datetime:
     own = policy.overridden_by(state.policy)
-    assert paper.next_run_at is not None
-    anchor = anchor_of(state, paper.frequency, paper.starts_at, paper.next_run_at, own.time_zone)
-    schedule = Schedule(paper.frequency, anchor, own.time_zone)
+    assert simulated.next_run_at is not None
+    anchor = anchor_of(state, simulated.frequency, simulated.starts_at, simulated.next_run_at, own.time_zone)
+    schedule = Schedule(simulated.frequency, anchor, own.time_zone)
     return schedule.next_after(max(as_of, state.done_through or as_of))

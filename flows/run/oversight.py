@@ -91,7 +91,7 @@ class _Looking:
             self._perhaps_lost.append(subscription)
         try:
             self._add([watching.finding_about(subscription, self._policy, self._as_of, self._limits)])
-        except Exception as error:  # noqa: BLE001 - whatever is odd about one of them hides none of the others
+        except Exception as error:  # noqa: BLE001 - one odd subscription must not hide the others
             said = f"it cannot be looked at: {type(error).__name__}: {error}"
             self.findings.append(WatchFinding(Alarm.CANNOT_BE_RENEWED, subscription.id, said))
 

@@ -60,7 +60,7 @@ async def take_first_look(run: Run, due: Sequence[Due]) -> FirstLook:
     renewals = [each for each in planned if isinstance(each, Renewal)]
     copies = await look_at_copies(run.client, renewals)
     stale = [copy for renewal in renewals for copy in stale_copies(renewal, copies)]
-    renewals = [_settle_first(each, copies) for each in renewals]
+    renewals = [_unrecorded_period_first(each, copies) for each in renewals]
     refusals = [_refusal(run, each, fresh, rivals, copies) for each in renewals]
     for renewal, refusal in zip(renewals, refusals, strict=True):
         if refusal is not None and refusal.reason.ends_the_renewal:
@@ -104,7 +104,7 @@ def _plan_one(
     return plan(subscription, run.policy, run.as_of, paid=subscription_id in paid)
 
 
-def _settle_first(renewal: Renewal, copies: Iterable[OrderCopy]) -> Renewal:
+def _unrecorded_period_first(renewal: Renewal, copies: Iterable[OrderCopy]) -> Renewal:
     """The renewal of an earlier charged period that no run has recorded, if there is one: it must be settled first."""
     period = unrecorded_period(renewal, copies)
     return renewal if period is None else renewal.for_due(period)

@@ -149,7 +149,7 @@ def _decide_one(
 ) -> Decision:
     try:
         return decide(subscription, request, run.policy, run.as_of, others)
-    except Exception as error:  # noqa: BLE001 - whatever is odd about one of them is no reason to leave out the others
+    except Exception as error:  # noqa: BLE001 - one odd subscription must not stop the others
         get_run_logger().exception("subscription %s cannot be decided on", subscription.id)
         said = f"it cannot be decided on ({type(error).__name__}: {error}); nothing was changed"
         return Decision(subscription.id, Handling.REFUSED, said)

@@ -74,7 +74,7 @@ async def clean_up_surplus_copies(run: Run, report: Report, since: datetime, unp
             found = [CopiesOfPeriod.of(copies) for copies in (await run.client.find_order_copies(references)).values()]
             for copies in found:
                 await _review(run, report, copies)
-            await _withdraw_what_nobody_wants(run, found)
+            await _withdraw_unwanted_orders(run, found)
     except CommerceLayerError as error:
         get_run_logger().warning("the recent order copies could not be read: %s", error)
         return completed(f"the recent order copies could not be read: {error}", 0)
@@ -95,11 +95,11 @@ async def _suspects(run: Run, since: datetime, unplaced_since: datetime) -> list
 
 async def _review(run: Run, report: Report, copies: CopiesOfPeriod) -> None:
     if len(copies.placed) > 1 and copies.placed[0].reference not in report.charged_twice:
-        _sound_the_alarm(run, report, copies.placed)
+        _report_double_charge(run, report, copies.placed)
     await run.withdrawals.cancel_surplus(copies)
 
 
-async def _withdraw_what_nobody_wants(run: Run, found: Iterable[CopiesOfPeriod]) -> None:
+async def _withdraw_unwanted_orders(run: Run, found: Iterable[CopiesOfPeriod]) -> None:
     """
     Withdraw the orders of subscriptions that have been cancelled, paused or given back, and of skipped periods.
 
@@ -120,7 +120,7 @@ async def _withdraw_what_nobody_wants(run: Run, found: Iterable[CopiesOfPeriod])
                 withdrawing.create_task(run.withdrawals.withdraw(copy.target_order_id or "", refusal[1]))
 
 
-def _sound_the_alarm(run: Run, report: Report, placed: Sequence[OrderCopy]) -> None:
+def _report_double_charge(run: Run, report: Report, placed: Sequence[OrderCopy]) -> None:
     sentence, reference = duplicate(placed).sentence, placed[0].reference or ""
     report.charged_twice.add(reference)
     parsed = parse_reference(reference)

@@ -88,7 +88,7 @@ def _line_of(skipped: Skipped, subscription: OrderSubscription) -> RenewalLine:
 def _plan(run: Run, subscription: OrderSubscription, paid: frozenset[str]) -> Renewal | Skipped | Exception:
     try:
         return plan(subscription, run.policy, run.as_of, paid=subscription.id in paid)
-    except Exception as error:  # noqa: BLE001 - whatever is odd about one of them is no reason to renew nobody
+    except Exception as error:  # noqa: BLE001 - one odd subscription must not stop the others
         get_run_logger().exception("subscription %s cannot be planned", subscription.id)
         return error
 

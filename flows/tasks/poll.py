@@ -34,7 +34,7 @@ async def poll_order_copy(run: Run, work: Work, creation: Creation) -> State[Pol
         return completed("no order copy was created", creation)
     action = next_action_for(work, work.found, run.as_of)
     if not isinstance(creation, Created) and isinstance(action, (Conclude, Hold)):
-        return _told(_ended(action))
+        return _as_state(_ended(action))
 
     def is_done(copies: Sequence[OrderCopy]) -> bool:
         action = next_action_for(work, copies, run.as_of)
@@ -45,9 +45,9 @@ async def poll_order_copy(run: Run, work: Work, creation: Creation) -> State[Pol
     known = creation.copy if isinstance(creation, Created) else CopiesOfPeriod.of(work.found).canonical
     polled = await run.poller.wait_for(references_of(work), known, is_done)
     if not polled.is_done:
-        return _told(_under_way(work, next_action_for(work, polled.copies, run.as_of)))
+        return _as_state(_under_way(work, next_action_for(work, polled.copies, run.as_of)))
     await run.withdrawals.cancel_surplus(CopiesOfPeriod.of(polled.copies))
-    return _told(_ended(next_action_for(work, polled.copies, run.as_of)))
+    return _as_state(_ended(next_action_for(work, polled.copies, run.as_of)))
 
 
 def _ended(action: NextAction) -> Polled:
@@ -68,7 +68,7 @@ def _under_way(work: Work, action: NextAction) -> Polled:
     return NotCreated(ReadFailed("/api/order_copies", f"no order copy {work.reference} could be seen"))
 
 
-def _told(polled: Polled) -> State[Polled]:
+def _as_state(polled: Polled) -> State[Polled]:
     match polled:
         case Place(copy, order):
             return completed(f"order copy {copy.id} is completed, its order {order.id} is not placed", polled)

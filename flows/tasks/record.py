@@ -86,7 +86,7 @@ async def record_outcome(run: Run, renewal: Renewal, finding: Finding | LeftAlon
             result = await follow_the_card(run, result_of(renewal, finding, run.now(), run.identity.flow_run_id))
             recorded = await _write_down(run, result)
             _announce(run, recorded, result)
-            await _withdraw_what_is_given_up(run, recorded)
+            await _withdraw_given_up_order(run, recorded)
         recorded = replace(recorded, line=with_its_order(recorded.line, renewal, finding))
     finally:
         run.last_looks.forget(renewal.subscription_id)
@@ -210,7 +210,7 @@ def _is_written(record: Record, fresh: OrderSubscription) -> bool:
     return record.metadata == fresh.metadata and moved and has_card and not record.cancel
 
 
-async def _withdraw_what_is_given_up(run: Run, recorded: Recorded) -> None:
+async def _withdraw_given_up_order(run: Run, recorded: Recorded) -> None:
     """
     Cancel the unpaid order of a cancelled subscription or a skipped period: the customer could still pay it.
 

@@ -192,7 +192,7 @@ def apply_trigger(shop: Shop, order: Row, name: str, value: Any) -> None:
     elif name == "_refresh":
         shop.database.update("orders", order["id"], {"refreshed_at": shop.now_text()})
     elif name == "_create_subscriptions":
-        shop.publish("orders.create_subscriptions", "orders", order["id"])  # the sandbox has no line items from which to make them
+        shop.publish("orders.create_subscriptions", "orders", order["id"])  # but none are made: there are no line items
     elif name in _WITHOUT_EFFECT:
         pass
     elif name == "_reset_circuit":
