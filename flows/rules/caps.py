@@ -1,7 +1,8 @@
 """
 How much may be charged in a day: this limits the cost of any mistake.
 
-The caps are counted from the shop's own orders, so that they hold for all sweeps, workers and restarts.
+The charges are counted from the shop's own orders, so the caps apply to all sweeps and workers together, also after
+restarts.
 """
 
 from collections import Counter

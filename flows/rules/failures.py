@@ -96,7 +96,7 @@ def classify_order(order: Order, policy: Policy) -> Failure:
     return failure
 
 
-# What a refusal means when its words say nothing. 409 and 423: another request has locked the record.
+# What a refusal means when its words say nothing. 409 and 423: the resource is locked for the moment.
 _BY_HTTP_STATUS = {
     400: FailureClass.CATALOGUE, 403: FailureClass.CATALOGUE, 405: FailureClass.CATALOGUE, 406: FailureClass.CATALOGUE,
     409: FailureClass.TRANSIENT, 415: FailureClass.CATALOGUE, 423: FailureClass.TRANSIENT,

@@ -206,7 +206,7 @@ def _was_withdrawn(copy: OrderCopy) -> bool:
 
 
 def _is_concluded(renewal: Renewal, copy: OrderCopy) -> bool:
-    """Whether the subscription's state already knows how this copy ended."""
+    """Whether the subscription's state already has the end of this copy."""
     return renewal.state.order_copy_id == copy.id and renewal.state.outcome not in _NOT_CONCLUDED
 
 

@@ -75,7 +75,7 @@ def objection(order: Order, expected: Price | None, accepted: Price | None, tole
 
 
 def difference(price: Price, expected: Price | None) -> str:
-    """`, for 8.00 EUR instead of 10.00 EUR`, where a renewal did not cost what was expected; empty where it did."""
+    """`, for 8.00 EUR instead of 10.00 EUR`, if a renewal did not have the expected price; empty if it did."""
     if expected is None or not price.is_known or (price.cents, price.currency) == (expected.cents, expected.currency):
         return ""
     return f", for {price} instead of {expected}"

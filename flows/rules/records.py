@@ -102,7 +102,7 @@ def _settlement(result: RenewalResult, fresh: OrderSubscription) -> Settlement:
     renewal, moved_to = result.renewal, fresh.next_run_at
     if moved_to is None or moved_to == renewal.next_run_at:
         return Settlement(result.state, result.next_run_at)
-    if unusable_date(fresh) is not None:  # such as 9999-12-31, for never: the charge is recorded all the same
+    if unusable_date(fresh) is not None:  # such as 9999-12-31, for never: the charge is still recorded
         return Settlement(result.state, None)
     if not result.is_settled:
         return Settlement(result.state, None)

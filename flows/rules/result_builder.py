@@ -43,7 +43,7 @@ class ResultBuilder:
         return self._settled(outcome, what, placed_at=order.placed_at)
 
     def _in_progress(self, sentence: str, *, is_tried: bool) -> RenewalResult:
-        """Copying or placing takes its time. `is_tried`: an attempt to place the order was made already."""
+        """Copying or placing is under way. `is_tried`: an attempt to place the order was made already."""
         before = self.renewal.state
         since = before.under_way_since or before.unsettled_since or self.as_of
         self._set(next_attempt_at=None, under_way_since=since)

@@ -64,7 +64,7 @@ def no_longer_wanted(subscription: OrderSubscription | None, due: datetime) -> R
 
 
 def price_hold(renewal: Renewal, attempt: Place) -> Hold | None:
-    """Why a person must see the price of the order first; None when it may be placed. The subscription is released."""
+    """Why a person must see the price of the order first; None when it may be placed. The subscription is not held."""
     state, copy = renewal.state, attempt.copy
     expected = expected_price(state.price, copy.source_order)
     sentence = objection(attempt.order, expected, state.price_to_accept, renewal.policy.price_tolerance)

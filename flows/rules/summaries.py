@@ -91,7 +91,7 @@ class RenewalLine(BaseModel):
 
     @classmethod
     def charged_twice(cls, subscription_id: str, reference: str, sentence: str) -> Self:
-        """The line for a period of which two orders are placed."""
+        """The line for a period with two placed orders."""
         return cls(
             subscription_id=subscription_id, reference=reference, outcome=Outcome.NEEDS_ATTENTION, needs_person=True,
             sentence=sentence,

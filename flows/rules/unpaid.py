@@ -27,7 +27,7 @@ def is_news(order: Order) -> bool:
 
 
 def is_replaced(order: Order, copies: Sequence[OrderCopy]) -> bool:
-    """Whether another order of the same period is placed: staff cancelled one of two, as Perennial had asked."""
+    """Whether the order is cancelled and another one of its period is placed: staff cancelled one of two, as asked."""
     others = [copy for copy in copies if copy.target_order_id != order.id and is_placed(copy)]
     return order.status is OrderStatus.CANCELLED and bool(others)
 

@@ -24,7 +24,7 @@ REFUSED_IN_A_ROW = 3
 
 
 class WritePermission:
-    """Whether subscriptions can be written, as one sweep knows it."""
+    """Checks once in a sweep whether subscriptions can be written."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
