@@ -119,7 +119,7 @@ def _show(out: Console, findings: Findings) -> None:
     one, explanation = findings.subscription, findings.explanation
     zone = ZoneInfo(explanation.policy.time_zone)
     about = [one.id, f"#{one.number}" if one.number else "", one.frequency, one.raw_status or one.status.value]
-    out.print(f"[bold]{_shown('  '.join(filter(None, about)))}[/]  {_shown(one.customer_email or '')}")
+    out.print(f"[bold]{_shown(' '.join(filter(None, about)))}[/]  {_shown(one.customer_email or '')}")
     out.print(f"as of {_dated(explanation.as_of, zone)}")
     colour = "green" if explanation.is_due else "yellow"
     out.print(f"[{colour}]{_shown(explanation.sentence)}[/]")
@@ -141,10 +141,10 @@ def _show_last_renewal(out: Console, findings: Findings, zone: ZoneInfo) -> None
     copy, order = findings.order_copy, findings.target_order
     if state.order_copy_id:
         said = copy.raw_status or copy.status.value if copy else "not found"
-        table.add_row("order copy", _shown(f"{state.order_copy_id}  {said}"))
+        table.add_row("order copy", _shown(f"{state.order_copy_id}: {said}"))
     if state.target_order_id:
-        said = f"#{order.number}  {order.raw_status}, {order.payment_status.value}" if order else "not found"
-        table.add_row("order", _shown(f"{state.target_order_id}  {said}"))
+        said = f"#{order.number}, {order.raw_status}, {order.payment_status.value}" if order else "not found"
+        table.add_row("order", _shown(f"{state.target_order_id}: {said}"))
     if state.error:
         table.add_row(_shown(f"error ({state.error_class or 'unclassed'})"), _shown(state.error))
     if state.next_attempt_at:

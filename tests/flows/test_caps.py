@@ -157,13 +157,15 @@ async def test_a_reorder_by_hand_is_stopped_too_and_placed_when_it_is_asked_for_
     (made,) = due(merchant, 1)
     await merchant.sweep()
 
-    ended = await merchant.reorder(made["source_order_id"], reference="by-hand")
+    ended = await merchant.reorder(made["source_order_id"], reference="by-hand", besides_renewal=True)
 
     assert ended.name == "Failed"
     assert "max_renewals_per_day is 1, and 1 order was placed today" in ended.message
     assert len(merchant.placed()) == 1
     merchant.sandbox.advance(DAY)
-    assert (await merchant.reorder(made["source_order_id"], reference="by-hand")).name == "Completed"
+    assert (
+        await merchant.reorder(made["source_order_id"], reference="by-hand", besides_renewal=True)
+    ).name == "Completed"
     assert len(merchant.placed()) == 2
 
 

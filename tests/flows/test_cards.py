@@ -92,7 +92,7 @@ async def test_where_the_card_is_right_no_request_is_added(merchant: Merchant) -
     assert (await merchant.sweep()).outcomes == {"renewed": 5}
     requests = merchant.sandbox.counters()["requests"]
     assert requests["PATCH /api/orders/{id}"] == 5
-    assert requests["PATCH /api/order_subscriptions/{id}"] == 5
+    assert requests["PATCH /api/order_subscriptions/{id}"] == 1 + 5  # one asks whether subscriptions may be written
     assert not [name for name in requests if "payment" in name or name == "GET /api/orders/{id}"]
 
 
@@ -307,7 +307,7 @@ async def test_a_card_that_a_renewal_was_paid_with_at_the_checkout_is_charged_fr
     assert sum(ended.outcomes.values()) == 1
     assert "skipped" not in ended.outcomes
     assert card_of(merchant, made) == other
-    assert merchant.requests("PATCH /api/order_subscriptions/{id}") == 1, "with the record"
+    assert merchant.requests("PATCH /api/order_subscriptions/{id}") == 2, "the permission is asked, and the record"
     merchant.sandbox.advance(32 * DAY)
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
     assert charges(merchant)[1:] == [(other, 1), (other, 1)]

@@ -40,8 +40,8 @@ def test_the_last_renewal_is_told_with_its_order_and_its_error(shop: Merchant, b
     said = capsys.readouterr().out
     (row,) = shop.copies()
     assert "not due yet: next attempt" in said
-    assert f"{row['id']}  completed" in said
-    assert f"{row['target_order_id']}  #" in said
+    assert f"{row['id']}: completed" in said
+    assert f"{row['target_order_id']}: #" in said
     assert "Your card was declined" in said
     assert "retry_scheduled" in said
 
