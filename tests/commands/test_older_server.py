@@ -59,7 +59,7 @@ async def test_a_sweep_renews_and_a_manual_copy_is_placed(merchant: Merchant) ->
     order = merchant.sandbox.seed(3)["source_order_ids"][0]
 
     ended = await merchant.sweep()
-    by_hand = await merchant.reorder(order, reference="by-hand")
+    by_hand = await merchant.reorder(order, reference="by-hand", besides_renewal=True)
 
     assert (ended.name, ended.message) == ("Completed", "3 renewals: 3 renewed")
     assert by_hand.message.endswith("was copied and placed")

@@ -133,7 +133,11 @@ async def test_a_worker_runs_both_deployments_to_their_end(worker: None) -> None
         sweep = await arun_deployment("renew-subscriptions/renew-subscriptions", timeout=200, poll_interval=1)
         reorder = await arun_deployment(
             "reorder/reorder",
-            parameters={"source_order_id": seeded["source_order_ids"][0], "reference": "by-hand"},
+            parameters={
+                "source_order_id": seeded["source_order_ids"][0],
+                "reference": "by-hand",
+                "besides_renewal": True,
+            },
             timeout=200,
             poll_interval=1,
         )

@@ -76,7 +76,9 @@ async def test_reading_what_an_order_tells_costs_nothing_while_states_are_as_we_
     await merchant.sweep()
 
     assert declines(merchant) == 2
-    assert merchant.requests("GET /api/orders") == 2, "whether it was paid at the checkout, and nothing else"
+    assert merchant.requests("GET /api/orders") == 3, (
+        "whether it was paid at the checkout, and what is not paid in the end"
+    )
 
 
 @pytest.mark.parametrize("written", ["active since March", None, 7])
@@ -137,7 +139,7 @@ async def test_one_that_was_adopted_before_there_were_tags_gets_it_with_its_reco
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
 
     assert len(merchant.rows("SELECT * FROM taggings WHERE resource_id = ?", old["id"])) == 1
-    assert merchant.requests("PATCH /api/order_subscriptions/{id}") == 1
+    assert merchant.requests("PATCH /api/order_subscriptions/{id}") == 2, "the permission is asked, and the record"
 
 
 async def test_an_adoption_without_the_right_to_tag_says_what_goes_unnoticed(merchant: Merchant) -> None:

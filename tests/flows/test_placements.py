@@ -157,7 +157,7 @@ async def test_a_hard_decline_goes_on_by_itself_when_the_customer_gives_another_
     merchant: Merchant,
 ) -> None:
     (made,) = await declined(merchant, failure="hard_declined")
-    assert (await merchant.sweep()).message == "0 renewals: 1 held for a person"
+    assert (await merchant.sweep()).message.startswith("0 renewals: 1 held for a person; 1 overdue")
     new_card = merchant.sandbox.add_payment_source(made["customer_id"])
     link = {"customer_payment_source": {"data": {"type": "customer_payment_sources", "id": new_card}}}
     patch(merchant, "order_subscriptions", made["id"], relationships=link)

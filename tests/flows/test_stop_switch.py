@@ -101,7 +101,7 @@ async def test_a_value_that_nobody_understands_counts_as_stop_and_is_named(merch
 
 
 async def test_a_manual_copy_is_left_unplaced_and_says_how_to_go_on(merchant: Merchant) -> None:
-    order = merchant.sandbox.create_subscription()["source_order_id"]
+    order = merchant.sandbox.create_subscription(adopted=False)["source_order_id"]
 
     async with stopped():
         ended = await merchant.reorder(order, reference="by-hand")

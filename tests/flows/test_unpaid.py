@@ -89,4 +89,4 @@ async def test_it_costs_one_read_a_sweep_and_older_orders_none(merchant: Merchan
     ended = await merchant.sweep()
 
     assert "needs_attention" not in ended.outcomes
-    assert merchant.requests("GET /api/orders") == 1
+    assert merchant.requests("GET /api/orders") == 2, "what is not paid, and whether the due period has an order"
