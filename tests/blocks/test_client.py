@@ -37,7 +37,7 @@ from blocks.commerce_layer.wallets import wallet_of
 
 AS_OF = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
 REFERENCE = "subSubSubS@2026-03-01T06:00Z"
-INCLUDED = "source_order,customer_payment_source,customer_payment_source.payment_source"
+INCLUDED = "source_order,customer_payment_source,customer_payment_source.payment_source,tags"
 DRAFT = OrderCopyDraft(source_order_id="srcSrcSrcS", reference=REFERENCE, metadata={"perennial": {"attempt": 1}})
 COPIES = ("POST", "/api/order_copies")
 PLACE = ("PATCH", "/api/orders/ordrOrdrOr")

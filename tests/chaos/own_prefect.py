@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
 
-from flows.cli.prefect_server import free_port, private_settings, wait_until_it_answers
+from flows.cli.prefect_server import drain, free_port, private_settings, wait_until_it_answers
 from flows.cli.processes import process
 
 NO_BOOKS = {
@@ -56,7 +58,10 @@ class OwnPrefect:
         self._child.wait()
 
     def stop(self) -> None:
-        """End it for good."""
+        """End it for good, once what this process has to tell it is sent: else that would be tried until the end."""
+        sending = threading.Thread(target=lambda: asyncio.run(drain()))  # not here: a loop may be running
+        sending.start()
+        sending.join()
         self._stack.close()
 
     def __enter__(self) -> OwnPrefect:

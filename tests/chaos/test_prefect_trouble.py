@@ -14,7 +14,7 @@ from chaos.proxy import CableProxy
 from merchant import Merchant, open_merchant
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.cli.prefect_server import drain, free_port
+from flows.cli.prefect_server import free_port
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -23,7 +23,6 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPrefect]:
     with OwnPrefect(tmp_path_factory.mktemp("prefect")) as server:
         yield server
-        asyncio.run(drain())
 
 
 @pytest_asyncio.fixture

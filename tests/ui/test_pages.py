@@ -49,13 +49,13 @@ async def test_a_red_sweep_tells_on_its_page_and_in_its_table_why(
     merchant.sandbox.create_subscription(failure="declined")
     merchant.sandbox.create_subscription(failure="hard_declined")
     ended = await merchant.sweep()
-    await records.task_runs(ended.flow_run_id, 36)
+    await records.task_runs(ended.flow_run_id, 37)
 
     run_page = f"{server.url}/runs/flow-run/{ended.flow_run_id}"
     await browser.open(run_page, "Failed", "sweep 20", "Task Runs", "Artifacts")
     await keep(browser, "run")
     await browser.choose("Task Runs")
-    await browser.wait_for("36 Task runs", "publish summary", "record ")
+    await browser.wait_for("37 Task runs", "publish summary", "record ")
     await keep(browser, "run-task-runs")
     await browser.choose("Details")
     await browser.wait_for("State Message", ended.message[:60])  # the rest is behind "See More"
@@ -78,7 +78,7 @@ async def test_the_dashboard_shows_the_sweep_and_its_renewals(
     merchant.sandbox.seed(2)
     merchant.sandbox.create_subscription(failure="hard_declined")
     ended = await merchant.sweep()
-    await records.task_runs(ended.flow_run_id, 16)
+    await records.task_runs(ended.flow_run_id, 17)
 
     await browser.open(f"{server.url}/dashboard", "Flow Runs", "Task Runs", "renew-subscriptions")
     await keep(browser, "dashboard")
@@ -126,7 +126,7 @@ async def test_the_deployment_forms_ask_in_words(server: PrefectServer, browser:
         sweep = await api.read_deployment_by_name("renew-subscriptions/renew-subscriptions")
         reorder = await api.read_deployment_by_name("reorder/reorder")
 
-    await browser.open(f"{server.url}/deployments/deployment/{sweep.id}", "renew-subscriptions", "Every 15 minutes")
+    await browser.open(f"{server.url}/deployments/deployment/{sweep.id}", "renew-subscriptions", "Schedules", "sweep")
     await browser.choose("Description")
     await browser.wait_for("Safe to run at any time, late, twice, or by hand.")
     await keep(browser, "deployment")
