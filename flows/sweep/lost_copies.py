@@ -15,19 +15,21 @@ from flows.rules.renewal import Renewal, Skipped
 from flows.rules.rivals import placed_without_copy
 from flows.run.context import Run
 
+MAY_BE_LOST_AFTER = timedelta(hours=1)
+"""How long a period is due before its copy may have been placed and deleted: people do not delete within minutes."""
+
 
 async def charged_without_a_copy(run: Run, renewals: Sequence[Renewal]) -> list[Skipped]:
     """
     The renewals whose order is placed although no copy of their period is found.
 
-    Costs one list call for 25 renewals without a copy that counts. A period that fell due less than `settle_seconds`
-    ago is left out: no order of it can have lost its copy yet.
+    Costs one list call for 25 renewals without a copy that counts. Only a period that has been due for a while may have
+    been worked on by an earlier run whose copy is gone since; the usual one, due for minutes, costs nothing.
 
     Raises:
         CommerceLayerError: the orders could not be read.
     """
-    settle = timedelta(seconds=run.policy.settle_seconds)
-    without = [each for each in renewals if _has_no_copy(each) and run.now() - each.due > settle]
+    without = [each for each in renewals if _has_no_copy(each) and run.now() - each.due > MAY_BE_LOST_AFTER]
     if not without:
         return []
     found = await find_orders(run.client, [each.reference for each in without])

@@ -19,7 +19,7 @@ from flows.sweep import pacing
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]
 
-FEW, MANY = 50, 200
+FEW, MANY = 50, 400
 WARMING_UP = 10
 
 

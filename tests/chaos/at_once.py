@@ -216,7 +216,7 @@ class AtOnce:
 
     async def _postpones(self, contract: Contract) -> None:
         """Postpone to a later hour of the same day: one order must be made for the two dates."""
-        now, to = self._box.clock(), self._due + timedelta(minutes=self._dice.randint(60, 480))
+        now, to = self._box.clock(), self._due + timedelta(minutes=self._dice.randint(30, 115))
         async with self.merchant.dashboard() as dashboard:
             after = await dashboard.update_subscription(contract.subscription_id, next_run_at=to)
         through = after.metadata["perennial"].get("done_through")

@@ -172,6 +172,7 @@ async def test_a_placed_order_whose_copy_was_deleted_is_not_followed_by_another(
     (order,) = merchant.target_orders()
     assert order["status"] == "placed"
     delete_copy(merchant, order["copy_id"])
+    merchant.sandbox.advance(2 * 3600)
 
     ended = await merchant.sweep()
 
