@@ -215,7 +215,12 @@ class AtOnce:
         self.tally.deeds["cancelled while being renewed"] += 1
 
     async def _postpones(self, contract: Contract) -> None:
-        """Postpone to a later hour of the same day: one order must be made for the two dates."""
+        """
+        Postpone within the same day: one order must be made for the two dates.
+
+        By less than two hours. A longer move changes the rhythm for good, unless a record that was composed before it
+        arrives after it. `tests/rules/test_a_year_of_moved_dates.py` has customers who move dates for good.
+        """
         now, to = self._box.clock(), self._due + timedelta(minutes=self._dice.randint(30, 115))
         async with self.merchant.dashboard() as dashboard:
             after = await dashboard.update_subscription(contract.subscription_id, next_run_at=to)
