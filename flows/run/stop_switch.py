@@ -51,6 +51,11 @@ class SharedSwitch:
         self.found_stopped: StopSwitch | None = None
         """What the switch said when it first stopped this run from charging; None while it has not."""
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether `look` would answer without asking Prefect."""
+        return current_clock().monotonic() - self._asked_at < READ_EVERY
+
     async def look(self) -> StopSwitch:
         """
         What the switch says, from an answer that is at most `READ_EVERY` old.
@@ -58,7 +63,7 @@ class SharedSwitch:
         If Prefect does not answer, an answer up to `TRUSTED_FOR` old is used; without one, charging is stopped.
         """
         async with self._reading:
-            if current_clock().monotonic() - self._asked_at >= READ_EVERY:
+            if not self.is_fresh:
                 await self._ask()
         switch = self._as_known()
         if switch.is_stopped:

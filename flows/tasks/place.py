@@ -42,8 +42,8 @@ from flows.tasks.create import Created, Creation
 PLACE_TRIES = 3
 """How often a placement is sent if its answer is lost. Placing a placed order changes nothing."""
 
-COUNT_TRIES = 30
-"""How often the day's charges are counted before one order: near a cap, each placed order needs a new count."""
+CHECK_TRIES = 30
+"""How often the last checks are made before one order: near a cap, each placed order needs a new count."""
 
 PAUSE = 2.0
 """Seconds to wait after a lost answer before the order is read."""
@@ -142,21 +142,31 @@ class _Renewing:
         self._announced = announced
 
     async def _compose(self) -> Placement:
-        subscription, order = await self._look()
-        for _ in range(COUNT_TRIES):
-            if self._run.caps.is_counted(order):
-                break
-            await count_charges(self._run, self._attempt)
-            subscription, order = await self._look()
-        else:
-            slowly = ReadFailed("/api/orders", "what was charged today changes faster than it is counted", COUNT_TRIES)
-            raise Stop(NotPlaced(self._attempt, slowly))
+        subscription, order = await self._check()
         self._compare_the_card(subscription, order)
-        await may_charge(self._run, self._renewal)
         if (full := self._run.caps.take(order)) is not None:
             raise Stop(self._left_alone(SkipReason.CAP_REACHED, full))
         self._was_sent = True
         return _placement(self._run, self._renewal, order)
+
+    async def _check(self) -> tuple[OrderSubscription, Order]:
+        """
+        Look at everything that may forbid the placement, until all of it is fresh at the same moment.
+
+        Each check may take seconds, in which another one becomes too old. The look comes last: whoever withdraws the
+        order waits only until looks are too old to use.
+        """
+        caps, switch = self._run.caps, self._run.stop_switch
+        order = self._attempt.order
+        for _ in range(CHECK_TRIES):
+            await may_charge(self._run, self._renewal)
+            if not caps.is_counted(order):
+                await count_charges(self._run, self._attempt)
+            subscription, order = await self._look()
+            if switch.is_fresh and caps.is_counted(order):
+                return subscription, order
+        slowly = ReadFailed("/api/orders", "what forbids a charge changes faster than it is read", CHECK_TRIES)
+        raise Stop(NotPlaced(self._attempt, slowly))
 
     def _compare_the_card(self, subscription: OrderSubscription, order: Order) -> None:
         try:

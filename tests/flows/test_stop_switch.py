@@ -9,16 +9,19 @@ from contextlib import asynccontextmanager
 import pytest
 import pytest_asyncio
 import records
+from meanwhile import Meanwhile, patch
 from merchant import Merchant
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.logging import disable_run_logger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.variables import Variable
 
+from blocks.commerce_layer.clock import use_clock
 from flows.cli.alarm_listener import listening
 from flows.cli.prefect_server import free_port
-from flows.rules.stop_switch import VARIABLE
-from flows.run.stop_switch import SharedSwitch
+from flows.rules.stop_switch import VARIABLE, StopSwitch
+from flows.run import stop_switch
+from flows.run.stop_switch import SharedSwitch, switch_now
 
 STOP = {"charging": "stop", "reason": "wrong prices", "since": "2026-03-01T06:00:00+00:00"}
 SAID = "charging is stopped since 2026-03-01 06:00 UTC: wrong prices"
@@ -87,6 +90,33 @@ async def test_a_stop_in_the_middle_of_a_sweep_ends_the_charges_within_ten_secon
     ended = sweep.result()
     assert merchant.placed() == []
     assert ended.message.startswith(SAID)
+
+
+async def test_who_cancels_while_the_switch_is_read_slowly_after_the_last_look_is_not_charged(
+    merchant: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = merchant.sandbox.create_subscription()
+    looks, looks_before, has_cancelled = "GET /api/order_subscriptions", [], False
+
+    def the_answer_of_the_switch_grows_old() -> None:
+        looks_before.append(merchant.requests(looks))
+        merchant.sandbox.advance(10.5)
+
+    async def slow(prefect: PrefectClient) -> StopSwitch:
+        nonlocal has_cancelled
+        if looks_before and merchant.requests(looks) > looks_before[0] and not has_cancelled:
+            has_cancelled = True
+            patch(merchant, "order_subscriptions", made["id"], _cancel=True)
+            merchant.sandbox.advance(11)  # a look lasts for ten seconds
+        return await switch_now(prefect)
+
+    monkeypatch.setattr(stop_switch, "switch_now", slow)
+    act = the_answer_of_the_switch_grows_old
+    with use_clock(Meanwhile(merchant, lambda: bool(merchant.target_orders()), act, once=False)):
+        await merchant.sweep()
+
+    assert has_cancelled
+    assert merchant.placed() == []
 
 
 async def test_a_value_that_nobody_understands_counts_as_stop_and_is_named(merchant: Merchant) -> None:
