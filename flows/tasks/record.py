@@ -177,25 +177,27 @@ async def _write(
         tag = TAG if with_tag and TAG not in fresh.tags else None
         return SubscriptionChange(record.metadata, next_run_at, record.cancel, card, tag)
 
-    for tries_left in reversed(range(RECORD_TRIES)):
+    tries_left = RECORD_TRIES
+    while True:
         try:
             await run.client.record_on_subscription(subscription_id, change)
         except NothingToWrite:
             return
         except Refused as refused:
+            # Each part is left out at most once, so this ends.
             about = f"{refused.pointer} {refused.detail}"
             if with_tag and "tags" in about:
                 with_tag = False  # this API client has no permission to tag
-                continue
-            if with_card and "customer_payment_source" in about:
+            elif with_card and "customer_payment_source" in about:
                 with_card = False  # the card is no longer in the wallet
-                continue
-            if not with_date or "next_run_at" not in about:
+            elif with_date and "next_run_at" in about:
+                # With an old `as_of`, the next date may be past, which the API refuses. The state has the settled
+                # periods, so the next sweep goes on from there.
+                with_date = False
+            else:
                 raise
-            # With an old `as_of`, the next date may be past, which the API refuses. The state has the settled periods,
-            # so the next sweep goes on from there.
-            with_date = False
         except (NotConnected, WriteFateUnknown):
+            tries_left -= 1
             if not tries_left:
                 raise
             run.last_looks.forget(subscription_id)

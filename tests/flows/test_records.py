@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -160,6 +161,25 @@ async def test_a_record_whose_answer_is_lost_is_not_written_twice(merchant: Merc
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
 
     assert merchant.sandbox.counters()["requests"]["PATCH /api/order_subscriptions/{id}"] == 2, "and one asks"
+    assert merchant.subscription(made)["metadata"]["perennial"]["outcome"] == "renewed"
+
+
+@pytest.mark.parametrize("lost", [2, 3])
+async def test_a_record_arrives_although_answers_are_lost_and_parts_of_it_are_refused(
+    merchant: Merchant, lost: int
+) -> None:
+    made = merchant.sandbox.create_subscription()["id"]
+    record = {"method": "PATCH", "path": "/api/order_subscriptions/*", "match": "renewed", "times": 1}
+    for part in ("tags", "next_run_at"):
+        refusal = {"errors": [{"title": "invalid", "detail": f"{part} is invalid", "code": "VALIDATION_ERROR"}]}
+        merchant.sandbox.fault("status", status=422, body=json.dumps(refusal), **record)
+    for _ in range(lost):
+        merchant.sandbox.fault("reset", **record)
+
+    ended = await merchant.sweep()
+
+    assert ended.outcomes == {"renewed": 1}
+    assert merchant.sandbox.faults() == []
     assert merchant.subscription(made)["metadata"]["perennial"]["outcome"] == "renewed"
 
 
