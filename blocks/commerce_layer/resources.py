@@ -150,6 +150,11 @@ class Order(_WithStatus):
     """What is said about it in public. Its `payment_method_id` is the token of the wallet's card."""
 
     @property
+    def shown_number(self) -> str:
+        """`#` and the number that people see; the id as long as it has no number."""
+        return f"#{self.number}" if self.number else self.id
+
+    @property
     def is_placed(self) -> bool:
         """
         Whether the order is placed, and so the renewal is done.

@@ -25,7 +25,7 @@ from flows.rules.next_action import NextAction, next_action
 from flows.rules.outside_text import plain
 from flows.rules.renewal import Renewal, Skipped
 from flows.rules.state import RenewalState
-from flows.rules.zones import in_words, instant_of, wall_of
+from flows.rules.zones import instant_of, wall_of, with_year
 from flows.run.context import ClocksDiffer, NotSetUp, Run, Unreachable, open_run
 from flows.sweep.first_look import Due, take_first_look
 
@@ -120,7 +120,7 @@ def _show(out: Console, findings: Findings) -> None:
     zone = ZoneInfo(explanation.policy.time_zone)
     about = [one.id, f"#{one.number}" if one.number else "", one.frequency, one.raw_status or one.status.value]
     out.print(f"[bold]{_shown(' '.join(filter(None, about)))}[/]  {_shown(one.customer_email or '')}")
-    out.print(f"as of {_dated(explanation.as_of, zone)}")
+    out.print(f"as of {with_year(explanation.as_of, zone)}")
     colour = "green" if explanation.is_due else "yellow"
     out.print(f"[{colour}]{_shown(explanation.sentence)}[/]")
     for warning in explanation.warnings:
@@ -137,7 +137,7 @@ def _show_last_renewal(out: Console, findings: Findings, zone: ZoneInfo) -> None
         return
     table = _grid()
     attempts = f", {state.attempt} attempts" if state.attempt > 1 else ""
-    table.add_row("period", f"{_dated(state.period, zone)}: {state.outcome or 'begun'}{attempts}")
+    table.add_row("period", f"{with_year(state.period, zone)}: {state.outcome or 'begun'}{attempts}")
     copy, order = findings.order_copy, findings.target_order
     if state.order_copy_id:
         said = copy.raw_status or copy.status.value if copy else "not found"
@@ -148,7 +148,7 @@ def _show_last_renewal(out: Console, findings: Findings, zone: ZoneInfo) -> None
     if state.error:
         table.add_row(_shown(f"error ({state.error_class or 'unclassed'})"), _shown(state.error))
     if state.next_attempt_at:
-        table.add_row("next attempt", _dated(state.next_attempt_at, zone))
+        table.add_row("next attempt", with_year(state.next_attempt_at, zone))
     if state.flow_run_id:
         table.add_row("flow run", _shown(state.flow_run_id))
     out.print("\n[bold]last renewal[/]")
@@ -176,7 +176,7 @@ def _show_attempts_left(out: Console, explanation: Explanation, zone: ZoneInfo) 
         again = ", ".join(f"{wall_of(moment, zone):%d %b %H:%M}" for moment in moments[1:]) or "no retry"
         table.add_row(cls.value, f"{again}; then {explanation.policy.final_action_for(cls).value.replace('_', ' ')}")
     first = next(iter(explanation.attempts_left.values()))[0]
-    which = "an attempt made now" if explanation.waits_for_person else f"the attempt of {_dated(first, zone)}"
+    which = "an attempt made now" if explanation.waits_for_person else f"the attempt of {with_year(first, zone)}"
     out.print(f"\n[bold]if {which} fails, by reason: when it is tried again, and what happens in the end[/]")
     out.print(table)
 
@@ -190,7 +190,3 @@ def _grid(columns: int = 2) -> Table:
     for _ in range(columns):
         table.add_column()
     return table
-
-
-def _dated(instant: datetime, zone: ZoneInfo) -> str:
-    return f"{in_words(instant, zone)} {wall_of(instant, zone).year}"

@@ -30,7 +30,7 @@ from flows.rules.references import whole_minute
 from flows.rules.rivals import rival_at_adoption
 from flows.rules.skips import damage_in_words
 from flows.rules.state import KEY, Outcome, RenewalState
-from flows.rules.zones import in_words, wall_of
+from flows.rules.zones import with_year
 
 CLEAR_OF_RUNS = timedelta(minutes=10)
 """How far away the next native run must be for an active subscription to be adopted."""
@@ -251,8 +251,7 @@ class _Deciding:
         return f"next renewal {self._say(self._due)}"
 
     def _say(self, instant: datetime) -> str:
-        zone = ZoneInfo(self._policy.time_zone)
-        return f"{in_words(instant, zone)} {wall_of(instant, zone).year}"
+        return with_year(instant, ZoneInfo(self._policy.time_zone))
 
     def _refused(self, sentence: str) -> Decision:
         return Decision(self._one.id, Handling.REFUSED, sentence)

@@ -7,10 +7,21 @@ _WITH_THOUSANDTHS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 """ISO 4217: currencies whose smallest unit is not a hundredth. Commerce Layer's `..._cents` count smallest units."""
 
 
-def amount_in_words(cents: int | None, currency: str | None) -> str:
-    """`25.00 EUR`, `2500 JPY`; empty when the amount is not known."""
+def money(cents: int | None, currency: str | None) -> str:
+    """`1,225.00 EUR`, as a sentence says it; `an unknown amount` if it is not known."""
+    if cents is None:
+        return "an unknown amount"
+    return f"{_number(cents, currency)} {currency or '(unknown currency)'}"
+
+
+def amount_cell(cents: int | None, currency: str | None) -> str:
+    """`1,225.00 EUR`, as the cell of a table; empty if it is not known."""
     if cents is None:
         return ""
+    return f"{_number(cents, currency)} {(currency or '').upper()}".strip()
+
+
+def _number(cents: int, currency: str | None) -> str:
     code = (currency or "").upper()
-    digits = 0 if code in _WITHOUT_CENTS else 3 if code in _WITH_THOUSANDTHS else 2
-    return f"{cents / 10**digits:.{digits}f} {code}".strip()
+    decimals = 0 if code in _WITHOUT_CENTS else 3 if code in _WITH_THOUSANDTHS else 2
+    return f"{cents / 10**decimals:,.{decimals}f}"

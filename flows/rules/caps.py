@@ -13,7 +13,8 @@ from typing import Self
 from zoneinfo import ZoneInfo
 
 from blocks.policy import Policy
-from flows.rules.price import Price, money
+from flows.rules.amounts import money
+from flows.rules.price import Price
 from flows.rules.zones import instant_of, wall_of
 
 SHARE = 16

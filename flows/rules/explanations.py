@@ -18,7 +18,7 @@ from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.retries import calendar_of_retries, earliest_allowed
 from flows.rules.state import RenewalState
 from flows.rules.upcoming import UpcomingRenewal, upcoming_renewals
-from flows.rules.zones import in_words, wall_of
+from flows.rules.zones import with_year
 
 DATES_SHOWN = 24
 
@@ -187,5 +187,4 @@ def _overlong(schedule: Schedule, policy: Policy, as_of: datetime) -> list[str]:
 
 
 def _dated(instant: datetime, policy: Policy) -> str:
-    zone = ZoneInfo(policy.time_zone)
-    return f"{in_words(instant, zone)} {wall_of(instant, zone).year}"
+    return with_year(instant, ZoneInfo(policy.time_zone))

@@ -147,7 +147,7 @@ def manual_result(  # noqa: PLR0911 - one line for each kind of finding
             return _placed_or_not(work, attempt.copy, order or attempt.order, classify_error(error, policy))
         case NotPlaced(attempt, error):
             failure = classify_error(error, policy)
-            sentence = f"order {_number(attempt.order)} was copied but not placed: {error}; {_run_again(work)}"
+            sentence = f"order {attempt.order.shown_number} was copied but not placed: {error}; {_run_again(work)}"
             return _result(work, ManualOutcome.FAILED, sentence, attempt.copy, failure)
         case HeldBack(hold):
             return _result(work, ManualOutcome.FAILED, hold.sentence)
@@ -162,7 +162,7 @@ def _run_again(work: ManualCopy) -> str:
 def _copy_ended(work: ManualCopy, copy: OrderCopy, policy: Policy) -> ManualResult:
     order = copy.target_order
     if order is not None and copy.status is OrderCopyStatus.COMPLETED and not work.place and not order.is_placed:
-        sentence = f"order {_number(order)} was copied and left unplaced, as asked"
+        sentence = f"order {order.shown_number} was copied and left unplaced, as asked"
         return _result(work, ManualOutcome.COMPLETED, sentence, copy)
     if order is not None and copy.status is OrderCopyStatus.COMPLETED:
         return _placed_or_not(work, copy, order, classify_order(order, policy))
@@ -173,18 +173,14 @@ def _copy_ended(work: ManualCopy, copy: OrderCopy, policy: Policy) -> ManualResu
 
 def _placed_or_not(work: ManualCopy, copy: OrderCopy, order: Order, failure: Failure) -> ManualResult:
     if order.is_placed:
-        return _result(work, ManualOutcome.COMPLETED, f"order {_number(order)} was copied and placed", copy)
+        return _result(work, ManualOutcome.COMPLETED, f"order {order.shown_number} was copied and placed", copy)
     if is_moving(order):
-        sentence = f"order {_number(order)} is {order.raw_status or order.status}; {_run_again(work)}"
+        sentence = f"order {order.shown_number} is {order.raw_status or order.status}; {_run_again(work)}"
         return _result(work, ManualOutcome.IN_PROGRESS, sentence, copy)
-    sentence = f"order {_number(order)} was copied but could not be placed: {failure.in_short}"
+    sentence = f"order {order.shown_number} was copied but could not be placed: {failure.in_short}"
     if order.status is not OrderStatus.CANCELLED:
         sentence += ". Repair it and place that one, or run this again with the same reference"
     return _result(work, ManualOutcome.FAILED, sentence, copy, failure)
-
-
-def _number(order: Order) -> str:
-    return f"#{order.number}" if order.number else order.id
 
 
 def _result(

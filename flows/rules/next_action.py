@@ -143,7 +143,7 @@ def decided_already(copies: CopiesOfPeriod) -> Hold | Conclude | Wait | None:
 def duplicate(copies: Iterable[OrderCopy]) -> Hold:
     """Two placed orders of one period: the customer is charged twice, and a person must act."""
     orders = [copy.target_order for copy in copies]
-    names = ", ".join(f"#{order.number}" if order.number else order.id for order in orders if order)
+    names = ", ".join(order.shown_number for order in orders if order)
     return Hold(
         HoldReason.DUPLICATE, f"{len(orders)} orders of one period are placed ({names}): cancel all but one of them"
     )

@@ -8,7 +8,7 @@ they place the same order, and placing an order twice charges once.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Self
+from typing import Any, Self
 
 from blocks.commerce_layer.resources import Order, OrderCopy
 from blocks.commerce_layer.statuses import OrderCopyStatus, OrderStatus
@@ -48,6 +48,12 @@ def is_withdrawn(order: Order) -> bool:
     is_marked = isinstance(ours, dict) and WITHDRAWN in ours
     # Another run placed it just as we cancelled it: the customer was charged.
     return order.status is OrderStatus.CANCELLED and order.placed_at is None and is_marked
+
+
+def noted(order: Order, key: str, value: str) -> dict[str, Any]:
+    """The order's metadata with one more entry in `perennial`; what others wrote stays."""
+    ours = order.metadata.get("perennial")
+    return {**order.metadata, "perennial": {**(ours if isinstance(ours, dict) else {}), key: value}}
 
 
 def is_open(copy: OrderCopy) -> bool:

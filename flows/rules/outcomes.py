@@ -28,7 +28,7 @@ from flows.rules.findings import (
 from flows.rules.next_action import Hold, HoldReason, Place
 from flows.rules.order_copies import FAILED_STATUSES, is_moving, is_refused
 from flows.rules.renewal import Renewal
-from flows.rules.result_builder import ResultBuilder, name_of
+from flows.rules.result_builder import ResultBuilder
 from flows.rules.results import RenewalResult
 from flows.rules.state import FAILED_BEFORE, Outcome
 from flows.rules.zones import in_words
@@ -132,7 +132,7 @@ class _FromFinding(ResultBuilder):
             return self._in_progress(f"order copy {copy.id} is still {status}", is_tried=is_tried)
         if order is None:
             return self._unconfirmed(f"order copy {copy.id} is {status}, but its order was not found")
-        return self._in_progress(f"order {name_of(order)} is {order.raw_status or order.status}", is_tried=is_tried)
+        return self._in_progress(f"order {order.shown_number} is {order.raw_status or order.status}", is_tried=is_tried)
 
     # --- what happened to the order ------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class _FromFinding(ResultBuilder):
     def _under_way(self, order: Order) -> RenewalResult:
         """The attempt was made, and its result is not known yet. If it fails, it must not be repeated at once."""
         self._note_charge()
-        return self._in_progress(f"order {name_of(order)} is {order.raw_status or order.status}", is_tried=True)
+        return self._in_progress(f"order {order.shown_number} is {order.raw_status or order.status}", is_tried=True)
 
     def _not_placed(self, attempt: Place, error: CommerceLayerError) -> RenewalResult:
         self._note_copy(attempt.copy)

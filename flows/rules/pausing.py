@@ -20,7 +20,7 @@ from flows.rules.periods import Schedule
 from flows.rules.references import whole_minute
 from flows.rules.skips import damage_in_words
 from flows.rules.state import Outcome, RenewalState
-from flows.rules.zones import in_words, wall_of
+from flows.rules.zones import with_year
 
 
 def decide(
@@ -79,7 +79,7 @@ def _resume(subscription: OrderSubscription, state: RenewalState, policy: Policy
         update={"done_through": through, "outcome": Outcome.SKIPPED, "next_attempt_at": None, "held": False}
     )
     zone = ZoneInfo(own.time_zone)
-    when = f"{in_words(following, zone)} {wall_of(following, zone).year}"
+    when = with_year(following, zone)
     return _resumed(
         subscription, settled, f"resumed; what came due in the pause is not made up, the next is {when}", following
     )

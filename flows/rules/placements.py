@@ -39,7 +39,7 @@ def why_withdrawn(placed: Placed) -> str | None:
     return None
 
 
-def in_words(placed: Placed) -> str:
+def placement_in_words(placed: Placed) -> str:
     """How it ended, for the task run."""
     match placed:
         case OrderAnswered(_, order):

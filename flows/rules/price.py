@@ -10,11 +10,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 from blocks.commerce_layer.resources import Order
-
-_WITHOUT_DECIMALS = frozenset(
-    {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"}
-)
-_THREE_DECIMALS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+from flows.rules.amounts import money
 
 
 class Price(BaseModel):
@@ -42,14 +38,6 @@ class Price(BaseModel):
     def __str__(self) -> str:
         """`12.00 EUR`."""
         return money(self.cents, self.currency)
-
-
-def money(cents: int | None, currency: str | None) -> str:
-    """`12.00 EUR`: an amount as people read it."""
-    if cents is None:
-        return "an unknown amount"
-    decimals = 0 if currency in _WITHOUT_DECIMALS else 3 if currency in _THREE_DECIMALS else 2
-    return f"{cents / 10**decimals:,.{decimals}f} {currency or '(unknown currency)'}"
 
 
 def expected_price(last: Price | None, source_order: Order | None) -> Price | None:

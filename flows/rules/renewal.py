@@ -23,7 +23,7 @@ from flows.rules.references import period_text, reference_of, whole_minute
 from flows.rules.skips import CHECKS, Settlement, Skip, Skipped, SkipReason, waits_for_payment, without_a_state
 from flows.rules.spacing import TooClose, duration_in_words, held_for, once_moved_on, too_close
 from flows.rules.state import ERROR_LENGTH, Outcome, RenewalState
-from flows.rules.zones import in_words, wall_of
+from flows.rules.zones import in_words, wall_of, with_year
 
 __all__ = ["Renewal", "Settlement", "SkipReason", "Skipped", "plan"]
 
@@ -288,5 +288,6 @@ class _Choice:
         )  # fmt: skip
 
     def _say(self, instant: datetime) -> str:
-        words, year = in_words(instant, self.draft.zone), wall_of(instant, self.draft.zone).year
-        return words if year == wall_of(self.as_of, self.draft.zone).year else f"{words} {year}"
+        zone = self.draft.zone
+        is_this_year = wall_of(instant, zone).year == wall_of(self.as_of, zone).year
+        return in_words(instant, zone) if is_this_year else with_year(instant, zone)

@@ -39,7 +39,7 @@ class ResultBuilder:
         placed_at = order.placed_at or order.approved_at or self.as_of
         self._set(last_period=self.renewal.due, last_placed_at=placed_at, last_order_id=order.id)
         by_whom = " by an earlier run" if outcome is Outcome.ALREADY_RENEWED else ""
-        what = f"renewed{by_whom} as order {name_of(order)}{how}{cost}"
+        what = f"renewed{by_whom} as order {order.shown_number}{how}{cost}"
         return self._settled(outcome, what, placed_at=order.placed_at)
 
     def _in_progress(self, sentence: str, *, is_tried: bool) -> RenewalResult:
@@ -153,8 +153,3 @@ class ResultBuilder:
 
     def _set(self, **changes: object) -> None:
         self.state = self.state.model_copy(update=changes)
-
-
-def name_of(order: Order) -> str:
-    """The order number that people see, else the id."""
-    return f"#{order.number}" if order.number else order.id

@@ -113,11 +113,7 @@ def _order_of(copy: OrderCopy) -> str:
     order = copy.target_order
     if order is None:
         return ""
-    return f", and its order {_name(order)} is {order.raw_status or order.status}"
-
-
-def _name(order: Order) -> str:
-    return f"#{order.number}" if order.number else order.id
+    return f", and its order {order.shown_number} is {order.raw_status or order.status}"
 
 
 def placed_without_copy(renewal: Renewal, orders: Sequence[Order]) -> Refusal | None:
@@ -129,8 +125,8 @@ def placed_without_copy(renewal: Renewal, orders: Sequence[Order]) -> Refusal | 
     for order in orders:
         if order.reference == renewal.reference and (order.is_placed or is_moving(order)):
             return SkipReason.PLACED_WITHOUT_COPY, (
-                f"order {_name(order)} of this period is {order.raw_status or order.status}, but its order copy does "
-                "not exist any more: move next_run_at on if it stands for this renewal, or cancel it to go on"
+                f"order {order.shown_number} of this period is {order.raw_status or order.status}, but its order copy "
+                "does not exist any more: move next_run_at on if it stands for this renewal, or cancel it to go on"
             )
     return None
 

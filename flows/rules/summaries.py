@@ -117,7 +117,7 @@ class RenewalLine(BaseModel):
     @property
     def told(self) -> str:
         """The outcome and the sentence: `retry scheduled: card declined; next attempt ...`."""
-        return self.sentence if self.outcome in RENEWED else f"{in_words(self.outcome)}: {self.sentence}"
+        return self.sentence if self.outcome in RENEWED else f"{outcome_in_words(self.outcome)}: {self.sentence}"
 
     @property
     def badness(self) -> tuple[bool, int, str]:
@@ -275,7 +275,7 @@ class RenewalSummary(BaseModel):
         )
 
 
-def in_words(outcome: Outcome) -> str:
+def outcome_in_words(outcome: Outcome) -> str:
     """`retry scheduled`: an outcome as people read it."""
     return outcome.value.replace("_", " ")
 

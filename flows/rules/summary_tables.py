@@ -1,10 +1,10 @@
 """The table of a sweep in the Prefect UI: the customer, the order, the amount, and links."""
 
-from flows.rules.amounts import amount_in_words
+from flows.rules.amounts import amount_cell
 from flows.rules.dashboard_links import Dashboard
 from flows.rules.outside_text import markdown
 from flows.rules.references import period_text
-from flows.rules.summaries import RenewalLine, RenewalSummary, in_words
+from flows.rules.summaries import RenewalLine, RenewalSummary, outcome_in_words
 
 COLUMNS = (
     *("renewal", "outcome", "why", "customer", "order", "amount", "in Commerce Layer", "copy", "next attempt"),
@@ -23,11 +23,11 @@ def table_of(summary: RenewalSummary, dashboard: Dashboard) -> list[dict[str, st
 def _row(line: RenewalLine, dashboard: Dashboard) -> dict[str, str]:
     cells = (
         markdown(line.reference or line.subscription_id),
-        in_words(line.outcome),
+        outcome_in_words(line.outcome),
         markdown(line.sentence),
         markdown(line.customer_email or ""),
         markdown(f"#{line.order_number}" if line.order_number else line.target_order_id or ""),
-        markdown(amount_in_words(line.amount_cents, line.currency_code)),
+        markdown(amount_cell(line.amount_cents, line.currency_code)),
         _link(line, dashboard),
         markdown(line.order_copy_id or ""),
         period_text(line.next_attempt_at) if line.next_attempt_at else "",

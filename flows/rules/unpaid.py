@@ -5,10 +5,9 @@ from typing import Any
 
 from blocks.commerce_layer.resources import Order, OrderCopy
 from blocks.commerce_layer.statuses import OrderStatus
-from flows.rules.order_copies import is_placed
+from flows.rules.order_copies import is_placed, noted
 from flows.rules.price import Price
 from flows.rules.references import parse_reference
-from flows.rules.result_builder import name_of
 
 REPORTED = "reported"
 """Key in the `metadata.perennial` of an order: what was reported about it to a person, such as `refunded`."""
@@ -37,13 +36,11 @@ def sentence_on(order: Order) -> str:
     how = what_became_of(order)
     is_cancelled = f" (its payment is {order.payment_status.value})" if how == "cancelled" else ""
     return (
-        f"order {name_of(order)} ({Price.of(order)}) was placed, and is {how}{is_cancelled} now. The subscription goes "
-        "on: cancel it or hold it if it should not. This is told once"
+        f"order {order.shown_number} ({Price.of(order)}) was placed, and is {how}{is_cancelled} now. The subscription "
+        "goes on: cancel it or hold it if it should not. This is told once"
     )
 
 
 def marked(order: Order) -> Mapping[str, Any]:
     """The order's metadata, with a note that it was reported."""
-    ours = order.metadata.get("perennial")
-    kept = ours if isinstance(ours, dict) else {}
-    return {**order.metadata, "perennial": {**kept, REPORTED: what_became_of(order)}}
+    return noted(order, REPORTED, what_became_of(order))

@@ -21,7 +21,7 @@ from flows.rules.renewal import Renewal, SkipReason, plan
 from flows.rules.skips import damage_in_words, status_refusal
 from flows.rules.state import KEY, RenewalState
 from flows.rules.stop_switch import WAY_OUT, StopSwitch
-from flows.rules.zones import in_words, wall_of
+from flows.rules.zones import with_year
 
 
 class Alarm(StrEnum):
@@ -258,5 +258,4 @@ class _Watching:
         return WatchFinding(alarm, self.subscription.id, sentence, since, self.subscription.customer_email)
 
     def _say(self, instant: datetime) -> str:
-        zone = ZoneInfo(self.policy.time_zone)
-        return f"{in_words(instant, zone)} {wall_of(instant, zone).year}"
+        return with_year(instant, ZoneInfo(self.policy.time_zone))

@@ -42,6 +42,11 @@ def in_words(instant: datetime, zone: ZoneInfo) -> str:
     return f"{local:%a} {local.day} {local:%b %H:%M} {name if name[:1].isalpha() else f'UTC{name}'}"
 
 
+def with_year(instant: datetime, zone: ZoneInfo) -> str:
+    """`in_words` with the year, such as `Thu 26 Nov 08:00 UTC 2026`."""
+    return f"{in_words(instant, zone)} {wall_of(instant, zone).year}"
+
+
 def _there(instant: datetime, zone: ZoneInfo) -> datetime:
     try:
         return instant.astimezone(zone)

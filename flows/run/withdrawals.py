@@ -10,9 +10,9 @@ from prefect.logging import get_logger
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError
-from blocks.commerce_layer.resources import Order, OrderCopy
+from blocks.commerce_layer.resources import OrderCopy
 from blocks.commerce_layer.statuses import OrderStatus
-from flows.rules.order_copies import WITHDRAWN, CopiesOfPeriod, is_moving
+from flows.rules.order_copies import WITHDRAWN, CopiesOfPeriod, is_moving, noted
 from flows.run.freshness import LOOK_LASTS
 
 
@@ -72,7 +72,7 @@ class Withdrawals:
             order = await self._client.get_order(order_id)
             if order.is_placed or is_moving(order) or order.status is OrderStatus.CANCELLED:
                 return False
-            answer = await self._client.cancel_order(order_id, metadata=_marked(order, why))
+            answer = await self._client.cancel_order(order_id, metadata=noted(order, WITHDRAWN, why))
         except CommerceLayerError as error:
             self._logger.warning("order %s could not be cancelled: %s", order_id, error)
             return False
@@ -97,9 +97,3 @@ class Withdrawals:
             },
             id=uuid5(NAMESPACE_URL, f"perennial.copy.surplus/{copy.id}"),
         )
-
-
-def _marked(order: Order, why: str) -> dict[str, object]:
-    ours = order.metadata.get("perennial")
-    kept = ours if isinstance(ours, dict) else {}
-    return {**order.metadata, "perennial": {**kept, WITHDRAWN: why}}

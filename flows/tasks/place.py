@@ -26,7 +26,7 @@ from flows.rules.findings import (
 )
 from flows.rules.manual_copy import ManualCopy
 from flows.rules.next_action import Hold, HoldReason, Place
-from flows.rules.placements import Placed, in_words, may_be_placed, why_withdrawn
+from flows.rules.placements import Placed, may_be_placed, placement_in_words, why_withdrawn
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.state import Outcome, RenewalState
@@ -76,7 +76,7 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
     run.caps.settle(attempt.order.id, may_be_placed=may_be_placed(placed))
     if (why := why_withdrawn(placed)) is not None:
         await run.withdrawals.withdraw(attempt.order.id, why)
-    return completed(in_words(placed), placed)
+    return completed(placement_in_words(placed), placed)
 
 
 class _Renewing:

@@ -3,10 +3,11 @@
 import pytest
 from rules.making import at, copy, order, planned, subscription
 
+from flows.rules.amounts import money
 from flows.rules.findings import CopyEnded, HeldBack
 from flows.rules.next_action import HoldReason, Place
 from flows.rules.outcomes import result_of
-from flows.rules.price import Price, difference, expected_price, money, objection
+from flows.rules.price import Price, difference, expected_price, objection
 from flows.rules.state import RenewalState
 from flows.rules.still_wanted import price_hold
 

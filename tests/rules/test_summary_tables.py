@@ -2,7 +2,7 @@ import pytest
 from rules.making import at, copy, order, planned, subscription
 
 from blocks.commerce_layer.errors import ReadFailed
-from flows.rules.amounts import amount_in_words
+from flows.rules.amounts import amount_cell
 from flows.rules.dashboard_links import Dashboard
 from flows.rules.findings import CopyEnded, NotCreated, OrderAnswered
 from flows.rules.next_action import Place
@@ -29,7 +29,8 @@ def row_of(finding, **fields):
     [
         (2500, "EUR", "25.00 EUR"),
         (5, "usd", "0.05 USD"),
-        (2500, "JPY", "2500 JPY"),
+        (2500, "JPY", "2,500 JPY"),
+        (123456, "EUR", "1,234.56 EUR"),
         (2500, "KWD", "2.500 KWD"),
         (2500, None, "25.00"),
         (0, "EUR", "0.00 EUR"),
@@ -37,7 +38,7 @@ def row_of(finding, **fields):
     ],
 )
 def test_an_amount_is_written_in_the_units_of_its_currency(cents, currency, words):
-    assert amount_in_words(cents, currency) == words
+    assert amount_cell(cents, currency) == words
 
 
 def test_a_row_says_whose_renewal_it_is_and_which_order_and_where_to_look():
