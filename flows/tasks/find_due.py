@@ -98,7 +98,7 @@ async def _named(run: Run, only: Sequence[str]) -> AsyncIterator[SubscriptionPag
     wanted = list(dict.fromkeys(name.strip() for name in only))
     if not wanted:
         raise NoSuchSubscription(
-            "subscriptions is an empty list, which names nobody. Leave it out to renew everyone who is due."
+            "subscriptions is an empty list. Name at least one subscription, or leave it out to renew all that are due."
         )
     pages = []
     for asked in pages_of(wanted):

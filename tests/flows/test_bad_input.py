@@ -101,7 +101,7 @@ async def test_a_policy_that_was_set_to_nonsense_is_refused_field_by_field(merch
     refused(await merchant.sweep(), "payment_retries", "'soon'", "3d", "time_zone", "'Mars/Olympus'", "Europe/Rome")
 
 
-@pytest.mark.parametrize(("named", "words"), [([], "names nobody"), (["Nobodyhere"], "'Nobodyhere'")])
+@pytest.mark.parametrize(("named", "words"), [([], "an empty list"), (["Nobodyhere"], "'Nobodyhere'")])
 async def test_naming_nobody_or_a_stranger_renews_nobody(merchant: Merchant, named: list[str], words: str) -> None:
     merchant.sandbox.create_subscription()
     refused(await merchant.sweep(subscriptions=named), "subscriptions", words)
