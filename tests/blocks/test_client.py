@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from datetime import UTC, datetime
 
 import pytest
+from client_requests import (
+    AMBIGUOUS,
+    AS_OF,
+    COPIES,
+    DRAFT,
+    ORDER_ANSWER,
+    PLACE,
+    REFERENCE,
+    SUBSCRIPTION,
+    SUBSCRIPTION_ANSWER,
+    placement,
+)
 from odd_shop import (
     answer,
     client_of,
     copy_document,
-    hang_up,
     page,
     refusal,
     reset,
     resource,
     silence,
-    slow_body,
     throttled,
-    truncated,
 )
 
-from blocks.commerce_layer.changes import OrderCopyDraft, SubscriptionChange
-from blocks.commerce_layer.charging import Placement, create_order_copy, place_order
+from blocks.commerce_layer.changes import SubscriptionChange
+from blocks.commerce_layer.charging import create_order_copy, place_order
 from blocks.commerce_layer.errors import (
     NotConnected,
     NotFound,
@@ -34,37 +42,6 @@ from blocks.commerce_layer.errors import (
     WriteFateUnknown,
 )
 from blocks.commerce_layer.wallets import wallet_of
-
-AS_OF = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
-REFERENCE = "subSubSubS@2026-03-01T06:00Z"
-INCLUDED = "source_order,customer_payment_source,customer_payment_source.payment_source,tags"
-DRAFT = OrderCopyDraft(source_order_id="srcSrcSrcS", reference=REFERENCE, metadata={"perennial": {"attempt": 1}})
-COPIES = ("POST", "/api/order_copies")
-PLACE = ("PATCH", "/api/orders/ordrOrdrOr")
-SUBSCRIPTION = ("PATCH", "/api/order_subscriptions/subSubSubS")
-ORDER_ANSWER = answer(200, {"data": resource("orders", "ordrOrdrOr", status="placed", number=12)})
-SUBSCRIPTION_ANSWER = answer(
-    200, {"data": resource("order_subscriptions", "subSubSubS", status="inactive", frequency="monthly")}
-)
-AMBIGUOUS = [
-    pytest.param(reset, id="reset"),
-    pytest.param(hang_up, id="hang up"),
-    pytest.param(silence, id="silence"),
-    pytest.param(truncated, id="truncated body"),
-    pytest.param(slow_body, id="a body that never ends"),
-    pytest.param(answer(500, {"errors": [{"code": "INTERNAL_SERVER_ERROR"}]}), id="500"),
-    pytest.param(answer(502, b"<html>Bad gateway</html>"), id="502 in HTML"),
-    pytest.param(answer(408, b""), id="408"),
-    pytest.param(answer(302, b"", Location="/elsewhere"), id="redirect"),
-    pytest.param(answer(201, b"<html>Welcome to the hotel</html>"), id="a captive portal"),
-    pytest.param(answer(201, {"data": None}), id="201 without data"),
-    pytest.param(answer(201, {"data": {"type": "order_copies", "attributes": {}}}), id="201 without id"),
-    pytest.param(answer(200, {"data": resource("orders", "x", created_at="soon")}), id="unreadable attribute"),
-]
-
-
-async def placement() -> Placement:
-    return Placement(REFERENCE, "perennial", {"perennial": {"period": "2026-03-01T06:00Z"}, "crm": 7})
 
 
 async def test_a_copy_is_created_as_the_api_wants_it(shop, client):
@@ -220,235 +197,6 @@ async def test_a_request_that_stays_throttled_is_reported(shop, clock, client):
         await client.get_order("ordrOrdrOr")
 
     assert len(shop.requests("GET", "/api/orders/ordrOrdrOr")) == 5
-
-
-# --- placing --------------------------------------------------------------------------------------------
-
-
-async def test_an_order_is_placed_and_tagged_in_one_request(shop, client):
-    shop.on(*PLACE, ORDER_ANSWER)
-
-    placed = await place_order(client, "ordrOrdrOr", placement)
-
-    (sent,) = shop.requests(*PLACE)
-    assert (placed.id, placed.is_placed) == ("ordrOrdrOr", True)
-    assert sent.body["data"] == {
-        "type": "orders",
-        "id": "ordrOrdrOr",
-        "attributes": {
-            "_place": True,
-            "reference": REFERENCE,
-            "reference_origin": "perennial",
-            "metadata": {"perennial": {"period": "2026-03-01T06:00Z"}, "crm": 7},
-        },
-    }
-    assert "errors_count" in sent.query["fields[orders]"]
-
-
-async def test_a_placement_is_composed_when_all_waiting_for_the_rate_limit_is_over(shop, clock):
-    shop.on(*PLACE, ORDER_ANSWER)
-    composed_at = []
-
-    async def compose() -> Placement:
-        composed_at.append((clock.monotonic(), len(shop.requests(*PLACE))))
-        return await placement()
-
-    async with client_of(shop) as client:
-        started = clock.monotonic()
-        for _ in range(25):
-            await place_order(client, "ordrOrdrOr", placement)
-        await place_order(client, "ordrOrdrOr", compose)
-
-    ((moment, sent_before),) = composed_at
-    assert moment - started >= 10, "25 requests to one endpoint are all that ten seconds allow"
-    assert sent_before == 25
-
-
-async def test_a_placement_is_composed_anew_for_each_sending(shop, clock, client):
-    shop.on(*PLACE, throttled(), ORDER_ANSWER)
-    composed_at = []
-
-    async def compose() -> Placement:
-        composed_at.append(clock.monotonic())
-        return Placement(f"turn {len(composed_at)}", "perennial", {})
-
-    await place_order(client, "ordrOrdrOr", compose)
-
-    assert [seen.body["data"]["attributes"]["reference"] for seen in shop.requests(*PLACE)] == ["turn 1", "turn 2"]
-    assert composed_at[1] - composed_at[0] >= 60
-
-
-async def test_what_composing_a_placement_raises_comes_through_and_nothing_is_placed(shop, client):
-    async def compose() -> Placement:
-        raise LookupError("it is not wanted any more")
-
-    with pytest.raises(LookupError, match="not wanted any more"):
-        await place_order(client, "ordrOrdrOr", compose)
-
-    assert shop.requests(*PLACE) == []
-
-
-async def test_a_look_at_the_last_moment_stops_a_placement_that_was_turned_away_before(shop, clock, client):
-    shop.on(*PLACE, throttled(), ORDER_ANSWER)
-    looks = []
-
-    async def compose() -> Placement:
-        looks.append(clock.monotonic())
-        if len(looks) > 1:
-            raise LookupError("cancelled meanwhile")
-        return await placement()
-
-    with pytest.raises(LookupError, match="cancelled meanwhile"):
-        await place_order(client, "ordrOrdrOr", compose)
-
-    assert len(shop.requests(*PLACE)) == 1
-
-
-async def test_a_placement_that_could_not_be_sent_charged_nobody(shop, client):
-    await client.claims()
-    shop.stop()
-
-    with pytest.raises(NotConnected):
-        await place_order(client, "ordrOrdrOr", placement)
-
-
-# --- lists ----------------------------------------------------------------------------------------------
-
-
-async def test_due_subscriptions_are_walked_by_id(shop, client):
-    subscriptions = [
-        resource(
-            "order_subscriptions",
-            f"sub{number:03}",
-            status="inactive",
-            frequency="monthly",
-            links={"source_order": {"type": "orders", "id": f"src{number:03}"}},
-        )
-        for number in range(30)
-    ]
-    shop.on(
-        "GET",
-        "/api/order_subscriptions",
-        answer(200, page(*subscriptions[:25], count=30)),
-        answer(200, page(*subscriptions[25:])),
-    )
-
-    pages = [found async for found in client.iter_due_subscriptions(AS_OF)]
-
-    first, second = (seen.query for seen in shop.requests("GET", "/api/order_subscriptions"))
-    assert [len(found) for found in pages] == [25, 5]
-    assert pages[1][-1].source_order_id == "src029"
-    assert (
-        first["filter[q][status_eq]"],
-        first["filter[q][next_run_at_lteq]"],
-        first["sort"],
-        first["page[size]"],
-        first["include"],
-    ) == ("inactive", "2026-03-01T06:00:00.000Z", "id", "25", INCLUDED)
-    assert "filter[q][id_gt]" not in first
-    assert second["filter[q][id_gt]"] == "sub024"
-
-
-async def test_nothing_due_is_no_page(shop, client):
-    shop.on("GET", "/api/order_subscriptions", answer(200, page()))
-
-    assert [found async for found in client.iter_due_subscriptions(AS_OF)] == []
-
-
-async def test_sixty_copies_are_read_in_three_requests_and_missing_ones_are_absent(shop, client):
-    shop.on("GET", "/api/order_copies", answer(200, page(copy_document("copy07")["data"])), answer(200, page()))
-
-    found = await client.get_order_copies(f"copy{number:02}" for number in range(60))
-
-    asked = [len(seen.query["filter[q][id_in]"].split(",")) for seen in shop.requests("GET", "/api/order_copies")]
-    assert (asked, list(found)) == ([25, 25, 10], ["copy07"])
-
-
-async def test_copies_are_found_by_reference_also_when_there_are_two(shop, client):
-    twins = [
-        copy_document(name, reference=REFERENCE, reference_origin="perennial")["data"] for name in ("copyA", "copyB")
-    ]
-    shop.on("GET", "/api/order_copies", answer(200, page(*twins)))
-
-    found = await client.find_order_copies([REFERENCE, "other"])
-
-    (request,) = shop.requests("GET", "/api/order_copies")
-    assert {ref: [copy.id for copy in copies] for ref, copies in found.items()} == {
-        REFERENCE: ["copyA", "copyB"],
-        "other": [],
-    }
-    assert (f"{REFERENCE},other", "perennial") == (
-        request.query["filter[q][reference_in]"],
-        request.query["filter[q][reference_origin_eq]"],
-    )
-
-
-async def test_a_reference_with_a_comma_is_looked_up_by_itself(shop, client):
-    shop.on("GET", "/api/order_copies", answer(200, page()))
-
-    await client.find_order_copies(["plain", "with,comma", "with space"])
-
-    queries = [seen.query for seen in shop.requests("GET", "/api/order_copies")]
-    assert [query["filter[q][reference_in]"] for query in queries if "filter[q][reference_in]" in query] == ["plain"]
-    assert {"with,comma", "with space"} == {query.get("filter[q][reference_eq]") for query in queries} - {None}
-
-
-async def test_no_ids_are_no_request(shop, client):
-    assert await client.get_orders([]) == {}
-    assert shop.seen == []
-
-
-async def test_subscriptions_and_copies_of_source_orders_are_listed(shop, client):
-    shop.on("GET", "/api/order_subscriptions", answer(200, page()))
-    shop.on("GET", "/api/order_copies", answer(200, page()))
-
-    await client.list_subscriptions_of(["a", "b"])
-    await client.list_order_copies_of(["a", "b"], AS_OF)
-    await client.list_order_copies_of(["a", "b"], AS_OF, without=["copyA", "copyB"])
-
-    subscriptions, copies, fewer_copies = (seen.query for seen in shop.seen[1:])
-    assert (
-        subscriptions["filter[q][source_order_id_in]"],
-        subscriptions["filter[q][status_not_eq]"],
-    ) == ("a,b", "cancelled")
-    assert (
-        copies["filter[q][source_order_id_in]"],
-        copies["filter[q][created_at_gteq]"],
-    ) == ("a,b", "2026-03-01T06:00:00.000Z")
-    assert "filter[q][reference_origin_eq]" not in copies
-    assert "filter[q][id_not_in]" not in copies
-    assert fewer_copies["filter[q][id_not_in]"] == "copyA,copyB"
-
-
-async def test_our_own_copies_since_a_moment_are_walked_by_id(shop, client):
-    copies = [copy_document(f"copy{number:02}", reference=REFERENCE)["data"] for number in range(27)]
-    shop.on("GET", "/api/order_copies", answer(200, page(*copies[:25], count=27)), answer(200, page(*copies[25:])))
-
-    pages = [found async for found in client.iter_our_copies(AS_OF)]
-
-    first, second = (seen.query for seen in shop.requests("GET", "/api/order_copies"))
-    assert [len(found) for found in pages] == [25, 2]
-    assert (
-        first["filter[q][reference_origin_eq]"],
-        first["filter[q][created_at_gteq]"],
-        first["sort"],
-    ) == ("perennial", "2026-03-01T06:00:00.000Z", "id")
-    assert second["filter[q][id_gt]"] == "copy24"
-
-
-async def test_the_target_order_comes_with_its_copy(shop, client):
-    links = {"target_order": {"type": "orders", "id": "t"}, "source_order": {"type": "orders", "id": "s"}}
-    listed = page(
-        resource("order_copies", "a", status="failed", links=links),
-        included=[resource("orders", "t", status="pending", payment_status="unpaid"), resource("orders", "s")],
-    )
-    shop.on("GET", "/api/order_copies", answer(200, listed))
-
-    copy = (await client.get_order_copies(["a"]))["a"]
-
-    assert (copy.target_order_id, copy.source_order_id, copy.mode) == ("t", "s", "test")
-    assert copy.target_order is not None
-    assert not copy.target_order.is_placed
 
 
 async def a_cancellation() -> SubscriptionChange:

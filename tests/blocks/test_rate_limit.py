@@ -9,16 +9,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from odd_shop import HandClock
 
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.rate_limit.budget import Kind
-from blocks.commerce_layer.rate_limit.entries import LEASE_SECONDS, Answer, Ask
-from blocks.commerce_layer.rate_limit.figures import Windows
-from blocks.commerce_layer.rate_limit.request_history import RequestHistory
-from blocks.commerce_layer.rate_limit.stores import MemoryStore, dump, load
+from blocks.commerce_layer.rate_limit.stores import MemoryStore
 
 METHODS: dict[str, str] = {"create": "POST", "write": "PATCH", "read": "GET", "token": "POST"}
 
@@ -339,44 +334,6 @@ async def test_a_waiting_request_that_is_cancelled_blocks_nobody(clock, store):
         assert clock.monotonic() - started < 9.1
 
 
-POST = Ask("me", "create", "POST", "order_copies")
-OTHER = Ask("other", "create", "POST", "order_copies")
-WINDOWS = Windows(average=4, seconds=60)
-
-
-def filled(now: float) -> RequestHistory:
-    history = RequestHistory()
-    for number in range(4):
-        assert history.take(Ask("me", "create", "POST", f"endpoint{number}"), str(number), WINDOWS, now) == 0
-    return history
-
-
-def test_a_place_counts_from_its_answer():
-    history = filled(100)
-    for number in range(4):
-        history.settle(POST, str(number), None, WINDOWS, 105)
-
-    assert history.take(POST, "new", WINDOWS, 164.9) > 0
-    assert history.take(POST, "new", WINDOWS, 165.1) == 0
-
-
-def test_who_asks_for_room_learns_when_there_is_some_after_those_who_come_first():
-    history, windows = RequestHistory(), Windows(average=8, seconds=60)
-    for number, now in enumerate((100, 101, 103)):
-        assert history.take(Ask("me", "create", "POST", f"endpoint{number}"), str(number), windows, now) == 0
-        history.settle(POST, str(number), None, windows, now)
-
-    assert [history.room(POST, ahead, windows, 105) for ahead in (0, 1)] == [0, 0]
-    assert history.room(POST, 2, windows, 105) == 10  # two to an endpoint in any ten seconds
-    elsewhere = Ask("me", "create", "POST", "endpoint2")
-    assert history.room(elsewhere, 1, windows, 105) == 8
-    for number in range(4):
-        history.settle(Ask("me", "write", "PATCH", f"orders{number}"), f"patch{number}", None, windows, 105)
-    assert history.room(POST, 0, windows, 105) == 0
-    assert history.room(POST, 1, windows, 105) == 55
-    assert len(history.entries) == 7
-
-
 async def test_who_asks_for_room_learns_of_those_that_wait_already(clock, store):
     budget, other = budget_on(store, writes_per_minute=8), budget_on(store, writes_per_minute=8)
     began_at = clock.monotonic()
@@ -403,64 +360,6 @@ async def test_who_asks_for_room_learns_of_those_that_wait_already(clock, store)
     assert round(await room_at(budget)) == 60
 
 
-def test_the_places_of_a_sender_that_died_come_back():
-    history = filled(100)
-
-    assert history.take(POST, "new", WINDOWS, 219) > 0
-    assert history.take(POST, "new", WINDOWS, 220.1) == 0
-
-
-def test_a_ledger_from_before_a_restart_of_the_machine_is_forgotten():
-    assert filled(1_000_000).take(POST, "new", WINDOWS, 30) == 0
-
-
-def test_a_request_that_leaves_the_window_just_now_proves_no_separate_counters():
-    history, windows = RequestHistory(), Windows(average=100, seconds=60, guard=0.01)
-    for number in range(25):
-        assert history.take(POST, str(number), windows, 10.005) == 0
-        history.settle(POST, str(number), Answer(200, remaining=99 - number), windows, 10.005)
-    patch = Ask("me", "write", "PATCH", "orders")
-
-    for number in range(10):  # the server's clock is 6 ms ahead by now: it counts the first 25 no more
-        assert history.take(patch, f"patch {number}", windows, 70.0) == 0
-        history.settle(patch, f"patch {number}", Answer(200, remaining=99 - number), windows, 70.0)
-
-    assert not history.separate
-
-
-def test_our_own_requests_that_have_left_our_windows_meanwhile_are_no_stranger():
-    history, windows = RequestHistory(), Windows(average=100, seconds=60)
-    for number in range(25):
-        assert history.take(POST, str(number), windows, 0.0) == 0
-    for number in range(25):
-        history.settle(POST, str(number), Answer(200, remaining=99 - number), windows, 0.005)
-    patch = Ask("me", "write", "PATCH", "orders")
-    assert history.take(patch, "slow", windows, 59.99) == 0
-    assert history.take(OTHER, "later", windows, 60.2) == 0
-
-    history.settle(patch, "slow", Answer(200, remaining=74), windows, 60.25)
-
-    assert history.foreign == []
-
-
-def test_a_refusal_of_a_request_that_is_not_in_the_ledger_any_more_is_heeded():
-    history = RequestHistory()
-
-    history.settle(POST, "forgotten", Answer(429, remaining=0), WINDOWS, 100)
-
-    assert history.take(POST, "next", WINDOWS, 159) > 0
-    assert history.take(POST, "next", WINDOWS, 160.1) == 0
-
-
-def test_a_request_whose_place_was_lost_counts_all_the_same():
-    history = RequestHistory()
-
-    for number in range(4):
-        history.settle(POST, str(number), None, WINDOWS, 100)
-
-    assert history.take(Ask("me", "create", "POST", "elsewhere"), "new", WINDOWS, 159) > 0
-
-
 async def test_a_refusal_is_waited_out_even_where_nothing_is_limited(clock, store):
     budget, asked_at = budget_on(store, unlimited=True), []
 
@@ -474,79 +373,3 @@ async def test_a_refusal_is_waited_out_even_where_nothing_is_limited(clock, stor
 
     assert [later - earlier for earlier, later in pairwise(asked_at)] == pytest.approx([60, 60], abs=0.1)
     assert read_at == asked_at[-1]
-
-
-@given(
-    steps=st.lists(
-        st.tuples(
-            st.sampled_from([0.0, 0.001, 1.0, 9.99, 10.0, 20.0, 59.99]),  # seconds that pass
-            st.sampled_from(["a", "b"]),  # whose turn it is to try
-            st.integers(0, 2),  # the endpoint
-            st.booleans(),  # whether an answer arrives first
-            st.floats(0, 1),  # when, between sending and answer, the server saw the request
-        ),
-        min_size=20,
-        max_size=120,
-    )
-)
-@settings(max_examples=150, deadline=None)
-def test_no_window_of_the_server_ever_holds_more_than_the_limit(steps):
-    history, windows, now = RequestHistory(), Windows(average=8, seconds=60), 0.0
-    under_way: list[tuple[str, float, str, float]] = []
-    arrivals: list[tuple[float, str]] = []
-    for number, (passed, owner, endpoint_number, answered, share) in enumerate(steps):
-        now += passed
-        if answered and under_way:
-            place, sent, endpoint, seen = under_way.pop(0)
-            arrivals.append((sent + seen * (now - sent), endpoint))
-            history.settle(POST, place, None, windows, now)
-        endpoint = f"endpoint{endpoint_number}"
-        if history.take(Ask(owner, "create", "POST", endpoint), str(number), windows, now) == 0:
-            under_way.append((str(number), now, endpoint, share))
-        # Who is given up after the lease may have been seen at any time before that.
-        for lost in [one for one in under_way if now - one[1] >= LEASE_SECONDS]:
-            under_way.remove(lost)
-            arrivals.append((lost[1] + lost[3] * LEASE_SECONDS, lost[2]))
-
-    for start, endpoint in arrivals:
-        assert sum(start <= at < start + 60 for at, _ in arrivals) <= 8
-        assert sum(start <= at < start + 10 for at, where in arrivals if where == endpoint) <= 2
-
-
-def test_a_rival_that_died_waiting_is_passed_over():
-    history = filled(100)
-    history.refund("0")
-    history.waiting = {OTHER: 102.0}  # it got less than we did, so it would be next
-
-    assert history.take(POST, "new", WINDOWS, 102.1) > 0
-    assert history.take(POST, "new", WINDOWS, 102.3) == 0
-
-
-def test_a_rival_whose_endpoint_is_full_holds_up_nobody():
-    history = RequestHistory()
-    assert history.take(OTHER, "a", WINDOWS, 100) == 0
-    assert history.take(OTHER, "b", WINDOWS, 100.1) > 0  # one request to an endpoint in ten seconds
-    for place in ("c", "d"):
-        history.take(Ask("me", "create", "POST", place), place, WINDOWS, 100.2)
-
-    assert history.take(Ask("me", "write", "PATCH", "orders"), "e", WINDOWS, 100.3) == 0
-
-
-def test_an_answer_without_headers_teaches_nothing():
-    history = filled(100)
-
-    history.settle(POST, "0", Answer(200), WINDOWS, 101)
-
-    assert (history.learned_average, history.learned_seconds, history.foreign) == (None, None, [])
-
-
-def test_a_ledger_is_the_same_after_it_was_kept():
-    history = filled(100)
-    history.settle(POST, "0", Answer(200, 50, 6, 3), WINDOWS, 101)
-    history.settle(POST, "1", Answer(429, 50, 6, 0), WINDOWS, 102)
-    history.take(OTHER, "x", WINDOWS, 103)
-
-    assert load(dump(history)) == history
-    assert history.blocked
-    assert history.foreign
-    assert history.waiting
