@@ -33,9 +33,9 @@ class Watcher:
 
     async def look(self, merchant: Merchant, ended: Ended) -> Counter[str]:
         """Take in what the sweep has reported, and look. Returns the requests that this took."""
-        import records  # Prefect reads its settings when it is first imported, and a year alone sets them first
+        import stored_runs  # Prefect reads its settings when it is first imported, and a year alone sets them first
 
-        rows = await records.table(ended.flow_run_id)
+        rows = await stored_runs.table(ended.flow_run_id)
         self._said = {row["renewal"].partition("@")[0]: f"{row['outcome']}: {row['why']}" for row in rows}
         self._reported |= {row["renewal"].partition("@")[0] for row in rows if row["outcome"] not in QUIET}
         async with merchant.dashboard() as client:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocks.commerce_layer.rate_limit.entries import LEASE_SECONDS, Answer, Ask
-from blocks.commerce_layer.rate_limit.figures import Windows
+from blocks.commerce_layer.rate_limit.rate_limits import Windows
 from blocks.commerce_layer.rate_limit.request_history import RequestHistory
 from blocks.commerce_layer.rate_limit.stores import dump, load
 

@@ -38,10 +38,10 @@ if __name__ == "__main__":  # as a script, it brings its own Prefect server, who
     os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
     os.environ["XDG_STATE_HOME"] = str(HOME / "state")
 
+from chaos.campaign_faults import CampaignFaults
 from chaos.checker import Auditor, Findings
 from chaos.crew import Crew
-from chaos.customers import Customers
-from chaos.faults import Armory
+from chaos.customer_actions import Customers
 from chaos.own_prefect import OwnPrefect
 from chaos.ways import Ways
 from merchant import Merchant, open_merchant
@@ -81,7 +81,7 @@ class Campaign:
         self._start = self._box.clock()
         self._seed()
         self._auditor = Auditor(self._box.database, self._start)
-        self._armory = Armory(self._box, self._dice)
+        self._faults = CampaignFaults(self._box, self._dice)
         self._customers = Customers(merchant, self._auditor, self._dice)
         self._ways = Ways(merchant, crew, self._customers, self._dice, prefect)
         self._declines = 0
@@ -120,7 +120,7 @@ class Campaign:
 
     async def _one_round(self) -> None:
         """What people do, what goes wrong, and one or several runs."""
-        may_still_arrive = self._box.clock() <= self._armory.late_until
+        may_still_arrive = self._box.clock() <= self._faults.late_until
         if not may_still_arrive and self._dice.random() < 0.5:
             await self._customers.live()
         way = self._ways.draw()
@@ -131,14 +131,14 @@ class Campaign:
             return
         self._make_trouble()
         await self._ways.take(way)
-        self._armory.disarm()
-        if self._box.clock() < self._armory.late_until and self._dice.random() < 0.5:
+        self._faults.clear()
+        if self._box.clock() < self._faults.late_until and self._dice.random() < 0.5:
             self._box.advance(AN_HOUR_LATER)
             await self._ways.alone()
 
     def _make_trouble(self) -> None:
         if self._dice.random() < 0.6:
-            self._armory.arm()
+            self._faults.set()
         if self._dice.random() < 0.15:
             sources = self._merchant.rows("SELECT source_order_id AS id FROM order_subscriptions ORDER BY id")
             failure = self._dice.choice(["declined", "out_of_stock"])
@@ -147,7 +147,7 @@ class Campaign:
 
     async def _calm_down(self, until: datetime) -> None:
         """End all faults, and sweep until nothing that was due by `until` is missing, or a month has passed."""
-        self._box.set_clock(max(self._box.clock(), self._armory.late_until))
+        self._box.set_clock(max(self._box.clock(), self._faults.late_until))
         await self._customers.calm_down()
         for _ in range(60):
             await self._ways.alone()
@@ -158,7 +158,13 @@ class Campaign:
     def _tally(self) -> Tally:
         ways, seconds = self._ways, time.monotonic() - self._began_at
         return Tally(
-            ways.sweeps, ways.taken, self._armory.struck, ways.kills, self._customers.deeds, self._declines, seconds
+            ways.sweeps,
+            ways.taken,
+            self._faults.taken_effect,
+            ways.kills,
+            self._customers.deeds,
+            self._declines,
+            seconds,
         )
 
     def _say_how_far(self) -> None:

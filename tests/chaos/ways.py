@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from chaos.crew import Crew, Worker
-from chaos.customers import Customers
+from chaos.customer_actions import Customers
 from chaos.own_prefect import OwnPrefect
 from chaos.proxy import CableProxy
 from chaos.worker_process import PLACES, SIDE_PLACES

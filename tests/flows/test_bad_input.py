@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-import records
+import stored_runs
 from merchant import Ended, Merchant
 from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
@@ -115,7 +115,7 @@ async def test_a_bad_policy_of_one_subscription_needs_a_person_and_stops_nobody(
     ended = await merchant.sweep()
 
     assert (ended.name, ended.outcomes) == ("Failed", {"renewed": 1, "skipped": 1})
-    first, *_ = await records.table(ended.flow_run_id)
+    first, *_ = await stored_runs.table(ended.flow_run_id)
     assert first["renewal"].startswith(odd["id"])
     assert "catch_up = 'skp'" in first["why"]
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-import records
+import stored_runs
 from merchant import Ended, Merchant
 
 MORNING = "2027-03-05T10:00:00Z"
@@ -41,7 +41,7 @@ async def test_no_more_renewals_are_charged_in_a_day_than_the_policy_allows(merc
     states = [merchant.subscription(each["id"])["metadata"]["perennial"] for each in made]
     assert sorted(state.get("attempt", 0) for state in states) == [0, 0, 1, 1, 1]
     assert not any(state.get("held") for state in states)
-    (event,) = await records.events("perennial.shop.", 1, "perennial.sweep.stopped", ended.flow_run_id)
+    (event,) = await stored_runs.events("perennial.shop.", 1, "perennial.sweep.stopped", ended.flow_run_id)
     assert "max_renewals_per_day is 3" in event["payload"]["sentence"]
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-import records
+import stored_runs
 from meanwhile import patch
 from merchant import Merchant
 from sandbox_clock import SandboxClock
@@ -39,7 +39,7 @@ async def test_a_date_moved_a_minute_after_the_record_is_told_once_and_charged_o
 
     assert first.name == "Failed"
     assert first.message.startswith("1 needs a person")
-    (row,) = await records.table(first.flow_run_id)
+    (row,) = await stored_runs.table(first.flow_run_id)
     assert f"order {order} of the period of" in row["why"]
     assert "release it to have it charged all the same, or move next_run_at" in row["why"]
     assert second.name == "Completed"
@@ -90,7 +90,7 @@ async def test_a_weekly_one_that_is_paid_late_is_not_charged_again_at_the_next_s
 
     assert ended.name == "Failed"
     assert len(merchant.placed()) == 1
-    (row,) = await records.table(ended.flow_run_id)
+    (row,) = await stored_runs.table(ended.flow_run_id)
     assert copy["target_order_id"] in row["why"]
 
 
@@ -125,7 +125,7 @@ async def test_a_subscription_that_ended_two_years_ago_is_not_renewed_today(merc
         starts_at=due.isoformat(), next_run_at=due.isoformat(), expires_at=ended_at.isoformat()
     )
     ended = await merchant.sweep()
-    (row,) = await records.table(ended.flow_run_id)
+    (row,) = await stored_runs.table(ended.flow_run_id)
     assert "it expired on" in row["why"]
     assert merchant.copies() == []
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import records
+import stored_runs
 from deploying import ROOT, deploy_all
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
@@ -156,4 +156,4 @@ async def test_a_worker_runs_both_deployments_to_their_end(worker: None) -> None
     assert bad.state is not None
     assert bad.state.is_failed()
     assert "shop's clock" in str(bad.state.message)
-    assert len(await records.table(sweep.id)) == 3
+    assert len(await stored_runs.table(sweep.id)) == 3

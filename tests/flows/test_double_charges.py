@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import records
+import stored_runs
 from merchant import Merchant
 
 from blocks.commerce_layer.changes import OrderCopyDraft
@@ -39,9 +39,9 @@ async def test_a_double_charge_is_found_by_the_next_sweep_which_stops_and_calls_
     assert ended.name == "Failed"
     assert f"one period is charged twice: {copy['reference']}" in ended.message
     assert ended.facts["left"] >= WAITING - 10, "no more than the first wave was begun"
-    (row,) = [row for row in await records.table(ended.flow_run_id) if row["renewal"] == copy["reference"]]
+    (row,) = [row for row in await stored_runs.table(ended.flow_run_id) if row["renewal"] == copy["reference"]]
     assert row["why"].endswith("cancel all but one of them")
-    found = await records.events(
+    found = await stored_runs.events(
         f"perennial.subscription.{made['id']}", 1, "perennial.renewal.charged_twice", ended.flow_run_id
     )
     assert {event["payload"]["reference"] for event in found} == {copy["reference"]}

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-import records
+import stored_runs
 from meanwhile import copy_order, patch
 from merchant import Merchant
 
@@ -105,13 +105,13 @@ async def test_a_double_charge_is_found_and_the_next_sweep_stops_before_its_seco
     assert ended.outcomes == {"renewed": 2, "needs_attention": 1}
     assert f"Stopped: one period is charged twice: {reference}: 2 orders of one period are placed" in ended.message
     assert ended.message.endswith("cancel all but one of them; 3 stay due")
-    worst, *_ = await records.table(ended.flow_run_id)
+    worst, *_ = await stored_runs.table(ended.flow_run_id)
     assert worst["renewal"] == reference
-    (event,) = await records.events(
+    (event,) = await stored_runs.events(
         f"perennial.subscription.{made['id']}", 1, "perennial.renewal.charged_twice", ended.flow_run_id
     )
     assert event["payload"]["reference"] == reference
-    (stopped,) = await records.events("perennial.shop.", 1, "perennial.sweep.stopped", ended.flow_run_id)
+    (stopped,) = await stored_runs.events("perennial.shop.", 1, "perennial.sweep.stopped", ended.flow_run_id)
     assert reference in stopped["payload"]["sentence"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import records
+import stored_runs
 from merchant import Merchant
 
 from blocks.commerce_layer.changes import OrderCopyDraft
@@ -36,7 +36,7 @@ async def test_whoever_must_not_be_renewed_is_left_alone_with_the_reason_in_word
 
     ended = await merchant.sweep()
 
-    rows = {row["renewal"][:10]: row for row in await records.table(ended.flow_run_id)}
+    rows = {row["renewal"][:10]: row for row in await stored_runs.table(ended.flow_run_id)}
     assert not_adopted["id"] not in rows
     assert rows.pop(good["id"])["outcome"] == "renewed"
     assert {row["outcome"] for row in rows.values()} == {"skipped"}

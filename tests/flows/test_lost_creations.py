@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import records
+import stored_runs
 from merchant import Ended, Merchant
 
 CREATIONS = {"method": "POST", "path": "/api/order_copies"}
@@ -91,7 +91,7 @@ async def surplus_is_cancelled(merchant: Merchant, ended: Ended) -> None:
     assert surplus["metadata"]["perennial"]["withdrawn"] == f"surplus: order copy {kept['copy_id']} counts"
     assert ended.facts["surplus"] == 1
     assert "1 surplus copy cancelled" in ended.message
-    (event,) = await records.events(
+    (event,) = await stored_runs.events(
         f"perennial.order-copy.{surplus['copy_id']}", 1, "perennial.copy.surplus", ended.flow_run_id
     )
     assert event["payload"]["target_order_id"] == surplus["id"]

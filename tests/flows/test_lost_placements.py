@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import records
+import stored_runs
 from meanwhile import Meanwhile
 from merchant import Merchant
 
@@ -113,7 +113,7 @@ async def test_an_order_whose_placements_are_all_lost_is_unconfirmed_and_the_nex
     first = await merchant.sweep()
 
     assert first.outcomes == {"unconfirmed": 1}
-    (row,) = await records.table(first.flow_run_id)
+    (row,) = await stored_runs.table(first.flow_run_id)
     assert row["why"].endswith("was lost; the next sweep looks again before anything is sent")
     assert merchant.requests(PATCHES) == 3
     merchant.sandbox.clear_faults()
@@ -149,7 +149,7 @@ async def test_after_a_lost_answer_nobody_says_that_nothing_was_charged(merchant
 
     assert clock.has_acted
     assert ended.outcomes == {"unconfirmed": 1}
-    (row,) = await records.table(ended.flow_run_id)
+    (row,) = await stored_runs.table(ended.flow_run_id)
     assert "nothing was charged" not in row["why"]
     merchant.sandbox.clear_faults()
     assert (await merchant.sweep()).outcomes == {"renewed": 1}

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import records
+import stored_runs
 from meanwhile import patch
 from merchant import Ended, Merchant
 
@@ -15,7 +15,7 @@ RECORDS = {"method": "PATCH", "path": "/api/order_subscriptions/*"}
 
 
 async def row_of(ended: Ended, subscription_id: str) -> dict[str, str]:
-    (row,) = [row for row in await records.table(ended.flow_run_id) if row["renewal"].startswith(subscription_id)]
+    (row,) = [row for row in await stored_runs.table(ended.flow_run_id) if row["renewal"].startswith(subscription_id)]
     return row
 
 
@@ -61,7 +61,7 @@ async def test_records_that_are_refused_are_red_at_once_and_stop_the_sweep(merch
     assert ended.outcomes == {"renewed": 4}
     assert ended.message.startswith("4 need a person, stopped: ")
     assert "records in a row were refused" in ended.message
-    assert "NOT RECORDED" in (await records.table(ended.flow_run_id))[0]["why"]
+    assert "NOT RECORDED" in (await stored_runs.table(ended.flow_run_id))[0]["why"]
     merchant.sandbox.clear_faults()
     assert (await merchant.sweep()).outcomes == {"already_renewed": 4, "renewed": 8}
     assert len(set(merchant.placed())) == len(merchant.placed()) == 12
@@ -131,7 +131,7 @@ async def test_what_no_due_list_shows_is_listed_and_red(merchant: Merchant) -> N
     ended = await merchant.sweep()
 
     assert ended.name == "Failed"
-    rows = {row["renewal"]: row["why"] for row in await records.table(ended.flow_run_id)}
+    rows = {row["renewal"]: row["why"] for row in await stored_runs.table(ended.flow_run_id)}
     assert set(rows) == {pending, draft, overwritten}
     assert "'pending'" in rows[pending]
     assert "'draft'" in rows[draft]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import records
+import stored_runs
 from meanwhile import patch
 from merchant import Merchant
 
@@ -34,7 +34,7 @@ async def test_a_crm_that_writes_back_old_metadata_every_night_gets_no_card_trie
 
     assert days == [1, 2, 2, 2, *[3] * 10], "three attempts, as far apart as the policy says"
     assert ended.name == "Failed"
-    (row,) = await records.table(ended.flow_run_id)
+    (row,) = await stored_runs.table(ended.flow_run_id)
     assert row["why"].startswith("card declined; retries used up after 3 attempts (the shop tells of 3 failed attempts")
     assert "somebody has written back old metadata" in row["why"]
 
@@ -90,7 +90,7 @@ async def test_a_key_that_holds_no_object_is_red_and_nobody_drops_out(merchant: 
 
     assert ended.name == "Failed"
     assert ended.facts["skipped"] == {"damaged": 1}
-    (row,) = await records.table(ended.flow_run_id)
+    (row,) = await stored_runs.table(ended.flow_run_id)
     assert f"metadata.perennial = {written!r}: it must be an object" in row["why"]
     assert merchant.copies() == []
 
@@ -113,7 +113,7 @@ async def test_an_adopted_subscription_whose_state_was_removed_is_reported_by_it
 
     assert ended.name == "Failed"
     assert ended.facts["skipped"] == {"state_lost": 1}
-    (row,) = await records.table(ended.flow_run_id)
+    (row,) = await stored_runs.table(ended.flow_run_id)
     assert row["renewal"] == made["id"] != paused["id"]
     assert "it carries the tag 'perennial', but metadata.perennial is missing" in row["why"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from merchant import Merchant
-from records import table
+from stored_runs import table
 
 from flows.__main__ import main
 

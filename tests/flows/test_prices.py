@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import records
+import stored_runs
 from meanwhile import Meanwhile, patch
 from merchant import Ended, Merchant
 
@@ -33,7 +33,7 @@ def charged(merchant: Merchant) -> list[int]:
 
 
 async def why(ended: Ended) -> str:
-    (row,) = await records.table(ended.flow_run_id)
+    (row,) = await stored_runs.table(ended.flow_run_id)
     return str(row["why"])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import records
+import stored_runs
 from merchant import Merchant
 
 
@@ -20,9 +20,9 @@ async def test_an_order_is_copied_and_placed_and_carries_its_reference(merchant:
         order = await dashboard.get_order(copy["target_order_id"])
     assert order.reference == "goodwill-17"
     assert order.metadata["perennial"]["flow_run_id"] == str(ended.flow_run_id)
-    runs = await records.task_runs(ended.flow_run_id, 4)
+    runs = await stored_runs.task_runs(ended.flow_run_id, 4)
     assert {run.name for run in runs} == {f"{verb} goodwill-17" for verb in ("create", "poll", "place", "record")}
-    (event,) = await records.events(f"perennial.order.{made['source_order_id']}", 1, flow_run_id=ended.flow_run_id)
+    (event,) = await stored_runs.events(f"perennial.order.{made['source_order_id']}", 1, flow_run_id=ended.flow_run_id)
     assert event["event"] == "perennial.reorder.completed"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import httpx
-import records
+import stored_runs
 from meanwhile import JSON_API, Meanwhile, patch
 from merchant import Merchant
 
@@ -43,7 +43,7 @@ async def test_of_two_adopted_subscriptions_of_one_order_neither_is_charged_unti
     assert merchant.copies() == []
     assert ended.facts["skipped"] == {"shared_source_order": 2}
     assert (ended.name, ended.message[:16]) == ("Failed", "2 need a person:")
-    rows = {row["renewal"][:10]: row["why"] for row in await records.table(ended.flow_run_id)}
+    rows = {row["renewal"][:10]: row["why"] for row in await stored_runs.table(ended.flow_run_id)}
     assert second["id"] in rows[first["id"]]
     assert first["id"] in rows[second["id"]]
 
@@ -132,7 +132,7 @@ async def test_a_sweep_waits_after_a_reorder_that_knew_of_no_renewal(merchant: M
 
     assert merchant.placed() == ["by-hand"]
     assert ended.facts["skipped"] == {"manual_copy": 1}
-    (row,) = await records.table(ended.flow_run_id)
+    (row,) = await stored_runs.table(ended.flow_run_id)
     assert "(by-hand) was made by hand of the same source order" in row["why"]
 
     (order,) = merchant.target_orders()
@@ -179,7 +179,7 @@ async def test_a_placed_order_whose_copy_was_deleted_is_not_followed_by_another(
     assert merchant.copies() == []
     assert ended.facts["skipped"] == {"placed_without_copy": 1}
     assert ended.name == "Failed"
-    (row,) = await records.table(ended.flow_run_id)
+    (row,) = await stored_runs.table(ended.flow_run_id)
     assert f"order #{order['number']} of this period is placed" in row["why"]
 
     patch(merchant, "orders", order["id"], _cancel=True)

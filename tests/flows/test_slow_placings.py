@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import records
+import stored_runs
 from meanwhile import Meanwhile, copy_order
 from merchant import Merchant
 
@@ -21,7 +21,7 @@ def state_of(merchant: Merchant, made: dict[str, Any]) -> dict[str, Any]:
 
 
 async def why(merchant: Merchant, flow_run_id: Any) -> str:
-    (row,) = await records.table(flow_run_id)
+    (row,) = await stored_runs.table(flow_run_id)
     return str(row["why"])
 
 

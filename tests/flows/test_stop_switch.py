@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
-import records
+import stored_runs
 from meanwhile import Meanwhile, patch
 from merchant import Merchant
 from prefect.client.orchestration import PrefectClient, get_client
@@ -163,7 +163,7 @@ async def test_a_stop_is_announced_once_however_many_sweeps_find_it(merchant: Me
         await merchant.sweep()
 
     shop = f"perennial.shop.{merchant.sandbox.organization}"
-    found = await records.events(shop, 1, "perennial.charging.stopped")
+    found = await stored_runs.events(shop, 1, "perennial.charging.stopped")
     assert [each["payload"]["sentence"] for each in found].count(SAID) == 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import records
+import stored_runs
 from merchant import Ended, Merchant
 
 A_DAY = 86_400 + 120
@@ -11,7 +11,7 @@ A_DAY = 86_400 + 120
 
 async def line_of(ended: Ended, subscription_id: str) -> dict[str, str]:
     """What the table of a sweep says of one subscription."""
-    (row,) = [row for row in await records.table(ended.flow_run_id) if row["renewal"].startswith(subscription_id)]
+    (row,) = [row for row in await stored_runs.table(ended.flow_run_id) if row["renewal"].startswith(subscription_id)]
     return row
 
 
@@ -36,7 +36,7 @@ async def test_a_second_sweep_finds_nobody_due_and_is_green_and_quiet(merchant: 
 
     assert (ended.name, ended.message, ended.outcomes) == ("Completed", "0 renewals", {})
     assert len(merchant.copies()) == 3
-    assert await records.table(ended.flow_run_id) == []
+    assert await stored_runs.table(ended.flow_run_id) == []
 
 
 async def test_a_declined_card_waits_for_its_retry_which_places_the_same_order(merchant: Merchant) -> None:
@@ -170,4 +170,4 @@ async def test_only_the_named_subscriptions_are_renewed_and_only_if_they_are_due
     assert (await line_of(ended, later["id"]))["why"] == "due on Thu 1 Jan 00:00 UTC 2099"
     assert [copy["reference"][:10] for copy in merchant.copies()] == [first["id"]]
     assert merchant.subscription(other["id"])["metadata"]["perennial"].get("outcome") is None
-    assert (await records.flow_run(ended.flow_run_id)).name == "renew 3 subscriptions"
+    assert (await stored_runs.flow_run(ended.flow_run_id)).name == "renew 3 subscriptions"

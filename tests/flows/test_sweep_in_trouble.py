@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import records
+import stored_runs
 from merchant import Merchant
 
 from flows.rules.outcomes import result_of
@@ -28,7 +28,7 @@ async def test_an_unexpected_error_in_one_renewal_stops_nobody_else_and_needs_a_
         ended = await merchant.sweep()
 
     assert (ended.name, ended.outcomes) == ("Failed", {"renewed": 11, "needs_attention": 1})
-    first, *_ = await records.table(ended.flow_run_id)
+    first, *_ = await stored_runs.table(ended.flow_run_id)
     assert first["renewal"].startswith(odd)
     assert first["why"].startswith("unexpected error (KeyError: 'odd'); the next sweep")
     again = await merchant.sweep()
@@ -78,9 +78,9 @@ async def test_a_bad_first_wave_pulls_the_brake_which_state_table_and_event_tell
     assert (ended.name, ended.outcomes) == ("Failed", {"retry_scheduled": 5})
     reason = "5 of 5 renewals failed for one reason (stock), more than 20%"
     assert ended.message.endswith(f"Stopped: {reason}; 25 stay due")
-    artifact = (await records.artifacts(ended.flow_run_id))["renewals"]
+    artifact = (await stored_runs.artifacts(ended.flow_run_id))["renewals"]
     assert reason in (artifact.description or "")
-    (stopped,) = await records.events("perennial.shop.", 1, "perennial.sweep.stopped", ended.flow_run_id)
+    (stopped,) = await stored_runs.events("perennial.shop.", 1, "perennial.sweep.stopped", ended.flow_run_id)
     assert stopped["payload"]["sentence"] == reason
     assert len(merchant.copies()) == 5
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import records
+import stored_runs
 from meanwhile import Meanwhile, patch
 from merchant import Ended, Merchant
 
@@ -18,7 +18,7 @@ async def says_whose_it_is(merchant: Merchant, order: dict[str, Any], made: dict
         "subscription_id": made["id"],
         "period": copy["reference"].partition("@")[2],
         "flow_run_id": str(ended.flow_run_id),
-        "flow_run_name": (await records.flow_run(ended.flow_run_id)).name,
+        "flow_run_name": (await stored_runs.flow_run(ended.flow_run_id)).name,
         "deployment": None,
         "policy": merchant.name,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import orjson
-import records
+import stored_runs
 from merchant import Merchant
 
 from flows.rules.references import parse_reference
@@ -16,7 +16,7 @@ async def test_a_copy_and_its_subscription_know_the_run_that_made_them(merchant:
     ended = await merchant.sweep()
 
     (copy,) = merchant.copies()
-    run = await records.flow_run(ended.flow_run_id)
+    run = await stored_runs.flow_run(ended.flow_run_id)
     reference = parse_reference(copy["reference"])
     assert reference is not None
     mine = orjson.loads(copy["metadata"])["perennial"]
@@ -42,7 +42,7 @@ async def test_each_renewal_shows_four_task_runs_that_a_search_for_it_finds(merc
     ended = await merchant.sweep()
 
     (copy,) = merchant.copies()
-    runs = {run.name: run for run in await records.task_runs(ended.flow_run_id, 9)}
+    runs = {run.name: run for run in await stored_runs.task_runs(ended.flow_run_id, 9)}
     told = {name: str(run.state.message) for name, run in runs.items() if run.state}
     first_words = {
         "find due subscriptions": "1 subscription is due at ",
@@ -56,7 +56,7 @@ async def test_each_renewal_shows_four_task_runs_that_a_search_for_it_finds(merc
     }
     assert set(told) == set(first_words)
     assert {name: words for name, words in first_words.items() if not told[name].startswith(words)} == {}
-    assert (await records.flow_run(ended.flow_run_id)).name.startswith("sweep 20")
+    assert (await stored_runs.flow_run(ended.flow_run_id)).name.startswith("sweep 20")
 
 
 async def test_each_renewal_emits_one_event_that_an_automation_can_match(merchant: Merchant) -> None:
@@ -67,8 +67,8 @@ async def test_each_renewal_emits_one_event_that_an_automation_can_match(merchan
 
     run_id = (await merchant.sweep()).flow_run_id
 
-    (renewed,) = await records.events(f"perennial.subscription.{good['id']}", 1, flow_run_id=run_id)
-    (stopped,) = await records.events(f"perennial.subscription.{bad['id']}", 1, flow_run_id=run_id)
+    (renewed,) = await stored_runs.events(f"perennial.subscription.{good['id']}", 1, flow_run_id=run_id)
+    (stopped,) = await stored_runs.events(f"perennial.subscription.{bad['id']}", 1, flow_run_id=run_id)
     assert renewed["event"] == "perennial.renewal.renewed"
     assert renewed["resource"]["perennial.organization"] == merchant.sandbox.organization
     assert {related["prefect.resource.role"] for related in renewed["related"]} >= {"order-copy", "target-order"}
@@ -84,8 +84,8 @@ async def test_the_table_has_the_worst_first_and_the_progress_is_at_its_end(merc
 
     ended = await merchant.sweep()
 
-    artifacts = await records.artifacts(ended.flow_run_id)
-    rows = await records.table(ended.flow_run_id)
+    artifacts = await stored_runs.artifacts(ended.flow_run_id)
+    rows = await stored_runs.table(ended.flow_run_id)
     assert [row["outcome"] for row in rows] == ["needs attention", "retry scheduled", *["renewed"] * 3]
     assert tuple(rows[0]) == COLUMNS
     assert (artifacts["renewals"].description or "").startswith(f"**{ended.message}**")
@@ -104,9 +104,9 @@ async def test_a_final_action_and_a_renewal_that_is_left_alone_have_events_of_th
 
     run_id = (await merchant.sweep()).flow_run_id
 
-    seen = await records.events(f"perennial.subscription.{given_up['id']}", 2, flow_run_id=run_id)
+    seen = await stored_runs.events(f"perennial.subscription.{given_up['id']}", 2, flow_run_id=run_id)
     assert {each["event"] for each in seen} == {"perennial.renewal.exhausted", "perennial.final_action.skip_period"}
     assert {each["payload"]["final_action"] for each in seen} == {"skip_period"}
-    (left,) = await records.events(f"perennial.subscription.{rivalled['id']}", 1, flow_run_id=run_id)
+    (left,) = await stored_runs.events(f"perennial.subscription.{rivalled['id']}", 1, flow_run_id=run_id)
     assert left["event"] == "perennial.renewal.skipped"
     assert left["payload"]["reason"] == "second_engine"

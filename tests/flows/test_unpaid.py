@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import records
+import stored_runs
 from meanwhile import patch
 from merchant import Merchant
 
@@ -28,13 +28,13 @@ async def test_a_renewal_that_is_not_paid_in_the_end_is_told_once(merchant: Merc
     ended = await merchant.sweep()
 
     assert (ended.name, ended.outcomes) == ("Failed", {"needs_attention": 1})
-    (row,) = await records.table(ended.flow_run_id)
+    (row,) = await stored_runs.table(ended.flow_run_id)
     assert row["renewal"] == order["copy_reference"]
     assert row["order"] == order["id"]
     assert row["why"].startswith(f"order #{order['number']} (10.00 EUR) was placed, and is {status} now.")
     subscription_id = order["copy_reference"].partition("@")[0]
     resource = f"perennial.subscription.{subscription_id}"
-    (event,) = await records.events(resource, 1, "perennial.renewal.unpaid", ended.flow_run_id)
+    (event,) = await stored_runs.events(resource, 1, "perennial.renewal.unpaid", ended.flow_run_id)
     assert event["payload"]["order_is"] == status
     assert (await merchant.sweep()).outcomes == {}
     (after,) = merchant.target_orders()
@@ -48,7 +48,7 @@ async def test_a_renewal_whose_order_is_cancelled_is_told_once(merchant: Merchan
     ended = await merchant.sweep()
 
     assert ended.outcomes == {"needs_attention": 1}
-    (row,) = await records.table(ended.flow_run_id)
+    (row,) = await stored_runs.table(ended.flow_run_id)
     assert "was placed, and is cancelled (its payment is voided) now" in row["why"]
     assert (await merchant.sweep()).outcomes == {}
     (after,) = merchant.target_orders()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import records
+import stored_runs
 from meanwhile import copy_order, patch
 from merchant import Merchant, _ended
 
@@ -34,7 +34,7 @@ async def test_a_shop_that_is_swept_is_green_whatever_has_failed_there(merchant:
 
     assert (ended.name, found(ended)) == ("Completed", [])
     assert ended.message == "nothing is overdue or left lying; 6 subscriptions looked at"
-    assert await records.table(ended.flow_run_id, "missed-renewals") == []
+    assert await stored_runs.table(ended.flow_run_id, "missed-renewals") == []
 
 
 async def test_a_dead_scheduler_ends_the_watch_as_failed_with_a_table_and_an_event(merchant: Merchant) -> None:
@@ -46,10 +46,10 @@ async def test_a_dead_scheduler_ends_the_watch_as_failed_with_a_table_and_an_eve
 
     assert (ended.name, found(ended)) == ("Failed", [("overdue", made)])
     assert ended.message == "1 needs a person: 1 overdue; 1 subscription looked at"
-    (row,) = await records.table(ended.flow_run_id, "missed-renewals")
+    (row,) = await stored_runs.table(ended.flow_run_id, "missed-renewals")
     assert (row["alarm"], row["subscription"]) == ("overdue", made)
     assert row["in Commerce Layer"].endswith(f"/apps/subscriptions/list/{made}")
-    (told,) = await records.events("perennial.shop.", 1, "perennial.watch.found", ended.flow_run_id)
+    (told,) = await stored_runs.events("perennial.shop.", 1, "perennial.watch.found", ended.flow_run_id)
     assert told["payload"]["sentence"] == ended.message
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import records
+import stored_runs
 from meanwhile import Meanwhile, copy_order, patch
 from merchant import Ended, Merchant
 
@@ -127,7 +127,7 @@ async def test_what_is_no_longer_wanted_when_its_copy_is_done_charges_nobody_and
 
     assert merchant.placed() == []
     assert ended.facts["skipped"] == {change.reason: 1}
-    (row,) = await records.table(ended.flow_run_id)
+    (row,) = await stored_runs.table(ended.flow_run_id)
     assert change.words in row["why"]
     (order,) = our_orders(merchant)
     assert (order["status"], order["payment_status"]) == ("cancelled", "unpaid")
@@ -205,7 +205,7 @@ async def test_an_order_that_staff_cancel_while_its_copy_is_polled_is_not_placed
     ended = await sweep_while(merchant, lambda: bool(merchant.target_orders()), staff_cancel)
 
     assert ended.outcomes == {"needs_attention": 1}
-    (row,) = await records.table(ended.flow_run_id)
+    (row,) = await stored_runs.table(ended.flow_run_id)
     assert "was cancelled: release the subscription to have it copied again" in row["why"]
     assert merchant.placed() == []
     assert (await merchant.sweep()).outcomes == {"skipped": 1}

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from rules.making import at, subscription
-from rules.shop import DAY, LOGS, LOST, MONTH, NOT_SENT, REFUSALS, Shop, period_of
+from rules.modelled_shop import DAY, LOGS, LOST, MONTH, NOT_SENT, REFUSALS, Shop, period_of
 
 from blocks.commerce_layer.resources import OrderCopy
 from blocks.commerce_layer.statuses import SubscriptionStatus

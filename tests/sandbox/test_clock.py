@@ -12,8 +12,8 @@ import pytest
 from blocks.sandbox.control.sandbox import Sandbox
 from blocks.sandbox.running import RunningSandbox
 from blocks.sandbox.settings import Settings
-from blocks.sandbox.shop.clock import Clock, instant_of, text_of
 from blocks.sandbox.shop.scheduler import Scheduler
+from blocks.sandbox.shop.virtual_clock import Clock, instant_of, text_of
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 

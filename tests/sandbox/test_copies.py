@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from blocks.sandbox.running import RunningSandbox
-from blocks.sandbox.shop.failures import FAILURES
+from blocks.sandbox.shop.failure_kinds import FAILURES
 
 
 def test_a_copy_goes_from_pending_over_in_progress_to_completed(caller, sandbox, source):

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from blocks.sandbox.running import RunningSandbox
-from blocks.sandbox.shop.clock import text_of
+from blocks.sandbox.shop.virtual_clock import text_of
 
 COPIES = "/api/order_copies"
 CREATION = {"method": "POST", "path": COPIES, "times": 1}

@@ -18,11 +18,11 @@ from blocks.sandbox.control.sandbox import Sandbox
 from blocks.sandbox.control.seeding import SeedPlan
 from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.settings import Settings
-from blocks.sandbox.shop import failures, orders
-from blocks.sandbox.shop.clock import Clock
-from blocks.sandbox.shop.failures import FAILURES
+from blocks.sandbox.shop import failure_kinds, orders
+from blocks.sandbox.shop.failure_kinds import FAILURES
 from blocks.sandbox.shop.list_lag import lag_lists
 from blocks.sandbox.shop.problems import Problem
+from blocks.sandbox.shop.virtual_clock import Clock
 
 OPTIONS = ("place_target_order", "reuse_wallet", "skip_errors", "ignore_invalid_coupon", "apply_promotions")
 
@@ -71,7 +71,7 @@ class ShopInUse(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 3), kind=st.sampled_from([*FAILURES, None]), times=st.sampled_from([None, 1, 2]))
     def fail(self, number: int, kind: str | None, times: int | None) -> None:
-        failures.set_failure(self.shop, self.sources[number], kind, times)
+        failure_kinds.set_failure(self.shop, self.sources[number], kind, times)
 
     @rule(seconds=st.sampled_from([0.3, 2.0, 60.0, 86_400.0, 2_700_000.0]))
     def advance(self, seconds: float) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from blocks.sandbox.shop.frequencies import first_after, is_frequency
+from blocks.sandbox.shop.run_dates import first_after, is_frequency
 
 DUE = "2040-01-31T06:00:00Z"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-import records
+import stored_runs
 from deploying import deploy_all, prefect
 from merchant import Merchant, open_merchant
 from prefect.client.orchestration import get_client
@@ -49,7 +49,7 @@ async def test_a_red_sweep_tells_on_its_page_and_in_its_table_why(
     merchant.sandbox.create_subscription(failure="declined")
     merchant.sandbox.create_subscription(failure="hard_declined")
     ended = await merchant.sweep()
-    await records.task_runs(ended.flow_run_id, 37)
+    await stored_runs.task_runs(ended.flow_run_id, 37)
 
     run_page = f"{server.url}/runs/flow-run/{ended.flow_run_id}"
     await browser.open(run_page, "Failed", "sweep 20", "Task Runs", "Artifacts")
@@ -64,7 +64,7 @@ async def test_a_red_sweep_tells_on_its_page_and_in_its_table_why(
     await browser.wait_for("renewals", "8 renewals: 6 renewed, 1 waits for a retry, 1 needs attention")
     await keep(browser, "run-artifacts")
 
-    table = (await records.artifacts(ended.flow_run_id))["renewals"]
+    table = (await stored_runs.artifacts(ended.flow_run_id))["renewals"]
     await browser.open(
         f"{server.url}/artifacts/artifact/{table.id}",
         "card lost or stolen; not retried; held for a person", "card declined; next attempt", "renewed as order #",
@@ -78,7 +78,7 @@ async def test_the_dashboard_shows_the_sweep_and_its_renewals(
     merchant.sandbox.seed(2)
     merchant.sandbox.create_subscription(failure="hard_declined")
     ended = await merchant.sweep()
-    await records.task_runs(ended.flow_run_id, 17)
+    await stored_runs.task_runs(ended.flow_run_id, 17)
 
     await browser.open(f"{server.url}/dashboard", "Flow Runs", "Task Runs", "renew-subscriptions")
     await keep(browser, "dashboard")

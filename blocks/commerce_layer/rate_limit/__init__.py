@@ -9,7 +9,7 @@ none of this, and its windows would have to be kept besides the history.
 """
 
 from blocks.commerce_layer.rate_limit.budget import Kind, RateBudget, Slot
-from blocks.commerce_layer.rate_limit.figures import RateLimits
+from blocks.commerce_layer.rate_limit.rate_limits import RateLimits
 from blocks.commerce_layer.rate_limit.sharing import SCHEMES, open_store
 
 __all__ = ["Kind", "RateBudget", "RateLimits", "Slot", "SCHEMES", "open_store"]

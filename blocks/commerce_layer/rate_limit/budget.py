@@ -14,7 +14,7 @@ from typing import Literal, TypeVar, cast
 
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.rate_limit.entries import Answer, Ask
-from blocks.commerce_layer.rate_limit.figures import REQUEST_CLASSES, RateLimits
+from blocks.commerce_layer.rate_limit.rate_limits import REQUEST_CLASSES, RateLimits
 from blocks.commerce_layer.rate_limit.request_history import TOO_MANY, RequestHistory
 from blocks.commerce_layer.rate_limit.stores import Change, LedgerStore, MemoryStore
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from blocks.commerce_layer.rate_limit.entries import LEASE_SECONDS, Answer, Ask, Entry, Foreign
-from blocks.commerce_layer.rate_limit.figures import Windows
+from blocks.commerce_layer.rate_limit.rate_limits import Windows
 
 LATE_SECONDS = 0.25
 """A waiting request says when it will ask again. If it is later than this (seconds), it loses its turn: its process

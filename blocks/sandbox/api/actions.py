@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from blocks.sandbox.resources.definitions import TAG_TRIGGERS, ResourceType
-from blocks.sandbox.shop import customers, orders, problems, subscriptions, tags, wallets
-from blocks.sandbox.shop.clock import instant_of, text_of
+from blocks.sandbox.shop import customers, orders, problems, subscriptions, tags, wallet_cards
 from blocks.sandbox.shop.database import Row
-from blocks.sandbox.shop.frequencies import is_frequency
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.run_dates import is_frequency
+from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.subscriptions import NativeEngine
+from blocks.sandbox.shop.virtual_clock import instant_of, text_of
 
 _MAX_ALERT_HOURS = 720
 
@@ -104,7 +104,7 @@ def _new_customer(shop: Shop, row: Row) -> Row:
 
 
 def _new_payment_source(shop: Shop, row: Row) -> Row:
-    made = wallets.card_rows(row["id"], row["customer_id"], "4242", shop.now_text())
+    made = wallet_cards.card_rows(row["id"], row["customer_id"], "4242", shop.now_text())
     shop.database.insert("stripe_payments", made["stripe_payments"])
     names = ("name", "payment_source_token", "payment_source_id")
     card = made["customer_payment_sources"]

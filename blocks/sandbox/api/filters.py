@@ -17,7 +17,7 @@ import orjson
 from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 from blocks.sandbox.shop import problems
-from blocks.sandbox.shop.clock import instant_of, text_of
+from blocks.sandbox.shop.virtual_clock import instant_of, text_of
 
 Condition = tuple[str, list[object]]
 

@@ -11,7 +11,7 @@ from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import BY_PATH, RESOURCE_TYPES
 from blocks.sandbox.shop import problems
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.subscriptions import NativeEngine
 
 JSON_API = "application/vnd.api+json"

@@ -24,7 +24,7 @@ from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.problems import Problem
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
 
 if TYPE_CHECKING:
     import httpx

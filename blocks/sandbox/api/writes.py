@@ -12,11 +12,11 @@ import orjson
 from blocks.sandbox.api import actions
 from blocks.sandbox.resources.definitions import Attribute, Relationship, ResourceType
 from blocks.sandbox.shop import problems, tags
-from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.database import Database, Row
 from blocks.sandbox.shop.problems import Problem
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.subscriptions import NativeEngine
+from blocks.sandbox.shop.virtual_clock import instant_of, text_of
 
 _INTEGER_LIMIT = 2**53
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from blocks.sandbox.control.seeding import SeedPlan, read_plan
 from blocks.sandbox.settings import Settings
-from blocks.sandbox.shop.clock import Clock, instant_of
-from blocks.sandbox.shop.failures import FAILURES
+from blocks.sandbox.shop.failure_kinds import FAILURES
 from blocks.sandbox.shop.list_lag import LONGEST_LAG_SECONDS
+from blocks.sandbox.shop.virtual_clock import Clock, instant_of
 
 _EPILOG = """\
 examples:

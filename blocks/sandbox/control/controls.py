@@ -20,14 +20,14 @@ from blocks.sandbox.control.creation import create_subscription
 from blocks.sandbox.http.faults import ACTIONS
 from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.http.server import Server
-from blocks.sandbox.shop import failures, orders, prices, wallets
-from blocks.sandbox.shop.clock import instant_of, text_of
-from blocks.sandbox.shop.failures import FAILURES
+from blocks.sandbox.shop import failure_kinds, orders, prices, wallet_cards
+from blocks.sandbox.shop.failure_kinds import FAILURES
 from blocks.sandbox.shop.list_lag import lag_lists
 from blocks.sandbox.shop.problems import Problem
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.subscriptions import NativeEngine
 from blocks.sandbox.shop.timekeeping import Timekeeper
+from blocks.sandbox.shop.virtual_clock import instant_of, text_of
 
 Given = dict[str, Any]
 Route = tuple[Callable[[Given], Any], str]
@@ -171,8 +171,8 @@ class Controls:
         if "customer_payment_source_id" in given:
             return self._set_card_failure(given)
         order_id = self._order(given["order_id"])["id"]
-        failures.set_failure(self._shop, order_id, given.get("kind"), given.get("times"))
-        if given.get("kind") in {None, failures.NO_FAILURE}:
+        failure_kinds.set_failure(self._shop, order_id, given.get("kind"), given.get("times"))
+        if given.get("kind") in {None, failure_kinds.NO_FAILURE}:
             orders.release_placing(self._shop, order_id)
         return {"order_id": order_id, "kind": given.get("kind"), "times": given.get("times")}
 
@@ -182,7 +182,7 @@ class Controls:
             raise NotFoundError(f"no customer payment source {card_id[:100]!r}")
         if kind is not None and kind in FAILURES and not FAILURES[kind].is_payment:
             raise ValueError(f"{kind!r} is not a card's failure: set it on an order")
-        failures.set_failure(self._shop, card_id, kind, times)
+        failure_kinds.set_failure(self._shop, card_id, kind, times)
         return {"customer_payment_source_id": card_id, "kind": kind, "times": times}
 
     def _faults(self, given: Given) -> list[Given]:
@@ -253,7 +253,7 @@ class Controls:
         if not self._shop.database.exists("customers", customer_id):
             raise NotFoundError(f"no customer {customer_id!r}")
         card_id = self._shop.database.new_id()
-        for table, row in wallets.card_rows(card_id, customer_id, "1111", self._shop.now_text()).items():
+        for table, row in wallet_cards.card_rows(card_id, customer_id, "1111", self._shop.now_text()).items():
             self._shop.database.insert(table, row)
         return {"customer_payment_source_id": card_id}
 

@@ -8,12 +8,12 @@ from typing import Any
 import orjson
 
 from blocks.sandbox.control.seeding import SeedPlan, seed
-from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.database import Row
-from blocks.sandbox.shop.failures import set_failure
-from blocks.sandbox.shop.frequencies import MONTHS, STEPS, is_frequency
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.failure_kinds import set_failure
+from blocks.sandbox.shop.run_dates import MONTHS, STEPS, is_frequency
+from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.subscriptions import NativeEngine
+from blocks.sandbox.shop.virtual_clock import instant_of, text_of
 
 _ALL = orjson.dumps([*STEPS, *MONTHS]).decode()
 _TIMES = ("next_run_at", "starts_at", "expires_at", "last_run_at")

@@ -10,13 +10,13 @@ from blocks.sandbox.api.webhooks import Webhooks
 from blocks.sandbox.control.controls import Controls
 from blocks.sandbox.http.server import Server
 from blocks.sandbox.settings import Settings
-from blocks.sandbox.shop.clock import Clock
 from blocks.sandbox.shop.database import Database
 from blocks.sandbox.shop.list_lag import lag_lists
 from blocks.sandbox.shop.scheduler import Scheduler
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.subscriptions import NativeEngine
 from blocks.sandbox.shop.timekeeping import Timekeeper
+from blocks.sandbox.shop.virtual_clock import Clock
 
 
 class Sandbox:

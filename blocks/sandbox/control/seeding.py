@@ -12,13 +12,13 @@ from typing import Any
 import orjson
 from croniter import croniter
 
-from blocks.sandbox.shop import wallets
-from blocks.sandbox.shop.clock import instant_of, text_of
+from blocks.sandbox.shop import wallet_cards
 from blocks.sandbox.shop.database import Row
-from blocks.sandbox.shop.failures import FAILURES, set_failure
-from blocks.sandbox.shop.frequencies import MONTHS, STEPS, is_frequency
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.failure_kinds import FAILURES, set_failure
+from blocks.sandbox.shop.run_dates import MONTHS, STEPS, is_frequency
+from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.subscriptions import NativeEngine
+from blocks.sandbox.shop.virtual_clock import instant_of, text_of
 
 _MARKET = "Europe"
 
@@ -172,8 +172,8 @@ def _customer_with_subscription(shop: Shop, market_id: str, planned: _Planned, p
     email = f"customer-{planned.number}@example.com"
     cents = 1000 + 100 * (planned.number % 90)
     customer = {"id": customer_id, "email": email, "status": "acquired", "has_password": 1, "total_orders_count": 1}
-    cards = wallets.card_rows(card_id, customer_id, "4242", placed_at)
-    paid_with = wallets.paid_with(cards["customer_payment_sources"])
+    cards = wallet_cards.card_rows(card_id, customer_id, "4242", placed_at)
+    paid_with = wallet_cards.paid_with(cards["customer_payment_sources"])
     order = {**source_order(order_id, planned.number, email, cents, placed_at), **paid_with}
     links = {"source_order_id": order_id, "customer_id": customer_id, "customer_payment_source_id": card_id}
     return {

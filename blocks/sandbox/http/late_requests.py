@@ -10,7 +10,7 @@ from typing import Protocol
 
 from blocks.sandbox.http.faults import Fault
 from blocks.sandbox.http.messages import Delivery, Request, Response
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
 
 
 class Answer(Protocol):

@@ -17,7 +17,7 @@ from blocks.sandbox.http.limits import Limits, throttled
 from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.http.tokens import Tokens
 from blocks.sandbox.shop.problems import Problem, not_found, problem
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.timekeeping import Timekeeper
 
 _LOG = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from blocks.sandbox.http.error_documents import error_response
 from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.http.signing import Signer, encoded
 from blocks.sandbox.shop.problems import Problem, invalid_token
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
 
 RENEWAL_SECONDS = 900
 _MAX_PARAMETERS = 50

@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 import orjson
 
-from blocks.sandbox.shop import failures, orders, target_orders
-from blocks.sandbox.shop.clock import instant_of, text_of
+from blocks.sandbox.shop import failure_kinds, orders, target_orders
 from blocks.sandbox.shop.database import Row
-from blocks.sandbox.shop.failures import Failure
+from blocks.sandbox.shop.failure_kinds import Failure
 from blocks.sandbox.shop.problems import Problem
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
+from blocks.sandbox.shop.virtual_clock import instant_of, text_of
 
 TABLES = ("order_copies", "recurring_order_copies")
 _TOPICS = {"completed": "complete", "failed": "fail"}  # an aborted copy has neither a time nor a topic
@@ -107,10 +107,10 @@ class CopyWorker:
         return text_of(self._shop.now() + timedelta(seconds=seconds))
 
     def _pace(self, source_order_id: str, name: str) -> bool:
-        found = failures.failure_of(self._shop, source_order_id)
+        found = failure_kinds.failure_of(self._shop, source_order_id)
         if found is None or found[0].name != name:
             return False
-        failures.use_once(self._shop, found[1])
+        failure_kinds.use_once(self._shop, found[1])
         return True
 
     def _finish(self, table: str, copy: Row) -> None:
@@ -137,14 +137,14 @@ class CopyWorker:
         shop = self._shop
         source = shop.database.find("orders", copy["source_order_id"])
         if source is None:
-            return "failed", failures.FAILURES["source_deleted"].log, None
-        found = failures.failure_of(shop, source["id"])
+            return "failed", failure_kinds.FAILURES["source_deleted"].log, None
+        found = failure_kinds.failure_of(shop, source["id"])
         log: dict[str, list[str]] = {}
         if found is not None and self._ends(found[0], copy):
-            failures.use_once(shop, source["id"])
+            failure_kinds.use_once(shop, source["id"])
             return ("aborted", {}, None) if found[0].stage == "end" else ("failed", found[0].log, None)
         if found is not None and found[0].stage == "collect":
-            log = {} if failures.is_ignored(found[0], copy) else found[0].log
+            log = {} if failure_kinds.is_ignored(found[0], copy) else found[0].log
         target_id = target_orders.create(shop, source, copy)
         if copy["place_target_order"]:
             refusal = self._place(target_id)
@@ -160,7 +160,7 @@ class CopyWorker:
 
     def _ends(self, failure: Failure, copy: Row) -> bool:
         if failure.stage == "collect":
-            return not failures.is_skipped(failure, copy)
+            return not failure_kinds.is_skipped(failure, copy)
         return failure.stage in {"copy", "end"}
 
     def _cancel(self, source: Row) -> dict[str, list[str]]:

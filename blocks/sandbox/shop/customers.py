@@ -6,7 +6,7 @@ from typing import Any
 
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.problems import invalid
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
 
 _CANCELLABLE = {"requested", "cancelled"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
 
 LONGEST_LAG_SECONDS = 86_400
 

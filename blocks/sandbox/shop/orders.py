@@ -7,12 +7,12 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from blocks.sandbox.shop import failures, wallets
-from blocks.sandbox.shop.clock import instant_of, text_of
+from blocks.sandbox.shop import failure_kinds, wallet_cards
 from blocks.sandbox.shop.database import Row
-from blocks.sandbox.shop.failures import FAILURES, Failure
+from blocks.sandbox.shop.failure_kinds import FAILURES, Failure
 from blocks.sandbox.shop.problems import Problem, invalid
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
+from blocks.sandbox.shop.virtual_clock import instant_of, text_of
 
 _PLACEABLE = {"draft", "pending", "placing"}
 _PLACING_SECONDS = 1.0
@@ -24,13 +24,13 @@ _WITHOUT_EFFECT = {"_validate", "_save_payment_source_to_customer_wallet", "_fix
 def reason_not_to_place(shop: Shop, order: Row) -> tuple[Failure, str | None] | None:
     """Why this order cannot be placed now, and the order with the failure (None: its own state is the reason)."""
     paid = order["payment_status"] == "authorized"  # by `_authorize`: placing charges nothing again
-    found = failures.failure_of_order(shop, order)
+    found = failure_kinds.failure_of_order(shop, order)
     if found is not None and _prevents_placing(found[0], order) and not (paid and _is_of_payment(found[0])):
         return found
     if paid:
         return None
     card_id, customer_id = order["_customer_payment_source_id"], order["customer_id"]
-    if order["total_amount_with_taxes_cents"] and wallets.card_of(shop, card_id, customer_id) is None:
+    if order["total_amount_with_taxes_cents"] and wallet_cards.card_of(shop, card_id, customer_id) is None:
         return FAILURES["no_wallet"], None
     return None
 
@@ -57,7 +57,7 @@ def _authorize(shop: Shop, order: Row) -> None:
     now = shop.now_text()
     changes = {"payment_status": "authorized", "payment_updated_at": now, "updated_at": now}
     shop.database.update("orders", order["id"], changes)
-    wallets.note_charge(shop, order, accepted=True)
+    wallet_cards.note_charge(shop, order, accepted=True)
 
 
 def place(shop: Shop, order: Row, *, paid_by_customer: bool = False) -> None:
@@ -86,11 +86,11 @@ def place(shop: Shop, order: Row, *, paid_by_customer: bool = False) -> None:
 
 def _starts_placing(shop: Shop, order: Row) -> bool:
     """Start a placing that takes time, if this order has one; returns whether it does."""
-    found = failures.failure_of(shop, order["id"], order["_source_order_id"])
+    found = failure_kinds.failure_of(shop, order["id"], order["_source_order_id"])
     pace = found[0].name if found is not None else ""
     seconds = {"slow_placing": shop.settings.slow_seconds, "stuck_placing": math.inf}.get(pace)
     if found is not None and seconds is not None:
-        failures.use_once(shop, found[1])
+        failure_kinds.use_once(shop, found[1])
     elif order["place_async"]:
         seconds = _PLACING_SECONDS
     else:
@@ -144,7 +144,7 @@ def mark_placed(shop: Shop, order: Row, *, paid: bool) -> None:
     }
     shop.database.update("orders", order["id"], changes)
     if not free and order["payment_status"] == "unpaid":
-        wallets.note_charge(shop, order, accepted=True)
+        wallet_cards.note_charge(shop, order, accepted=True)
     shop.publish("orders.place", "orders", order["id"])
     shop.order_placed(order["id"])
 
@@ -152,9 +152,9 @@ def mark_placed(shop: Shop, order: Row, *, paid: bool) -> None:
 def record_refusal(shop: Shop, order: Row, failure: Failure, owner: str | None) -> None:
     """Add a `resource_errors` entry to an order that could not be placed, and use its failure once."""
     if owner is not None:
-        failures.use_once(shop, owner)
+        failure_kinds.use_once(shop, owner)
     if failure.field == "payment_source":
-        wallets.note_charge(shop, order, accepted=False)
+        wallet_cards.note_charge(shop, order, accepted=False)
     now = shop.now_text()
     shop.database.insert(
         "resource_errors",
@@ -184,7 +184,7 @@ def apply_trigger(shop: Shop, order: Row, name: str, value: Any) -> None:
     elif name == "_customer_payment_source_id":
         attach_payment_source(shop, order, value)
     elif name == "_nullify_payment_source":
-        shop.database.update("orders", order["id"], wallets.paid_with(None))
+        shop.database.update("orders", order["id"], wallet_cards.paid_with(None))
     elif name in {"_archive", "_unarchive"}:
         shop.database.update("orders", order["id"], {"archived_at": shop.now_text() if name == "_archive" else None})
     elif name == "_authorize":
@@ -208,12 +208,12 @@ def attach_payment_source(shop: Shop, order: Row, payment_source_id: str) -> Non
     Raises:
         Problem: 422 when the card is not in that wallet.
     """
-    card = wallets.card_of(shop, payment_source_id, order["customer_id"])
+    card = wallet_cards.card_of(shop, payment_source_id, order["customer_id"])
     if card is None:
         raise invalid("customer_payment_source", "must exist", "blank")
     if payment_source_id != order["_customer_payment_source_id"]:
-        failures.end_payment_failure(shop, order["id"])
-    shop.database.update("orders", order["id"], wallets.paid_with(card))
+        failure_kinds.end_payment_failure(shop, order["id"])
+    shop.database.update("orders", order["id"], wallet_cards.paid_with(card))
 
 
 # name: (allowed states before, column -> new value, webhook topic); "now" is replaced by the present.

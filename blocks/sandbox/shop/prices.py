@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from blocks.sandbox.shop.database import Row
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
 
 _LARGEST = 10**12
 _PAYMENT_STATUSES = {

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
-from blocks.sandbox.shop.clock import Clock
+from blocks.sandbox.shop.virtual_clock import Clock
 
 _LOG = logging.getLogger(__name__)
 

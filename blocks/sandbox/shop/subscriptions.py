@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any
 
 from blocks.sandbox.shop import orders
-from blocks.sandbox.shop.clock import instant_of, text_of
 from blocks.sandbox.shop.copies import CopyWorker
 from blocks.sandbox.shop.database import Row
-from blocks.sandbox.shop.frequencies import first_after
 from blocks.sandbox.shop.problems import invalid
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.run_dates import first_after
+from blocks.sandbox.shop.shop import Shop
+from blocks.sandbox.shop.virtual_clock import instant_of, text_of
 
 
 class NativeEngine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
 
 
 def replace(shop: Shop, resource_id: str, tag_ids: Iterable[str]) -> None:

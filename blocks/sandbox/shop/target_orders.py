@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from blocks.sandbox.shop import failures, prices, wallets
+from blocks.sandbox.shop import failure_kinds, prices, wallet_cards
 from blocks.sandbox.shop.database import Row
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
 
 
 def create(shop: Shop, source: Row, copy: Row) -> str:
@@ -39,7 +39,7 @@ def create(shop: Shop, source: Row, copy: Row) -> str:
             "created_at": now,
             "updated_at": now,
             "_source_order_id": source["id"],
-            **wallets.paid_with(_card(shop, source, copy) if copy["reuse_wallet"] else None),
+            **wallet_cards.paid_with(_card(shop, source, copy) if copy["reuse_wallet"] else None),
             "_ignored_failure": _ignored_failure(shop, source, copy),
         },
     )
@@ -79,14 +79,14 @@ def _amounts(shop: Shop, source: Row, *, recompute: bool) -> dict[str, int]:
 
 
 def _drops_coupon(shop: Shop, source: Row, copy: Row) -> bool:
-    found = failures.failure_of(shop, source["id"])
-    return found is not None and failures.is_ignored(found[0], copy)
+    found = failure_kinds.failure_of(shop, source["id"])
+    return found is not None and failure_kinds.is_ignored(found[0], copy)
 
 
 def _ignored_failure(shop: Shop, source: Row, copy: Row) -> str | None:
     """The failure that this copy ignores: the target order can also be placed in spite of it."""
-    found = failures.failure_of(shop, source["id"])
-    if found is None or not failures.is_skipped(found[0], copy) or found[0].name in failures.NEVER_PLACED:
+    found = failure_kinds.failure_of(shop, source["id"])
+    if found is None or not failure_kinds.is_skipped(found[0], copy) or found[0].name in failure_kinds.NEVER_PLACED:
         return None
     return found[0].name
 
@@ -98,9 +98,9 @@ def _card(shop: Shop, source: Row, copy: Row) -> Row | None:
     card_id = source["_customer_payment_source_id"] if whose == "source-order" else None
     if whose == "subscription" and (subscription := _subscription(shop, source, run_of)) is not None:
         card_id = subscription["customer_payment_source_id"]
-    card = wallets.card_of(shop, card_id, customer_id)
+    card = wallet_cards.card_of(shop, card_id, customer_id)
     if card is None and "newest" in {whose, shop.settings.missing_card}:
-        return wallets.newest_card_of(shop, customer_id)
+        return wallet_cards.newest_card_of(shop, customer_id)
     return card
 
 

@@ -6,8 +6,8 @@ import asyncio
 import time
 from datetime import datetime, timedelta
 
-from blocks.sandbox.shop.clock import instant_of, text_of
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
+from blocks.sandbox.shop.virtual_clock import instant_of, text_of
 
 _EARLIEST, _LATEST = 1971, 2500  # years in which frequencies, tokens and timers can still be calculated
 _LONGEST_TIMER_SECONDS = 3600.0

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from random import Random
 
 from blocks.sandbox.settings import Settings
-from blocks.sandbox.shop.clock import Clock, text_of
 from blocks.sandbox.shop.database import Database, Row
 from blocks.sandbox.shop.scheduler import Scheduler
+from blocks.sandbox.shop.virtual_clock import Clock, text_of
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 from blocks.sandbox.shop.database import Row
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
 
 _CARDS = "customer_payment_sources"
 

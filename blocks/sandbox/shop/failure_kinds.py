@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blocks.sandbox.shop.problems import Problem, problem
-from blocks.sandbox.shop.state import Shop
+from blocks.sandbox.shop.shop import Shop
 
 _TRANSITION = "cannot transition from pending to placed"
 

@@ -42,17 +42,17 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-class Armory:
+class CampaignFaults:
     """Sets random faults, and counts those that hit a request."""
 
     def __init__(self, box: RunningSandbox, dice: random.Random) -> None:
         self._box, self._dice = box, dice
         self._armed: list[tuple[str, dict[str, Any], int]] = []
-        self.struck: Counter[str] = Counter()
+        self.taken_effect: Counter[str] = Counter()
         self.late_until = box.clock()
         """The latest instant at which a request that was held up may arrive."""
 
-    def arm(self) -> None:
+    def set(self) -> None:
         """Some faults for the next run."""
         for name in self._dice.sample(sorted(FAULTS), self._dice.choice([1, 1, 2, 3])):
             nth = sorted(self._dice.sample(range(1, 8), self._dice.choice([1, 2, 3])))
@@ -61,12 +61,12 @@ class Armory:
             self._armed.append((name, FAULTS[name], len(nth)))
             self._box.fault(**FAULTS[name], nth=nth)
 
-    def disarm(self) -> None:
+    def clear(self) -> None:
         """Remove all faults. Requests that were held up still arrive."""
         left = {_key(fault): fault["hits"] for fault in self._box.faults()}
         for name, fault, planned in self._armed:
             hits = left.get(_key(fault), planned)  # a fault that is no longer listed has hit as often as planned
-            self.struck[name] += hits
+            self.taken_effect[name] += hits
             if fault["action"] == "late" and hits:
                 self._note_late(self._box.clock() + timedelta(seconds=fault["seconds"]))
         self._armed = []
