@@ -5,13 +5,14 @@ from typing import ClassVar
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, HttpUrl
 
+from blocks.cached_schema import CachedSchema
 from blocks.policy import Policy
 
 _LOGO = "https://github.com/commercelayer.png"
 _DOCUMENTATION = "https://docs.commercelayer.io/core-api-reference/order_subscriptions"
 
 
-class RenewalPolicy(Block, Policy):
+class RenewalPolicy(CachedSchema, Block, Policy):
     """
     How subscriptions are renewed: time zone, catching up, retries, limits, and what happens in the end.
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr, field_validator
 
+from blocks.cached_schema import CachedSchema
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.rate_limit import SCHEMES, RateBudget, RateLimits, open_store
 from blocks.commerce_layer.transport import is_loopback
@@ -17,7 +18,7 @@ MAX_CLOCK_SKEW = timedelta(minutes=5)
 """More than clocks differ that are set by the network; less than a wrong clock is usually off."""
 
 
-class CommerceLayerCredentials(Block):
+class CommerceLayerCredentials(CachedSchema, Block):
     """
     Connects to one Commerce Layer organization with the API client of an integration.
 

@@ -1,7 +1,11 @@
+from typing import Any
+
 import pytest
+from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from pydantic import ValidationError
 
+from blocks.commerce_layer.credentials import CommerceLayerCredentials
 from blocks.policy import Policy
 from blocks.renewal_policy import RenewalPolicy
 
@@ -12,19 +16,19 @@ class TestTheBlockMeetsPrefectsStandard(BlockStandardTestSuite):
         return RenewalPolicy
 
     def test_has_a_valid_image(self, block):
-        # The standard test downloads the logo; tests reach nothing but loopback.
+        # Prefect's own version downloads the logo, and tests may only use loopback.
         assert str(block._logo_url).startswith("https://")
 
 
-def test_the_block_offers_every_field_of_the_terms_and_no_other():
+def test_the_block_offers_every_field_of_the_policy_and_no_other():
     assert set(RenewalPolicy.model_fields) == set(Policy.model_fields)
 
 
-def test_a_block_left_as_it_is_gives_the_default_terms():
+def test_an_unchanged_block_gives_the_default_policy():
     assert RenewalPolicy().plain() == Policy()
 
 
-def test_the_terms_are_what_was_entered():
+def test_the_policy_has_the_values_that_were_entered():
     fields = {
         "time_zone": "Europe/Rome",
         "retry_at": "08:00",
@@ -40,37 +44,45 @@ def test_a_policy_survives_being_stored_as_json():
     assert RenewalPolicy.model_validate_json(policy.model_dump_json()).plain() == policy.plain()
 
 
-def test_nonsense_is_refused_when_it_is_entered():
+def test_an_invalid_value_is_refused_when_it_is_entered():
     with pytest.raises(ValidationError, match="second_wave is 5, smaller than first_wave"):
         RenewalPolicy(second_wave=5)
 
 
-def test_nonsense_that_was_set_later_is_refused_when_the_terms_are_read():
+def test_an_invalid_value_that_was_set_later_is_refused_when_the_policy_is_read():
     policy = RenewalPolicy()
     policy.brake_share = 7
     with pytest.raises(ValidationError, match="brake_share"):
         policy.plain()
 
 
-def test_the_form_groups_its_fields_as_the_terms_do():
+def test_the_form_has_its_fields_in_the_order_of_the_policy():
     schema = RenewalPolicy.model_json_schema()
     assert list(schema["properties"]) == list(Policy.model_fields)
     assert schema["properties"]["catch_up"]["enum"] == ["latest", "all", "skip"]
 
 
-def test_the_form_says_how_a_pattern_is_taught():
+def test_the_form_explains_how_to_write_a_failure_pattern():
     field = RenewalPolicy.model_json_schema()["properties"]["failure_patterns"]
     assert '"payment, hard"' in field["description"]
     assert '"payment, soft"' in field["description"]
 
 
-def test_a_block_keeps_what_its_patterns_teach():
+def test_a_stored_block_keeps_its_failure_patterns():
     policy = RenewalPolicy(failure_patterns={"conto bloccato": "payment, hard", "warehouse shut": "stock"})
     stored = policy.model_dump(mode="json")
     assert stored["failure_patterns"] == {"conto bloccato": "payment, hard", "warehouse shut": "stock"}
     assert RenewalPolicy.model_validate(stored).plain() == policy.plain()
 
 
-def test_a_block_that_an_earlier_version_has_stored_is_read_without_its_retired_fields():
+def test_a_block_that_an_earlier_version_stored_is_read_without_its_retired_fields():
     stored = {**RenewalPolicy(payment_retries=["12h"]).model_dump(mode="json"), "tag_target_orders": True}
     assert RenewalPolicy.model_validate(stored).plain() == Policy(payment_retries=["12h"])
+
+
+@pytest.mark.parametrize("kind", [RenewalPolicy, CommerceLayerCredentials])
+@pytest.mark.parametrize("asked", [{}, {"by_alias": False}, {"mode": "serialization"}])
+def test_the_cached_schema_is_the_one_that_prefect_makes(kind: type[Block], asked: dict[str, Any]) -> None:
+    made_by_prefect = Block.model_json_schema.__func__(kind, **asked)
+    kind.model_json_schema(**asked).clear()  # a caller who changes the answer changes only its own
+    assert kind.model_json_schema(**asked) == made_by_prefect
