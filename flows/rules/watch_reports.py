@@ -29,7 +29,7 @@ class WatchReport:
         """`2 need a person: 1 overdue, 1 held`, or that nothing is wrong."""
         looked_at = f"{self.subscriptions} subscription{'' if self.subscriptions == 1 else 's'} looked at"
         if not self.findings:
-            return f"nothing is overdue or left lying; {looked_at}"
+            return f"nothing is overdue or left unfinished; {looked_at}"
         counts = Counter(each.alarm for each in self.findings)
         parts = ", ".join(f"{count} {alarm}" for alarm, count in counts.items())
         need = "needs" if len(self.findings) == 1 else "need"

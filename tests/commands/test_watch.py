@@ -1,4 +1,4 @@
-"""`perennial watch` with nothing but the shop's credentials: what it finds, and what it says when it cannot look."""
+"""`perennial watch` with nothing but the shop's credentials: what it finds, and what it says when it cannot read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ADOPTED = {"v": 1}
 
 @pytest.fixture
 def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningSandbox]:
-    """A shop by environment, and a Prefect server that is not there."""
+    """A shop whose credentials are in the environment, and a Prefect server that does not run."""
     with (
         RunningSandbox("--limits", "off", "--frozen") as running,
         temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}),
@@ -40,7 +40,7 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningSandbox]:
 
 
 def watch(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict[str, Any]]:
-    """The exit code, and what is printed for machines."""
+    """The exit code and the JSON output."""
     code = main(["watch", "--json", *options])
     return code, json.loads(capsys.readouterr().out)
 
@@ -57,7 +57,7 @@ def adopted(box: RunningSandbox, state: dict[str, Any] | None = None, *, days: f
 
 
 def touch(box: RunningSandbox, subscription_id: str) -> None:
-    """Somebody saves the subscription, and changes nothing that matters."""
+    """Save the subscription without a change that matters to its renewal."""
     patch(Merchant(box), "order_subscriptions", subscription_id, reference="seen")
 
 
@@ -65,7 +65,7 @@ def ago(box: RunningSandbox, **since: float) -> str:
     return (box.clock() - timedelta(**since)).isoformat()
 
 
-def test_a_shop_without_trouble_is_green_and_says_how_many_it_has_looked_at(
+def test_watch_finds_nothing_in_a_shop_without_trouble_and_counts_its_subscriptions(
     box: RunningSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(3):
@@ -75,11 +75,11 @@ def test_a_shop_without_trouble_is_green_and_says_how_many_it_has_looked_at(
     code, facts = watch(capsys)
 
     assert (code, facts["found"], facts["subscriptions"]) == (0, [], 4)
-    assert facts["sentence"] == "nothing is overdue or left lying; 4 subscriptions looked at"
+    assert facts["sentence"] == "nothing is overdue or left unfinished; 4 subscriptions looked at"
     assert (facts["organization"], facts["mode"]) == (box.organization, "test")
 
 
-def test_a_renewal_that_nothing_attempts_is_found_with_a_way_out_and_a_link(
+def test_a_renewal_that_no_sweep_attempts_is_found_with_a_way_out_and_a_link(
     box: RunningSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     due = adopted(box, {"done_through": ago(box, days=31)}, days=-0.2)
@@ -95,7 +95,7 @@ def test_a_renewal_that_nothing_attempts_is_found_with_a_way_out_and_a_link(
     assert watch(capsys, "--overdue", "1d")[0] == 0
 
 
-def test_a_renewal_of_every_hour_is_overdue_since_the_first_one_that_was_missed(
+def test_an_hourly_subscription_is_overdue_since_its_first_missed_period(
     box: RunningSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hourly = adopted(box, {"done_through": ago(box, hours=9)}, days=-8 / 24, frequency="hourly")
@@ -103,7 +103,7 @@ def test_a_renewal_of_every_hour_is_overdue_since_the_first_one_that_was_missed(
     assert found(watch(capsys)[1]) == [("overdue", hourly)]
 
 
-def test_one_that_was_adopted_released_or_settled_a_moment_ago_is_no_alarm_however_old_its_date_is(
+def test_a_subscription_that_has_just_been_adopted_released_or_settled_raises_no_alarm(
     box: RunningSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     touch(box, adopted(box, days=-20))
@@ -116,7 +116,7 @@ def test_one_that_was_adopted_released_or_settled_a_moment_ago_is_no_alarm_howev
     assert [alarm for alarm, _ in found(watch(capsys)[1])] == ["overdue"] * 3
 
 
-def test_a_retry_that_nothing_makes_is_found(box: RunningSandbox, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_retry_that_no_sweep_makes_is_found(box: RunningSandbox, capsys: pytest.CaptureFixture[str]) -> None:
     waiting = {"period": ago(box, days=3), "outcome": "retry_scheduled", "attempt": 1}
     late = adopted(box, {**waiting, "next_attempt_at": ago(box, hours=7)}, days=-3)
     adopted(box, {**waiting, "next_attempt_at": ago(box, hours=-7)}, days=-3)
@@ -124,7 +124,7 @@ def test_a_retry_that_nothing_makes_is_found(box: RunningSandbox, capsys: pytest
     assert found(watch(capsys)[1]) == [("retry overdue", late)]
 
 
-def test_what_no_run_can_settle_is_found_after_the_policys_time(
+def test_a_renewal_that_no_run_can_settle_is_found_after_the_policys_time(
     box: RunningSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lost = {"period": ago(box, days=3), "outcome": "unconfirmed"}
@@ -136,7 +136,7 @@ def test_what_no_run_can_settle_is_found_after_the_policys_time(
     assert sorted(found(watch(capsys)[1])) == sorted([("stuck", stuck), ("stuck", slow)])
 
 
-def test_a_held_one_that_nothing_happens_to_is_found_and_a_paused_one_is_not(
+def test_a_subscription_that_is_held_for_long_is_found_and_a_paused_one_is_not(
     box: RunningSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     held = adopted(box, {"period": ago(box, days=1), "outcome": "needs_attention", "held": True, "error": "declined"})
@@ -159,7 +159,7 @@ def test_a_held_one_that_nothing_happens_to_is_found_and_a_paused_one_is_not(
         ({"frequency": "fortnightly"}, "cannot be renewed"),
     ],
 )
-def test_an_adopted_one_that_no_sweep_can_renew_is_found(
+def test_an_adopted_subscription_that_no_sweep_can_renew_is_found(
     box: RunningSandbox, capsys: pytest.CaptureFixture[str], members: dict[str, Any], alarm: str
 ) -> None:
     odd = adopted(box, days=-1, **members)
@@ -167,7 +167,7 @@ def test_an_adopted_one_that_no_sweep_can_renew_is_found(
     assert found(watch(capsys)[1]) == [(alarm, odd)]
 
 
-def test_one_whose_reading_fails_is_named_and_its_neighbours_are_looked_at(
+def test_an_unreadable_subscription_is_named_and_the_others_are_still_checked(
     box: RunningSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ids = [adopted(box, {"done_through": ago(box, days=31)}) for _ in range(30)]
@@ -189,7 +189,7 @@ def test_one_read_is_enough_for_25_subscriptions(box: RunningSandbox, capsys: py
     requests = box.counters()["requests"]
     assert requests.pop("GET /api/order_subscriptions") == 4
     assert requests.pop("GET /api/order_copies") == 2
-    assert set(requests) <= {"POST /oauth/token"}, "it reads and changes nothing"
+    assert set(requests) <= {"POST /oauth/token"}, "it only reads"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_one_read_is_enough_for_25_subscriptions(box: RunningSandbox, capsys: py
         ("API_URL", "http://127.0.0.1:9/api", 4, "cannot be reached"),
     ],
 )
-def test_a_shop_that_cannot_be_looked_at_is_no_green_shop(
+def test_a_shop_that_cannot_be_checked_is_an_error(
     box: RunningSandbox,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -224,19 +224,21 @@ def test_a_shop_that_cannot_be_looked_at_is_no_green_shop(
     assert "a-wrong-secret" not in said.err
 
 
-def test_a_revoked_client_is_told_in_clear_words(box: RunningSandbox, capsys: pytest.CaptureFixture[str]) -> None:
+def test_revoked_credentials_are_reported_in_clear_words(
+    box: RunningSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
     box.fault("status", status=401, body="json", path="/api/*")
 
     assert main(["watch"]) == 3
     assert "the shop refuses these credentials" in capsys.readouterr().err
 
 
-def test_a_block_needs_the_server_that_has_it(box: RunningSandbox, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_credentials_block_needs_its_prefect_server(box: RunningSandbox, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["watch", "--credentials", "commerce-layer"]) == 4
     assert "PREFECT_API_URL" in capsys.readouterr().err
 
 
-def test_the_table_shows_hostile_texts_as_they_are_on_120_columns(
+def test_the_table_shows_markup_as_text_and_no_control_characters_in_120_columns(
     box: RunningSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "[red]all is well[/] \x1b[2J<b>\u202egnp"

@@ -1,4 +1,4 @@
-"""What the watch finds of what runs leave behind, as a flow run with a table, and as a command with an exit code."""
+"""What the watch finds in a shop after sweeps, and how its flow run says so."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def found(ended: Any) -> list[tuple[str, str]]:
     return [(each["alarm"], each["subscription_id"]) for each in ended.facts["found"]]
 
 
-async def test_a_shop_that_is_swept_is_green_whatever_has_failed_there(merchant: Merchant) -> None:
+async def test_the_watch_completes_in_a_shop_that_is_swept_although_renewals_failed(merchant: Merchant) -> None:
     merchant.sandbox.seed(4)
     merchant.sandbox.create_subscription(failure="declined")
     merchant.sandbox.create_subscription(failure="hard_declined")
@@ -33,11 +33,11 @@ async def test_a_shop_that_is_swept_is_green_whatever_has_failed_there(merchant:
     ended = await watch(merchant)
 
     assert (ended.name, found(ended)) == ("Completed", [])
-    assert ended.message == "nothing is overdue or left lying; 6 subscriptions looked at"
+    assert ended.message == "nothing is overdue or left unfinished; 6 subscriptions looked at"
     assert await stored_runs.table(ended.flow_run_id, "missed-renewals") == []
 
 
-async def test_a_dead_scheduler_ends_the_watch_as_failed_with_a_table_and_an_event(merchant: Merchant) -> None:
+async def test_after_a_dead_scheduler_the_watch_fails_with_a_table_and_an_event(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()["id"]
     await merchant.sweep()
     merchant.sandbox.advance(32 * DAY)
@@ -53,7 +53,7 @@ async def test_a_dead_scheduler_ends_the_watch_as_failed_with_a_table_and_an_eve
     assert told["payload"]["sentence"] == ended.message
 
 
-async def test_metadata_that_a_crm_has_overwritten_are_found_once_the_renewal_is_overdue(merchant: Merchant) -> None:
+async def test_metadata_that_a_crm_has_overwritten_is_found_once_the_renewal_is_overdue(merchant: Merchant) -> None:
     made, paused = merchant.sandbox.create_subscription()["id"], merchant.sandbox.create_subscription(adopted=False)
     await merchant.sweep()
     patch(merchant, "order_subscriptions", made, metadata={"crm": 7})
@@ -80,7 +80,7 @@ async def test_two_placed_orders_of_one_period_are_found(merchant: Merchant) -> 
     assert "cancel all but one of them" in ended.facts["found"][0]["sentence"]
 
 
-async def test_an_order_that_no_renewal_waits_with_is_found_and_one_that_is_retried_is_not(merchant: Merchant) -> None:
+async def test_an_unplaced_order_is_found_unless_it_waits_for_a_retry(merchant: Merchant) -> None:
     waiting = merchant.sandbox.create_subscription(failure="declined")
     other = merchant.sandbox.create_subscription(next_run_at="2099-01-01T00:00:00Z")
     await merchant.sweep()
