@@ -16,7 +16,7 @@ from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.rate_limit.entries import Answer, Ask
 from blocks.commerce_layer.rate_limit.rate_limits import REQUEST_CLASSES, RateLimits
 from blocks.commerce_layer.rate_limit.request_history import TOO_MANY, RequestHistory
-from blocks.commerce_layer.rate_limit.stores import Change, LedgerStore, MemoryStore
+from blocks.commerce_layer.rate_limit.stores import Change, MemoryStore, RateStore
 
 T = TypeVar("T")
 Kind = Literal["create", "write", "read", "token"]
@@ -63,7 +63,7 @@ class RateBudget:
         name: str,
         mode: Literal["test", "live"],
         limits: RateLimits,
-        store: LedgerStore | None = None,
+        store: RateStore | None = None,
         *,
         token_host: str = "",
     ) -> None:

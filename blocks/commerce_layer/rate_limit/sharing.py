@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from blocks.commerce_layer.clock import Clock, current_clock, system_clock
 from blocks.commerce_layer.rate_limit.request_history import RequestHistory
-from blocks.commerce_layer.rate_limit.stores import Change, LedgerStore, MemoryStore, SqliteStore, T, default_path
+from blocks.commerce_layer.rate_limit.stores import Change, MemoryStore, RateStore, SqliteStore, T, default_path
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _by_clock: WeakKeyDictionary[Clock, MemoryStore] = WeakKeyDictionary()
 class _Kept:
     """The last known history, the store that it is from, and how far (at least) that store's clock is ahead of ours."""
 
-    store: LedgerStore
+    store: RateStore
     history: RequestHistory
     ahead: float
 
@@ -40,7 +40,7 @@ class FallbackStore:
 
     troubles: tuple[type[Exception], ...] = ()
 
-    def __init__(self, shared: LedgerStore, own: MemoryStore) -> None:
+    def __init__(self, shared: RateStore, own: MemoryStore) -> None:
         self._shared, self._own = shared, own
         self._away_until = -math.inf
         self._turn = asyncio.Lock()
@@ -60,7 +60,7 @@ class FallbackStore:
                     logger.warning("the shared request budget cannot be used (%s); counting in this process only", kind)
             return await self._change_in(self._own, name, change)
 
-    async def _change_in(self, store: LedgerStore, name: str, change: Change[T]) -> T:
+    async def _change_in(self, store: RateStore, name: str, change: Change[T]) -> T:
         before, asked_at = self._kept.get(name), current_clock().monotonic()
         kept: list[_Kept] = []
 
@@ -83,7 +83,7 @@ class FallbackStore:
             logger.debug("the shared request budget could not be reached to close it")
 
 
-def open_store(url: str = "") -> LedgerStore:
+def open_store(url: str = "") -> RateStore:
     """
     The store that `url` names: empty for this user's SQLite file, else Redis or PostgreSQL.
 
@@ -97,7 +97,7 @@ def open_store(url: str = "") -> LedgerStore:
     return FallbackStore(_shared(url), own)
 
 
-def _shared(url: str) -> LedgerStore:
+def _shared(url: str) -> RateStore:
     if not url:
         return SqliteStore(default_path())
     # Imported only when they are used: most installations have neither server.

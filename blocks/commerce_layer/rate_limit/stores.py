@@ -28,7 +28,7 @@ Change = Callable[[RequestHistory, float], T]
 _SCHEMA = "CREATE TABLE IF NOT EXISTS histories (name TEXT PRIMARY KEY, text TEXT NOT NULL, kept_at INTEGER NOT NULL)"
 
 
-class LedgerStore(Protocol):
+class RateStore(Protocol):
     """Keeps one history per name. Of all processes that share the store, only one runs a `change` at a time."""
 
     @property
