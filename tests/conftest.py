@@ -1,7 +1,7 @@
 """
 A real Prefect server for the tests that need one: private, started once per worker, on first use.
 
-Prefect reads its settings when it is first imported, so they are set here, before any test module is.
+Prefect reads its settings when it is first imported, so this file sets them before any test module is imported.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import certifi
 import pytest
 
 from flows.cli.prefect_server import (
@@ -33,10 +34,15 @@ os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
 os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
 os.environ["XDG_STATE_HOME"] = str(HOME / "state")
 
+# No test speaks TLS, but each HTTP client reads the file of trusted certificates, which takes 20 ms. One is enough.
+ONE_CERTIFICATE = HOME / "certificates.pem"
+ONE_CERTIFICATE.write_text(Path(certifi.where()).read_text().partition(END := "-----END CERTIFICATE-----\n")[0] + END)
+os.environ["SSL_CERT_FILE"] = os.environ["PREFECT_API_SSL_CERT_FILE"] = str(ONE_CERTIFICATE)
+
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[PrefectServer]:
-    """A Prefect server that this process, and every process it starts, talks to."""
+    """A Prefect server for this process and every process that it starts."""
     with prefect_server(HOME, PORT) as running:
         yield running
         asyncio.run(drain())

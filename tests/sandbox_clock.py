@@ -13,7 +13,7 @@ import httpx
 from blocks.sandbox.running import RunningSandbox
 
 TURNS = 50
-"""Turns of the event loop after which every task that needs no answer has gone on."""
+"""Turns of the event loop in which every task that waits for no answer gets as far as it can."""
 
 
 class SandboxClock:
@@ -22,20 +22,28 @@ class SandboxClock:
 
     Tasks that wait at the same time wait through the same time. So neither the machine nor its load decides what
     happens first.
+
+    The sandbox must be frozen, and controlled by this process alone: its clock is then read only after a control.
     """
 
     def __init__(self, sandbox: RunningSandbox) -> None:
         self._sandbox = sandbox
-        self._start = sandbox.clock()
+        self._controls_seen, self._present = sandbox.controls_sent, sandbox.clock()
+        self._start = self._present
         self._numbers = itertools.count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._winder: asyncio.Task[None] | None = None
 
     def monotonic(self) -> float:
-        return (self._sandbox.clock() - self._start).total_seconds()
+        return (self._read() - self._start).total_seconds()
 
     def now(self) -> datetime:
-        return self._sandbox.clock()
+        return self._read()
+
+    def _read(self) -> datetime:
+        if self._controls_seen != (sent := self._sandbox.controls_sent):
+            self._controls_seen, self._present = sent, self._sandbox.clock()
+        return self._present
 
     async def sleep(self, seconds: float) -> None:
         future = asyncio.get_running_loop().create_future()
@@ -44,17 +52,17 @@ class SandboxClock:
             self._winder = asyncio.create_task(self._wind())
         await future
 
-    def before_somebody_wakes(self) -> None:
+    def before_a_task_wakes(self) -> None:
         """Subclasses act here, while all tasks wait."""
 
     async def _wind(self) -> None:
         while self._sleepers:
-            await _until_nobody_works()
+            await _until_all_tasks_wait()
             at, _, future = heapq.heappop(self._sleepers)
             if future.done() or future.get_loop() is not asyncio.get_running_loop():
                 continue
             try:
-                self.before_somebody_wakes()
+                self.before_a_task_wakes()
                 if (left := at - self.monotonic()) > 0:
                     self._sandbox.advance(left)
             except BaseException as error:  # noqa: BLE001 - a task must not wait for ever
@@ -69,7 +77,7 @@ class _Requests:
     under_way = 0
 
 
-async def _until_nobody_works() -> None:
+async def _until_all_tasks_wait() -> None:
     turns = 0
     while turns < TURNS:
         await asyncio.sleep(0.001 if _Requests.under_way else 0)

@@ -40,6 +40,8 @@ class RunningSandbox:
         self.url = self.api_url = self.auth_url = ""
         self.organization = self.mode = self.client_id = self.client_secret = ""
         self.database = Path()
+        self.controls_sent = 0
+        """How many controls this object has sent. In between, a frozen clock stands still if only this one is used."""
 
     def start(self) -> RunningSandbox:
         """
@@ -226,6 +228,7 @@ class RunningSandbox:
     def _request(self, method: str, name: str, body: dict[str, Any] | None = None) -> httpx.Response:
         if self._http is None:
             raise SandboxFailed("the sandbox is not running; start() it first")
+        self.controls_sent += method != "GET"
         response = self._http.request(method, f"/_sandbox/{name}", json=body)
         if response.is_error:
             raise SandboxFailed(response.json().get("error", response.text))

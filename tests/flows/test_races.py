@@ -1,4 +1,4 @@
-"""Customers and staff who act between the moment the due list is read and the moment a renewal would be made."""
+"""Customers and staff who act after a sweep has read the due list, and before it makes a renewal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from merchant import Merchant, cancel
 
 from blocks.commerce_layer.client import CommerceLayer
 
+LIST = "/api/order_subscriptions"
 Act = Callable[[CommerceLayer, str], Awaitable[object]]
 
 
@@ -22,7 +23,7 @@ async def _postpone(dashboard: CommerceLayer, subscription_id: str) -> None:
     await dashboard.update_subscription(subscription_id, next_run_at=datetime(2099, 1, 1, tzinfo=UTC))
 
 
-async def _release(dashboard: CommerceLayer, subscription_id: str) -> None:
+async def _remove_state(dashboard: CommerceLayer, subscription_id: str) -> None:
     await dashboard.update_subscription(subscription_id, metadata={"crm": "left Perennial"})
 
 
@@ -32,25 +33,23 @@ async def _hold(dashboard: CommerceLayer, subscription_id: str) -> None:
 
 @pytest.mark.parametrize(
     ("act", "reason"),
-    [(_cancel, "cancelled"), (_postpone, "not_due"), (_release, "not_adopted"), (_hold, "held")],
+    [(_cancel, "cancelled"), (_postpone, "not_due"), (_remove_state, "not_adopted"), (_hold, "held")],
 )
-async def test_whoever_leaves_after_the_due_list_was_read_is_not_renewed(
+async def test_a_subscription_that_is_changed_after_the_due_list_was_read_is_not_renewed(
     merchant: Merchant, act: Act, reason: str
 ) -> None:
-    leaves, stays = merchant.sandbox.create_subscription(), merchant.sandbox.create_subscription()
-    # The second list of subscriptions is the look right before creating: it comes late, so that somebody can act.
-    merchant.sandbox.reset_counters()
-    merchant.sandbox.fault("delay", method="GET", path="/api/order_subscriptions", nth=[2], seconds=2.0)
+    changed, unchanged = merchant.sandbox.create_subscription(), merchant.sandbox.create_subscription()
+    # The second list of subscriptions is the look right before creating: it is answered when the sandbox's clock moves.
+    merchant.sandbox.fault("late", method="GET", path=LIST, nth=[2], seconds=60, answer="at_commit")
     async with merchant.dashboard() as dashboard:
         await dashboard.claims()
         sweeping = asyncio.create_task(merchant.sweep())
-        while not any(fault["seen"] for fault in merchant.sandbox.faults()):  # noqa: ASYNC110 - another process knows
+        while merchant.sandbox.faults() and not sweeping.done():  # noqa: ASYNC110 - the sandbox is another process
             await asyncio.sleep(0.01)
-        merchant.sandbox.clear_faults()
-        merchant.sandbox.fault("delay", method="GET", path="/api/order_subscriptions", nth=[1], seconds=2.0)
-        await act(dashboard, leaves["id"])
+        await act(dashboard, changed["id"])
+        merchant.sandbox.advance(60)
         ended = await sweeping
 
     assert ended.outcomes == {"renewed": 1, "skipped": 1}
     assert ended.facts["skipped"] == {reason: 1}
-    assert [copy["reference"][:10] for copy in merchant.copies()] == [stays["id"]]
+    assert [copy["reference"][:10] for copy in merchant.copies()] == [unchanged["id"]]
