@@ -1,4 +1,4 @@
-"""Which card was charged, and a customer who gives a subscription another one."""
+"""For tests about cards: see which card was charged, and attach another card to a subscription."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ COPY_EXISTS = "SELECT 1 FROM order_copies"
 COPY_ENDED = "SELECT 1 FROM order_copies WHERE target_order_id IS NOT NULL"
 
 
-def give(merchant: Merchant, made: Made, card: str | None = None) -> str:
-    """The customer gives the subscription a card, a new one unless it is named; returns its id."""
+def attach_card(merchant: Merchant, made: Made, card: str | None = None) -> str:
+    """Attach a card to the subscription, as its customer would: a new one unless `card` names one. Returns its id."""
     card = card or merchant.sandbox.add_payment_source(made["customer_id"])
     link = {"customer_payment_source": {"data": {"type": "customer_payment_sources", "id": card}}}
     patch(merchant, "order_subscriptions", made["id"], relationships=link)
@@ -22,7 +22,7 @@ def give(merchant: Merchant, made: Made, card: str | None = None) -> str:
 
 
 def charges(merchant: Merchant) -> list[tuple[str, int]]:
-    """Every attempt to charge a card, and whether it was accepted, as the shop itself has noted it."""
+    """Every attempt to charge a card, as the sandbox recorded it: the card's id, and 1 if it was accepted."""
     rows = merchant.rows("SELECT card_id, accepted FROM sandbox_charges ORDER BY rowid")
     return [(row["card_id"], row["accepted"]) for row in rows]
 

@@ -1,4 +1,4 @@
-"""Requests of the client, and the answers to them."""
+"""Requests that the tests of the client send, and answers to them."""
 
 from __future__ import annotations
 

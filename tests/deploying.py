@@ -1,4 +1,4 @@
-"""Deploys `prefect.yaml` to the tests' Prefect server, with the commands that a person types."""
+"""Deploys `prefect.yaml` to the tests' Prefect server, with the `prefect` commands that a person would type."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def prefect(server: PrefectServer, *arguments: str) -> str:
 
 
 def deploy_all(server: PrefectServer) -> str:
-    """A process work pool, and every deployment of `prefect.yaml` in it."""
+    """Create a process work pool and all deployments of `prefect.yaml` in it; returns what was printed."""
     prefect(server, "work-pool", "create", "perennial", "--type", "process", "--overwrite")
     return prefect(server, "deploy", "--all")

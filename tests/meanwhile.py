@@ -1,4 +1,4 @@
-"""Lets a customer, staff or another program act while a run waits, as soon as something has happened."""
+"""Lets a test act as a customer, staff or another program in the middle of a run, as soon as a condition holds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ JSON_API = {"Accept": "application/vnd.api+json", "Content-Type": "application/v
 
 
 class Meanwhile(SandboxClock):
-    """The sandbox's clock. As soon as `happened` is true, it calls `act`: once, or each time it is true again."""
+    """The sandbox's clock, which calls `act` as soon as `happened()` is true: once, or each time a task wakes."""
 
     def __init__(
         self, merchant: Merchant, happened: Callable[[], bool], act: Callable[[], None], *, once: bool = True
@@ -22,27 +22,27 @@ class Meanwhile(SandboxClock):
         self._happened, self._act, self._once = happened, act, once
         self.has_acted = False
 
-    def before_somebody_wakes(self) -> None:
+    def before_a_task_wakes(self) -> None:
         if not (self.has_acted and self._once) and self._happened():
             self.has_acted = True
             self._act()
 
 
 def patch(merchant: Merchant, resource: str, key: str, **attributes: Any) -> None:
-    """What staff or a customer change, by a client that is not ours."""
+    """Change a resource as staff or a customer would, without Perennial's client."""
     links = attributes.pop("relationships", {})
     _send(merchant, "PATCH", f"{resource}/{key}", type=resource, id=key, attributes=attributes, relationships=links)
 
 
 def copy_order(merchant: Merchant, source_order_id: str, **attributes: Any) -> str:
-    """Make an order copy with a client that is not ours; returns its id."""
+    """Make an order copy without Perennial's client; returns its id."""
     link = {"source_order": {"data": {"type": "orders", "id": source_order_id}}}
     made = _send(merchant, "POST", "order_copies", type="order_copies", attributes=attributes, relationships=link)
     return str(made["id"])
 
 
 def delete(merchant: Merchant, resource: str, key: str) -> None:
-    """What staff or a customer remove, by a client that is not ours."""
+    """Delete a resource as staff or a customer would, without Perennial's client."""
     _send(merchant, "DELETE", f"{resource}/{key}")
 
 

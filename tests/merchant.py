@@ -25,7 +25,7 @@ UNLIMITED = RateLimits(unlimited=True)
 
 
 async def cancel(client: CommerceLayer, subscription_id: str) -> OrderSubscription:
-    """What a customer or staff do in the dashboard; the metadata does not change."""
+    """Cancel the subscription as a customer or staff would in the dashboard: its metadata does not change."""
 
     async def cancelled() -> SubscriptionChange:
         return SubscriptionChange(cancel=True)
@@ -55,7 +55,7 @@ class Merchant:
         self.name = f"shop-{uuid4().hex[:8]}"
 
     async def install(self, limits: RateLimits = UNLIMITED, **policy: Any) -> None:
-        """Save both blocks; `policy` is made of fields of the policy."""
+        """Save both blocks. `policy` holds the fields of the policy that differ from its defaults."""
         box = self.sandbox
         credentials = credentials_for(
             box.organization, box.client_id, box.client_secret, "test", box.api_url, box.auth_url, limits
@@ -63,7 +63,7 @@ class Merchant:
         await install(credentials, Policy(**policy), credentials_name=self.name, policy_name=self.name)
 
     async def sweep(self, **parameters: Any) -> Ended:
-        """One run of the sweep, in this process."""
+        """Run the sweep once, in this process."""
         from flows.renew import renew_subscriptions
 
         return await _ended(
@@ -71,20 +71,20 @@ class Merchant:
         )
 
     async def sweep_that_dies_before_placing(self) -> None:
-        """A sweep that creates and does not place, as if its process died in between: it leaves unplaced orders."""
+        """Run a sweep in which every PATCH fails, as if its process died after copying: its orders stay unplaced."""
         self.sandbox.fault("status", method="PATCH", path="/api/*", status=503)
         await self.sweep()
         self.sandbox.clear_faults()
 
     async def reorder(self, source_order_id: str, **parameters: Any) -> Ended:
-        """One run of the manual reorder, in this process."""
+        """Run the manual reorder once, in this process."""
         from flows.reorder import reorder
 
         state = await reorder(source_order_id, credentials=self.name, policy=self.name, return_state=True, **parameters)
         return await _ended(state)
 
     async def hand_over(self, *subscription_ids: str, **parameters: Any) -> Ended:
-        """One run that adopts, releases or gives back subscriptions, in this process."""
+        """Run the flow that adopts, releases, pauses, resumes or gives back subscriptions, in this process."""
         from flows.adopt import adopt_subscriptions
 
         given = {"credentials": self.name, "policy": self.name, "dry_run": False, **parameters}
@@ -92,7 +92,7 @@ class Merchant:
 
     @asynccontextmanager
     async def dashboard(self) -> AsyncIterator[CommerceLayer]:
-        """A client for staff at work in Commerce Layer, with credentials of their own."""
+        """A client with credentials of its own, for what staff do in Commerce Layer's dashboard."""
         box = self.sandbox
         theirs = credentials_for(
             box.organization, box.client_id, box.client_secret, "test", box.api_url, box.auth_url, UNLIMITED
@@ -101,13 +101,13 @@ class Merchant:
             yield client
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """Rows of the sandbox's database, read without any code of ours."""
+        """Rows of the sandbox's database, read without Perennial's code."""
         with closing(sqlite3.connect(f"file:{self.sandbox.database}?mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(query, values)]
 
     def copies(self) -> list[dict[str, Any]]:
-        """All order copies."""
+        """All order copies, oldest first."""
         return self.rows("SELECT * FROM order_copies ORDER BY created_at, id")
 
     def target_orders(self) -> list[dict[str, Any]]:
@@ -119,11 +119,11 @@ class Merchant:
         return [{**row, "metadata": orjson.loads(row["metadata"] or "{}")} for row in self.rows(query)]
 
     def placed(self) -> list[str]:
-        """References of the copies whose orders are placed, in order. One that appears twice was charged twice."""
+        """References of the copies whose orders are placed, sorted. One that appears twice is a double charge."""
         return sorted(order["copy_reference"] for order in self.target_orders() if order["status"] == "placed")
 
     def requests(self, name: str) -> int:
-        """Requests so far, by method and path: `PATCH /api/orders/{id}`."""
+        """How many requests of one kind the sandbox has counted; `name` is like `PATCH /api/orders/{id}`."""
         return int(self.sandbox.counters()["requests"].get(name, 0))
 
     def subscription(self, subscription_id: str) -> dict[str, Any]:
@@ -139,7 +139,7 @@ async def _ended(state: Any) -> Ended:
 
 @asynccontextmanager
 async def open_merchant(*options: str, **policy: Any) -> AsyncIterator[Merchant]:
-    """A merchant whose sandbox's clock stands still, and moves when code waits."""
+    """A merchant whose sandbox has a clock that moves only when code waits."""
     with RunningSandbox("--limits", "off", "--frozen", *options) as sandbox:
         merchant = Merchant(sandbox)
         await merchant.install(**policy)

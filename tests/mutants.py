@@ -1,8 +1,8 @@
 """
-Mutation testing: small faults are put into the rules, one at a time, and the tests of the rules must notice them.
+Mutation testing: mutmut puts small faults into the rules, one at a time, and the tests of the rules must notice them.
 
-Prints the share of faults that were noticed, module by module, and ends with 1 where one is below 90 %. `--digits 37`
-takes only the faults whose number ends in 3 or 7, a fifth of them: all of them take an hour or two.
+Prints for each module the share of faults that the tests noticed, and exits with 1 if a share is below 90 %.
+`--digits 37` tries only the faults whose number ends in 3 or 7, a fifth of them: all of them take an hour or two.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TARGET = 0.9
 
 
 def shares(made: Path = MADE) -> dict[str, Counter[str]]:
-    """How many faults of each module ended in which way; those that were not tried are left out."""
+    """For each module, how many of the faults that were tried ended with which status."""
     found = {}
     for module in MODULES:
         codes = json.loads((made / f"{module}.py.meta").read_text())["exit_code_by_key"].values()

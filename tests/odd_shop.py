@@ -1,4 +1,4 @@
-"""A shop on loopback that answers exactly as a test says, down to single bytes and resets."""
+"""A server on loopback that answers exactly as a test says, down to single bytes and resets."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def refusal(status: int, code: str, detail: str = "", pointer: str = "") -> Repl
 
 
 def throttled(remaining: int = 0, interval: int = 60) -> Reply:
-    """The recorded 429: an object where all others have an array, and a `Retry-After` without a meaning."""
+    """The 429 as recorded: `errors` is an object, not an array as elsewhere, and `Retry-After` is meaningless."""
     return answer(
         429,
         {"errors": {"title": "Too Many Requests", "code": "THROTTLED", "status": 429}},
@@ -203,7 +203,7 @@ class Shop:
 
 
 class HandClock:
-    """A clock on which waiting takes no time: once every task waits, it jumps to the first one that wakes."""
+    """A clock on which waiting takes no time: once every task waits, it jumps to when the first one wakes."""
 
     def __init__(self) -> None:
         self._seconds, self._order = 1000.0, itertools.count()
@@ -230,7 +230,7 @@ class HandClock:
 
     async def _wind(self) -> None:
         while self._sleepers:
-            for _ in range(20):  # let all tasks run that can
+            for _ in range(20):  # let every task run that can
                 await asyncio.sleep(0)
             at, _, future = heapq.heappop(self._sleepers)
             self._seconds = max(self._seconds, at)

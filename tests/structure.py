@@ -1,7 +1,8 @@
 """
-How long functions and modules are, and whether imports form circles. `make check` prints it, and fails beyond bounds.
+Measures how long functions and modules are, and finds import cycles. `make check` prints the figures, and fails if one
+is out of bounds.
 
-The lines of a function are those of its body without its docstring. The tests are not measured.
+A function's length is that of its body without its docstring. Tests are not measured.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def _functions_in(source: str) -> Iterator[tuple[str, int]]:
             yield f"{node.name} ({node.lineno})", (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
-def circles() -> list[str]:
+def import_cycles() -> list[str]:
     """Modules that import each other, directly or through others."""
     graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=False)
     found = []
@@ -57,17 +58,17 @@ def main() -> int:
     lengths, sizes = functions(sources), {path: len(source.splitlines()) for path, source in sources.items()}
     p90 = quantiles(lengths.values(), n=10)[-1]
     longest, largest = max(lengths, key=lengths.__getitem__), max(sizes, key=sizes.__getitem__)
-    around = circles()
+    cycles = import_cycles()
     print(f"functions: {len(lengths)}, median {median(lengths.values()):.0f} lines (at most {MEDIAN}),"
           f" 90 % up to {p90:.0f} ({P90}), longest {lengths[longest]} ({LONGEST}): {longest}")  # fmt: skip
     print(f"modules:   {len(sizes)}, longest {sizes[largest]} lines (at most {LONGEST_MODULE}): {largest}")
-    print(f"imports:   {len(around)} circles" + "".join(f"\n  {circle}" for circle in around))
+    print(f"imports:   {len(cycles)} cycles" + "".join(f"\n  {cycle}" for cycle in cycles))
     too_long = [f"{name}: {lines}" for name, lines in lengths.items() if lines > LONGEST]
     too_large = [f"{path}: {lines}" for path, lines in sizes.items() if lines > LONGEST_MODULE]
     for each in too_long + too_large:
         print(f"too long: {each}")
     within = median(lengths.values()) <= MEDIAN and p90 <= P90
-    return 0 if within and not (too_long or too_large or around) else 1
+    return 0 if within and not (too_long or too_large or cycles) else 1
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def test_the_lock_pins_every_package_exactly_and_names_no_download_host() -> Non
     assert not [line for line in lines if "://" in line or line.startswith("-")]
 
 
-async def test_the_pinned_fastapi_lets_the_server_start_and_take_the_null_bodies_of_its_own_client(
+async def test_with_the_pinned_fastapi_the_server_starts_and_accepts_null_filters_from_its_own_client(
     server: PrefectServer,
 ) -> None:
     await acreate_markdown_artifact("it works", key="pins")
@@ -61,9 +61,7 @@ def test_every_document_that_the_readme_links_to_exists(link: str) -> None:
 
 
 @pytest.mark.parametrize(("file", "function"), re.findall(r"`([\w/]+\.py):([\w.]+)`", ARCHITECTURE))
-def test_every_function_on_the_way_to_the_requests_that_cost_money_is_where_the_architecture_says(
-    file: str, function: str
-) -> None:
+def test_every_function_that_the_architecture_page_names_is_in_the_file_it_says(file: str, function: str) -> None:
     *classes, name = function.split(".")
     scope: list[ast.stmt] = ast.parse((ROOT / file).read_text()).body
     for each in classes:
@@ -73,7 +71,7 @@ def test_every_function_on_the_way_to_the_requests_that_cost_money_is_where_the_
 
 
 @pytest.mark.parametrize("deployment", deployments(), ids=lambda each: str(each["name"]))
-def test_every_deployment_is_a_module_entrypoint_of_a_flow_with_its_name(deployment: dict[str, object]) -> None:
+def test_every_deployment_has_a_module_entrypoint_to_a_flow_of_the_same_name(deployment: dict[str, object]) -> None:
     module, _, name = str(deployment["entrypoint"]).rpartition(".")
 
     flow = getattr(import_module(module), name)

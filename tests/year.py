@@ -1,5 +1,5 @@
 """
-A shop's year in minutes: daily sweeps through the real flow on a real Prefect server; the clock is the sandbox's.
+Simulates a year of a shop in minutes: daily sweeps by the real flow, on a real Prefect server and the sandbox's clock.
 
     python tests/year.py --days 365 --subscriptions 200 --seed 1
 """
@@ -22,7 +22,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from year_checker import Report, check
-from year_people import CLASSES, OUTAGE_EVERY_DAYS, Diary, SweepRun, Town
+from year_people import CLASSES, OUTAGE_EVERY_DAYS, Diary, People, SweepRun
 from year_watch import Watcher
 
 from blocks.commerce_layer.clock import use_clock
@@ -37,21 +37,21 @@ START = datetime(2026, 1, 1, 4, 0, tzinfo=UTC)
 """The sandbox's clock at the beginning, and the time of day of the sweeps."""
 
 AFTER_A_BRAKE = (timedelta(minutes=15), timedelta(minutes=75), timedelta(hours=5))
-"""When the sweep runs again after it was stopped: the deployment's schedule would run it every 15 minutes."""
+"""When a sweep that was stopped is run again. In an installation, the schedule runs it every 15 minutes."""
 
 
 class YearClock:
     """
-    The sandbox's clock, without a request for each reading: only we move it.
+    The sandbox's clock, read without a request each time.
 
-    Call `look` after other code has moved it.
+    Call `refresh` after other code has moved the sandbox's clock.
     """
 
     def __init__(self, sandbox: RunningSandbox) -> None:
         self._sandbox = sandbox
         self._start = self._now = sandbox.clock()
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         self._now = self._sandbox.clock()
 
     def monotonic(self) -> float:
@@ -79,59 +79,61 @@ class Year:
     watcher: Watcher
 
 
-async def live(merchant: Merchant, days: int, subscriptions: int, seed: int, *, talk: bool = False) -> Year:
-    """Let `days` pass over `subscriptions` new subscriptions of a merchant whose sandbox stands at `START`."""
+async def simulate(merchant: Merchant, days: int, subscriptions: int, seed: int, *, talk: bool = False) -> Year:
+    """Simulate `days` days of a shop with that many new subscriptions; its sandbox's clock must show `START`."""
     began = time.monotonic()
-    town = Town(merchant.sandbox, seed)
-    town.settle(subscriptions)
+    people = People(merchant.sandbox, seed)
+    people.make_subscriptions(subscriptions)
     merchant.sandbox.reset_counters()
     watcher = Watcher(Policy(**POLICY))
     with use_clock(clock := YearClock(merchant.sandbox)):
-        outcomes = await _days(merchant, town, clock, watcher, days, seed, talk=talk)
-    report = check(merchant.sandbox.database, town.diary, ZONE)
+        outcomes = await _days(merchant, people, clock, watcher, days, seed, talk=talk)
+    report = check(merchant.sandbox.database, people.diary, ZONE)
     requests = Counter(merchant.sandbox.counters()["requests"])
-    requests.subtract(town.diary.requests)
-    braked = sum(sweep.braked for sweep in town.diary.sweeps)
+    requests.subtract(people.diary.requests)
+    braked = sum(sweep.braked for sweep in people.diary.sweeps)
     seconds = time.monotonic() - began
-    return Year(report, town.diary, requests, outcomes, len(town.diary.sweeps), braked, seconds, watcher)
+    return Year(report, people.diary, requests, outcomes, len(people.diary.sweeps), braked, seconds, watcher)
 
 
 async def _days(
-    merchant: Merchant, town: Town, clock: YearClock, watcher: Watcher, days: int, seed: int, *, talk: bool
+    merchant: Merchant, people: People, clock: YearClock, watcher: Watcher, days: int, seed: int, *, talk: bool
 ) -> Counter[str]:
     began = time.monotonic()
     outages = {day + Random(seed + day).randrange(9) for day in range(10, days, OUTAGE_EVERY_DAYS)}
     outcomes: Counter[str] = Counter()
     for day in range(1, days + 1):
         morning = START + timedelta(days=day)
-        town.live_until(max(morning, merchant.sandbox.clock()))
-        town.decide_about_their_lives()
-        town.look_at_what_came_too_close()
-        town.meet_troubles(outage=day in outages)
-        stopped = await _sweep(merchant, town, clock, watcher, outcomes)
+        people.act_until(max(morning, merchant.sandbox.clock()))
+        people.plan_customer_changes()
+        people.plan_releases()
+        people.set_failures(outage=day in outages)
+        stopped = await _sweep(merchant, people, clock, watcher, outcomes)
         for later in AFTER_A_BRAKE if stopped or day in outages else ():
-            town.live_until(max(morning + later, merchant.sandbox.clock()))
-            await _sweep(merchant, town, clock, watcher, outcomes)
+            people.act_until(max(morning + later, merchant.sandbox.clock()))
+            await _sweep(merchant, people, clock, watcher, outcomes)
         if talk and day % 10 == 0:
             print(f"day {day:>3}: {sum(outcomes.values())} outcomes, {time.monotonic() - began:.0f} s", flush=True)
     return outcomes
 
 
-async def _sweep(merchant: Merchant, town: Town, clock: YearClock, watcher: Watcher, outcomes: Counter[str]) -> bool:
-    clock.look()
+async def _sweep(
+    merchant: Merchant, people: People, clock: YearClock, watcher: Watcher, outcomes: Counter[str]
+) -> bool:
+    clock.refresh()
     began = clock.now()
     ended = await merchant.sweep()
     if not isinstance(ended.facts, dict):
         raise SystemExit(f"the sweep of {began} ended {ended.name}: {ended.message}") from ended.facts
     outcomes.update(ended.outcomes)
     braked = bool(ended.facts["brake"])
-    town.diary.sweeps.append(SweepRun(began, merchant.sandbox.clock(), braked))
-    town.note_what_is_settled()
-    town.diary.requests.update(await watcher.look(merchant, ended))
+    people.diary.sweeps.append(SweepRun(began, merchant.sandbox.clock(), braked))
+    people.note_settled_periods()
+    people.diary.requests.update(await watcher.check(merchant, ended))
     return braked
 
 
-def tell(year: Year) -> None:
+def print_figures(year: Year) -> None:
     """Print the figures."""
     report = year.report
     print(f"\n{year.sweeps} sweeps ({year.braked} stopped by the brake), {year.seconds:.0f} s")
@@ -154,9 +156,9 @@ def tell(year: Year) -> None:
     print(f"per renewed period  {writes / report.renewed:.2f} writes, {reads / report.renewed:.2f} reads")
     print(f"the watch found     {sum(year.watcher.found.values())}, unreported {len(year.watcher.false_alarms)}")
     print("\nrecovered, by failure class")
-    _tell_recovery(_by_class(report.recovery))
-    print("\nrecovered, by what was the matter")
-    _tell_recovery(report.recovery)
+    _print_recovery(_by_class(report.recovery))
+    print("\nrecovered, by trouble")
+    _print_recovery(report.recovery)
     for fault in [*report.faults, *year.watcher.false_alarms][:40]:
         print(f"  ! {fault}")
 
@@ -168,7 +170,7 @@ def _by_class(recovery: Mapping[str, Counter[str]]) -> dict[str, Counter[str]]:
     return classes
 
 
-def _tell_recovery(recovery: Mapping[str, Counter[str]]) -> None:
+def _print_recovery(recovery: Mapping[str, Counter[str]]) -> None:
     for what, ends in sorted(recovery.items()):
         good = sum(count for end, count in ends.items() if end.startswith(("attempt", "customer")))
         detail = ", ".join(f"{end}: {count}" for end, count in sorted(ends.items()))
@@ -193,18 +195,18 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="perennial-year-") as folder, prefect_server(Path(folder)) as server:
         # Prefect reads its settings when it is first imported.
         os.environ.update(server.environment)
-        year = asyncio.run(_live_alone(given))
-    tell(year)
+        year = asyncio.run(_simulate_alone(given))
+    print_figures(year)
     return int(bool(year.report.faults or year.watcher.false_alarms))
 
 
-async def _live_alone(given: argparse.Namespace) -> Year:
+async def _simulate_alone(given: argparse.Namespace) -> Year:
     from merchant import open_merchant
 
     from flows.cli.prefect_server import drain
 
     async with open_merchant("--clock", START.isoformat(), "--seed", str(given.seed), **POLICY) as merchant:
-        year = await live(merchant, given.days, given.subscriptions, given.seed, talk=True)
+        year = await simulate(merchant, given.days, given.subscriptions, given.seed, talk=True)
     await drain()
     return year
 
@@ -212,12 +214,12 @@ async def _live_alone(given: argparse.Namespace) -> Year:
 LIGHT = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
-    "PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "true",  # there is no TLS on loopback, but reading certificates takes long
+    "PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "true",  # loopback needs no TLS, and reading certificates takes long
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
 }
-"""No person looks at the runs of this year, so the server does not store what it would keep only for people."""
+"""No person looks at the runs of this year, so the server stores nothing that only people would read."""
 
 POLICY: dict[str, Any] = {"time_zone": ZONE}
 """The merchant's policy: the defaults, in a zone that changes its clocks."""

@@ -1,9 +1,9 @@
 """
-Checks whether a year was right, only from the sandbox's database and the diary of its people.
+Checks a simulated year, with nothing but the sandbox's database and the diary of what people did.
 
 It imports nothing from flows, blocks or the client: it parses references itself, and has a calendar of its own. For
-each subscription it goes through the year sweep by sweep: which date had to be renewed at this sweep, is there a copy
-for it, did it become an order, and is there any copy that should not exist?
+each subscription it goes through the year sweep by sweep: which date was this sweep to renew, is there a copy for it,
+was its order placed, and is there any copy that should not exist?
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from year_people import Deed, Diary, Member, SweepRun
+from year_people import Diary, DiaryEntry, Member, SweepRun
 
 MONTHS = {"monthly": 1, "two-month": 2, "three-month": 3, "four-month": 4, "six-month": 6, "yearly": 12}
 STEPS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1), "weekly": timedelta(weeks=1)}
 CARD_FIELDS = {"payment_source", "payment_method"}
 STALLED_AFTER = timedelta(days=8)
-"""A period that is not held, and needs no person, is finished within the longest retry delay and a little more."""
+"""A period that waits for no person ends within this time: the longest retry delay, and a little more."""
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Report:
     left_by_a_brake: int = 0
     left_by_a_cap: int = 0
     latest: timedelta = timedelta()
-    """The time from a date to its first copy, if nothing delayed it; sweeps are a day apart."""
+    """The longest time from a due date to its first copy, if nothing delayed it; sweeps are a day apart."""
     longest_wait: timedelta = timedelta()
     """The same if an earlier period was still open, the brake stopped the sweep, or the customer had paused."""
     recovery: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -68,7 +68,7 @@ class Report:
 
     @property
     def faults(self) -> list[str]:
-        """Everything that is wrong."""
+        """Everything that is wrong, in sentences."""
         return [*self.lost, *self.doubled, *self.wrong, *self.stalled, *self.over_the_cap]
 
 
@@ -80,17 +80,17 @@ def check(database: Path, diary: Diary, zone: str, month_cap: int = 15, day_cap:
         periods = _periods(connection)
         now_states = _states(connection)
         charges = _charges(connection)
-    strangers = set(periods) - set(diary.members)
-    report.wrong += [f"{each}: copies for a subscription that does not exist" for each in sorted(strangers)]
-    deeds: dict[str, list[Deed]] = defaultdict(list)
-    for deed in diary.deeds:
-        deeds[deed.subscription_id].append(deed)
+    unknown = set(periods) - set(diary.members)
+    report.wrong += [f"{each}: copies for a subscription that does not exist" for each in sorted(unknown)]
+    entries: dict[str, list[DiaryEntry]] = defaultdict(list)
+    for entry in diary.entries:
+        entries[entry.subscription_id].append(entry)
     for member in diary.members.values():
         own = periods.get(member.subscription_id, {})
-        walk = _Walk(member, own, deeds[member.subscription_id], diary, ZoneInfo(zone), report, (month_cap, day_cap))
+        walk = _Walk(member, own, entries[member.subscription_id], diary, ZoneInfo(zone), report, (month_cap, day_cap))
         walk.through_the_year(diary.sweeps, now_states[member.subscription_id])
-        _cards(member, own, report, month_cap, day_cap)
-        report.wrong += _charged_after_it_was_replaced(deeds[member.subscription_id], charges)
+        _check_caps(member, own, report, month_cap, day_cap)
+        report.wrong += _charged_after_it_was_replaced(entries[member.subscription_id], charges)
     return report
 
 
@@ -98,11 +98,11 @@ class _Walk:
     """One subscription's year."""
 
     def __init__(
-        self, member: Member, periods: dict[datetime, Period], deeds: Sequence[Deed], diary: Diary, zone: ZoneInfo,
-        report: Report, caps: tuple[int, int],
+        self, member: Member, periods: dict[datetime, Period], entries: Sequence[DiaryEntry], diary: Diary,
+        zone: ZoneInfo, report: Report, caps: tuple[int, int],
     ) -> None:  # fmt: skip
         self.caps = caps
-        self.member, self.periods, self.deeds, self.zone, self.report = member, periods, deeds, zone, report
+        self.member, self.periods, self.entries, self.zone, self.report = member, periods, entries, zone, report
         self.settled = diary.settled.get(member.subscription_id, [])
         self.next_due = member.first_due
         self.open: datetime | None = None
@@ -115,8 +115,8 @@ class _Walk:
     def through_the_year(self, sweeps: Sequence[SweepRun], state: dict[str, Any]) -> None:
         done = 0
         for sweep in sweeps:
-            while done < len(self.deeds) and self.deeds[done].at <= sweep.began:
-                self._take_in(self.deeds[done])
+            while done < len(self.entries) and self.entries[done].at <= sweep.began:
+                self._apply(self.entries[done])
                 done += 1
             if self.open is not None:
                 self._see_whether_settled(sweep)
@@ -124,29 +124,29 @@ class _Walk:
                 self.waited = True
             elif not self.cancelled and self.next_due <= sweep.began:
                 self._must_renew(sweep)
-        self._no_others()
-        self._end(sweeps[-1].ended, state)
+        self._check_for_unexpected_copies()
+        self._check_the_end(sweeps[-1].ended, state)
         self._count(state)
 
-    def _take_in(self, deed: Deed) -> None:
-        if deed.what == "move":
-            assert deed.until is not None
-            self.next_due = deed.until
-            self._count_from(deed.until)
+    def _apply(self, entry: DiaryEntry) -> None:
+        if entry.what == "move":
+            assert entry.until is not None
+            self.next_due = entry.until
+            self._count_from(entry.until)
             self.held, self.released = None, False
-        elif deed.what == "release":
+        elif entry.what == "release":
             self.released = self.held is not None
-        elif deed.what in {"pause", "resume"}:
-            self.paused = deed.what == "pause"
+        elif entry.what in {"pause", "resume"}:
+            self.paused = entry.what == "pause"
             self.released = self.held is not None and not self.paused
-        elif deed.what == "cancel":
+        elif entry.what == "cancel":
             self.cancelled = True
-            after = [copy for period in self.periods.values() for copy in period.copies if copy["at"] > deed.at]
+            after = [copy for period in self.periods.values() for copy in period.copies if copy["at"] > entry.at]
             self.report.wrong += [f"{copy['reference']}: made after the cancellation" for copy in after]
 
     def _must_renew(self, sweep: SweepRun) -> None:
         pending = [self.next_due, *_dates(self.member, self.next_due, sweep.began, self.zone)]
-        newest = self.held or pending[-1]  # who was held for a period goes on with that one
+        newest = self.held or pending[-1]  # a subscription that was held for a period goes on with that period
         if self._is_too_close(newest, sweep.began):
             self.waited = True
             return
@@ -187,7 +187,7 @@ class _Walk:
         self.held, self.released = None, False
 
     def _count_from(self, date: datetime) -> None:
-        """A date that was moved off the calendar by more than two hours is moved for good; a crontab cannot be."""
+        """Count from `date` if it is more than two hours off the calendar; a crontab keeps its own dates."""
         around = _dates(self.member, date - timedelta(hours=2, seconds=1), date + timedelta(hours=2), self.zone)
         if " " not in self.member.frequency and next(around, None) is None:
             self.member = replace(self.member, starts_at=date)
@@ -196,7 +196,8 @@ class _Walk:
         """
         Whether a renewal now would follow the last one within half an interval.
 
-        It waits until staff release it; where nothing had failed, until the half interval is over.
+        Then it is held until staff release it. If the dates are far enough apart and nothing had failed, it only waits
+        until half an interval is over.
         """
         if self.last is None or self.released:
             return False
@@ -208,7 +209,7 @@ class _Walk:
         return is_too_close or self.held is not None
 
     def _at_the_cap(self, now: datetime) -> bool:
-        """Whether one more attempt would exceed the limits. Then none may be made."""
+        """Whether one more attempt could exceed the caps on failed charges, so that none may be made."""
         charges = [at for period in self.periods.values() for at in period.failed_charges if at < now]
         in_a_month = sum(at > now - timedelta(days=30) for at in charges)
         return in_a_month >= self.caps[0] or sum(at > now - timedelta(days=1) for at in charges) >= self.caps[1]
@@ -217,7 +218,7 @@ class _Walk:
         index = bisect_right(self.settled, at, key=lambda entry: entry[0])
         return self.settled[index - 1][1] if index else None
 
-    def _no_others(self) -> None:
+    def _check_for_unexpected_copies(self) -> None:
         for due, period in self.periods.items():
             name = f"{self.member.subscription_id}@{due}"
             if due not in self.expected:
@@ -227,7 +228,7 @@ class _Walk:
             if period.copies[0]["at"] < due:
                 self.report.wrong.append(f"{name}: renewed before it was due")
 
-    def _end(self, end: datetime, state: dict[str, Any]) -> None:
+    def _check_the_end(self, end: datetime, state: dict[str, Any]) -> None:
         if self.open is None or self.cancelled or self.paused:
             return
         paid = self.periods[self.open].placed_at
@@ -253,8 +254,8 @@ class _Walk:
         if self.member.greedy:
             return "greedy retries on a dead card"
         first = period.copies[0]["at"]
-        names = [deed.what for deed in self.deeds if deed.at <= first and deed.what not in LIFE]
-        return names[-1] if names else "nothing that we did"
+        names = [entry.what for entry in self.entries if entry.at <= first and entry.what not in DONE_BY_PEOPLE]
+        return names[-1] if names else "no trouble in the diary"
 
     def _how_it_ended(self, due: datetime, period: Period, state: dict[str, Any]) -> str:
         if period.placed_at:
@@ -266,11 +267,11 @@ class _Walk:
         return "held" if state["held"] else "waiting"
 
 
-LIFE = {"move", "pause", "resume", "cancel", "release", "new card", "paid at the checkout"}
+DONE_BY_PEOPLE = {"move", "pause", "resume", "cancel", "release", "new card", "paid at the checkout"}
 
 
-def _cards(member: Member, periods: dict[datetime, Period], report: Report, month_cap: int, day_cap: int) -> None:
-    """Failed charges of one customer's cards within any 30 days, and within any 24 hours."""
+def _check_caps(member: Member, periods: dict[datetime, Period], report: Report, month_cap: int, day_cap: int) -> None:
+    """Compare the failed charges of one subscription, within any 30 days and any 24 hours, with the caps."""
     charges = sorted(at for period in periods.values() for at in period.failed_charges)
     for name, span, cap in (("30 days", timedelta(days=30), month_cap), ("24 hours", timedelta(days=1), day_cap)):
         most = max((index - bisect_right(charges, at - span) + 1 for index, at in enumerate(charges)), default=0)
@@ -282,14 +283,14 @@ def _cards(member: Member, periods: dict[datetime, Period], report: Report, mont
             report.over_the_cap.append(f"{member.subscription_id}: {most} failed charges within {name}")
 
 
-def _charged_after_it_was_replaced(deeds: Sequence[Deed], charges: dict[str, list[datetime]]) -> list[str]:
+def _charged_after_it_was_replaced(entries: Sequence[DiaryEntry], charges: dict[str, list[datetime]]) -> list[str]:
     """Charges to a card, accepted or not, since its customer gave the subscription another one."""
     return [
-        f"{deed.subscription_id}: its old card was charged at {at}, and was replaced at {deed.at}"
-        for deed in deeds
-        if deed.old_card is not None
-        for at in charges[deed.old_card]
-        if at > deed.at
+        f"{entry.subscription_id}: its old card was charged at {at}, and was replaced at {entry.at}"
+        for entry in entries
+        if entry.old_card is not None
+        for at in charges[entry.old_card]
+        if at > entry.at
     ]
 
 
@@ -303,7 +304,7 @@ def _dates(member: Member, after: datetime, until: datetime | None, zone: ZoneIn
 
 
 def _after(member: Member, date: datetime, zone: ZoneInfo) -> datetime:
-    """The date that follows a renewal: a date that was moved off the calendar stands for the nearest one on it."""
+    """The date after a renewal; a date that was moved off the calendar counts as the nearest one on it."""
     first = min(member.starts_at, date) - timedelta(days=1)
     later = _dates(member, date - timedelta(seconds=1), None, zone)
     candidate, following = next(later), next(later)
@@ -380,7 +381,7 @@ def _periods(connection: sqlite3.Connection) -> dict[str, dict[datetime, Period]
 
 
 def _charges(connection: sqlite3.Connection) -> dict[str, list[datetime]]:
-    """When each card was charged, or was tried to be."""
+    """When each card was charged, whether or not the charge was accepted."""
     found: dict[str, list[datetime]] = defaultdict(list)
     for row in connection.execute("SELECT card_id, made_at FROM sandbox_charges"):
         found[row["card_id"]].append(_time(row["made_at"]))

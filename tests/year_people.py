@@ -1,9 +1,9 @@
 """
-The people of a shop's year: which cards are declined and how that is solved, which customers pause, move or cancel.
+The people of the simulated year: whose card is declined and how that is solved, and who pauses, moves or cancels.
 
 Everything here uses the sandbox as a customer or staff would: through the API with a token of its own, or at the
-sandbox's checkout. It imports nothing from flows or from the client. Every action is written into the `Diary`, which
-the checker reads together with the sandbox's database.
+sandbox's checkout. It imports nothing from flows or from the client. Each action goes into the `Diary`, which the
+checker reads together with the sandbox's database.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ TROUBLES = {
     "declined for good": 0.007,
     "card lost, new card, released": 0.005,
     "out of stock for days": 0.015,
-    "coupon invalid, mended, released": 0.006,
-    "address missing, mended": 0.005,
+    "coupon invalid, corrected, released": 0.006,
+    "address missing, corrected": 0.005,
     "copy aborted once": 0.002,
     "copy slow": 0.004,
     "copy stuck until released": 0.001,
@@ -59,8 +59,8 @@ GREEDY_POLICY = {"payment_retries": ["6h"] * 14, "final_action": "skip_period"}
 """The policy of one in forty: as many retries as possible, on cards that never work. The caps must stop them."""
 
 SOFT = ("declined", "insufficient_funds", "expired_card")
-CARDS_OWN = frozenset({*SOFT, "hard_declined"})
-"""Failures that belong to a card, and end with another one."""
+CARD_FAILURES = frozenset({*SOFT, "hard_declined"})
+"""Failures that belong to a card, and end when the customer attaches another one."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class SweepRun:
 
 
 @dataclass(frozen=True)
-class Deed:
-    """Something that a person did, or that happened to a subscription."""
+class DiaryEntry:
+    """Something that a person did to a subscription, or a trouble that it met."""
 
     at: datetime
     subscription_id: str
@@ -103,40 +103,40 @@ class Diary:
 
     members: dict[str, Member] = field(default_factory=dict)
     sweeps: list[SweepRun] = field(default_factory=list)
-    deeds: list[Deed] = field(default_factory=list)
+    entries: list[DiaryEntry] = field(default_factory=list)
     settled: dict[str, list[tuple[datetime, datetime]]] = field(default_factory=dict)
     """By subscription: (when it was first seen, through which period it was settled then)."""
     requests: Counter[str] = field(default_factory=Counter)
-    """Requests that the people made."""
+    """Requests that people made."""
 
 
-class Town:
-    """The people. `live_until` lets their time pass up to an instant."""
+class People:
+    """Customers and staff. `act_until` carries out what they have planned up to an instant."""
 
     def __init__(self, sandbox: RunningSandbox, seed: int) -> None:
         self.diary = Diary()
-        self._box, self._dice = sandbox, Random(seed)
+        self._box, self._random = sandbox, Random(seed)
         self._plans: list[tuple[datetime, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._troubled: set[str] = set()
-        self._looked_at: set[str] = set()
+        self._release_planned: set[str] = set()
         self._http = httpx.Client(trust_env=False, timeout=30)
 
-    def settle(self, count: int) -> None:
-        """Make the subscriptions, due for the first time within their first period."""
+    def make_subscriptions(self, count: int) -> None:
+        """Make `count` subscriptions; each is due for the first time within one period."""
         for index, frequency in enumerate(_mixed(count)):
             self._new_member(frequency, greedy=index % 40 == 39)
 
-    def live_until(self, instant: datetime) -> None:
+    def act_until(self, instant: datetime) -> None:
         """Do everything that people have planned up to `instant`, in order; then the clock stands at `instant`."""
         while self._plans and self._plans[0][0] <= instant:
-            at, _, deed = heapq.heappop(self._plans)
+            at, _, action = heapq.heappop(self._plans)
             self._box.set_clock(max(at, self._box.clock()))
-            deed()
+            action()
         self._box.set_clock(instant)
 
-    def meet_troubles(self, *, outage: bool) -> None:
-        """Set the failures of the renewals that are due now. An outage of the gateway affects all of them."""
+    def set_failures(self, *, outage: bool) -> None:
+        """Let some of the renewals that are due now fail, or all of them if the gateway has an outage."""
         now = self._box.clock()
         for row in self._rows(
             "SELECT id FROM order_subscriptions s WHERE status = 'inactive' AND next_run_at <= ? AND NOT EXISTS "
@@ -150,37 +150,40 @@ class Town:
             if outage:
                 self._outage(member, now)
             else:
-                self._perhaps_trouble(member)
+                self._maybe_start_trouble(member)
 
-    def decide_about_their_lives(self) -> None:
-        """Some customers postpone, bring forward, pause, cancel or replace their card during the next day."""
+    def plan_customer_changes(self) -> None:
+        """Plan which customers move a date, pause, cancel or replace their card during the next day."""
         now = self._box.clock()
         for member in self.diary.members.values():
-            roll = self._dice.random()
-            if roll > 0.0016 or member.greedy:
+            drawn = self._random.random()
+            if drawn > 0.0016 or member.greedy:
                 continue
-            later = now + timedelta(hours=self._dice.uniform(1, 23))
-            kind = self._dice.choice(("cancel", "postpone", "postpone", "forward", "pause", "pause", "card", "card"))
-            self._plan(later, partial(self._live, member, kind))
+            later = now + timedelta(hours=self._random.uniform(1, 23))
+            kind = self._random.choice(("cancel", "postpone", "postpone", "forward", "pause", "pause", "card", "card"))
+            self._plan(later, partial(self._change, member, kind))
 
-    def look_at_what_came_too_close(self) -> None:
-        """Staff look at those who are held because they were renewed a short while ago, and let them be charged."""
+    def plan_releases(self) -> None:
+        """Plan that staff release subscriptions that are held because they were renewed a short while ago."""
         for row in self._rows(
             "SELECT id FROM order_subscriptions WHERE status = 'inactive' "
             "AND json_extract(metadata, '$.perennial.held') AND json_extract(metadata, '$.perennial.too_close_on') "
             "AND NOT json_extract(metadata, '$.perennial.attempt')"
         ):
             member = self.diary.members[row["id"]]
-            if row["id"] not in self._looked_at:
-                self._looked_at.add(row["id"])
-                self._plan(self._box.clock() + timedelta(days=self._dice.uniform(1, 3)), partial(self._let_be, member))
+            if row["id"] not in self._release_planned:
+                self._release_planned.add(row["id"])
+                self._plan(
+                    self._box.clock() + timedelta(days=self._random.uniform(1, 3)),
+                    partial(self._release_unless_paused, member),
+                )
 
-    def _let_be(self, member: Member) -> None:
-        self._looked_at.discard(member.subscription_id)
-        if member.subscription_id not in self._troubled:  # else the customer has paused it
+    def _release_unless_paused(self, member: Member) -> None:
+        self._release_planned.discard(member.subscription_id)
+        if member.subscription_id not in self._troubled:  # otherwise the customer has paused it
             self._release(member)
 
-    def note_what_is_settled(self) -> None:
+    def note_settled_periods(self) -> None:
         """Write down, after a sweep, through which period each subscription is settled now."""
         now = self._box.clock()
         for row in self._rows(
@@ -191,11 +194,11 @@ class Town:
             if not known or known[-1][1] != through:
                 known.append((now, through))
 
-    # --- how it begins -------------------------------------------------------------------------
+    # --- new subscriptions ---------------------------------------------------------------------
 
     def _new_member(self, frequency: str, *, greedy: bool) -> None:
         first = self._box.clock().replace(minute=0, second=0) + timedelta(
-            minutes=self._dice.randrange(60, 60 * 24 * _first_days(frequency))
+            minutes=self._random.randrange(60, 60 * 24 * _first_days(frequency))
         )
         if frequency == "30 6 * * 1":
             first = first.replace(hour=5, minute=30) + timedelta(days=-first.weekday() % 7)
@@ -216,25 +219,25 @@ class Town:
         self._begin(member, "gateway down for an hour", "gateway_timeout")
         self._plan(now + timedelta(hours=1), lambda: self._end(member))
 
-    def _perhaps_trouble(self, member: Member) -> None:
-        roll = self._dice.random()
+    def _maybe_start_trouble(self, member: Member) -> None:
+        drawn = self._random.random()
         for trouble, chance in TROUBLES.items():
-            roll -= chance
-            if roll < 0:
-                self._strike(member, trouble)
+            drawn -= chance
+            if drawn < 0:
+                self._start_trouble(member, trouble)
                 return
 
-    def _strike(self, member: Member, trouble: str) -> None:
-        soft, flip = self._dice.choice(SOFT), self._dice.random() < 0.5
+    def _start_trouble(self, member: Member, trouble: str) -> None:
+        soft, flip = self._random.choice(SOFT), self._random.random() < 0.5
         match trouble:
             case "declined, works again by itself":
-                self._begin(member, trouble, soft, times=self._dice.choice((1, 1, 1, 2, 2, 3)))
+                self._begin(member, trouble, soft, times=self._random.choice((1, 1, 1, 2, 2, 3)))
             case "declined until a new card":
                 self._begin(member, trouble, soft)
                 self._in_days(1, 20, lambda: self._new_card(member))
             case "declined, paid at the checkout":
                 self._begin(member, trouble, soft)
-                self._in_days(0.1, 20, lambda: self._pays(member))
+                self._in_days(0.1, 20, lambda: self._pay_at_the_checkout(member))
             case "declined for good":
                 self._begin(member, trouble, soft)
                 self._in_days(15, 25, lambda: self._release(member))  # the same card is declined again
@@ -245,10 +248,10 @@ class Town:
             case "out of stock for days":
                 self._begin(member, trouble, "out_of_stock" if flip else "out_of_stock_at_placing")
                 self._in_days(0.5, 6, lambda: self._end(member))
-            case "coupon invalid, mended, released":
+            case "coupon invalid, corrected, released":
                 self._begin(member, trouble, "invalid_coupon")
                 self._in_days(1, 5, lambda: self._end(member))
-            case "address missing, mended":
+            case "address missing, corrected":
                 self._begin(member, trouble, "missing_address" if flip else "sku_gone")
                 self._in_days(0.5, 6, lambda: self._end(member))
             case "copy aborted once":
@@ -257,27 +260,27 @@ class Town:
                 self._begin(member, trouble, "slow", times=1)
             case "copy stuck until released":
                 self._begin(member, trouble, "stuck_pending", times=1)
-                self._in_days(0.2, 2, lambda: self._let_stuck_copy_go(member))
+                self._in_days(0.2, 2, lambda: self._release_stuck_copy(member))
 
-    def _in_days(self, earliest: float, latest: float, deed: Callable[[], None]) -> None:
-        self._plan(self._box.clock() + timedelta(days=self._dice.uniform(earliest, latest)), deed)
+    def _in_days(self, earliest: float, latest: float, action: Callable[[], None]) -> None:
+        self._plan(self._box.clock() + timedelta(days=self._random.uniform(earliest, latest)), action)
 
     def _begin(self, member: Member, trouble: str, failure: str, times: int | None = None) -> None:
-        if failure in CARDS_OWN:
+        if failure in CARD_FAILURES:
             self._box.set_card_failure(self._card(member), failure, times)
         else:
             self._box.set_failure(member.source_order_id, failure, times)
         self._note(member, trouble)
         self._troubled.add(member.subscription_id)
         if times is not None:  # ends by itself; no other failure comes before its retries are over
-            self._plan(self._box.clock() + timedelta(days=15), lambda: self._over(member))
+            self._plan(self._box.clock() + timedelta(days=15), lambda: self._resolved(member))
 
     def _end(self, member: Member) -> None:
         """Remove the cause. If the subscription is held for a person, it is released a little later."""
-        self._heal(member)
-        self._over(member)
+        self._remove_cause(member)
+        self._resolved(member)
 
-    def _over(self, member: Member) -> None:
+    def _resolved(self, member: Member) -> None:
         self._troubled.discard(member.subscription_id)
         self._plan(self._box.clock() + timedelta(hours=2), lambda: self._release(member))
 
@@ -286,9 +289,9 @@ class Town:
         link = {"data": {"type": "customer_payment_sources", "id": card}}
         self._patch(member, relationships={"customer_payment_source": link})
         self._note(member, "new card", old_card=old_card)
-        self._over(member)
+        self._resolved(member)
 
-    def _pays(self, member: Member) -> None:
+    def _pay_at_the_checkout(self, member: Member) -> None:
         for row in self._rows(
             "SELECT o.id FROM order_copies c JOIN orders o ON o.id = c.target_order_id "
             "WHERE c.source_order_id = ? AND o.status = 'pending' ORDER BY c.created_at DESC LIMIT 1",
@@ -296,17 +299,17 @@ class Town:
         ):
             self._box.customer_pays(row["id"])
             self._note(member, "paid at the checkout")
-        self._heal(member)
-        self._troubled.discard(member.subscription_id)  # and the staff do not learn of it
+        self._remove_cause(member)
+        self._troubled.discard(member.subscription_id)  # and staff do not learn of it
 
-    def _heal(self, member: Member) -> None:
+    def _remove_cause(self, member: Member) -> None:
         self._box.set_failure(member.source_order_id, None)
         self._box.set_card_failure(self._card(member), None)
 
     def _card(self, member: Member) -> str:
         return str(self._subscription(member)["customer_payment_source_id"])
 
-    def _let_stuck_copy_go(self, member: Member) -> None:
+    def _release_stuck_copy(self, member: Member) -> None:
         for row in self._rows(
             "SELECT id FROM order_copies WHERE source_order_id = ? AND status = 'pending'", member.source_order_id
         ):
@@ -315,7 +318,7 @@ class Town:
 
     # --- pauses, moves, cancellations ----------------------------------------------------------
 
-    def _live(self, member: Member, kind: str) -> None:
+    def _change(self, member: Member, kind: str) -> None:
         row = self._subscription(member)
         if row["status"] != "inactive" or member.subscription_id in self._troubled:
             return
@@ -324,15 +327,15 @@ class Town:
             self._cancel(member)
         elif kind == "pause":
             self._hold(member, held=True, what="pause")
-            back = now + timedelta(days=self._dice.uniform(3, 70))
+            back = now + timedelta(days=self._random.uniform(3, 70))
             self._plan(back, lambda: self._hold(member, held=False, what="resume"))
             self._troubled.add(member.subscription_id)
         elif kind == "card":
             self._new_card(member)
         elif kind == "postpone":
-            self._move(member, max(due, now) + timedelta(days=self._dice.randrange(2, 15), hours=1))
+            self._move(member, max(due, now) + timedelta(days=self._random.randrange(2, 15), hours=1))
         else:
-            self._move(member, now + timedelta(hours=self._dice.randrange(1, 48)))
+            self._move(member, now + timedelta(hours=self._random.randrange(1, 48)))
 
     def _move(self, member: Member, due: datetime) -> None:
         due = due.replace(second=0, microsecond=0)
@@ -361,11 +364,11 @@ class Town:
 
     # --- requests ------------------------------------------------------------------------------
 
-    def _plan(self, at: datetime, deed: Callable[[], None]) -> None:
-        heapq.heappush(self._plans, (at, next(self._order), deed))
+    def _plan(self, at: datetime, action: Callable[[], None]) -> None:
+        heapq.heappush(self._plans, (at, next(self._order), action))
 
     def _note(self, member: Member, what: str, until: datetime | None = None, *, old_card: str | None = None) -> None:
-        self.diary.deeds.append(Deed(self._box.clock(), member.subscription_id, what, until, old_card))
+        self.diary.entries.append(DiaryEntry(self._box.clock(), member.subscription_id, what, until, old_card))
 
     def _subscription(self, member: Member) -> dict[str, Any]:
         (row,) = self._rows("SELECT * FROM order_subscriptions WHERE id = ?", member.subscription_id)
@@ -378,8 +381,10 @@ class Town:
 
     def _patch(self, member: Member, **members: Any) -> None:
         box = self._box
-        who = {"client_id": box.client_id, "client_secret": box.client_secret}
-        token = self._http.post(box.auth_url, json={"grant_type": "client_credentials", **who}).raise_for_status()
+        application = {"client_id": box.client_id, "client_secret": box.client_secret}
+        token = self._http.post(
+            box.auth_url, json={"grant_type": "client_credentials", **application}
+        ).raise_for_status()
         body = {"data": {"type": "order_subscriptions", "id": member.subscription_id, **members}}
         url = f"{box.api_url}/order_subscriptions/{member.subscription_id}"
         headers = {

@@ -1,4 +1,4 @@
-"""The watch in a shop's year: after each sweep it finds nothing that a sweep has not reported."""
+"""Runs the watch after each sweep of the simulated year: it must find nothing that a sweep has not reported."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from blocks.commerce_layer.client import CommerceLayer
 
 LEFT_BY_A_BRAKE = {Alarm.OVERDUE, Alarm.RETRY_OVERDUE}
-"""What a sweep reports by its number, not by name, when its brake stops it."""
+"""When its brake stops a sweep, it reports these as a number, not one by one."""
 
 QUIET = {"renewed", "already renewed"}
 
 
 class Watcher:
-    """Looks over the shop after a sweep, and keeps what no sweep has said before."""
+    """Watches the shop after each sweep, and collects the alarms that no sweep has reported."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -31,8 +31,8 @@ class Watcher:
         self._reported: set[str] = set()
         self._said: dict[str, str] = {}
 
-    async def look(self, merchant: Merchant, ended: Ended) -> Counter[str]:
-        """Take in what the sweep has reported, and look. Returns the requests that this took."""
+    async def check(self, merchant: Merchant, ended: Ended) -> Counter[str]:
+        """Read what the sweep reported, and run the watch. Returns the requests that the watch made."""
         import stored_runs  # Prefect reads its settings when it is first imported, and a year alone sets them first
 
         rows = await stored_runs.table(ended.flow_run_id)
@@ -40,10 +40,10 @@ class Watcher:
         self._reported |= {row["renewal"].partition("@")[0] for row in rows if row["outcome"] not in QUIET}
         async with merchant.dashboard() as client:
             await client.claims()
-            await self._look(merchant, ended, client)
+            await self._watch(merchant, ended, client)
             return Counter(_named(*request) for request in client.requests_made.elements())
 
-    async def _look(self, merchant: Merchant, ended: Ended, client: CommerceLayer) -> None:
+    async def _watch(self, merchant: Merchant, ended: Ended, client: CommerceLayer) -> None:
         as_of, dashboard = merchant.sandbox.clock(), Dashboard(merchant.sandbox.organization, "test")
         report = await look_over(client, dashboard, self._policy, as_of, WatchLimits())
         for each in report.findings:

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import arena, ceiling, page
-from bench.arena import BARE, IN_WAVES, NAIVE, PERENNIAL, SDK_SCRIPT, TEN_TIMES, Contestant, ContestantFailed
+from bench import ceiling, measuring, page
 from bench.figures import Figures, Round
+from bench.measuring import BARE, IN_WAVES, NAIVE, PERENNIAL, SDK_SCRIPT, TEN_TIMES, Contestant, ContestantFailed
 
-CALM = {"first_wave": 10_000, "second_wave": 10_000}
-"""No first waves: they pause twice for as long as a copy takes. Only a row that says so has them."""
+WITHOUT_WAVES = {"first_wave": 10_000, "second_wave": 10_000}
+"""A policy without waves, which pause twice for as long as a copy takes. Only a row that says so has waves."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,30 +28,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     began = time.monotonic()
     others, missing = [each for each in (SDK_SCRIPT, NAIVE, BARE) if each.name not in given.without], []
-    why_not = arena.install_sdk() if SDK_SCRIPT in others else None
+    why_not = measuring.install_sdk() if SDK_SCRIPT in others else None
     if why_not is not None:
         others.remove(SDK_SCRIPT)
         missing.append(f"The official SDK did not take part: {why_not}.")
-    at_first = arena.load()
+    at_first = measuring.load()
     print(f"measuring; {at_first}", flush=True)
     results = []
     with tempfile.TemporaryDirectory(prefix="perennial-bench-") as folder:
         home = Path(folder)
         best = ceiling.measure(given.unlimited).sentence
         print(best, flush=True)
-        for race, contestants in _rounds(given, others):
+        for round_, contestants in _rounds(given, others):
             figures = []
             for contestant in contestants:
                 try:
-                    figures.append(_one(contestant, race, home))
+                    figures.append(_one(contestant, round_, home))
                 except ContestantFailed as failed:
-                    missing.append(f"{race.name}: {failed}.")
+                    missing.append(f"{round_.name}: {failed}.")
                     print(missing[-1], flush=True)
             if not figures or figures[0].contestant != PERENNIAL.name:
                 return 1
-            results.append((race, figures))
-            print(page.text(race, figures), flush=True)
-    setting = [_setting(), f"It took {time.monotonic() - began:.0f} s; before: {at_first}, after: {arena.load()}."]
+            results.append((round_, figures))
+            print(page.text(round_, figures), flush=True)
+    setting = [_setting(), f"It took {time.monotonic() - began:.0f} s; before: {at_first}, after: {measuring.load()}."]
     given.out.write_text(page.markdown(results, best, setting, missing))
     given.out.with_suffix(".svg").write_text(page.svg(results))
     print(f"written to {given.out}")
@@ -69,11 +69,11 @@ def _rounds(given: argparse.Namespace, others: Sequence[Contestant]) -> list[tup
     return rounds
 
 
-def _one(contestant: Contestant, race: Round, home: Path) -> Figures:
-    renewals = max(1, round(race.renewals * contestant.share_of_work))
-    smaller = Round(race.name, renewals, race.limited, race.window_scale, race.copy_seconds)
-    where = home / f"{contestant.name}-{race.name}".replace(" ", "-")
-    return arena.run(contestant, smaller, where, {} if contestant.waves else CALM)
+def _one(contestant: Contestant, round_: Round, home: Path) -> Figures:
+    renewals = max(1, round(round_.renewals * contestant.share_of_work))
+    smaller = Round(round_.name, renewals, round_.limited, round_.window_scale, round_.copy_seconds)
+    where = home / f"{contestant.name}-{round_.name}".replace(" ", "-")
+    return measuring.run(contestant, smaller, where, {} if contestant.waves else WITHOUT_WAVES)
 
 
 def _setting() -> str:

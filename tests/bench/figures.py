@@ -82,7 +82,7 @@ class Figures:
 
     @property
     def sandbox_cpu_each(self) -> float | None:
-        """CPU seconds per renewal of the shop."""
+        """CPU seconds per renewal of the sandbox."""
         return None if self.sandbox_cpu_seconds is None else self.sandbox_cpu_seconds / self.renewals
 
     @property
@@ -128,16 +128,16 @@ class Result:
     sentence: str
 
 
-def targets_of(race: Round, figures: Sequence[Figures]) -> list[Result]:
+def targets_of(round_: Round, figures: Sequence[Figures]) -> list[Result]:
     """The targets that a round can check, for its first contestant."""
     one = figures[0]
     asked = 1 / one.renewals  # once a sweep, whether subscriptions may be written
     found = [_at_most("429s", one.throttled, 0), _at_most("writes per renewal", one.writes_each, WRITES + asked)]
-    if race.limited and one.share_of_limit is not None:
-        found.append(_share(race, one, one.share_of_limit))
-    if race.limited:
+    if round_.limited and one.share_of_limit is not None:
+        found.append(_share(round_, one, one.share_of_limit))
+    if round_.limited:
         found.append(_at_most("reads per renewal", one.reads_each, READS))
-    if not race.limited:
+    if not round_.limited:
         found.append(_speed(one))
     if one.task_runs_each is not None:
         enough = one.task_runs_each >= RUNS_EACH
@@ -157,12 +157,12 @@ def _at_most(what: str, seen: float, allowed: float) -> Result:
     return Result(f"at most {allowed:g} {what}", seen <= allowed, f"{seen:.2f}{over}")
 
 
-def _share(race: Round, one: Figures, share: float) -> Result:
+def _share(round_: Round, one: Figures, share: float) -> Result:
     said = f"{share:.1%}"
     if share < SHARE:
         idle = (1 - share) * one.seconds
         said += f", {100 * (SHARE - share):.1f} points short: places lay idle for {idle:.1f} s of {one.seconds:.0f} s"
-        said += f", which is {idle / race.window_seconds:.2f} windows"
+        said += f", which is {idle / round_.window_seconds:.2f} windows"
     return Result(f"at least {SHARE:.0%} of the limit", share >= SHARE, said)
 
 
@@ -175,10 +175,10 @@ def _speed(one: Figures) -> Result:
             "the Prefect server": one.server_cpu_each,
             "sandbox": one.sandbox_cpu_each,
         }
-        known = {who: each for who, each in parts.items() if each is not None}
-        who, most = max(known.items(), key=lambda item: item[1])
+        known = {name: each for name, each in parts.items() if each is not None}
+        costliest, most = max(known.items(), key=lambda item: item[1])
         said += (
             f". CPU per renewal: {', '.join(f'{1000 * each:.0f} ms {name}' for name, each in known.items())}. One core "
-            f"for {who} allows {1 / most:.0f} a second, two cores for all of them {2 / sum(known.values()):.0f}"
+            f"for {costliest} allows {1 / most:.0f} a second, two cores for all of them {2 / sum(known.values()):.0f}"
         )
     return Result(f"at least {PER_SECOND:.0f} renewals a second", one.per_second >= PER_SECOND, said)

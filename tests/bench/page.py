@@ -33,8 +33,8 @@ def markdown(results: Results, ceiling: str, setting: Sequence[str], missing: Se
     parts = ["# Benchmark\n", "Made by `make bench`; do not edit.\n", "![renewals per minute](bench.svg)\n"]
     parts += [" ".join(setting) + "\n", TARGETS]
     parts += [ceiling + "\n"]
-    for race, figures in results:
-        parts += [f"## {race.name}\n", _table(figures), _targets(race, figures)]
+    for round_, figures in results:
+        parts += [f"## {round_.name}\n", _table(figures), _targets(round_, figures)]
     parts += [f"- {sentence}" for sentence in missing]
     parts += [_LEGEND]
     return "\n".join(parts).rstrip() + "\n"
@@ -63,17 +63,17 @@ The number of renewals under way is bounded, and the others are read when their 
 """
 
 
-def _targets(race: Round, figures: Sequence[Figures]) -> str:
+def _targets(round_: Round, figures: Sequence[Figures]) -> str:
     """A line for each target of the round: met, or by how much it was missed, and what bounds it."""
     return "".join(
         f"- {'met' if each.met else '**missed**'}: {each.target} ({each.sentence})\n"
-        for each in targets_of(race, figures)
+        for each in targets_of(round_, figures)
     )
 
 
-def text(race: Round, figures: Sequence[Figures]) -> str:
+def text(round_: Round, figures: Sequence[Figures]) -> str:
     """One round for a terminal."""
-    return f"\n{race.name}\n{_table(figures)}{_targets(race, figures)}"
+    return f"\n{round_.name}\n{_table(figures)}{_targets(round_, figures)}"
 
 
 def _table(figures: Sequence[Figures]) -> str:
@@ -112,8 +112,8 @@ OURS, OTHERS = "#2f6f4f", "#b9c4bd"
 def svg(results: Results) -> str:
     """A bar chart of renewals per minute, with a group for each round, as SVG."""
     groups, height = [], 10
-    for race, figures in results:
-        group, below = _group(race, figures, height)
+    for round_, figures in results:
+        group, below = _group(round_, figures, height)
         groups.append(group)
         height = below
     style = "font-family='system-ui, sans-serif' font-size='13'"
@@ -121,9 +121,9 @@ def svg(results: Results) -> str:
     return "\n".join([head, f"<rect width='{WIDTH}' height='{height}' fill='#ffffff'/>", *groups, "</svg>"]) + "\n"
 
 
-def _group(race: Round, figures: Sequence[Figures], top: int) -> tuple[str, int]:
+def _group(round_: Round, figures: Sequence[Figures], top: int) -> tuple[str, int]:
     fastest = max(each.per_second for each in figures)
-    lines = [f"<text x='10' y='{top + 18}' font-weight='600'>{escape(race.name)}</text>"]
+    lines = [f"<text x='10' y='{top + 18}' font-weight='600'>{escape(round_.name)}</text>"]
     for number, each in enumerate(figures):
         y = top + TOP + number * (BAR + GAP)
         length = max(2.0, (WIDTH - LABELS - 190) * each.per_second / fastest)

@@ -26,7 +26,7 @@ def test_writes_after_the_last_creation_do_not_count_as_waiting_work() -> None:
     assert share_of_limit([*busy, *idle], 12.0, 6.0, 100) == pytest.approx(1.0)
 
 
-def test_how_a_round_falls_into_windows_moves_the_share_by_nothing() -> None:
+def test_the_share_does_not_depend_on_how_a_round_falls_into_windows() -> None:
     busy = [6.3 * (number // 100) + 0.01 * (number % 100) for number in range(450)]
 
     shares = {share_of_limit(busy, last, 6.0, 100) for last in (18.9, 19.5, 24.0, 25.1)}
@@ -35,13 +35,13 @@ def test_how_a_round_falls_into_windows_moves_the_share_by_nothing() -> None:
 
 
 @pytest.mark.parametrize(("writes", "last_create"), [([], 0.0), ([1.0, 2.0], 2.0)], ids=["nothing", "too short"])
-def test_a_round_shorter_than_a_window_says_nothing_about_the_limit(writes: list[float], last_create: float) -> None:
+def test_a_round_shorter_than_a_window_has_no_share_of_the_limit(writes: list[float], last_create: float) -> None:
     assert share_of_limit(writes, last_create, 6.0, 100) is None
 
 
 def test_the_page_and_the_plot_name_every_contestant_and_why_one_is_missing() -> None:
-    race = Round("With <limits>", 10, limited=True, window_scale=0.1, copy_seconds=1)
-    results = [(race, [figures("ours", 10.0), figures("theirs", 20.0)])]
+    round_ = Round("With <limits>", 10, limited=True, window_scale=0.1, copy_seconds=1)
+    results = [(round_, [figures("ours", 10.0), figures("theirs", 20.0)])]
 
     page, plot = (
         markdown(results, "The sandbox does a lot.", ["here"], ["The other one did not take part: it is ill."]),

@@ -1,10 +1,10 @@
-"""A sweep with the documented limits, on a clock that waits for the work: it uses all of the limit, without a 429."""
+"""A sweep with the documented limits, on a virtual clock: it uses nearly all of the limit, without a 429."""
 
 from __future__ import annotations
 
 import pytest
-from bench.arena import Books
 from bench.figures import SHARE, WRITES, share_of_limit
+from bench.measuring import ShopData
 from merchant import open_merchant
 
 from blocks.commerce_layer.rate_limit import RateLimits
@@ -23,9 +23,9 @@ async def test_a_long_list_uses_nearly_all_of_the_write_limit_and_nothing_is_ref
         merchant.sandbox.seed(RENEWALS)
         merchant.sandbox.reset_counters()
         ended = await merchant.sweep()
-        counters, books = merchant.sandbox.counters(), Books.of(merchant.sandbox.database)
+        counters, data = merchant.sandbox.counters(), ShopData.of(merchant.sandbox.database)
 
     assert ended.outcomes == {"renewed": RENEWALS}
     assert counters["throttled"] == 0
-    assert len(books.writes) == WRITES * RENEWALS
-    assert (share_of_limit(books.writes, books.last_create, WINDOW, WRITES_IN_WINDOW) or 0.0) >= SHARE
+    assert len(data.writes) == WRITES * RENEWALS
+    assert (share_of_limit(data.writes, data.last_create, WINDOW, WRITES_IN_WINDOW) or 0.0) >= SHARE

@@ -41,7 +41,7 @@ async def sweep_of(renewals: int) -> Cost:
 
         def count(report: Report) -> None:
             if report.done % 10 == 0:
-                # Events that wait to be sent hold on to renewals, and how many wait is the machine's affair.
+                # Events that wait to be sent keep renewals in memory, and how many wait depends on the machine.
                 EventsWorker.instance().wait_until_empty()
                 alive = sum(isinstance(each, Renewal) for each in gc.get_objects())
                 most_alive.append(alive)
@@ -68,7 +68,7 @@ async def test_a_large_sweep_costs_no_more_per_renewal_than_a_small_one(
 
     few, many = await sweep_of(FEW), await sweep_of(MANY)
 
-    assert many.writes_each <= WRITES + 1 / MANY  # one asks whether subscriptions may be written
+    assert many.writes_each <= WRITES + 1 / MANY  # one write asks whether subscriptions may be written
     assert many.reads_each <= READS
     assert many.reads_each <= 1.1 * few.reads_each
     assert many.cpu_each <= 1.3 * few.cpu_each  # CPU times vary a little on a busy machine; a real problem grows with N

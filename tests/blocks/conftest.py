@@ -20,8 +20,8 @@ def shop() -> Iterator[Shop]:
 
 @pytest.fixture
 def clock() -> Iterator[HandClock]:
-    with use_clock(HandClock()) as wound:
-        yield wound
+    with use_clock(HandClock()) as hand_clock:
+        yield hand_clock
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Access tokens: one for all, renewed ahead of time, and only for the right shop."""
+"""Access tokens: shared by all requests, renewed ahead of time, and only for the right organization."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ORDER_ANSWER = answer(200, {"data": {"id": "ordrOrdrOr", "type": "orders", "attr
 INVALID = refusal(401, "INVALID_TOKEN", "The access token you provided is invalid.")
 
 
-async def test_a_token_is_asked_for_with_the_client_s_credentials(shop, client):
+async def test_a_token_is_requested_with_the_client_credentials(shop, client):
     await client.claims()
 
     (request,) = shop.requests(*TOKEN)
@@ -27,7 +27,7 @@ async def test_a_token_is_asked_for_with_the_client_s_credentials(shop, client):
     assert request.headers["content-type"] == "application/json"
 
 
-async def test_claims_tell_organization_and_mode(client):
+async def test_the_claims_name_organization_and_mode(client):
     claims = await client.claims()
 
     assert (
@@ -106,7 +106,7 @@ async def test_a_placement_whose_token_was_refused_is_composed_anew(shop, client
         pytest.param(100, 50, id="nearly over: half of what is left"),
     ],
 )
-async def test_a_token_is_used_as_long_as_it_is_the_newest(shop, clock, client, expires_in, used_for):
+async def test_how_long_a_token_is_used_depends_on_its_remaining_lifetime(shop, clock, client, expires_in, used_for):
     shop.on(*TOKEN, token_answer(jwt(), expires_in))
     await client.claims()
 
@@ -119,7 +119,7 @@ async def test_a_token_is_used_as_long_as_it_is_the_newest(shop, clock, client, 
     assert len(shop.requests(*TOKEN)) == 2
 
 
-async def test_without_expires_in_the_claim_decides(shop, clock, client):
+async def test_without_expires_in_the_exp_claim_decides_how_long_a_token_is_used(shop, clock, client):
     exp = clock.now().timestamp() + 7200
     shop.on(*TOKEN, answer(200, {"access_token": jwt(exp=exp)}))
     await client.claims()
@@ -130,7 +130,7 @@ async def test_without_expires_in_the_claim_decides(shop, clock, client):
     assert len(shop.requests(*TOKEN)) == 2
 
 
-async def test_a_good_token_is_used_on_while_the_endpoint_is_away(shop, clock, client):
+async def test_a_valid_token_stays_in_use_while_the_token_endpoint_is_down(shop, clock, client):
     shop.on(*TOKEN, token_answer(jwt(), 7200), answer(503, b"<html>"))
     await client.claims()
 
@@ -139,7 +139,7 @@ async def test_a_good_token_is_used_on_while_the_endpoint_is_away(shop, clock, c
     assert (await client.claims()).organization_slug == "acme"
 
 
-async def test_an_expired_token_is_not_used_on(shop, clock, client):
+async def test_an_expired_token_is_not_used_even_if_the_token_endpoint_is_down(shop, clock, client):
     shop.on(*TOKEN, token_answer(jwt(), 7200), answer(503, b"<html>"))
     await client.claims()
 
@@ -150,7 +150,7 @@ async def test_an_expired_token_is_not_used_on(shop, clock, client):
 
 
 @pytest.mark.parametrize("trouble", [answer(500, b"oops"), hang_up, reset, throttled()])
-async def test_a_token_request_is_repeated(shop, client, trouble):
+async def test_a_token_request_that_fails_is_repeated(shop, client, trouble):
     shop.on(*TOKEN, trouble, token_answer(jwt()))
 
     assert (await client.claims()).organization_slug == "acme"
@@ -181,7 +181,7 @@ async def test_a_renewed_token_of_another_shop_is_not_used_either(shop, client):
 
 
 @pytest.mark.parametrize("token", ["opaque", "a.b.c", "a.e30.c", "a.bnVsbA.c", "ä.ä.ä", ".."])
-async def test_an_opaque_token_is_a_clear_error(shop, client, token):
+async def test_a_token_that_is_not_a_jwt_is_an_error_that_names_auth_url(shop, client, token):
     shop.on(*TOKEN, token_answer(token))
 
     with pytest.raises(AuthenticationFailed, match="`auth_url`"):
@@ -189,7 +189,7 @@ async def test_an_opaque_token_is_a_clear_error(shop, client, token):
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"token_type": "bearer"}'])
-async def test_an_endpoint_that_is_none_is_a_clear_error(shop, client, body):
+async def test_an_answer_without_a_token_is_an_error_that_names_auth_url(shop, client, body):
     shop.on(*TOKEN, answer(200, body))
 
     with pytest.raises(AuthenticationFailed, match="`auth_url`"):

@@ -1,4 +1,4 @@
-"""The client between what we ask for and what may come back."""
+"""What the client sends, and what it does with each possible answer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from blocks.commerce_layer.errors import (
 from blocks.commerce_layer.wallets import wallet_of
 
 
-async def test_a_copy_is_created_as_the_api_wants_it(shop, client):
+async def test_a_copy_is_created_with_the_documented_request(shop, client):
     shop.on(*COPIES, answer(201, copy_document("copyCopyCo", reference=REFERENCE)))
 
     copy = await create_order_copy(client, DRAFT)
@@ -70,7 +70,7 @@ async def test_a_copy_is_created_as_the_api_wants_it(shop, client):
     }
 
 
-async def test_requests_say_who_is_calling(shop, client):
+async def test_requests_name_perennial_as_their_user_agent(shop, client):
     await client.claims()
 
     assert shop.seen[0].headers["user-agent"].startswith("perennial/")
@@ -98,7 +98,7 @@ async def test_a_placement_without_a_usable_answer_is_sent_once(shop, client, tr
 
 
 @pytest.mark.parametrize("trouble", AMBIGUOUS)
-async def test_bookkeeping_is_repeated(shop, client, trouble):
+async def test_an_update_of_a_subscription_without_a_usable_answer_is_repeated(shop, client, trouble):
     shop.on(*SUBSCRIPTION, trouble, SUBSCRIPTION_ANSWER)
 
     await client.update_subscription("subSubSubS", metadata={"a": 1})
@@ -107,7 +107,7 @@ async def test_bookkeeping_is_repeated(shop, client, trouble):
 
 
 @pytest.mark.parametrize("trouble", AMBIGUOUS)
-async def test_the_cancellation_of_an_order_is_repeated(shop, client, trouble):
+async def test_the_cancellation_of_an_order_without_a_usable_answer_is_repeated(shop, client, trouble):
     shop.on(*PLACE, trouble, answer(200, {"data": resource("orders", "ordrOrdrOr", status="cancelled")}))
 
     cancelled = await client.cancel_order("ordrOrdrOr", metadata={"perennial": {"withdrawn": "postponed"}})
@@ -118,7 +118,7 @@ async def test_the_cancellation_of_an_order_is_repeated(shop, client, trouble):
 
 
 @pytest.mark.parametrize("trouble", AMBIGUOUS)
-async def test_a_read_is_repeated(shop, client, trouble):
+async def test_a_read_without_a_usable_answer_is_repeated(shop, client, trouble):
     shop.on("GET", "/api/orders/ordrOrdrOr", trouble, ORDER_ANSWER)
 
     assert (await client.get_order("ordrOrdrOr")).number == "12"
@@ -134,7 +134,7 @@ async def test_a_read_is_tried_four_times_with_growing_pauses(shop, clock, clien
     assert [0.5 <= clock.slept[0] <= 0.75, 1 <= clock.slept[1] <= 1.5, 2 <= clock.slept[2] <= 3] == [True] * 3
 
 
-async def test_bookkeeping_that_never_gets_an_answer_is_of_unknown_fate(shop, client):
+async def test_the_fate_of_an_update_that_never_gets_a_usable_answer_is_unknown(shop, client):
     shop.on(*SUBSCRIPTION, answer(503, b""))
 
     with pytest.raises(WriteFateUnknown):
@@ -143,7 +143,7 @@ async def test_bookkeeping_that_never_gets_an_answer_is_of_unknown_fate(shop, cl
     assert len(shop.requests(*SUBSCRIPTION)) == 4
 
 
-async def test_a_shop_that_cannot_be_reached_was_sent_nothing(shop, client):
+async def test_a_write_to_a_shop_that_cannot_be_reached_is_known_not_to_be_sent(shop, client):
     await client.claims()
     shop.stop()
 
@@ -181,7 +181,7 @@ async def test_a_throttled_creation_waits_for_the_window_whatever_retry_after_sa
     assert len(shop.requests(*COPIES)) == 2
 
 
-async def test_a_burst_limit_waits_for_the_short_window(shop, clock, client):
+async def test_a_request_over_the_burst_limit_waits_for_the_short_window(shop, clock, client):
     shop.on(*COPIES, throttled(remaining=40), answer(201, copy_document()))
     started = clock.monotonic()
 
@@ -203,7 +203,7 @@ async def a_cancellation() -> SubscriptionChange:
     return SubscriptionChange({"a": 1}, cancel=True)
 
 
-async def test_a_change_is_composed_when_the_rate_budget_lets_it_go_and_anew_for_each_sending(shop, client):
+async def test_a_change_is_composed_anew_each_time_it_is_sent(shop, client):
     shop.on(*SUBSCRIPTION, throttled(), SUBSCRIPTION_ANSWER)
     composed = []
 
@@ -215,9 +215,10 @@ async def test_a_change_is_composed_when_the_rate_budget_lets_it_go_and_anew_for
 
     sent = [seen.body["data"]["attributes"] for seen in shop.seen if seen.method == "PATCH"]
     assert sent == [{"metadata": {"turn": 1}}, {"metadata": {"turn": 2}}]
+    assert composed[1] == composed[0] + 1, "after the first request was answered"
 
 
-async def test_what_composing_a_change_raises_comes_through_and_nothing_is_sent(shop, client):
+async def test_an_error_while_composing_a_change_is_raised_and_nothing_is_sent(shop, client):
     async def compose() -> SubscriptionChange:
         raise LookupError("nothing to write")
 
@@ -245,7 +246,7 @@ async def test_updates_send_what_was_given_and_nothing_else(shop, client):
     assert [body["id"] for body in bodies] == ["subSubSubS", "subSubSubS", *["ordrOrdrOr"] * 2]
 
 
-async def test_a_subscription_is_given_another_card_in_the_same_request(shop, client):
+async def test_the_card_of_a_subscription_is_changed_in_the_same_request(shop, client):
     shop.on(*SUBSCRIPTION, SUBSCRIPTION_ANSWER)
 
     async def another_card() -> SubscriptionChange:
@@ -260,7 +261,7 @@ async def test_a_subscription_is_given_another_card_in_the_same_request(shop, cl
     }
 
 
-async def test_the_cards_of_a_subscription_an_order_and_a_wallet_are_read_whatever_they_lack(shop, client):
+async def test_the_cards_of_a_wallet_and_of_an_order_are_read_even_if_fields_are_missing(shop, client):
     link = {"type": "stripe_payments", "id": "payPayPayP"}
     card = resource("customer_payment_sources", "cardCardCa", payment_source_token="pm_1", created_at=[])
     card["relationships"] = {"payment_source": {"data": link}}
@@ -281,7 +282,7 @@ async def test_the_cards_of_a_subscription_an_order_and_a_wallet_are_read_whatev
     assert asked.query["filter[q][customer_email_eq]"] == "a@example.com"
 
 
-async def test_an_id_cannot_leave_its_path(shop, client):
+async def test_an_id_is_escaped_in_the_path(shop, client):
     with pytest.raises(NotFound):
         await client.get_order("../order_copies?x=1")
 
@@ -307,7 +308,7 @@ async def test_connections_are_reused_and_bounded(shop, clock):
 
 
 @pytest.mark.parametrize("trouble", [reset, silence, answer(500, b"")])
-async def test_an_error_carries_no_request_along(shop, client, trouble):
+async def test_an_error_does_not_contain_the_request(shop, client, trouble):
     shop.on(*COPIES, trouble)
 
     with pytest.raises(WriteFateUnknown) as caught:
@@ -319,7 +320,7 @@ async def test_an_error_carries_no_request_along(shop, client, trouble):
     assert "srcSrcSrcS" not in report
 
 
-async def test_the_shop_s_own_time_is_known_from_its_answers(shop, client):
+async def test_the_shops_time_is_read_from_the_date_header(shop, client):
     assert client.shop_time is None
     shop.on(
         "GET",

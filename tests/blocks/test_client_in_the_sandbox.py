@@ -1,4 +1,4 @@
-"""The client and the sandbox, which share no code, agree on what Commerce Layer is."""
+"""The client and the sandbox, which share no code, agree on how Commerce Layer behaves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from blocks.commerce_layer.errors import NotFound, Refused, WriteFateUnknown
 from blocks.commerce_layer.handing_over import hand_over_subscription, make_sure_of_tag
 from blocks.commerce_layer.order_search import errors_of_orders, find_orders
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
-from blocks.commerce_layer.rate_limit.stores import LedgerStore, SqliteStore
+from blocks.commerce_layer.rate_limit.stores import RateStore, SqliteStore
 from blocks.commerce_layer.statuses import OrderCopyStatus, OrderStatus, SubscriptionStatus
 from blocks.commerce_layer.transport import Timeouts
 from blocks.sandbox.running import RunningSandbox
@@ -42,7 +42,7 @@ async def client(sandbox):
             yield commerce_layer
 
 
-def client_of(sandbox: RunningSandbox, limits: RateLimits, store: LedgerStore | None = None) -> CommerceLayer:
+def client_of(sandbox: RunningSandbox, limits: RateLimits, store: RateStore | None = None) -> CommerceLayer:
     return CommerceLayer(
         api_url=sandbox.api_url,
         auth_url=sandbox.auth_url,
@@ -94,7 +94,7 @@ async def test_a_renewal_goes_from_due_to_placed(sandbox, client):
     copy = (await client.get_order_copies([created.id]))[created.id]
     assert (copy.status, copy.source_order_id) == (OrderCopyStatus.COMPLETED, subscription["source_order_id"])
     assert copy.target_order is not None
-    assert copy.target_order.status in {OrderStatus.DRAFT, OrderStatus.PENDING}, "it charged nobody"
+    assert copy.target_order.status in {OrderStatus.DRAFT, OrderStatus.PENDING}, "copying must not charge the customer"
     assert copy.metadata == {"perennial": {"attempt": 1}}
     assert (copy.mode, copy.place_target_order, copy.reuse_wallet) == ("test", False, True)
     assert copy.created_at is not None
@@ -128,7 +128,7 @@ async def test_a_copy_whose_answer_was_lost_is_found_by_its_reference(sandbox, c
     assert (copy.reference, copy.source_order_id) == (draft.reference, draft.source_order_id)
 
 
-async def test_a_declined_placement_tells_why_and_the_same_order_can_be_placed_later(sandbox, client):
+async def test_a_declined_placement_gives_the_reason_and_the_order_can_be_placed_later(sandbox, client):
     copy = await completed_copy_for(sandbox, client, subscribe(sandbox, failure="declined"))
     assert copy.status is OrderCopyStatus.COMPLETED
     assert copy.target_order_id is not None
@@ -178,13 +178,13 @@ async def test_an_order_that_was_cancelled_after_it_was_placed_still_says_when_i
     assert (cancelled.status, cancelled.placed_at) == (OrderStatus.CANCELLED, placed.placed_at)
 
 
-async def test_sixty_subscriptions_are_walked_once_each(sandbox, client):
+async def test_sixty_due_subscriptions_are_each_listed_once(sandbox, client):
     ids = {subscribe(sandbox)["id"] for _ in range(60)}
 
-    walked = [one.id async for page in client.iter_due_subscriptions(DUE) for one in page]
+    listed = [one.id async for page in client.iter_due_subscriptions(DUE) for one in page]
 
-    assert ids <= set(walked)
-    assert len(walked) == len(set(walked))
+    assert ids <= set(listed)
+    assert len(listed) == len(set(listed))
 
 
 async def test_nothing_is_due_before_its_time(sandbox, client):
@@ -193,7 +193,7 @@ async def test_nothing_is_due_before_its_time(sandbox, client):
     assert [page async for page in client.iter_due_subscriptions(DUE - timedelta(milliseconds=1))] == []
 
 
-async def test_other_engines_and_foreign_copies_on_a_source_order_are_seen(sandbox, client):
+async def test_other_subscriptions_and_foreign_copies_of_a_source_order_are_found(sandbox, client):
     ours = subscribe(sandbox)
     native = sandbox.create_subscription(
         status="active", source_order_id=ours["source_order_id"], next_run_at="2026-09-01T00:00:00Z"
@@ -211,7 +211,7 @@ async def test_other_engines_and_foreign_copies_on_a_source_order_are_seen(sandb
     assert await client.list_order_copies_of([ours["source_order_id"]], DUE + timedelta(days=300)) == []
 
 
-async def test_our_copies_since_a_moment_are_walked_and_those_of_others_are_not(sandbox, client):
+async def test_our_copies_since_a_given_time_are_listed_without_those_of_others(sandbox, client):
     first = await create_order_copy(client, draft_for(subscribe(sandbox)))
     foreign = draft_for(subscribe(sandbox)).model_copy(update={"reference_origin": "elsewhere"})
     await create_order_copy(client, foreign)
@@ -233,7 +233,7 @@ async def test_a_subscription_is_cancelled(sandbox, client):
     assert (await cancel(client, subscription["id"])).status is SubscriptionStatus.CANCELLED
 
 
-async def test_what_does_not_exist_is_absent_or_not_found(client):
+async def test_missing_resources_are_absent_from_lists_and_not_found_by_id(client):
     assert await client.get_subscriptions(["NoNoNoNoNo"]) == {}
     assert await client.get_order_copies(["NoNoNoNoNo"]) == {}
     with pytest.raises(NotFound):
@@ -242,7 +242,7 @@ async def test_what_does_not_exist_is_absent_or_not_found(client):
         await create_order_copy(client, OrderCopyDraft(source_order_id="NoNoNoNoNo", reference="r"))
 
 
-async def test_a_past_date_is_refused_with_its_pointer(sandbox, client):
+async def test_a_next_run_at_in_the_past_is_refused_with_its_pointer(sandbox, client):
     with pytest.raises(Refused) as caught:
         await client.update_subscription(subscribe(sandbox)["id"], next_run_at=DUE)
 
@@ -253,7 +253,7 @@ async def test_a_past_date_is_refused_with_its_pointer(sandbox, client):
     )
 
 
-async def test_a_token_that_expires_on_the_way_is_renewed(sandbox, client):
+async def test_a_token_that_expires_between_two_requests_is_renewed(sandbox, client):
     subscription = subscribe(sandbox)
     await client.get_order(subscription["source_order_id"])
 
@@ -264,7 +264,7 @@ async def test_a_token_that_expires_on_the_way_is_renewed(sandbox, client):
 
 
 @pytest.mark.parametrize("counters", ["shared", "per-method"])
-async def test_pushing_as_hard_as_we_can_meets_no_refusal(counters, tmp_path):
+async def test_sending_as_fast_as_the_budget_allows_meets_no_429(counters, tmp_path):
     scale, windows = 0.05, 3
     store = SqliteStore(tmp_path / "budget.sqlite3")
     with RunningSandbox("--limit-scale", str(scale), "--write-counters", counters) as sandbox:
@@ -276,7 +276,7 @@ async def test_pushing_as_hard_as_we_can_meets_no_refusal(counters, tmp_path):
                 count = 0
                 while asyncio.get_running_loop().time() < until:
                     count += 1
-                    with suppress(WriteFateUnknown):  # an answer that a busy machine delays is no refusal
+                    with suppress(WriteFateUnknown):  # a busy machine may delay an answer
                         await create_order_copy(client, draft_for(subscription, f"#{number}.{count}"))
 
             async def update() -> None:
@@ -286,13 +286,13 @@ async def test_pushing_as_hard_as_we_can_meets_no_refusal(counters, tmp_path):
             await asyncio.gather(*(create(number) for number in range(10)), *(update() for _ in range(10)))
             sent = client.requests_made["PATCH", "order_subscriptions"] + client.requests_made["POST", "order_copies"]
 
-        # How much of the limit is used is tried on a virtual clock in test_rate_limit.py, and measured in tests/bench:
-        # here the machine's load would decide. More than a burst got through, so the windows were really met.
+        # How much of the limit is used depends on the machine's load here. test_rate_limit.py checks it on a virtual
+        # clock, and tests/bench measures it. More than a burst got through, so the windows were really needed.
         assert sandbox.counters()["throttled"] == 0
         assert sent > 25
 
 
-async def test_a_subscription_changes_hands_and_metadata_in_one_request(sandbox, client):
+async def test_a_handover_changes_status_and_metadata_in_one_request(sandbox, client):
     later = (DUE + timedelta(days=9)).isoformat()
     made = sandbox.create_subscription(status="active", next_run_at=later, metadata={"crm": 7})
     stopped = await hand_over_subscription(client, made["id"], "deactivate", metadata={"ours": {}})
@@ -304,7 +304,7 @@ async def test_a_subscription_changes_hands_and_metadata_in_one_request(sandbox,
     assert client.requests_made["PATCH", "order_subscriptions"] == 2
 
 
-async def test_a_handover_that_is_refused_leaves_the_metadata_as_they_were(sandbox, client):
+async def test_a_handover_that_is_refused_does_not_change_the_metadata(sandbox, client):
     made = sandbox.create_subscription(status="cancelled", metadata={"crm": 7})
     with pytest.raises(Refused):
         await hand_over_subscription(client, made["id"], "activate", metadata={})
@@ -312,14 +312,14 @@ async def test_a_handover_that_is_refused_leaves_the_metadata_as_they_were(sandb
     assert found.metadata == {"crm": 7}
 
 
-async def test_all_subscriptions_of_a_status_are_walked(sandbox, client):
+async def test_all_subscriptions_of_a_status_are_listed(sandbox, client):
     made = {sandbox.create_subscription(status="draft")["id"] for _ in range(27)}
     pages = [page async for page in client.iter_subscriptions(SubscriptionStatus.DRAFT)]
     assert made <= {one.id for page in pages for one in page}
     assert len(pages[0]) == 25
 
 
-async def test_a_tag_is_made_once_added_with_a_handover_and_read_by_its_name(sandbox, client):
+async def test_a_tag_is_created_once_added_with_a_handover_and_read_by_its_name(sandbox, client):
     made = sandbox.create_subscription(metadata={})
     for _ in range(2):
         assert await make_sure_of_tag(client, "perennial") is None
@@ -333,7 +333,7 @@ async def test_a_tag_is_made_once_added_with_a_handover_and_read_by_its_name(san
     assert removed.tags == ()
 
 
-async def test_a_tag_that_cannot_be_made_is_told_and_one_that_does_not_exist_is_passed_over(sandbox, client):
+async def test_a_tag_that_cannot_be_created_is_reported_and_an_unknown_one_is_ignored(sandbox, client):
     sandbox.fault("status", method="POST", path="/api/tags", status=403)
     assert "403" in str(await make_sure_of_tag(client, "unheard-of"))
     sandbox.clear_faults()
@@ -355,10 +355,10 @@ async def test_an_order_is_found_by_the_reference_that_its_placement_gave_it(san
     assert [order.id for order in found[reference]] == [copy.target_order_id]
     assert found[reference][0].is_placed
     assert sum(map(len, found.values())) == 1
-    assert client.requests_made["GET", "orders"] == 2, "25 references a call"
+    assert client.requests_made["GET", "orders"] == 2, "25 references in a call"
 
 
-async def test_what_went_wrong_with_an_order_is_read_with_its_moments_oldest_first(sandbox, client):
+async def test_the_errors_of_an_order_are_read_with_their_times_oldest_first(sandbox, client):
     copy = await completed_copy_for(sandbox, client, subscribe(sandbox, failure="declined"))
     good = await completed_copy_for(sandbox, client, subscribe(sandbox))
     moments = []

@@ -15,7 +15,7 @@ from odd_shop import (
 )
 
 
-async def test_due_subscriptions_are_walked_by_id(shop, client):
+async def test_due_subscriptions_are_read_in_pages_by_id(shop, client):
     subscriptions = [
         resource(
             "order_subscriptions",
@@ -49,7 +49,7 @@ async def test_due_subscriptions_are_walked_by_id(shop, client):
     assert second["filter[q][id_gt]"] == "sub024"
 
 
-async def test_nothing_due_is_no_page(shop, client):
+async def test_without_due_subscriptions_there_is_no_page(shop, client):
     shop.on("GET", "/api/order_subscriptions", answer(200, page()))
 
     assert [found async for found in client.iter_due_subscriptions(AS_OF)] == []
@@ -64,7 +64,7 @@ async def test_sixty_copies_are_read_in_three_requests_and_missing_ones_are_abse
     assert (asked, list(found)) == ([25, 25, 10], ["copy07"])
 
 
-async def test_copies_are_found_by_reference_also_when_there_are_two(shop, client):
+async def test_copies_are_found_by_reference_even_if_two_share_it(shop, client):
     twins = [
         copy_document(name, reference=REFERENCE, reference_origin="perennial")["data"] for name in ("copyA", "copyB")
     ]
@@ -83,7 +83,7 @@ async def test_copies_are_found_by_reference_also_when_there_are_two(shop, clien
     )
 
 
-async def test_a_reference_with_a_comma_is_looked_up_by_itself(shop, client):
+async def test_a_reference_with_a_comma_or_a_space_is_looked_up_in_a_request_of_its_own(shop, client):
     shop.on("GET", "/api/order_copies", answer(200, page()))
 
     await client.find_order_copies(["plain", "with,comma", "with space"])
@@ -93,7 +93,7 @@ async def test_a_reference_with_a_comma_is_looked_up_by_itself(shop, client):
     assert {"with,comma", "with space"} == {query.get("filter[q][reference_eq]") for query in queries} - {None}
 
 
-async def test_no_ids_are_no_request(shop, client):
+async def test_without_ids_no_request_is_sent(shop, client):
     assert await client.get_orders([]) == {}
     assert shop.seen == []
 
@@ -120,7 +120,7 @@ async def test_subscriptions_and_copies_of_source_orders_are_listed(shop, client
     assert fewer_copies["filter[q][id_not_in]"] == "copyA,copyB"
 
 
-async def test_our_own_copies_since_a_moment_are_walked_by_id(shop, client):
+async def test_our_own_copies_since_a_given_time_are_read_in_pages_by_id(shop, client):
     copies = [copy_document(f"copy{number:02}", reference=REFERENCE)["data"] for number in range(27)]
     shop.on("GET", "/api/order_copies", answer(200, page(*copies[:25], count=27)), answer(200, page(*copies[25:])))
 

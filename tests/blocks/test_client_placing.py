@@ -1,4 +1,4 @@
-"""The client places an order: composed at the last moment, and sent once."""
+"""How the client places an order: it composes the request at the last moment and sends it once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_an_order_is_placed_and_tagged_in_one_request(shop, client):
     assert "errors_count" in sent.query["fields[orders]"]
 
 
-async def test_a_placement_is_composed_when_all_waiting_for_the_rate_limit_is_over(shop, clock):
+async def test_a_placement_is_composed_after_waiting_for_the_rate_limit(shop, clock):
     shop.on(*PLACE, ORDER_ANSWER)
     composed_at = []
 
@@ -55,11 +55,11 @@ async def test_a_placement_is_composed_when_all_waiting_for_the_rate_limit_is_ov
         await place_order(client, "ordrOrdrOr", compose)
 
     ((moment, sent_before),) = composed_at
-    assert moment - started >= 10, "25 requests to one endpoint are all that ten seconds allow"
+    assert moment - started >= 10, "ten seconds allow only 25 requests to one endpoint"
     assert sent_before == 25
 
 
-async def test_a_placement_is_composed_anew_for_each_sending(shop, clock, client):
+async def test_a_placement_is_composed_anew_each_time_it_is_sent(shop, clock, client):
     shop.on(*PLACE, throttled(), ORDER_ANSWER)
     composed_at = []
 
@@ -73,7 +73,7 @@ async def test_a_placement_is_composed_anew_for_each_sending(shop, clock, client
     assert composed_at[1] - composed_at[0] >= 60
 
 
-async def test_what_composing_a_placement_raises_comes_through_and_nothing_is_placed(shop, client):
+async def test_an_error_while_composing_a_placement_is_raised_and_nothing_is_placed(shop, client):
     async def compose() -> Placement:
         raise LookupError("it is not wanted any more")
 
@@ -83,7 +83,7 @@ async def test_what_composing_a_placement_raises_comes_through_and_nothing_is_pl
     assert shop.requests(*PLACE) == []
 
 
-async def test_a_look_at_the_last_moment_stops_a_placement_that_was_turned_away_before(shop, clock, client):
+async def test_the_last_look_stops_a_throttled_placement_before_it_is_sent_again(shop, clock, client):
     shop.on(*PLACE, throttled(), ORDER_ANSWER)
     looks = []
 
@@ -99,7 +99,7 @@ async def test_a_look_at_the_last_moment_stops_a_placement_that_was_turned_away_
     assert len(shop.requests(*PLACE)) == 1
 
 
-async def test_a_placement_that_could_not_be_sent_charged_nobody(shop, client):
+async def test_a_placement_to_a_shop_that_cannot_be_reached_is_known_not_to_be_sent(shop, client):
     await client.claims()
     shop.stop()
 

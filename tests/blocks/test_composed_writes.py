@@ -1,4 +1,4 @@
-"""Writes whose body is composed when nothing is left to wait for."""
+"""Writes whose body is composed only when the request no longer has to wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from blocks.commerce_layer.charging import Placement, place_order
 ORDER = answer(200, {"data": resource("orders", "ordrOrdrOr", status="placed", number=12)})
 
 
-async def test_what_a_placement_is_composed_from_is_read_after_all_waiting_for_a_connection(shop, clock):
+async def test_a_placement_is_composed_only_once_a_connection_is_free(shop, clock):
     shop.on("GET", "/api/orders/ordrOrdrOr", ORDER)
     shop.on("PATCH", "/api/orders/ordrOrdrOr", ORDER)
 

@@ -20,7 +20,7 @@ class TestBlockStandards(BlockStandardTestSuite):
         return CommerceLayerCredentials
 
     async def test_has_a_valid_image(self, block):
-        """Prefect's own version downloads the image."""
+        """Prefect's own version downloads the image, and tests may only use loopback."""
         assert block._logo_url.scheme == "https"
 
 
@@ -30,7 +30,7 @@ def credentials(**changes) -> CommerceLayerCredentials:
     )
 
 
-async def test_the_block_gives_a_client_of_its_shop(shop, clock):
+async def test_the_block_gives_a_client_for_its_organization(shop, clock):
     block = credentials(api_url=f"{shop.url}/api", auth_url=f"{shop.url}/oauth/token")
 
     async with block.get_client() as client:
@@ -68,7 +68,7 @@ def test_an_address_on_this_machine_or_over_tls_is_accepted(url):
     ["http://acme.commercelayer.io/api", "http://127.evil.example/api", "ftp://127.0.0.1/", "acme.commercelayer.io"],
 )
 @pytest.mark.parametrize("field", ["api_url", "auth_url"])
-def test_a_secret_is_not_sent_in_clear(field, url):
+def test_an_address_that_would_send_the_secret_unencrypted_is_refused(field, url):
     with pytest.raises(ValidationError, match="https://"):
         credentials(**{field: url})
 
@@ -83,7 +83,7 @@ def test_an_empty_address_means_commerce_layer_itself():
     assert credentials(api_url="", auth_url="") == credentials()
 
 
-def test_clocks_are_compared_with_every_shop_but_a_sandbox_on_this_machine():
+def test_clocks_are_compared_with_every_shop_except_a_sandbox_on_this_machine():
     sandbox = {"api_url": "http://127.0.0.1:8642/api"}
     assert credentials().max_clock_skew == timedelta(minutes=5)
     assert credentials(api_url="https://x.example/api").max_clock_skew == timedelta(minutes=5)
@@ -94,7 +94,7 @@ def test_clocks_are_compared_with_every_shop_but_a_sandbox_on_this_machine():
             credentials(max_clock_skew_seconds=wrong)
 
 
-def test_the_secret_shows_nowhere(shop):
+def test_the_secret_is_shown_nowhere(shop):
     block = credentials()
 
     shown = (repr(block), str(block), block.model_dump_json(), json.dumps(block.model_dump(mode="json")))

@@ -1,4 +1,4 @@
-"""Errors say what to do next, survive a trip through Prefect, and give nothing away."""
+"""Errors say what to do next, and survive pickling, which Prefect does to store them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EXAMPLES: list[CommerceLayerError] = [
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
-def test_an_error_survives_pickling_with_all_it_knows(error):
+def test_an_error_survives_pickling_with_all_its_fields(error):
     copied = pickle.loads(pickle.dumps(error))
 
     assert (type(error), vars(error), str(error)) == (type(copied), vars(copied), str(copied))
@@ -70,13 +70,13 @@ def test_an_answer_becomes_the_error_that_says_what_to_do(status, code, kind):
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
-def test_access_is_denied_by_what_only_other_credentials_will_cure(error):
+def test_errors_that_only_other_credentials_will_cure_are_access_denied(error):
     denied = isinstance(error, InvalidToken | Unauthorized | AuthenticationFailed | WrongShop)
 
     assert isinstance(error, AccessDenied) is denied
 
 
-def test_the_first_error_is_at_hand():
+def test_an_error_has_the_fields_of_its_first_item():
     error = Refused(422, (BLANK, ErrorItem(code="OTHER")), "POST", "/api/order_copies")
 
     assert (
@@ -88,7 +88,7 @@ def test_the_first_error_is_at_hand():
     assert str(error) == "POST /api/order_copies was answered 422: VALIDATION_ERROR: can't be blank; OTHER"
 
 
-def test_an_answer_without_errors_still_makes_a_sentence():
+def test_an_answer_without_error_items_still_has_a_readable_message():
     assert str(Refused(403, (), "GET", "/api/orders")) == "GET /api/orders was answered 403: no reason given"
 
 

@@ -1,4 +1,4 @@
-"""JSON:API, as it is really sent."""
+"""JSON:API documents as Commerce Layer really sends them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_a_relationship_without_linkage_adds_nothing():
     assert not {"events", "event_ids", "target_order_id"} & flat.keys()
 
 
-def test_an_included_resource_is_read_along():
+def test_an_included_resource_becomes_part_of_the_one_that_links_to_it():
     document = page(
         resource("order_copies", "a", links={"target_order": {"type": "orders", "id": "t"}}),
         included=[resource("orders", "t", status="placed")],
@@ -28,11 +28,11 @@ def test_an_included_resource_is_read_along():
     assert (flat["target_order_id"], flat["target_order"]["status"]) == ("t", "placed")
 
 
-def test_linkage_to_nothing_is_no_linkage():
+def test_null_linkage_adds_no_id():
     assert "target_order_id" not in jsonapi.one({"data": resource("order_copies", "a", links={"target_order": None})})
 
 
-def test_linkage_to_many_becomes_ids():
+def test_to_many_linkage_becomes_ids():
     flat = jsonapi.one(
         {"data": resource("order_copies", "a", links={"event_stores": [{"type": "event_stores", "id": "e"}]})}
     )
@@ -40,7 +40,7 @@ def test_linkage_to_many_becomes_ids():
     assert flat["event_store_ids"] == ("e",)
 
 
-def test_two_resources_that_include_each_other_end():
+def test_two_resources_that_include_each_other_cause_no_endless_loop():
     loop = [
         resource("orders", "a", links={"parent": {"type": "orders", "id": "b"}}),
         resource("orders", "b", links={"parent": {"type": "orders", "id": "a"}}),
@@ -50,27 +50,27 @@ def test_two_resources_that_include_each_other_end():
 
 
 @pytest.mark.parametrize("place", ["resource", "document"])
-def test_the_mode_is_found_where_it_stands(place):
+def test_the_mode_is_read_from_the_resource_or_the_document(place):
     item = resource("order_copies", "a")
     mode = item.pop("meta") if place == "document" else item["meta"]
 
     assert jsonapi.one({"data": item, "meta": mode})["mode"] == "test"
 
 
-def test_an_attribute_named_type_wins_over_the_resource_type_and_none_over_the_id():
+def test_an_attribute_named_type_replaces_the_resource_type():
     flat = jsonapi.one({"data": resource("order_copies", "a", type="recurring_order_copies") | {}})
 
     assert (flat["type"], flat["id"]) == ("recurring_order_copies", "a")
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"errors": []}', b"\xff\xfe"])
-def test_a_body_that_is_no_document_is_told_apart(body):
+def test_a_body_that_is_not_a_document_is_malformed(body):
     with pytest.raises(jsonapi.MalformedDocument):
         jsonapi.parse(body)
 
 
 @pytest.mark.parametrize("data", [None, [], "x", {"type": "orders"}, {"id": 5}])
-def test_data_that_is_no_resource_is_told_apart(data):
+def test_data_that_is_not_a_resource_is_malformed(data):
     with pytest.raises(jsonapi.MalformedDocument):
         jsonapi.one({"data": data})
 
@@ -86,7 +86,7 @@ def test_data_that_is_no_resource_is_told_apart(data):
         (b"[]", []),
     ],
 )
-def test_errors_are_read_from_every_shape(body, expected):
+def test_errors_are_read_from_every_shape_of_body(body, expected):
     assert expected == [item.code for item in jsonapi.error_items(body)]
 
 
@@ -106,32 +106,32 @@ def test_an_error_keeps_pointer_and_meta():
         (None, 25, False),
     ],
 )
-def test_the_last_page_is_known_by_its_count_or_its_size(meta, items, last):
+def test_the_last_page_is_recognized_by_the_record_count_or_its_size(meta, items, last):
     assert last is jsonapi.is_last_page({"data": [{}] * items, "meta": meta})
 
 
-def test_a_moment_is_sent_in_utc_with_milliseconds():
+def test_a_time_is_sent_in_utc_with_milliseconds():
     moment = datetime(2026, 3, 1, 8, 0, tzinfo=timezone(timedelta(hours=2)))
 
     assert jsonapi.instant(moment) == "2026-03-01T06:00:00.000Z"
 
 
-def test_a_moment_without_a_zone_is_not_sent():
+def test_a_time_without_a_zone_is_refused():
     with pytest.raises(ValueError, match="time zone"):
         jsonapi.instant(datetime(2026, 3, 1))  # noqa: DTZ001 - what must be refused
 
 
-def test_attributes_that_are_not_set_are_left_out_and_empty_ones_are_not():
+def test_attributes_that_are_none_are_left_out_and_empty_ones_are_sent():
     body = jsonapi.body_of("orders", {"metadata": {}, "reference": None, "_place": False}, resource_id="a")
 
     assert body == {"data": {"type": "orders", "id": "a", "attributes": {"metadata": {}, "_place": False}}}
 
 
-def test_moments_are_exact_to_the_millisecond():
+def test_a_time_is_sent_exact_to_the_millisecond():
     assert jsonapi.instant(datetime(2026, 3, 1, 6, 0, 0, 125000, tzinfo=UTC)) == "2026-03-01T06:00:00.125Z"
 
 
-def test_an_error_text_holds_nothing_that_cannot_be_stored():
+def test_an_error_text_loses_characters_that_cannot_be_stored():
     body = b'{"errors": [{"title": "card \\ud83d declined\\u0000", "source": {"pointer": "/data/\\udc00x"}}]}'
     [item] = jsonapi.error_items(body)
     assert (item.title, item.pointer) == ("card  declined", "/data/x")

@@ -1,4 +1,4 @@
-"""The request budget against a strict server: all of the limit, none of the refusals, and nobody starves."""
+"""The request budget against a strict server: nearly all of the limit is used, no 429 comes, and no request starves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ METHODS: dict[str, str] = {"create": "POST", "write": "PATCH", "read": "GET", "t
 
 @dataclass
 class StrictServer:
-    """Counts arrivals in exact sliding windows, as the documentation has it, and is near or far away."""
+    """Counts arrivals in exact sliding windows, as documented, and answers after a random latency."""
 
     clock: HandClock
     limit: int = 100
@@ -101,7 +101,7 @@ async def test_nearly_all_of_the_limit_is_used_and_nothing_is_refused(clock, sto
     assert server.taken.total() >= 0.97 * 5 * limit
 
 
-async def test_the_documented_burst_to_one_endpoint_is_kept_while_others_go_on(clock, store):
+async def test_the_burst_limit_of_one_endpoint_does_not_hold_back_another(clock, store):
     server = StrictServer(clock)
     budget = budget_on(store)
 
@@ -113,11 +113,11 @@ async def test_the_documented_burst_to_one_endpoint_is_kept_while_others_go_on(c
     assert server.refused.total() == 0
 
 
-async def test_what_finishes_a_renewal_comes_before_what_begins_one_and_creations_do_not_starve(clock, store):
+async def test_requests_that_finish_a_renewal_come_first_and_creations_still_get_through(clock, store):
     server = StrictServer(clock)
     budget = budget_on(store)
 
-    # Four endpoints each, so that the short window of a single one does not keep them apart.
+    # Four endpoints of each kind, so that no endpoint's short window decides which request goes next.
     work = [
         server.keep_busy(budget, kind, f"{kind}{number}", workers=5)
         for kind in ("create", "write")
@@ -155,19 +155,19 @@ async def test_batches_get_equal_shares_however_many_requests_they_have(clock, s
     assert max(done.values()) <= 1.25 * min(done.values())
 
 
-async def test_a_second_user_of_the_address_is_followed(clock):
+async def test_requests_of_another_client_at_the_same_address_are_taken_into_account(clock):
     servers = [StrictServer(clock, seed=seed) for seed in range(6)]
 
-    async def stranger(server: StrictServer) -> None:
+    async def other_client(server: StrictServer) -> None:
         while True:
             await clock.sleep(1.5)
             server.arrive("POST", "somewhere")
 
     for server in servers:
         busy = server.keep_busy(budget_on(MemoryStore()), "create", "order_copies", workers=5)
-        await run_for(clock, 600, stranger(server), busy)
+        await run_for(clock, 600, other_client(server), busy)
 
-    # Over several runs, because one alone is luck: from 3 to 9 of some 530 were refused.
+    # Six runs together, because a single one varies: from 3 to 9 of some 530 requests were refused.
     refused, taken, theirs = (
         sum(counter[endpoint] for counter in counters)
         for counters, endpoint in (
@@ -181,7 +181,7 @@ async def test_a_second_user_of_the_address_is_followed(clock):
     assert theirs >= 6 * 0.9 * 400
 
 
-async def test_a_stranger_who_left_is_forgotten(clock, store):
+async def test_another_client_that_has_stopped_is_forgotten(clock, store):
     server = StrictServer(clock)
     for _ in range(90):
         server.arrive("POST", f"elsewhere{_ % 10}")
@@ -193,7 +193,7 @@ async def test_a_stranger_who_left_is_forgotten(clock, store):
     assert server.refused["order_copies"] <= 24
 
 
-async def test_separate_counters_are_noticed_and_used(clock, store):
+async def test_separate_counters_per_method_are_noticed_and_used(clock, store):
     server = StrictServer(clock, per_method=True)
     budget = budget_on(store)
 
@@ -208,7 +208,7 @@ async def test_separate_counters_are_noticed_and_used(clock, store):
     assert server.taken.total() >= 1700
 
 
-async def test_counters_that_turn_out_to_be_one_are_taken_as_one_from_the_first_refusal_on(clock, store):
+async def test_counters_that_the_server_merges_are_treated_as_one_after_the_first_refusals(clock, store):
     server = StrictServer(clock, per_method=True)
     budget = budget_on(store)
     busy = asyncio.gather(
@@ -227,7 +227,7 @@ async def test_counters_that_turn_out_to_be_one_are_taken_as_one_from_the_first_
     assert server.refused.total() == refused_at_the_change
 
 
-async def test_faster_windows_are_learned_from_the_headers(clock, store):
+async def test_shorter_windows_are_learned_from_the_headers(clock, store):
     server = StrictServer(clock, seconds=6, latency=(0.001, 0.002))
     budget = budget_on(store)
     await server.request(budget, "create", "order_copies")
@@ -249,7 +249,7 @@ async def test_a_higher_limit_is_learned_from_the_headers(clock, store):
     assert server.taken.total() >= 800
 
 
-async def test_a_limit_that_was_configured_is_kept_whatever_the_headers_say(clock, store):
+async def test_a_configured_limit_is_kept_whatever_the_headers_say(clock, store):
     server = StrictServer(clock)
 
     await run_for(clock, 120, server.keep_busy(budget_on(store, writes_per_minute=40), "create", "order_copies"))
@@ -271,7 +271,7 @@ async def test_reads_have_windows_of_their_own(clock, store):
     assert server.taken == {"order_copies": 100, "orders": 100}
 
 
-async def test_no_more_than_thirty_tokens_a_minute_are_asked_for(clock, store):
+async def test_no_more_than_thirty_tokens_a_minute_are_requested(clock, store):
     server = StrictServer(clock, limit=1000, headers=False)
 
     await run_for(clock, 59, server.keep_busy(budget_on(store), "token", "oauth/token", workers=3))
@@ -279,7 +279,7 @@ async def test_no_more_than_thirty_tokens_a_minute_are_asked_for(clock, store):
     assert server.taken["oauth/token"] == 30
 
 
-async def test_without_limits_nothing_waits(clock, store):
+async def test_without_limits_no_request_waits(clock, store):
     budget = budget_on(store, unlimited=True)
 
     for _ in range(500):
@@ -289,7 +289,7 @@ async def test_without_limits_nothing_waits(clock, store):
     assert clock.slept == []
 
 
-async def test_a_request_that_never_left_costs_no_place(clock, store):
+async def test_a_request_that_was_never_sent_does_not_count(clock, store):
     budget = budget_on(store)
 
     for _ in range(500):
@@ -299,7 +299,7 @@ async def test_a_request_that_never_left_costs_no_place(clock, store):
     assert clock.slept == []
 
 
-async def test_a_cancelled_request_still_counts(clock, store):
+async def test_a_request_that_is_cancelled_after_it_was_sent_still_counts(clock, store):
     budget = budget_on(store)
 
     async def sent_and_cancelled() -> None:
@@ -316,7 +316,7 @@ async def test_a_cancelled_request_still_counts(clock, store):
     assert 10 <= sum(clock.slept) < 11
 
 
-async def test_a_waiting_request_that_is_cancelled_blocks_nobody(clock, store):
+async def test_a_waiting_request_that_is_cancelled_blocks_no_other_request(clock, store):
     first, second = budget_on(store), budget_on(store)
     for _ in range(25):
         async with first.take("create", "order_copies") as slot:
@@ -334,7 +334,7 @@ async def test_a_waiting_request_that_is_cancelled_blocks_nobody(clock, store):
         assert clock.monotonic() - started < 9.1
 
 
-async def test_who_asks_for_room_learns_of_those_that_wait_already(clock, store):
+async def test_the_predicted_wait_includes_requests_that_already_wait(clock, store):
     budget, other = budget_on(store, writes_per_minute=8), budget_on(store, writes_per_minute=8)
     began_at = clock.monotonic()
     for number in range(8):
@@ -352,15 +352,15 @@ async def test_who_asks_for_room_learns_of_those_that_wait_already(clock, store)
     assert [round(await room_at(budget, ahead)) for ahead in (0, 1, 2)] == [60, 65, 70]
     waiting = [asyncio.create_task(create()) for _ in range(2)]
     await asyncio.sleep(0)
-    assert [round(await room_at(budget, ahead)) for ahead in (0, 1)] == [70, 75], "both that wait come first"
-    assert round(await room_at(other)) == 60, "who else waits cannot be known; the turns see to that"
+    assert [round(await room_at(budget, ahead)) for ahead in (0, 1)] == [70, 75], "both waiting requests come first"
+    assert round(await room_at(other)) == 60, "a budget does not know which requests wait in another one"
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
     assert round(await room_at(budget)) == 60
 
 
-async def test_a_refusal_is_waited_out_even_where_nothing_is_limited(clock, store):
+async def test_a_429_is_waited_out_even_without_limits(clock, store):
     budget, asked_at = budget_on(store, unlimited=True), []
 
     for _ in range(3):

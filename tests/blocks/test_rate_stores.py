@@ -1,4 +1,4 @@
-"""Every store keeps the same histories, alone, for all who share it; and none of them can stop a renewal."""
+"""Every store keeps the request histories of all processes that share it, and no broken store stops a renewal."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from blocks.commerce_layer.rate_limit import RateBudget, RateLimits, open_store,
 from blocks.commerce_layer.rate_limit.remote_stores import PostgresStore, RedisStore
 from blocks.commerce_layer.rate_limit.request_history import RequestHistory
 from blocks.commerce_layer.rate_limit.sharing import FallbackStore
-from blocks.commerce_layer.rate_limit.stores import LedgerStore, MemoryStore, SqliteStore, default_path, load
+from blocks.commerce_layer.rate_limit.stores import MemoryStore, RateStore, SqliteStore, default_path, load
 
 REDIS = "redis://127.0.0.1:6379"
 POSTGRES = "postgresql://postgres@127.0.0.1:5432/test"
-NOBODY = "127.0.0.1:9"  # the discard port: nobody listens
+CLOSED_PORT = "127.0.0.1:9"  # the discard port, on which nothing listens
 
 
 async def redis_answers() -> bool:
@@ -52,7 +52,7 @@ async def postgres_answers() -> bool:
 
 @pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
 async def store(request, tmp_path):
-    opened: LedgerStore
+    opened: RateStore
     if request.param == "memory":
         opened = MemoryStore()
     elif request.param == "sqlite":
@@ -74,7 +74,7 @@ def count(history: RequestHistory, now: float) -> int:
     return history.proofs
 
 
-async def test_a_ledger_is_kept_by_its_name(store):
+async def test_each_history_is_kept_under_its_name(store):
     one, other = uuid.uuid4().hex, uuid.uuid4().hex
 
     counted = [await store.change(name, count) for name in (one, one, other, one)]
@@ -82,7 +82,7 @@ async def test_a_ledger_is_kept_by_its_name(store):
     assert counted == [1, 2, 1, 3]
 
 
-async def test_changes_do_not_overlap(store):
+async def test_changes_of_a_history_do_not_overlap(store):
     name = uuid.uuid4().hex
 
     counted = await asyncio.gather(*(store.change(name, count) for _ in range(50)))
@@ -91,7 +91,7 @@ async def test_changes_do_not_overlap(store):
 
 
 @pytest.mark.parametrize("store", ["sqlite", "redis", "postgres"], indirect=True)
-async def test_a_change_that_fails_leaves_the_ledger_as_it_was(store):
+async def test_a_change_that_fails_leaves_the_history_as_it_was(store):
     name = uuid.uuid4().hex
     await store.change(name, count)
 
@@ -105,7 +105,7 @@ async def test_a_change_that_fails_leaves_the_ledger_as_it_was(store):
     assert await store.change(name, count) == 2
 
 
-async def test_time_passes_on_every_store(store):
+async def test_every_store_has_a_running_clock(store):
     name = uuid.uuid4().hex
 
     first = await store.change(name, lambda _, now: now)
@@ -126,16 +126,16 @@ async def main(kind, where, name, seconds):
              "postgres": lambda: PostgresStore(where)}[kind]()
     budget = RateBudget(name, "test", RateLimits(window_scale=0.1, guard_seconds=0.002), store)
     sent = []
-    async with budget.take("read", "warm"):  # the store is open
+    async with budget.take("read", "warm"):  # opens the store
         pass
     print("ready", flush=True)
-    sys.stdin.readline()  # all start together: what is shared out is the budget, not the machine's start-up time
+    sys.stdin.readline()  # all start together, so that start-up times do not decide the shares
     until = time.time() + seconds
     async def work(endpoint):
         while time.time() < until:
             async with budget.take("create", endpoint) as slot:
                 slot.sent()
-                sent.append(time.time())  # arrives here, and the answer takes a while
+                sent.append(time.time())  # the request arrives here, and its answer takes a while
                 await asyncio.sleep(0.002)
     await asyncio.gather(*(work(f"endpoint{number % 5}") for number in range(5)))
     await budget.close()
@@ -162,7 +162,7 @@ def three_workers(arguments: list[str]) -> list[list[float]]:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis", "postgres"])
-async def test_processes_share_one_budget_and_never_overrun_it(kind, tmp_path):
+async def test_processes_share_one_budget_and_never_exceed_it(kind, tmp_path):
     if kind == "redis" and not await redis_answers():
         pytest.skip(f"no Redis at {REDIS}")
     if kind == "postgres" and not await postgres_answers():
@@ -176,15 +176,18 @@ async def test_processes_share_one_budget_and_never_overrun_it(kind, tmp_path):
     sent = sorted(at for share in shares for at in share)
     fullest = max(sum(at <= other < at + window for other in sent) for at in sent)
     assert fullest <= 100
-    # How much gets through in a second is the machine's affair; that places come free again, and for everyone, is ours.
+    # How many requests get through depends on the machine; but old requests must leave the window, for every process.
     assert len(sent) > 100
     assert all(shares)
     assert min(len(share) for share in shares) >= 30
 
 
-async def test_a_store_that_is_away_does_not_stop_anybody(caplog):
+async def test_a_store_that_cannot_be_reached_stops_no_request(caplog):
     password = "the-password"
-    for away in (RedisStore(f"redis://:{password}@{NOBODY}"), PostgresStore(f"postgresql://me:{password}@{NOBODY}/x")):
+    for away in (
+        RedisStore(f"redis://:{password}@{CLOSED_PORT}"),
+        PostgresStore(f"postgresql://me:{password}@{CLOSED_PORT}/x"),
+    ):
         store = FallbackStore(away, MemoryStore())
         assert [await store.change("a", count) for _ in range(3)] == [1, 2, 3]
         await store.close()
@@ -208,7 +211,7 @@ async def test_a_store_that_comes_back_is_used_again(tmp_path):
 
 
 class HangingStore(MemoryStore):
-    """A store that answers nobody while `hangs`, as one does behind a network that swallows everything."""
+    """A store that does not answer while `hangs` is set, as behind a network that drops every packet."""
 
     troubles = (TimeoutError,)
     hangs = True
@@ -225,7 +228,7 @@ class HangingStore(MemoryStore):
             return await super().change(name, change)
 
 
-async def test_a_store_that_hangs_is_waited_for_once_and_not_by_each_in_turn():
+async def test_requests_wait_for_a_store_that_hangs_at_the_same_time_and_not_in_turn():
     with use_clock(HandClock()) as clock:
         store = FallbackStore(HangingStore(), MemoryStore())
         began = clock.monotonic()
@@ -236,7 +239,7 @@ async def test_a_store_that_hangs_is_waited_for_once_and_not_by_each_in_turn():
         assert clock.monotonic() - began == pytest.approx(5, abs=0.1)
 
 
-async def test_what_was_sent_while_the_store_was_away_still_counts_when_it_is_back():
+async def test_requests_sent_while_the_store_was_down_still_count_when_it_is_back():
     with use_clock(HandClock()) as clock:
         shared = HangingStore()
         budget = RateBudget("host", "test", RateLimits(), FallbackStore(shared, MemoryStore()))
@@ -250,7 +253,7 @@ async def test_what_was_sent_while_the_store_was_away_still_counts_when_it_is_ba
         assert all(0 <= entry.taken <= clock.monotonic() - 31 for entry in history.entries[:25])
 
 
-async def test_what_was_sent_before_the_store_went_away_still_counts():
+async def test_requests_sent_before_the_store_went_down_still_count():
     with use_clock(HandClock()) as clock:
         shared = HangingStore()
         shared.hangs = False
@@ -272,7 +275,7 @@ async def send(budget: RateBudget, endpoint: str, times: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"entries": [["too", "short"]]}', '{"entries": 3}'])
 @pytest.mark.parametrize("store", ["sqlite", "redis", "postgres"], indirect=True)
-async def test_a_ledger_that_cannot_be_read_is_begun_anew(store, text, monkeypatch):
+async def test_a_history_that_cannot_be_read_is_replaced_by_a_new_one(store, text, monkeypatch):
     name = uuid.uuid4().hex
     for module in (stores, remote_stores):
         monkeypatch.setattr(module, "dump", lambda _: text)
@@ -282,14 +285,14 @@ async def test_a_ledger_that_cannot_be_read_is_begun_anew(store, text, monkeypat
     assert await store.change(name, count) == 1
 
 
-def test_a_ledger_from_an_earlier_version_keeps_what_is_known():
+def test_a_history_of_another_version_keeps_the_known_fields():
     kept = load('{"entries": [["p", "POST", "order_copies", "create", "me", 1.0, 2.0]], "colour": "blue"}')
 
     assert [entry.answered for entry in kept.entries] == [2.0]
     assert kept.separate is False
 
 
-async def test_a_file_that_power_loss_has_spoilt_is_made_anew(tmp_path):
+async def test_a_damaged_database_file_is_replaced_by_a_new_one(tmp_path):
     path = tmp_path / "budget.sqlite3"
     path.write_bytes(b"this is not a database, " * 100)
     store = SqliteStore(path)
@@ -299,7 +302,7 @@ async def test_a_file_that_power_loss_has_spoilt_is_made_anew(tmp_path):
     assert sqlite3.connect(path).execute("SELECT name FROM histories").fetchall() == [("a",)]
 
 
-async def test_the_default_is_a_file_of_this_user(monkeypatch, tmp_path):
+async def test_the_default_store_is_a_private_file_of_the_user(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     budgets = [RateBudget("host", "test", RateLimits(), open_store()) for _ in range(2)]
 
@@ -313,7 +316,7 @@ async def test_the_default_is_a_file_of_this_user(monkeypatch, tmp_path):
     assert default_path().parent.stat().st_mode & 0o077 == 0
 
 
-def test_a_clock_wound_by_hand_is_shared_with_no_other_process():
+def test_with_a_test_clock_the_store_stays_in_the_memory_of_this_process():
     with use_clock(HandClock()):
         first, second = open_store(), open_store()
     with use_clock(HandClock()):
@@ -325,7 +328,7 @@ def test_a_clock_wound_by_hand_is_shared_with_no_other_process():
 
 
 @pytest.mark.parametrize("url", ["mysql://host/db", "host:6379", "file:///tmp/x"])
-def test_a_store_we_do_not_know_is_refused(url):
+def test_a_store_of_an_unknown_kind_is_refused(url):
     with pytest.raises(ValueError, match="redis://"):
         open_store(url)
     with pytest.raises(ValidationError, match="redis://"):
@@ -352,7 +355,7 @@ async def test_all_organizations_of_the_platform_share_a_budget_and_a_sandbox_ha
     assert names("acme", api_url="https://notcommercelayer.io/api")["create"] == "notcommercelayer.io|test|write"
 
 
-async def test_the_block_shares_its_budget_where_it_is_told_to(monkeypatch, tmp_path):
+async def test_the_block_keeps_its_budget_in_the_store_of_its_limiter_url(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     block = {"organization": "acme", "client_id": "c", "client_secret": SecretStr(SECRET)}
     here = CommerceLayerCredentials(**block, limiter_url=SecretStr("")).get_client().wire._budget._store

@@ -1,4 +1,4 @@
-"""The requests that were sent and answered, from which the next free place follows."""
+"""The history of requests, which decides when the next one may be sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def filled(now: float) -> RequestHistory:
     return history
 
 
-def test_a_place_counts_from_its_answer():
+def test_a_request_leaves_the_window_a_minute_after_its_answer():
     history = filled(100)
     for number in range(4):
         history.settle(POST, str(number), None, WINDOWS, 105)
@@ -31,7 +31,7 @@ def test_a_place_counts_from_its_answer():
     assert history.take(POST, "new", WINDOWS, 165.1) == 0
 
 
-def test_who_asks_for_room_learns_when_there_is_some_after_those_who_come_first():
+def test_the_predicted_wait_includes_requests_that_come_first():
     history, windows = RequestHistory(), Windows(average=8, seconds=60)
     for number, now in enumerate((100, 101, 103)):
         assert history.take(Ask("me", "create", "POST", f"endpoint{number}"), str(number), windows, now) == 0
@@ -48,32 +48,32 @@ def test_who_asks_for_room_learns_when_there_is_some_after_those_who_come_first(
     assert len(history.entries) == 7
 
 
-def test_the_places_of_a_sender_that_died_come_back():
+def test_requests_of_a_process_that_died_stop_counting_after_a_while():
     history = filled(100)
 
     assert history.take(POST, "new", WINDOWS, 219) > 0
     assert history.take(POST, "new", WINDOWS, 220.1) == 0
 
 
-def test_a_ledger_from_before_a_restart_of_the_machine_is_forgotten():
+def test_a_history_from_before_a_restart_of_the_machine_is_forgotten():
     assert filled(1_000_000).take(POST, "new", WINDOWS, 30) == 0
 
 
-def test_a_request_that_leaves_the_window_just_now_proves_no_separate_counters():
+def test_requests_that_are_just_leaving_the_window_do_not_prove_separate_counters():
     history, windows = RequestHistory(), Windows(average=100, seconds=60, guard=0.01)
     for number in range(25):
         assert history.take(POST, str(number), windows, 10.005) == 0
         history.settle(POST, str(number), Answer(200, remaining=99 - number), windows, 10.005)
     patch = Ask("me", "write", "PATCH", "orders")
 
-    for number in range(10):  # the server's clock is 6 ms ahead by now: it counts the first 25 no more
+    for number in range(10):  # the server's clock is 6 ms ahead: it no longer counts the first 25
         assert history.take(patch, f"patch {number}", windows, 70.0) == 0
         history.settle(patch, f"patch {number}", Answer(200, remaining=99 - number), windows, 70.0)
 
     assert not history.separate
 
 
-def test_our_own_requests_that_have_left_our_windows_meanwhile_are_no_stranger():
+def test_our_own_requests_that_have_just_left_the_window_do_not_count_as_foreign():
     history, windows = RequestHistory(), Windows(average=100, seconds=60)
     for number in range(25):
         assert history.take(POST, str(number), windows, 0.0) == 0
@@ -88,7 +88,7 @@ def test_our_own_requests_that_have_left_our_windows_meanwhile_are_no_stranger()
     assert history.foreign == []
 
 
-def test_a_refusal_of_a_request_that_is_not_in_the_ledger_any_more_is_heeded():
+def test_a_429_for_a_request_that_is_no_longer_in_the_history_is_respected():
     history = RequestHistory()
 
     history.settle(POST, "forgotten", Answer(429, remaining=0), WINDOWS, 100)
@@ -97,7 +97,7 @@ def test_a_refusal_of_a_request_that_is_not_in_the_ledger_any_more_is_heeded():
     assert history.take(POST, "next", WINDOWS, 160.1) == 0
 
 
-def test_a_request_whose_place_was_lost_counts_all_the_same():
+def test_an_answered_request_that_is_missing_from_the_history_still_counts():
     history = RequestHistory()
 
     for number in range(4):
@@ -110,7 +110,7 @@ def test_a_request_whose_place_was_lost_counts_all_the_same():
     steps=st.lists(
         st.tuples(
             st.sampled_from([0.0, 0.001, 1.0, 9.99, 10.0, 20.0, 59.99]),  # seconds that pass
-            st.sampled_from(["a", "b"]),  # whose turn it is to try
+            st.sampled_from(["a", "b"]),  # the process that tries to send
             st.integers(0, 2),  # the endpoint
             st.booleans(),  # whether an answer arrives first
             st.floats(0, 1),  # when, between sending and answer, the server saw the request
@@ -133,7 +133,7 @@ def test_no_window_of_the_server_ever_holds_more_than_the_limit(steps):
         endpoint = f"endpoint{endpoint_number}"
         if history.take(Ask(owner, "create", "POST", endpoint), str(number), windows, now) == 0:
             under_way.append((str(number), now, endpoint, share))
-        # Who is given up after the lease may have been seen at any time before that.
+        # The server may have seen a request that is given up after the lease at any time before that.
         for lost in [one for one in under_way if now - one[1] >= LEASE_SECONDS]:
             under_way.remove(lost)
             arrivals.append((lost[1] + lost[3] * LEASE_SECONDS, lost[2]))
@@ -143,16 +143,16 @@ def test_no_window_of_the_server_ever_holds_more_than_the_limit(steps):
         assert sum(start <= at < start + 10 for at, where in arrivals if where == endpoint) <= 2
 
 
-def test_a_rival_that_died_waiting_is_passed_over():
+def test_a_process_that_died_while_waiting_is_passed_over():
     history = filled(100)
     history.refund("0")
-    history.waiting = {OTHER: 102.0}  # it got less than we did, so it would be next
+    history.waiting = {OTHER: 102.0}  # it has sent fewer requests than we have, so it would be next
 
     assert history.take(POST, "new", WINDOWS, 102.1) > 0
     assert history.take(POST, "new", WINDOWS, 102.3) == 0
 
 
-def test_a_rival_whose_endpoint_is_full_holds_up_nobody():
+def test_a_process_that_waits_for_a_full_endpoint_holds_up_no_other():
     history = RequestHistory()
     assert history.take(OTHER, "a", WINDOWS, 100) == 0
     assert history.take(OTHER, "b", WINDOWS, 100.1) > 0  # one request to an endpoint in ten seconds
@@ -162,7 +162,7 @@ def test_a_rival_whose_endpoint_is_full_holds_up_nobody():
     assert history.take(Ask("me", "write", "PATCH", "orders"), "e", WINDOWS, 100.3) == 0
 
 
-def test_an_answer_without_headers_teaches_nothing():
+def test_an_answer_without_headers_changes_no_limit():
     history = filled(100)
 
     history.settle(POST, "0", Answer(200), WINDOWS, 101)
@@ -170,7 +170,7 @@ def test_an_answer_without_headers_teaches_nothing():
     assert (history.learned_average, history.learned_seconds, history.foreign) == (None, None, [])
 
 
-def test_a_ledger_is_the_same_after_it_was_kept():
+def test_a_history_is_the_same_after_it_was_stored():
     history = filled(100)
     history.settle(POST, "0", Answer(200, 50, 6, 3), WINDOWS, 101)
     history.settle(POST, "1", Answer(429, 50, 6, 0), WINDOWS, 102)

@@ -1,4 +1,4 @@
-"""What the API sends is read as it is, also when it is odd."""
+"""Resources are read as the API sends them, even with unknown or unusual values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from blocks.commerce_layer.statuses import OrderCopyStatus, OrderStatus, Payment
 
 
 @pytest.mark.parametrize("status", ["pending", "in_progress", "unknown", "paused_by_moon", "", None])
-def test_a_copy_is_not_final_before_the_api_says_so_in_words_we_know(status):
+def test_a_copy_is_not_final_while_its_status_is_open_or_unknown(status):
     assert not OrderCopy(id="a", status=status).is_final
 
 
@@ -33,23 +33,23 @@ def test_a_copy_that_ended_is_final(status):
         (OrderSubscription, {"frequency": "monthly"}, SubscriptionStatus.UNKNOWN),
     ],
 )
-def test_a_status_we_have_never_seen_keeps_its_text(model, attributes, unknown):
+def test_an_unknown_status_keeps_its_text(model, attributes, unknown):
     read = model.model_validate({"id": "a", "status": "teleported", **attributes})
 
     assert (read.status, read.raw_status) == (unknown, "teleported")
 
 
-def test_an_unknown_payment_status_does_not_hide_the_order():
+def test_an_order_with_an_unknown_payment_status_can_be_read():
     assert Order.model_validate({"id": "a", "payment_status": "bartered"}).payment_status == PaymentStatus.UNKNOWN
 
 
-def test_whether_the_order_is_placed_is_no_option_of_a_draft():
+def test_a_draft_cannot_set_place_target_order():
     with pytest.raises(ValidationError):
         OrderCopyDraft(source_order_id="a", reference="b", place_target_order=True)
 
 
 @pytest.mark.parametrize("placed_at", ["2026-03-01T06:00:00Z", None])
-def test_an_order_that_staff_edit_is_placed_if_it_was_placed_before(placed_at):
+def test_an_order_in_editing_is_placed_if_it_was_placed_before(placed_at):
     order = Order.model_validate({"id": "a", "status": "editing", "placed_at": placed_at})
     assert order.is_placed is (placed_at is not None)
 
@@ -81,7 +81,7 @@ def test_an_errors_log_of_another_shape_is_kept(log):
     assert {"base": log} == OrderCopy.model_validate({"id": "a", "status": "failed", "errors_log": log}).errors_log
 
 
-def test_counters_that_are_null_count_zero():
+def test_counters_that_are_null_are_read_as_zero():
     read = OrderSubscription.model_validate(
         {"id": "a", "status": "inactive", "frequency": "monthly", "occurrencies": None, "errors_count": None}
     )
@@ -94,7 +94,7 @@ def test_a_misspelt_option_of_a_draft_is_refused():
         OrderCopyDraft(source_order_id="a", reference="b", reuse_walet=True)
 
 
-def test_every_attribute_and_relationship_that_is_documented_can_be_read():
+def test_every_documented_attribute_and_relationship_of_a_copy_can_be_read():
     documented = {
         *("type", "status", "started_at", "completed_at", "failed_at", "errors_log", "errors_count"),
         *("place_target_order", "cancel_source_order", "reuse_wallet", "apply_promotions", "skip_errors"),
@@ -124,7 +124,7 @@ def test_every_public_field_is_described():
     assert [name for name, text in described.items() if not text] == []
 
 
-def test_models_are_read_without_prefect():
+def test_only_the_credentials_module_imports_prefect():
     source = Path(resources.__file__).parent
     importers = {
         path.name

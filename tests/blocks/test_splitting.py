@@ -1,4 +1,4 @@
-"""A page with one resource that cannot be read."""
+"""A page with unreadable resources is split, so that the others are read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_a_page_that_can_be_read_is_read_once() -> None:
 
 
 @pytest.mark.parametrize("bad", [{0}, {24}, {12}, {3, 20}, {7, 8}])
-async def test_the_neighbours_of_a_bad_one_are_read(bad: set[int]) -> None:
+async def test_the_other_resources_of_a_page_are_read(bad: set[int]) -> None:
     parts, calls = await read(PAGE, bad)
     assert seen(parts) == [each for each in PAGE if each not in bad]
     assert set(parts.unreadable) == bad
@@ -43,12 +43,12 @@ async def test_the_neighbours_of_a_bad_one_are_read(bad: set[int]) -> None:
     assert calls <= 1 + 10 * len(bad)
 
 
-async def test_a_single_one_that_cannot_be_read_is_no_trouble_of_the_shop() -> None:
+async def test_a_single_unreadable_resource_is_not_taken_for_trouble_with_the_shop() -> None:
     parts, _ = await read([7], {7})
     assert (set(parts.unreadable), parts.trouble) == ({7}, None)
 
 
-async def test_a_shop_that_answers_nothing_is_not_asked_for_each_one() -> None:
+async def test_a_shop_that_fails_every_read_is_not_asked_for_each_resource() -> None:
     parts, calls = await read(PAGE, set(PAGE))
     assert calls < 10
     assert sorted(parts.left) == PAGE
@@ -59,7 +59,7 @@ async def test_a_shop_that_answers_nothing_is_not_asked_for_each_one() -> None:
 @pytest.mark.parametrize(
     "error", [NotConnected("GET", "/api/x", "refused"), Unauthorized(401, (), "GET", "/api/x")], ids=["away", "denied"]
 )
-async def test_what_strikes_everyone_is_not_searched_for(error: CommerceLayerError) -> None:
+async def test_an_error_that_concerns_every_resource_does_not_split_the_page(error: CommerceLayerError) -> None:
     calls = 0
 
     async def read_part(part: Sequence[int]) -> list[int]:

@@ -1,4 +1,4 @@
-"""The faults of the sandbox that a campaign uses, by name."""
+"""The sandbox faults that a campaign uses, by name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "creation late by 5 s": {"action": "late", "seconds": 5, **CREATION},
     "creation late by 50 s": {"action": "late", "seconds": 50, **CREATION},
     "creation late by 10 min": {"action": "late", "seconds": 600, **CREATION},
-    "creation there after 3 s": {"action": "late", "seconds": 3, "stamp": "arrival", **CREATION},
+    "creation visible after 3 s": {"action": "late", "seconds": 3, "stamp": "arrival", **CREATION},
     "creation refused, 500": {"action": "status", "status": 500, "body": "json", **CREATION},
     "placement reset before": {"action": "reset", "when": "before", **PLACEMENT},
     "placement reset after": {"action": "reset", "when": "after", **PLACEMENT},
@@ -43,29 +43,29 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 class CampaignFaults:
-    """Sets random faults, and counts those that hit a request."""
+    """Sets random faults, and counts the requests that they hit."""
 
-    def __init__(self, box: RunningSandbox, dice: random.Random) -> None:
-        self._box, self._dice = box, dice
+    def __init__(self, box: RunningSandbox, random: random.Random) -> None:
+        self._box, self._random = box, random
         self._armed: list[tuple[str, dict[str, Any], int]] = []
         self.taken_effect: Counter[str] = Counter()
         self.late_until = box.clock()
-        """The latest instant at which a request that was held up may arrive."""
+        """The latest instant at which a delayed request may arrive."""
 
     def set(self) -> None:
-        """Some faults for the next run."""
-        for name in self._dice.sample(sorted(FAULTS), self._dice.choice([1, 1, 2, 3])):
-            nth = sorted(self._dice.sample(range(1, 8), self._dice.choice([1, 2, 3])))
+        """Set some faults for the next run."""
+        for name in self._random.sample(sorted(FAULTS), self._random.choice([1, 1, 2, 3])):
+            nth = sorted(self._random.sample(range(1, 8), self._random.choice([1, 2, 3])))
             if name.startswith("record late"):
-                nth = [1, 2, 3, 4] if self._dice.random() < 0.5 else nth  # all tries of one record
+                nth = [1, 2, 3, 4] if self._random.random() < 0.5 else nth  # all attempts to write one record
             self._armed.append((name, FAULTS[name], len(nth)))
             self._box.fault(**FAULTS[name], nth=nth)
 
     def clear(self) -> None:
-        """Remove all faults. Requests that were held up still arrive."""
+        """Remove all faults. Delayed requests still arrive."""
         left = {_key(fault): fault["hits"] for fault in self._box.faults()}
         for name, fault, planned in self._armed:
-            hits = left.get(_key(fault), planned)  # a fault that is no longer listed has hit as often as planned
+            hits = left.get(_key(fault), planned)  # a fault that has hit as often as planned is not listed
             self.taken_effect[name] += hits
             if fault["action"] == "late" and hits:
                 self._note_late(self._box.clock() + timedelta(seconds=fault["seconds"]))

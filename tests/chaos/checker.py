@@ -2,7 +2,7 @@
 An independent auditor: was every period renewed exactly once?
 
 It imports nothing of Perennial. It reads the sandbox's SQLite file, which shows what really happened, and has its own
-calendar (`contracts.py`), so that it shares no mistake with the code that it checks.
+calendar (`contracts.py`), so it cannot share a mistake with the code that it checks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ AFTERWARDS = timedelta(days=40)
 """Renewals up to this long after the end of an audit are ignored."""
 
 GRACE = timedelta(minutes=2)
-"""How long a request that was on its way when a customer left may take to arrive."""
+"""How long a request may take to arrive that was on its way when a customer cancelled, paused or postponed."""
 
 ENDED = {"completed", "failed", "aborted"}
 Period = tuple[str, datetime]
@@ -35,29 +35,29 @@ class Findings:
 
     renewals: int = 0
     by_hand: int = 0
-    """Copies that a person asked for, and that were placed."""
+    """Manual copies whose orders were placed."""
     surplus: int = 0
-    """Copies that made one more order for a reference than is needed: they charge nothing, and cost some requests."""
+    """Copies that made a second order for a reference. They charge nothing, but cost some requests."""
     charged_twice: list[str] = field(default_factory=list)
-    """Periods with two orders that were placed, even if one was cancelled later."""
+    """Periods with two placed orders, even if one was cancelled later."""
     undone: list[str] = field(default_factory=list)
-    """Orders that were placed and then cancelled. No person does that here."""
+    """Orders that were placed and then cancelled. No person does that in these tests."""
     surplus_left: list[str] = field(default_factory=list)
-    """Copies whose order can still be placed, although an earlier one exists or another one's order is placed."""
+    """Copies whose order can still be placed, although an earlier copy has an order or another order is placed."""
     unwanted_left: list[str] = field(default_factory=list)
-    """Copies for customers who have left, whose order can still be placed."""
+    """Copies of cancelled subscriptions whose order can still be placed."""
     placed_too_soon: list[str] = field(default_factory=list)
-    """Orders placed while an earlier copy of their period was under way, or its order could still be placed."""
+    """Orders placed while an earlier copy of the period was under way, or had an order that could still be placed."""
     early: list[str] = field(default_factory=list)
     """Copies made, or orders placed, before their date."""
     after_leaving: list[str] = field(default_factory=list)
     """Orders placed after the customer had cancelled, paused, or postponed that date."""
     lost: list[str] = field(default_factory=list)
-    """Periods that are due, and copies asked for by hand, that have no placed order."""
+    """Due periods and manual copies without a placed order."""
     unknown_dates: list[str] = field(default_factory=list)
     """Copies for a date that is not in the contract."""
     unnamed: list[str] = field(default_factory=list)
-    """Copies of a contract's source order without a reference of ours."""
+    """Copies of a contract's source order without a reference of Perennial."""
     worst_delay: timedelta = timedelta()
     by_frequency: Counter[str] = field(default_factory=Counter)
 
@@ -74,17 +74,17 @@ class Findings:
 
 
 class Auditor:
-    """Notes the contracts now; `audit` checks them later. Delays count from `since` on, if it is given."""
+    """Notes the contracts when it is made; `audit` checks them later. Delays count from `since`, if it is given."""
 
     def __init__(self, database: Path, since: datetime | None = None) -> None:
         self._database, self._since = database, since
         self.contracts: dict[str, Contract] = {}
         self.asked_by_hand: set[str] = set()
-        """References of copies that a person asked for: each must be made once."""
+        """References of manual copies. Each must be placed once."""
         self.note_new_contracts()
 
     def note_new_contracts(self) -> None:
-        """Add the adopted subscriptions that are not known yet."""
+        """Add the adopted subscriptions that it does not know yet."""
         for row in self._rows("SELECT id, frequency, starts_at, next_run_at, metadata, source_order_id"
                               " FROM order_subscriptions WHERE status = 'inactive'"):  # fmt: skip
             if row["id"] not in self.contracts and "perennial" in json.loads(row["metadata"] or "{}"):
@@ -112,7 +112,7 @@ class Auditor:
         return list(self.contracts[subscription_id].dates(until))
 
     def _copies(self) -> list[dict[str, Any]]:
-        """Every order copy with its order, oldest first. Those of the shop's own engine have no reference."""
+        """Every order copy with its order, oldest first. Copies by Commerce Layer's own engine have no reference."""
         copies = self._rows(
             "SELECT c.id, c.reference, c.reference_origin, c.source_order_id, c.target_order_id, c.status AS ended,"
             " c.created_at, c.updated_at, o.placed_at, o.cancelled_at"
@@ -128,7 +128,7 @@ class Auditor:
     def _sorted_out(
         self, copies: list[dict[str, Any]], found: Findings
     ) -> tuple[dict[Period, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
-        """Our copies by period, and those made by hand by reference. All others are reported as findings."""
+        """Perennial's copies by period, and manual copies by reference. All others become findings."""
         by_period, by_hand = defaultdict[Period, list[Any]](list), defaultdict[str, list[Any]](list)
         sources = {contract.source_order_id for contract in self.contracts.values()}
         for copy in copies:
@@ -161,7 +161,7 @@ class Auditor:
                 found.after_leaving.append(_named(copy))
 
     def _judge_copies(self, name: str, copies: list[dict[str, Any]], found: Findings) -> None:
-        """Check one reference: it may have any number of copies, and exactly one order is placed and stays placed."""
+        """Check one reference: it may have many copies, but one placed order at most, and that order stays placed."""
         with_order = Counter(copy["reference"] for copy in copies if copy["target_order_id"])
         found.surplus += with_order.total() - len(with_order)
         placed = sorted((copy for copy in copies if copy["placed_at"]), key=lambda copy: copy["placed_at"])
@@ -182,7 +182,7 @@ class Auditor:
         found.renewals += bool(placed)
         found.by_frequency[contract.frequency] += bool(placed)
         is_owed = contract.cancelled_at is None and contract.owed_from(date) <= until
-        if not placed and is_owed:  # after a customer has left, no order is missing
+        if not placed and is_owed:  # after a cancellation, no order is missing
             found.lost.append(_name((contract.subscription_id, date)))
         if not placed and contract.cancelled_at is not None:
             found.unwanted_left += [_named(copy) for copy in copies if _is_open(copy)]
@@ -196,7 +196,7 @@ class Auditor:
 
 
 def _period_of(copy: dict[str, Any]) -> tuple[str, datetime | None]:
-    """The subscription and the date that a copy's reference names; no date if it names none."""
+    """The subscription and the date that a copy's reference names. The date is None if it names none."""
     subscription_id, _, date = (copy["reference"] or "").partition("@")
     if copy["reference_origin"] != "perennial":
         return "", None
@@ -225,7 +225,7 @@ def _is_open(copy: dict[str, Any]) -> bool:
 
 
 def _made_no_order(copy: dict[str, Any]) -> bool:
-    """Whether it failed before there was an order. A copy by hand is then reported to the person, and not repeated."""
+    """Whether it failed before it made an order. A manual copy that does is reported, not repeated."""
     return copy["ended"] in {"failed", "aborted"} and copy["target_order_id"] is None
 
 

@@ -4,16 +4,16 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from chaos.crew import Crew
+from chaos.worker_launcher import WorkerLauncher
 from merchant import Merchant, open_merchant
 
 from flows.cli.prefect_server import PrefectServer
 
 
 @pytest.fixture(scope="session")
-def crew(server: PrefectServer) -> Iterator[Crew]:
-    with Crew() as crew:
-        yield crew
+def launcher(server: PrefectServer) -> Iterator[WorkerLauncher]:
+    with WorkerLauncher() as launcher:
+        yield launcher
 
 
 @pytest_asyncio.fixture

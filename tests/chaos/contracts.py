@@ -1,7 +1,7 @@
 """
-The dates on which a subscription is due, from its frequency and from what its customer did: the auditor's own calendar.
+The auditor's own calendar: when a subscription is due, from its frequency and from what its customer did.
 
-It imports nothing of Perennial, so that the two share no mistake.
+It imports nothing of Perennial, so the two cannot share a mistake.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MONTHS = {"monthly": 1, "two-month": 2, "three-month": 3, "four-month": 4, "six-
 
 @dataclass
 class Contract:
-    """One subscription: its rhythm when the audit began, and what its customer did."""
+    """One subscription: its frequency and dates when the audit began, and what its customer did since."""
 
     subscription_id: str
     source_order_id: str
@@ -26,14 +26,14 @@ class Contract:
     first_due: datetime
     cancelled_at: datetime | None = None
     pauses: list[tuple[datetime, datetime]] = field(default_factory=list)
-    """From and until, by the shop's clock; a date inside is renewed afterwards."""
+    """Begin and end by the shop's clock. A date within a pause is renewed after it."""
     moves: list[tuple[datetime, datetime]] = field(default_factory=list)
-    """When the next date was moved, and to which one."""
+    """When a customer moved the next date, and to which date."""
     postponed: dict[datetime, tuple[datetime, datetime]] = field(default_factory=dict)
-    """Dates that were due when they were moved: when, and to which date. One order must be made for the two of them."""
+    """Dates that a customer moved when they were already due: when, and to which date. Both share one order."""
 
     def dates(self, until: datetime) -> Iterator[datetime]:
-        """Every date on which it is due, up to `until`, whole minutes."""
+        """Every date on which it is due, up to `until`, in whole minutes."""
         begins = (datetime.min.replace(tzinfo=UTC), self.first_due)
         starts = sorted([begins, *self.moves, *self.postponed.values()])
         stand_for_another = {to for _, to in self.postponed.values()}
@@ -46,24 +46,24 @@ class Contract:
                     yield date
 
     def stands_for(self, date: datetime) -> datetime:
-        """The date that this one was postponed from; itself when it was not."""
+        """The date from which a customer postponed to this one, or else this date."""
         return next((due for due, (_, to) in self.postponed.items() if to == date), date)
 
     def owed_from(self, date: datetime) -> datetime:
-        """The date that this one was postponed to; itself when it was not."""
+        """The date to which a customer postponed this one, or else this date."""
         return self.postponed[date][1] if date in self.postponed else date
 
     def _ended_before(self, date: datetime) -> bool:
         return self.cancelled_at is not None and date > self.cancelled_at
 
     def _counts_from(self, anchor: datetime, first: datetime) -> datetime:
-        """A date that was moved off the rhythm by more than two hours is moved for good; a crontab cannot be."""
+        """A move by more than two hours moves all later dates, except those of a crontab."""
         if " " in self.frequency or abs(self._nearest(anchor, first) - first) <= timedelta(hours=2):
             return anchor
         return minute(first)
 
     def _from(self, anchor: datetime, first: datetime, until: datetime) -> Iterator[datetime]:
-        """The first date as agreed, the others by the rhythm. A date off it stands for the nearest one on it."""
+        """The first date as it is set, then the regular ones. A moved date replaces the nearest regular date."""
         if first <= until:
             yield minute(first)
         stands_for = max(first, self._nearest(anchor, first))
@@ -79,7 +79,7 @@ class Contract:
             if date >= instant:
                 return date if earlier is None or date - instant < instant - earlier else earlier
             earlier = date
-        raise AssertionError("a rhythm has no end")
+        raise AssertionError("regular dates have no end")
 
     def _rhythm(self, anchor: datetime) -> Iterator[datetime]:
         if " " in self.frequency:
@@ -108,16 +108,16 @@ class Contract:
             moment += timedelta(days=1)
 
     def waits_from(self, date: datetime, renewed_at: datetime) -> datetime:
-        """The instant from which a renewal of `date` counts as late: time during a pause does not count."""
+        """The instant from which the delay of a renewal of `date` counts. Pauses do not count."""
         moved_to = self.owed_from(date)
         start = moved_to if moved_to <= renewed_at else date
         return max([start, *(until for _, until in self.pauses if until <= renewed_at)])
 
     def was_left_alone_at(self, instant: datetime, grace: timedelta, date: datetime) -> bool:
         """
-        Whether the customer had cancelled, paused, or postponed `date` for longer than `grace`.
+        Whether at `instant` the customer had cancelled, paused or postponed `date` more than `grace` ago.
 
-        Once the new date has come, the order that was begun for the old one may be placed.
+        Once the new date has come, the order for the old date may be placed.
         """
         if self.cancelled_at is not None and instant > self.cancelled_at + grace:
             return True

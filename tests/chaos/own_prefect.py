@@ -1,4 +1,4 @@
-"""A private Prefect server that a test may kill, and whose disk may be full."""
+"""A private Prefect server that a test can kill, and whose disk can be full."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import psutil
 from flows.cli.prefect_server import drain, free_port, private_settings, wait_until_it_answers
 from flows.cli.processes import process
 
-NO_BOOKS = {
+STORES_NO_RUNS = {
     f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
     for service in ("TASK_RUN_RECORDER", "EVENT_PERSISTER", "TRIGGERS")
 }
@@ -26,27 +26,27 @@ NO_BOOKS = {
 
 class OwnPrefect:
     """
-    Its database is kept while it is dead. Leases are kept in memory, as Prefect does by default: it forgets them.
+    A server that keeps its database when it is killed, but forgets its leases: they are in memory, Prefect's default.
 
-    Start it from the main thread: the server ends with the thread that started it. Without `keeps_books` it stores
-    neither task runs nor events, so that many sweeps at once do not keep its SQLite locked.
+    Start it from the main thread, because it ends with the thread that started it. Without `stores_runs` it stores
+    neither task runs nor events: otherwise many sweeps at once would keep its SQLite locked.
     """
 
-    def __init__(self, home: Path, port: int | None = None, *, keeps_books: bool = True) -> None:
-        self._home, self._keeps_books = home, keeps_books
+    def __init__(self, home: Path, port: int | None = None, *, stores_runs: bool = True) -> None:
+        self._home, self._stores_runs = home, stores_runs
         self.url = f"http://127.0.0.1:{port or free_port()}"
         self._stack = ExitStack()
         self._child: psutil.Popen
 
     @property
     def api_url(self) -> str:
-        """The address for programs."""
+        """The address of its API."""
         return f"{self.url}/api"
 
     def start(self) -> None:
-        """Start it, or start it again."""
+        """Start or restart it."""
         self._home.mkdir(parents=True, exist_ok=True)
-        settings = private_settings(self._home, self.url) | ({} if self._keeps_books else NO_BOOKS)
+        settings = private_settings(self._home, self.url) | ({} if self._stores_runs else STORES_NO_RUNS)
         port = self.url.rpartition(":")[2]
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
         self._child = self._stack.enter_context(process(command, settings, self._home / "server.log"))
@@ -58,8 +58,8 @@ class OwnPrefect:
         self._child.wait()
 
     def stop(self) -> None:
-        """End it for good, once what this process has to tell it is sent: else that would be tried until the end."""
-        sending = threading.Thread(target=lambda: asyncio.run(drain()))  # not here: a loop may be running
+        """End it for good, after this process has sent its events. Otherwise it would keep trying to send them."""
+        sending = threading.Thread(target=lambda: asyncio.run(drain()))  # this thread may run an event loop
         sending.start()
         sending.join()
         self._stack.close()
@@ -77,7 +77,7 @@ class OwnPrefect:
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
-        """Let no file of the server be written."""
+        """Make every write to a file of the server fail."""
         numbers = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
         pids = [pid for pid in numbers if self._is_ours(pid)]
         for pid in pids:

@@ -9,8 +9,8 @@ from types import TracebackType
 from urllib.parse import urlsplit, urlunsplit
 
 
-class CableProxy:
-    """Forwards a port of its own to `target` (a URL); `cut` drops every connection and lets none in until `mend`."""
+class CuttableProxy:
+    """Forwards a local port to `target` (a URL). `cut` drops all connections and refuses new ones until `restore`."""
 
     def __init__(self, target: str) -> None:
         self._target = urlsplit(target)
@@ -22,7 +22,7 @@ class CableProxy:
         self._server: asyncio.Server
         self.port = 0
 
-    def __enter__(self) -> CableProxy:
+    def __enter__(self) -> CuttableProxy:
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
         return self
@@ -35,7 +35,7 @@ class CableProxy:
         self._thread.join(10)
 
     def url(self, path: str | None = None) -> str:
-        """The target's address, through this proxy."""
+        """The target's address through this proxy."""
         return urlunsplit((self._target.scheme, f"127.0.0.1:{self.port}", path or self._target.path, "", ""))
 
     def cut(self) -> None:
@@ -45,7 +45,7 @@ class CableProxy:
         self._loop.call_soon_threadsafe(self._drop_all, done)
         done.wait(10)
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Accept connections again."""
         self._is_cut = False
 

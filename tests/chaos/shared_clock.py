@@ -1,8 +1,8 @@
 """
-One clock for many processes. It moves on a little as soon as each of them has handled the move before.
+One clock for many processes. It advances by a small step once every process has handled the step before.
 
-So a worker does as much between two moves on a busy machine as on an idle one, and the sandbox's time between a read
-and the request that follows from it does not depend on real seconds.
+So a worker does as much between two steps on a busy machine as on an idle one, and the sandbox's time between a read
+and the request that follows it does not depend on real seconds.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from types import TracebackType
 from blocks.sandbox.running import RunningSandbox
 
 STEP = 0.1
-"""Seconds by which the clock moves at a time."""
+"""Seconds by which each step advances the clock."""
 
-TURNS = 5
-"""Rounds that a worker's event loop makes before it lets the clock move on, so that tasks that wake up can act."""
+LOOP_ROUNDS = 5
+"""Rounds of a worker's event loop before the clock may advance again, so that the tasks that wake up can act."""
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """Real seconds after which a process that does not respond counts as hung."""
 
 
 class SharedClock:
     """
-    Moves a sandbox's clock on while processes use it; use it as a context manager.
+    A context manager that advances a sandbox's clock while processes use it.
 
-    It stands still while no process uses it. It does not wait for processes that have ended, for any reason.
+    The clock stands still while no process uses it. It does not wait for processes that have ended.
     """
 
     def __init__(self, sandbox: RunningSandbox) -> None:
@@ -47,7 +47,7 @@ class SharedClock:
         """Where processes connect; see `TickingClock`."""
         self._selector = selectors.DefaultSelector()
         self._server = socket.socket(socket.AF_UNIX)
-        self._behind: set[socket.socket] = set()
+        self._unanswered: set[socket.socket] = set()
         self._is_over = False
         self._failed: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -65,7 +65,7 @@ class SharedClock:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._is_over = True
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
         for connection in self._processes:
             connection.close()
         self._server.close()
@@ -73,7 +73,7 @@ class SharedClock:
         self._folder.cleanup()
 
     async def sleep(self, seconds: float) -> None:
-        """Return once `seconds` of the sandbox's time have passed."""
+        """Sleep for `seconds` of the sandbox's time."""
         start = self._now
         self._sleeping += 1
         try:
@@ -93,7 +93,7 @@ class SharedClock:
         try:
             while not self._is_over:
                 is_used = bool(self._processes) or self._sleeping > 0
-                self._take_in(0.0 if is_used else 0.02)
+                self._receive(0.0 if is_used else 0.02)
                 if is_used:
                     self._move()
         except BaseException as error:  # noqa: BLE001 - raised in every task that sleeps
@@ -104,16 +104,16 @@ class SharedClock:
         for connection in self._processes:
             try:
                 connection.sendall(f"{self._now.timestamp()}\n".encode())
-                self._behind.add(connection)
+                self._unanswered.add(connection)
             except OSError:
-                self._forget(connection)
-        deadline = time.monotonic() + PATIENCE
-        while self._behind and not self._is_over:
+                self._drop(connection)
+        deadline = time.monotonic() + TIMEOUT
+        while self._unanswered and not self._is_over:
             if time.monotonic() > deadline:
-                raise TimeoutError("a process takes no notice of the clock")
-            self._take_in(0.05)
+                raise TimeoutError("a process does not respond to the clock")
+            self._receive(0.05)
 
-    def _take_in(self, timeout: float) -> None:
+    def _receive(self, timeout: float) -> None:
         for key, _ in self._selector.select(timeout):
             connection = key.fileobj
             assert isinstance(connection, socket.socket)
@@ -124,18 +124,18 @@ class SharedClock:
             with suppress(OSError):
                 said = connection.recv(4096)
             if said:
-                self._behind.discard(connection)
+                self._unanswered.discard(connection)
             else:
-                self._forget(connection)
+                self._drop(connection)
 
-    def _forget(self, connection: socket.socket) -> None:
+    def _drop(self, connection: socket.socket) -> None:
         self._selector.unregister(connection)
-        self._behind.discard(connection)
+        self._unanswered.discard(connection)
         connection.close()
 
 
 class TickingClock:
-    """A process's side of a `SharedClock`: it wakes the tasks of this process when the shared clock says so."""
+    """A process's side of a `SharedClock`: it wakes the tasks of this process as the shared clock advances."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
@@ -154,12 +154,12 @@ class TickingClock:
         await future
 
     async def follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Handle every move of the shared clock, until it ends."""
-        while await self.take_in(reader, writer):
+        """Handle every step of the shared clock until it ends."""
+        while await self.handle_step(reader, writer):
             pass
 
-    async def take_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Handle one move; False when there will be no other one."""
+    async def handle_step(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Handle one step. Returns False if the shared clock has ended."""
         line = await reader.readline()
         if not line:
             return False
@@ -168,7 +168,7 @@ class TickingClock:
             sleeper = heapq.heappop(self._sleepers)[2]
             if not sleeper.done():
                 sleeper.set_result(None)
-        for _ in range(TURNS):
+        for _ in range(LOOP_ROUNDS):
             await asyncio.sleep(0)
         writer.write(b"\n")
         await writer.drain()
@@ -180,7 +180,7 @@ async def following(address: str) -> AsyncIterator[TickingClock]:
     """A clock that follows the `SharedClock` at this address."""
     reader, writer = await asyncio.open_unix_connection(address)
     clock = TickingClock()
-    await clock.take_in(reader, writer)
+    await clock.handle_step(reader, writer)
     follower = asyncio.create_task(clock.follow(reader, writer))
     try:
         yield clock

@@ -1,4 +1,4 @@
-"""After a sweep was killed, the next one charges within seconds: nothing needs to expire, even if Prefect restarts."""
+"""The sweep after a killed one charges within seconds: no lock or lease must expire first, even if Prefect restarts."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from pathlib import Path
 
 import pytest
 from chaos.checker import Auditor
-from chaos.crew import Crew
 from chaos.own_prefect import OwnPrefect
+from chaos.worker_launcher import WorkerLauncher
 from merchant import open_merchant
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 DUE = 12
 WITHIN = timedelta(seconds=5)
-"""Seconds of the sandbox's clock, which moves only when a run waits, and does not depend on the machine."""
+"""Seconds of the sandbox's clock, which advances only when a run waits: the machine's speed does not matter."""
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_the_next_sweep_charges_within_seconds_although_prefect_has_forgotten_the_dead_one(
-    crew: Crew, tmp_path: Path
+async def test_the_sweep_after_a_kill_charges_within_seconds_even_if_prefect_restarts(
+    launcher: WorkerLauncher, tmp_path: Path
 ) -> None:
     with OwnPrefect(tmp_path) as prefect, temporary_settings({PREFECT_API_URL: prefect.api_url}):
         async with open_merchant() as merchant:
             merchant.sandbox.seed(DUE)
             auditor = Auditor(merchant.sandbox.database)
-            dead = crew.hire(merchant, prefect=prefect.api_url, die_at="with a placement that is composed and not sent")
-            assert await dead.wait() is None, "it was to be killed"
+            killed = launcher.start(merchant, prefect=prefect.api_url, kill_at="with a placement ready to send")
+            assert await killed.wait() is None, "the worker should have been killed"
             assert (len(merchant.copies()), merchant.placed()) == (10, [])
             prefect.kill()
             prefect.start()

@@ -1,8 +1,8 @@
 """
-Records that arrive late: a PATCH of a subscription that is carried out after another run has finished the renewal.
+Late records: the shop carries out the PATCH of a subscription only after another run has finished the renewal.
 
-Then only the date and the order copies can be trusted. Whatever the state says, the next periods are renewed, and none
-of them twice.
+Then only the date and the order copies can be trusted. Whatever the state says, each of the next periods is renewed
+once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from merchant import Merchant
 
 RECORD = {"method": "PATCH", "path": "/api/order_subscriptions/*", "match": "perennial"}
 LATE_BY = 5400
-"""Seconds by which the record is late: longer than the other run, shorter than the life of its access token."""
+"""Seconds by which the record is late: longer than the other run takes, and shorter than an access token is valid."""
 
 ALL_TRIES = [1, 2, 3, 4]
 PERIOD = {"monthly": 31 * 86_400, "hourly": 3600}
@@ -24,41 +24,41 @@ PERIOD = {"monthly": 31 * 86_400, "hourly": 3600}
 
 @dataclass(frozen=True)
 class Case:
-    """How the first run leaves a period, and what happens until the second run finds it renewed."""
+    """How the first run leaves a period, and what then happens so that the second run finds it renewed."""
 
     failure: str | None
-    says: str
-    healed: Callable[[Merchant], None]
+    outcome: str
+    resolve: Callable[[Merchant], None]
     copies_late_by: int = 0
 
 
-def _goes_on(merchant: Merchant) -> None:
+def _the_copy_ends(merchant: Merchant) -> None:
     merchant.sandbox.release(merchant.copies()[-1]["id"])
     merchant.sandbox.advance(60)
 
 
-def _is_paid(merchant: Merchant) -> None:
+def _the_customer_pays(merchant: Merchant) -> None:
     merchant.sandbox.customer_pays(merchant.copies()[-1]["target_order_id"])
 
 
-def _appears(merchant: Merchant) -> None:
+def _the_copy_appears(merchant: Merchant) -> None:
     merchant.sandbox.advance(400)
 
 
 CASES = {
-    "in progress": Case("stuck_pending", "in_progress", _goes_on),
-    "waiting for a retry": Case("declined", "retry_scheduled", _is_paid),
-    "held for a person": Case("hard_declined", "needs_attention", _is_paid),
-    "not created": Case(None, "retry_scheduled", _appears, copies_late_by=300),
+    "in progress": Case("stuck_pending", "in_progress", _the_copy_ends),
+    "waiting for a retry": Case("declined", "retry_scheduled", _the_customer_pays),
+    "held for a person": Case("hard_declined", "needs_attention", _the_customer_pays),
+    "not created": Case(None, "retry_scheduled", _the_copy_appears, copies_late_by=300),
     "renewed": Case(None, "renewed", lambda _: None),
 }
 
 QUICK = "in progress"
-"""The cases that `make test` tries; the others are for `make chaos`."""
+"""The case that `make test` tries. The others are for `make chaos`."""
 
 
 async def one_due(merchant: Merchant, case: Case, frequency: str, retries: str = "10m") -> tuple[str, Auditor]:
-    # Retries end within the hour: a subscription that waits for a day is renewed after it, and not every hour.
+    # Retries come within the hour: during a wait of a day, an hourly subscription would miss its dates.
     await merchant.install(payment_retries=[retries] * 3, brake_share=1.0, max_unconfirmed=1000)
     times = 1 if case.failure else None
     made = merchant.sandbox.create_subscription(frequency=frequency, failure=case.failure, times=times)
@@ -69,12 +69,12 @@ async def left_behind(merchant: Merchant, case: Case) -> None:
     """A first run leaves the period as the case says."""
     if case.copies_late_by:
         merchant.sandbox.fault("late", method="POST", path="/api/order_copies", seconds=case.copies_late_by)
-    assert (await merchant.sweep()).outcomes == {case.says: 1}
+    assert (await merchant.sweep()).outcomes == {case.outcome: 1}
     merchant.sandbox.clear_faults()
 
 
 async def two_more_periods(merchant: Merchant, auditor: Auditor, frequency: str) -> None:
-    """Sweep as the schedule does, often, until two further dates have come; then everything must be renewed."""
+    """Sweep often, as the schedule does, until two more dates have come. Then every period must be renewed."""
     box = merchant.sandbox
     for _ in range(2):
         box.advance(PERIOD[frequency] - 1200)
@@ -91,7 +91,7 @@ async def two_more_periods(merchant: Merchant, auditor: Auditor, frequency: str)
 @pytest.mark.parametrize(
     "left", [QUICK, *(pytest.param(each, marks=pytest.mark.chaos) for each in CASES if each != QUICK)]
 )
-async def test_a_record_that_lands_after_another_run_has_settled_the_period_loses_and_doubles_none(
+async def test_a_late_record_of_a_settled_period_loses_no_period_and_charges_none_twice(
     merchant: Merchant, left: str, tries: list[int], frequency: str
 ) -> None:
     case = CASES[left]
@@ -99,18 +99,18 @@ async def test_a_record_that_lands_after_another_run_has_settled_the_period_lose
     merchant.sandbox.fault("late", **RECORD, seconds=LATE_BY, nth=tries)
 
     await left_behind(merchant, case)
-    case.healed(merchant)
+    case.resolve(merchant)
     await merchant.sweep()
 
     await two_more_periods(merchant, auditor, frequency)
 
 
 @pytest.mark.chaos
-async def test_a_wait_for_a_retry_that_lands_when_its_order_is_paid_costs_no_later_date(merchant: Merchant) -> None:
+async def test_a_late_record_of_a_retry_delays_no_later_date_once_the_order_is_paid(merchant: Merchant) -> None:
     _, auditor = await one_due(merchant, CASES["waiting for a retry"], "hourly", retries="1d")
     merchant.sandbox.fault("late", **RECORD, seconds=LATE_BY, nth=ALL_TRIES)
     await left_behind(merchant, CASES["waiting for a retry"])
-    _is_paid(merchant)
+    _the_customer_pays(merchant)
     await merchant.sweep()
 
     await two_more_periods(merchant, auditor, "hourly")
@@ -118,14 +118,14 @@ async def test_a_wait_for_a_retry_that_lands_when_its_order_is_paid_costs_no_lat
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("left", [QUICK, "waiting for a retry"])
-async def test_metadata_that_a_crm_read_before_and_writes_back_after_the_period_loses_and_doubles_none(
+async def test_old_metadata_that_a_crm_writes_back_loses_no_period_and_charges_none_twice(
     merchant: Merchant, left: str
 ) -> None:
     case = CASES[left]
     subscription_id, auditor = await one_due(merchant, case, "monthly")
     await left_behind(merchant, case)
     read_by_the_crm = merchant.subscription(subscription_id)["metadata"]
-    case.healed(merchant)
+    case.resolve(merchant)
     merchant.sandbox.advance(2 * 86_400)  # all retries are due
     await merchant.sweep()
 

@@ -1,4 +1,4 @@
-"""Answers that are lost, late, garbled or refused: there may be one copy too many, but never one charge too many."""
+"""Lost, late, garbled and refused answers may cause a surplus copy, but never a second charge."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _in_words(fault: dict[str, Any]) -> str:
     return " ".join(str(part) for part in fault.values())
 
 
-def _quick_ones_first(faults: list[dict[str, Any]]) -> list[Any]:
+def _chaos_unless_quick(faults: list[dict[str, Any]]) -> list[Any]:
     quick = {"reset before", "reset after", "status 502 after"}
     return [
         pytest.param(fault, id=_in_words(fault), marks=() if _in_words(fault) in quick else pytest.mark.chaos)
@@ -51,8 +51,8 @@ def _quick_ones_first(faults: list[dict[str, Any]]) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("fault", _quick_ones_first(LOST))
-async def test_a_creation_without_a_usable_answer_is_found_or_sent_again(
+@pytest.mark.parametrize("fault", _chaos_unless_quick(LOST))
+async def test_a_creation_without_a_usable_answer_is_looked_up_and_sent_again_if_it_was_not_carried_out(
     merchant: Merchant, fault: dict[str, Any]
 ) -> None:
     merchant.sandbox.seed(DUE)
@@ -64,7 +64,7 @@ async def test_a_creation_without_a_usable_answer_is_found_or_sent_again(
     assert (await renewed_in_the_end(merchant, auditor, 1)).surplus == 0
 
 
-@pytest.mark.parametrize("fault", _quick_ones_first(LOST))
+@pytest.mark.parametrize("fault", _chaos_unless_quick(LOST))
 async def test_a_placement_without_a_usable_answer_is_looked_up_and_sent_again_if_it_was_not_carried_out(
     merchant: Merchant, fault: dict[str, Any]
 ) -> None:
@@ -80,7 +80,7 @@ async def test_a_placement_without_a_usable_answer_is_looked_up_and_sent_again_i
 
 
 @pytest.mark.parametrize("seconds", [5, 59, 300])
-async def test_a_copy_that_appears_when_its_sender_has_made_another_one_is_surplus(
+async def test_a_copy_that_appears_after_its_run_has_made_another_one_is_surplus(
     merchant: Merchant, seconds: int
 ) -> None:
     merchant.sandbox.seed(DUE)
@@ -93,7 +93,7 @@ async def test_a_copy_that_appears_when_its_sender_has_made_another_one_is_surpl
     assert (await renewed_in_the_end(merchant, auditor, 1)).surplus == 2
 
 
-async def test_copies_that_all_arrive_when_their_senders_have_given_up_cost_one_charge(merchant: Merchant) -> None:
+async def test_many_copies_that_appear_after_their_runs_have_ended_cost_one_charge(merchant: Merchant) -> None:
     merchant.sandbox.seed(1)
     auditor = Auditor(merchant.sandbox.database)
     for seconds in (300, 600):
@@ -132,7 +132,7 @@ HOW = [
 
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("how", HOW, ids=_in_words)
-async def test_nothing_is_created_when_a_look_cannot_be_read(
+async def test_nothing_is_created_when_a_read_of_the_first_look_fails(
     merchant: Merchant, look: str, how: dict[str, Any]
 ) -> None:
     merchant.sandbox.seed(DUE)
@@ -147,7 +147,7 @@ async def test_nothing_is_created_when_a_look_cannot_be_read(
 
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("how", HOW, ids=_in_words)
-async def test_nothing_is_placed_when_the_last_look_cannot_be_read(
+async def test_nothing_is_placed_when_a_read_of_the_last_look_fails(
     merchant: Merchant, look: str, how: dict[str, Any]
 ) -> None:
     merchant.sandbox.seed(DUE)
@@ -161,7 +161,7 @@ async def test_nothing_is_placed_when_the_last_look_cannot_be_read(
     await renewed_in_the_end(merchant, auditor, 1)
 
 
-async def test_a_token_revoked_in_the_middle_is_replaced_and_nothing_is_sent_twice(merchant: Merchant) -> None:
+async def test_a_token_revoked_during_a_sweep_is_replaced_and_no_period_is_charged_twice(merchant: Merchant) -> None:
     merchant.sandbox.seed(DUE)
     auditor = Auditor(merchant.sandbox.database)
     merchant.sandbox.fault("revoke", **CREATION, nth=[2])
@@ -172,7 +172,7 @@ async def test_a_token_revoked_in_the_middle_is_replaced_and_nothing_is_sent_twi
     await renewed_in_the_end(merchant, auditor, 1)
 
 
-async def test_a_storm_of_refusals_for_the_rate_delays_and_doubles_nothing(merchant: Merchant) -> None:
+async def test_many_429_answers_lose_no_period_and_charge_none_twice(merchant: Merchant) -> None:
     merchant.sandbox.seed(DUE)
     auditor = Auditor(merchant.sandbox.database)
     merchant.sandbox.fault("throttle", path="/api/*", share=0.3)
@@ -182,7 +182,7 @@ async def test_a_storm_of_refusals_for_the_rate_delays_and_doubles_nothing(merch
     await renewed_in_the_end(merchant, auditor)
 
 
-async def test_the_clock_of_the_shop_jumping_ahead_renews_nobody_twice(merchant: Merchant) -> None:
+async def test_a_jump_of_the_shops_clock_renews_no_period_twice(merchant: Merchant) -> None:
     merchant.sandbox.seed(DUE)
     auditor = Auditor(merchant.sandbox.database)
     merchant.sandbox.fault("late", **CREATION, seconds=30, times=1)

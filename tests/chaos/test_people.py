@@ -1,4 +1,4 @@
-"""People act while a renewal is under way: their decision counts up to the moment of the charge."""
+"""People act while a renewal is under way. Their decision counts until the order is being placed."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 from chaos.checker import Auditor
-from chaos.crew import until_hit
+from chaos.worker_launcher import until_hit
 from merchant import Ended, Merchant, cancel
 
 A_MONTH = 31 * 86_400
-UNDER_WAY: dict[str, Any] = {"method": "POST", "path": "/api/order_copies", "answer": "at_commit", "seconds": 3600}
-ON_ITS_WAY: dict[str, Any] = {"method": "PATCH", "path": "/api/orders/*", "answer": "at_commit", "seconds": 3600}
+SLOW_CREATION: dict[str, Any] = {"method": "POST", "path": "/api/order_copies", "answer": "at_commit", "seconds": 3600}
+SLOW_PLACEMENT: dict[str, Any] = {"method": "PATCH", "path": "/api/orders/*", "answer": "at_commit", "seconds": 3600}
 
 
 @asynccontextmanager
 async def during(merchant: Merchant, request: dict[str, Any]) -> AsyncIterator[list[Ended]]:
-    """A sweep with a request that is held up, and carried out after the `with` block."""
+    """A sweep in which one request is delayed, and carried out after the `with` block."""
     merchant.sandbox.fault("late", **request, times=1)
     ended: list[Ended] = []
     sweeping = asyncio.create_task(merchant.sweep())
@@ -30,7 +30,7 @@ async def during(merchant: Merchant, request: dict[str, Any]) -> AsyncIterator[l
     ended.append(await sweeping)
 
 
-async def _goes_on(merchant: Merchant, months: int = 2) -> None:
+async def _sweep_monthly(merchant: Merchant, months: int = 2) -> None:
     for _ in range(months):
         merchant.sandbox.advance(A_MONTH)
         await merchant.sweep()
@@ -41,14 +41,14 @@ def _orders_made(merchant: Merchant) -> list[str]:
     return [str(row["status"]) for row in rows]
 
 
-async def test_who_cancels_while_a_copy_is_under_way_is_not_charged(merchant: Merchant) -> None:
+async def test_a_subscription_cancelled_while_its_copy_is_under_way_is_not_charged(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     auditor = Auditor(merchant.sandbox.database)
-    async with during(merchant, UNDER_WAY) as ended:
+    async with during(merchant, SLOW_CREATION) as ended:
         async with merchant.dashboard() as dashboard:
             await cancel(dashboard, made["id"])
         auditor.contracts[made["id"]].cancelled_at = merchant.sandbox.clock()
-    await _goes_on(merchant)
+    await _sweep_monthly(merchant)
 
     assert ended[0].outcomes == {"skipped": 1}
     assert _orders_made(merchant) == ["cancelled"]
@@ -56,11 +56,13 @@ async def test_who_cancels_while_a_copy_is_under_way_is_not_charged(merchant: Me
     assert (findings.is_clean, findings.renewals) == (True, 0), findings.complaints
 
 
-async def test_who_postpones_while_a_copy_is_under_way_is_charged_at_the_new_date(merchant: Merchant) -> None:
+async def test_a_subscription_postponed_while_its_copy_is_under_way_is_charged_on_the_new_date(
+    merchant: Merchant,
+) -> None:
     made = merchant.sandbox.create_subscription()
     auditor = Auditor(merchant.sandbox.database)
     contract = auditor.contracts[made["id"]]
-    async with during(merchant, UNDER_WAY) as ended:
+    async with during(merchant, SLOW_CREATION) as ended:
         now = merchant.sandbox.clock()
         later = (now + timedelta(days=3)).replace(second=0, microsecond=0)
         async with merchant.dashboard() as dashboard:
@@ -76,15 +78,15 @@ async def test_who_postpones_while_a_copy_is_under_way_is_charged_at_the_new_dat
     assert (findings.is_clean, findings.renewals) == (True, 1), findings.complaints
 
 
-async def test_who_pauses_while_a_copy_is_under_way_is_charged_when_it_goes_on(merchant: Merchant) -> None:
+async def test_a_subscription_held_while_its_copy_is_under_way_is_charged_after_its_release(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     auditor = Auditor(merchant.sandbox.database)
-    async with during(merchant, UNDER_WAY) as ended:
+    async with during(merchant, SLOW_CREATION) as ended:
         since = merchant.sandbox.clock()
         await _hold(merchant, made["id"], held=True)
     await merchant.sweep()
     assert ended[0].outcomes == {"skipped": 1}
-    assert _orders_made(merchant) == ["cancelled"], "the order of a renewal that is held is withdrawn"
+    assert _orders_made(merchant) == ["cancelled"], "a hold withdraws the order"
     merchant.sandbox.advance(3 * 86_400)
     await _hold(merchant, made["id"], held=False)
     auditor.contracts[made["id"]].pauses.append((since, merchant.sandbox.clock()))
@@ -103,19 +105,21 @@ async def _hold(merchant: Merchant, subscription_id: str, *, held: bool) -> None
 
 
 @pytest.mark.chaos
-async def test_who_cancels_when_the_order_is_being_placed_is_charged_this_once(merchant: Merchant) -> None:
+async def test_a_subscription_cancelled_while_its_order_is_being_placed_is_charged_one_last_time(
+    merchant: Merchant,
+) -> None:
     made = merchant.sandbox.create_subscription()
-    async with during(merchant, ON_ITS_WAY) as ended, merchant.dashboard() as dashboard:
+    async with during(merchant, SLOW_PLACEMENT) as ended, merchant.dashboard() as dashboard:
         await cancel(dashboard, made["id"])
-    await _goes_on(merchant)
+    await _sweep_monthly(merchant)
 
     assert ended[0].outcomes == {"renewed": 1}
     assert _orders_made(merchant) == ["placed"]
 
 
-async def test_what_a_crm_writes_while_a_copy_is_under_way_stays(merchant: Merchant) -> None:
+async def test_metadata_that_a_crm_writes_while_a_copy_is_under_way_are_kept(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
-    async with during(merchant, UNDER_WAY), merchant.dashboard() as crm:
+    async with during(merchant, SLOW_CREATION), merchant.dashboard() as crm:
         metadata = merchant.subscription(made["id"])["metadata"]
         await crm.update_subscription(made["id"], metadata={**metadata, "crm": "met the customer"})
 

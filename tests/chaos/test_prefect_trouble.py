@@ -1,4 +1,4 @@
-"""In the middle of a sweep, the Prefect server dies, has a full disk, or is cut off."""
+"""During a sweep, the Prefect server dies, has a full disk, or loses its connection to the worker."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 from chaos.checker import Auditor
-from chaos.crew import Crew, Worker, until_posted
 from chaos.own_prefect import OwnPrefect
-from chaos.proxy import CableProxy
+from chaos.proxy import CuttableProxy
+from chaos.worker_launcher import Worker, WorkerLauncher, until_posted
 from merchant import Merchant, open_merchant
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -33,63 +33,65 @@ async def merchant(prefect: OwnPrefect) -> AsyncIterator[Merchant]:
             yield opened
 
 
-async def finished(merchant: Merchant, crew: Crew, prefect: OwnPrefect, auditor: Auditor, *disturbed: Worker) -> None:
-    """Wait until the disturbed workers end, or end them; another one does the rest."""
+async def finished(
+    merchant: Merchant, launcher: WorkerLauncher, prefect: OwnPrefect, auditor: Auditor, *disturbed: Worker
+) -> None:
+    """Wait for the disturbed workers, or kill them. Then two more sweeps must finish the renewals."""
     for worker in disturbed:
         if not await asyncio.to_thread(worker.ended.wait, 60):
             worker.kill()
             await worker.wait()
     for _ in range(2):
-        await crew.hire(merchant, prefect=prefect.api_url).wait(200)
+        await launcher.start(merchant, prefect=prefect.api_url).wait(200)
     findings = auditor.audit(merchant.sandbox.clock())
     assert findings.is_clean, findings.complaints
     assert findings.renewals == 12
 
 
-async def test_a_prefect_server_killed_and_restarted_in_the_middle(
-    merchant: Merchant, crew: Crew, prefect: OwnPrefect
+async def test_each_period_is_renewed_once_when_the_prefect_server_is_killed_and_restarted(
+    merchant: Merchant, launcher: WorkerLauncher, prefect: OwnPrefect
 ) -> None:
     auditor = Auditor(merchant.sandbox.database)
     merchant.sandbox.fault("delay", method="POST", path="/api/order_copies", seconds=0.3)
-    worker = crew.hire(merchant, prefect=prefect.api_url)
+    worker = launcher.start(merchant, prefect=prefect.api_url)
     await until_posted(merchant, 2, worker)
     prefect.kill()
     merchant.sandbox.clear_faults()
-    prefect.start()  # not in a thread: the server would end with it
+    prefect.start()  # not in a thread: the server would end with that thread
 
-    await finished(merchant, crew, prefect, auditor, worker)
+    await finished(merchant, launcher, prefect, auditor, worker)
 
 
-async def test_a_prefect_server_whose_disk_is_full_for_a_while(
-    merchant: Merchant, crew: Crew, prefect: OwnPrefect
+async def test_each_period_is_renewed_once_when_the_disk_of_the_prefect_server_is_full(
+    merchant: Merchant, launcher: WorkerLauncher, prefect: OwnPrefect
 ) -> None:
     auditor = Auditor(merchant.sandbox.database)
-    worker = crew.hire(merchant, prefect=prefect.api_url)
+    worker = launcher.start(merchant, prefect=prefect.api_url)
     await until_posted(merchant, 2, worker)
     with prefect.full_disk():
-        another = crew.hire(merchant, prefect=prefect.api_url)
+        another = launcher.start(merchant, prefect=prefect.api_url)
         await asyncio.sleep(5)
     another.kill()
 
-    await finished(merchant, crew, prefect, auditor, worker, another)
+    await finished(merchant, launcher, prefect, auditor, worker, another)
 
 
-async def test_a_cable_to_prefect_that_is_pulled_in_the_middle(
-    merchant: Merchant, crew: Crew, prefect: OwnPrefect
+async def test_each_period_is_renewed_once_when_the_connection_to_prefect_is_cut(
+    merchant: Merchant, launcher: WorkerLauncher, prefect: OwnPrefect
 ) -> None:
     auditor = Auditor(merchant.sandbox.database)
-    with CableProxy(prefect.api_url) as cable:
-        worker = crew.hire(merchant, prefect=cable.url())
+    with CuttableProxy(prefect.api_url) as proxy:
+        worker = launcher.start(merchant, prefect=proxy.url())
         await until_posted(merchant, 2, worker)
-        cable.cut()
+        proxy.cut()
         await asyncio.sleep(3)
-        cable.mend()
+        proxy.restore()
 
-        await finished(merchant, crew, prefect, auditor, worker)
+        await finished(merchant, launcher, prefect, auditor, worker)
 
 
-async def test_without_prefect_nobody_is_renewed(merchant: Merchant, crew: Crew) -> None:
-    worker = crew.hire(merchant, prefect=f"http://127.0.0.1:{free_port()}/api")
+async def test_without_prefect_nothing_is_renewed(merchant: Merchant, launcher: WorkerLauncher) -> None:
+    worker = launcher.start(merchant, prefect=f"http://127.0.0.1:{free_port()}/api")
     await asyncio.to_thread(worker.ended.wait, 60)
     worker.kill()
     assert merchant.copies() == []

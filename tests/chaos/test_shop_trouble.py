@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from chaos.checker import Auditor
-from chaos.crew import Crew, until_posted
+from chaos.worker_launcher import WorkerLauncher, until_posted
 from merchant import Merchant
 
 from blocks.commerce_layer import client
@@ -39,14 +39,14 @@ async def renewed_in_the_end(merchant: Merchant, auditor: Auditor) -> None:
 
 
 @pytest.mark.parametrize("how", ["killed", pytest.param("stopped", marks=pytest.mark.chaos)])
-async def test_a_shop_that_is_restarted_in_the_middle_of_a_sweep_renews_everybody_once(
-    merchant: Merchant, crew: Crew, how: str
+async def test_each_subscription_is_renewed_once_when_the_shop_restarts_during_a_sweep(
+    merchant: Merchant, launcher: WorkerLauncher, how: str
 ) -> None:
     await merchant.install(settle_seconds=5, brake_share=1.0, max_unconfirmed=1000)
     auditor = seeded(merchant)
     merchant.sandbox.fault("delay", **CREATION, seconds=0.3)
     merchant.sandbox.resume()  # the clock of a stopped sandbox cannot be advanced
-    worker = crew.hire(merchant, wind=False)
+    worker = launcher.start(merchant, advance_clock=False)
     await until_posted(merchant, 1)
 
     merchant.sandbox.restart(kill=how == "killed")
@@ -59,32 +59,32 @@ async def test_a_shop_that_is_restarted_in_the_middle_of_a_sweep_renews_everybod
 @pytest.mark.parametrize(
     "by", [timedelta(days=1), timedelta(hours=3), -timedelta(hours=3), -timedelta(days=2)], ids=str
 )
-async def test_a_shop_whose_clock_jumps_in_the_middle_of_a_sweep_renews_everybody_once(
-    merchant: Merchant, crew: Crew, by: timedelta
+async def test_each_subscription_is_renewed_once_when_the_shops_clock_jumps_during_a_sweep(
+    merchant: Merchant, launcher: WorkerLauncher, by: timedelta
 ) -> None:
     await merchant.install(copy_deadline_seconds=30, brake_share=1.0, max_unconfirmed=1000)
     auditor = seeded(merchant)
     merchant.sandbox.fault("delay", **CREATION, seconds=0.3)
     merchant.sandbox.resume()
-    worker = crew.hire(merchant, wind=False)
+    worker = launcher.start(merchant, advance_clock=False)
     await until_posted(merchant, 2)
 
     merchant.sandbox.set_clock(merchant.sandbox.clock() + by)
     await asyncio.sleep(1)
-    merchant.sandbox.set_clock(merchant.sandbox.clock() - by)  # a person noticed
+    merchant.sandbox.set_clock(merchant.sandbox.clock() - by)  # as if staff noticed
 
     assert await worker.wait() is not None
-    merchant.sandbox.advance(abs(by).total_seconds())  # copies that were begun on the wrong day end on that day
+    merchant.sandbox.advance(abs(by).total_seconds())  # copies that began at the wrong time end at that time
     await renewed_in_the_end(merchant, auditor)
 
 
 @pytest.mark.parametrize("by", [timedelta(days=1), pytest.param(-timedelta(days=1), marks=pytest.mark.chaos)], ids=str)
-async def test_a_worker_whose_clock_jumps_in_the_middle_of_a_sweep_renews_everybody_once(
-    merchant: Merchant, crew: Crew, by: timedelta
+async def test_each_subscription_is_renewed_once_when_the_workers_clock_jumps_during_a_sweep(
+    merchant: Merchant, launcher: WorkerLauncher, by: timedelta
 ) -> None:
     auditor = seeded(merchant)
 
-    result = await crew.hire(merchant, clock_jumps_by=by.total_seconds()).wait()
+    result = await launcher.start(merchant, clock_jumps_by=by.total_seconds()).wait()
 
     assert result is not None
     assert result["outcomes"] == {"renewed": DUE}
@@ -92,8 +92,8 @@ async def test_a_worker_whose_clock_jumps_in_the_middle_of_a_sweep_renews_everyb
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that gives up after two seconds, as the real one does after twenty."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client whose timeout is two seconds instead of twenty."""
     monkeypatch.setattr(client, "Timeouts", partial(Timeouts, read=2.0, whole=4.0))
 
 
@@ -117,20 +117,20 @@ SLOW: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     "slow", [each if "later" in each else pytest.param(each, marks=pytest.mark.chaos) for each in SLOW]
 )
-async def test_answers_that_take_longer_than_the_client_waits_cost_nobody_a_second_order(
-    merchant: Merchant, impatient: None, slow: str
+async def test_answers_that_come_after_the_clients_timeout_cause_no_second_order(
+    merchant: Merchant, short_timeouts: None, slow: str
 ) -> None:
     auditor = seeded(merchant)
     merchant.sandbox.fault(**SLOW[slow])
 
     assert (await merchant.sweep()).outcomes == {"renewed": DUE}
 
-    merchant.sandbox.advance(300)  # by then everything that was held up is carried out
+    merchant.sandbox.advance(300)  # by then, all delayed requests are carried out
     await renewed_in_the_end(merchant, auditor)
 
 
 @pytest.mark.chaos
-async def test_the_real_patience_of_the_client_ends_when_no_answer_comes(merchant: Merchant) -> None:
+async def test_the_client_gives_up_when_no_answer_comes_within_its_real_timeout(merchant: Merchant) -> None:
     auditor = seeded(merchant)
     merchant.sandbox.fault(**CREATION, **NEVER, nth=[1])
 

@@ -1,6 +1,4 @@
-"""
-A worker that is stopped (SIGSTOP, a paused machine) anywhere, and goes on when another run has finished its job.
-"""
+"""A worker is stopped at any point (SIGSTOP, a paused machine) and continues after another run has done its work."""
 
 from __future__ import annotations
 
@@ -9,15 +7,15 @@ from typing import Any
 
 import pytest
 from chaos.checker import Auditor
-from chaos.crew import Crew, Worker, until_hit
-from chaos.worker_process import PLACES
+from chaos.worker_launcher import Worker, WorkerLauncher, until_hit
+from chaos.worker_process import KILL_POINTS
 from merchant import Merchant
 
 pytestmark = pytest.mark.timeout(400)
 
 A_MONTH = 31 * 86_400
 HELD_UP_FOR = 3600.0
-"""Sandbox seconds after which a request that is held up is carried out."""
+"""Sandbox seconds until a delayed request is carried out."""
 
 NOT_YET: dict[str, Any] = {"action": "late", "answer": "at_commit", "seconds": HELD_UP_FOR}
 NO_ANSWER: dict[str, Any] = {"action": "hang", "when": "after"}
@@ -33,27 +31,30 @@ async def is_clean_for_two_more_months(merchant: Merchant, auditor: Auditor) -> 
     assert findings.renewals == 3 * len(auditor.contracts)
 
 
-async def goes_on(sleeper: Worker) -> None:
-    sleeper.send(signal.SIGCONT)
-    assert await sleeper.wait() is not None
+async def continue_and_end(worker: Worker) -> None:
+    worker.send(signal.SIGCONT)
+    assert await worker.wait() is not None
 
 
-WHERE = ["with a placement that is composed and not sent"]
+POINTS_IN_MAKE_TEST = ["with a placement ready to send"]
 
 
 @pytest.mark.parametrize(
-    "place", [each if each in WHERE else pytest.param(each, marks=pytest.mark.chaos) for each in PLACES]
+    "point",
+    [each if each in POINTS_IN_MAKE_TEST else pytest.param(each, marks=pytest.mark.chaos) for each in KILL_POINTS],
 )
-async def test_a_worker_stopped_there_does_no_harm_when_it_goes_on(merchant: Merchant, crew: Crew, place: str) -> None:
+async def test_a_worker_stopped_at_this_point_does_no_harm_when_it_continues(
+    merchant: Merchant, launcher: WorkerLauncher, point: str
+) -> None:
     merchant.sandbox.seed(3)
     auditor = Auditor(merchant.sandbox.database)
-    sleeper = crew.hire(merchant, die_at=place, signal=signal.SIGSTOP, nth=1 if "look" in place else 2)
-    assert await sleeper.until_stopped()
+    worker = launcher.start(merchant, kill_at=point, signal=signal.SIGSTOP, nth=1 if "look" in point else 2)
+    assert await worker.until_stopped()
 
     merchant.sandbox.advance(HELD_UP_FOR)
     await merchant.sweep()
     merchant.sandbox.advance(HELD_UP_FOR)
-    await goes_on(sleeper)
+    await continue_and_end(worker)
 
     await is_clean_for_two_more_months(merchant, auditor)
 
@@ -67,36 +68,37 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "a record that arrives afterwards": {"method": "PATCH", "path": SUBSCRIPTIONS, "match": "perennial", **NOT_YET},
     "a record that was written": {"method": "PATCH", "path": SUBSCRIPTIONS, "match": "perennial", **NO_ANSWER},
 }
-IN_MAKE_TEST = {"a creation that arrives afterwards", "a placement that arrives afterwards"}
+REQUESTS_IN_MAKE_TEST = {"a creation that arrives afterwards", "a placement that arrives afterwards"}
 
 
-async def stopped_during(merchant: Merchant, crew: Crew, fault: dict[str, Any]) -> Worker:
+async def stopped_during(merchant: Merchant, launcher: WorkerLauncher, fault: dict[str, Any]) -> Worker:
     merchant.sandbox.fault(**fault, nth=[1])
-    sleeper = crew.hire(merchant)
-    await until_hit(merchant, sleeper)
-    await sleeper.stop()
-    return sleeper
+    worker = launcher.start(merchant)
+    await until_hit(merchant, worker)
+    await worker.stop()
+    return worker
 
 
 @pytest.mark.parametrize(
-    "what", [each if each in IN_MAKE_TEST else pytest.param(each, marks=pytest.mark.chaos) for each in REQUESTS]
+    "what",
+    [each if each in REQUESTS_IN_MAKE_TEST else pytest.param(each, marks=pytest.mark.chaos) for each in REQUESTS],
 )
-async def test_a_worker_stopped_in_the_middle_of_a_request_does_no_harm_when_it_goes_on(
-    merchant: Merchant, crew: Crew, what: str
+async def test_a_worker_stopped_during_a_request_does_no_harm_when_it_continues(
+    merchant: Merchant, launcher: WorkerLauncher, what: str
 ) -> None:
     merchant.sandbox.seed(2)
     auditor = Auditor(merchant.sandbox.database)
-    sleeper = await stopped_during(merchant, crew, REQUESTS[what])
+    worker = await stopped_during(merchant, launcher, REQUESTS[what])
 
     await merchant.sweep()
     merchant.sandbox.advance(HELD_UP_FOR + 1)
-    await goes_on(sleeper)
+    await continue_and_end(worker)
 
     await is_clean_for_two_more_months(merchant, auditor)
     assert all(row["reference"] is not None for row in merchant.copies())
 
 
-async def _left_failed(merchant: Merchant) -> Auditor:
+async def _declined_once(merchant: Merchant) -> Auditor:
     merchant.sandbox.create_subscription(failure="declined", times=1)
     auditor = Auditor(merchant.sandbox.database)
     assert (await merchant.sweep()).outcomes == {"retry_scheduled": 1}
@@ -106,15 +108,15 @@ async def _left_failed(merchant: Merchant) -> Auditor:
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("fault", [NOT_YET, NO_ANSWER], ids=["arrives afterwards", "was carried out"])
-async def test_a_worker_stopped_in_the_middle_of_a_retry_charges_once(
-    merchant: Merchant, crew: Crew, fault: dict[str, Any]
+async def test_a_worker_stopped_during_a_retry_charges_once(
+    merchant: Merchant, launcher: WorkerLauncher, fault: dict[str, Any]
 ) -> None:
-    auditor = await _left_failed(merchant)
-    sleeper = await stopped_during(merchant, crew, {"method": "PATCH", "path": ORDERS, **fault})
+    auditor = await _declined_once(merchant)
+    worker = await stopped_during(merchant, launcher, {"method": "PATCH", "path": ORDERS, **fault})
 
     await merchant.sweep()
     merchant.sandbox.advance(HELD_UP_FOR + 1)
-    await goes_on(sleeper)
+    await continue_and_end(worker)
 
     await is_clean_for_two_more_months(merchant, auditor)
     assert len(merchant.copies()) == 3

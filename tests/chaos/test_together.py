@@ -1,4 +1,4 @@
-"""Several runs at once, runs that are cancelled or have a full disk, and connections that are cut."""
+"""Several runs at once, a cancelled run, a worker with a full disk, and a cut connection."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from chaos.checker import Auditor
-from chaos.crew import Crew, until_hit, until_posted
-from chaos.proxy import CableProxy
+from chaos.proxy import CuttableProxy
+from chaos.worker_launcher import WorkerLauncher, until_hit, until_posted
 from merchant import UNLIMITED, Merchant
 
 from flows.cli.installation import credentials_for, install
@@ -25,25 +25,25 @@ async def renewed_once(merchant: Merchant, auditor: Auditor, sweeps: int = 1) ->
 
 
 @pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.chaos)])
-async def test_sweeps_that_run_at_the_same_time_renew_everybody_once(
-    merchant: Merchant, crew: Crew, workers: int
+async def test_concurrent_sweeps_renew_each_subscription_once(
+    merchant: Merchant, launcher: WorkerLauncher, workers: int
 ) -> None:
     merchant.sandbox.seed(30)
     auditor = Auditor(merchant.sandbox.database)
 
-    results = [await worker.wait() for worker in [crew.hire(merchant) for _ in range(workers)]]
+    results = [await worker.wait() for worker in [launcher.start(merchant) for _ in range(workers)]]
 
     assert all(result and result["error"] is None for result in results), results
     await renewed_once(merchant, auditor)
 
 
-async def test_a_sweep_and_a_run_for_some_of_its_subscriptions_renew_everybody_once(
-    merchant: Merchant, crew: Crew
+async def test_a_sweep_and_a_concurrent_run_for_some_subscriptions_renew_each_once(
+    merchant: Merchant, launcher: WorkerLauncher
 ) -> None:
     named = merchant.sandbox.seed(12)["subscription_ids"][3:6]
     auditor = Auditor(merchant.sandbox.database)
 
-    workers = [crew.hire(merchant), crew.hire(merchant, parameters={"subscriptions": named})]
+    workers = [launcher.start(merchant), launcher.start(merchant, parameters={"subscriptions": named})]
     results = [await worker.wait() for worker in workers]
 
     assert all(result and result["error"] is None for result in results), results
@@ -51,8 +51,8 @@ async def test_a_sweep_and_a_run_for_some_of_its_subscriptions_renew_everybody_o
 
 
 @pytest.mark.parametrize("reordered_first", ["sweep", pytest.param("reorder", marks=pytest.mark.chaos)])
-async def test_a_sweep_and_reorders_of_the_same_source_orders_make_one_copy_for_each_that_was_asked_for(
-    merchant: Merchant, crew: Crew, reordered_first: str
+async def test_a_sweep_and_concurrent_reorders_place_one_order_for_each_period_and_each_reference(
+    merchant: Merchant, launcher: WorkerLauncher, reordered_first: str
 ) -> None:
     sources = merchant.sandbox.seed(3)["source_order_ids"]
     auditor = Auditor(merchant.sandbox.database)
@@ -63,7 +63,7 @@ async def test_a_sweep_and_reorders_of_the_same_source_orders_make_one_copy_for_
     jobs: list[dict[str, Any]] = [{"flow": "reorder", "parameters": each} for each in reorders]
     jobs.insert(0 if reordered_first == "sweep" else len(jobs), {"flow": "sweep"})
 
-    results = [await worker.wait() for worker in [crew.hire(merchant, **job) for job in jobs]]
+    results = [await worker.wait() for worker in [launcher.start(merchant, **job) for job in jobs]]
 
     assert all(result and result["error"] is None for result in results), results
     await renewed_once(merchant, auditor)
@@ -73,13 +73,13 @@ async def test_a_sweep_and_reorders_of_the_same_source_orders_make_one_copy_for_
 
 
 async def test_sweeps_whose_creations_arrive_late_place_one_order_for_each_period(
-    merchant: Merchant, crew: Crew
+    merchant: Merchant, launcher: WorkerLauncher
 ) -> None:
     merchant.sandbox.seed(12)
     auditor = Auditor(merchant.sandbox.database)
     merchant.sandbox.fault("late", method="POST", path="/api/order_copies", seconds=40, share=0.5)
 
-    workers = [crew.hire(merchant) for _ in range(3)]
+    workers = [launcher.start(merchant) for _ in range(3)]
     for worker in workers:
         await worker.wait()
 
@@ -88,14 +88,14 @@ async def test_sweeps_whose_creations_arrive_late_place_one_order_for_each_perio
     await renewed_once(merchant, auditor)
 
 
-async def test_a_run_cancelled_while_its_creation_is_on_its_way_is_finished_by_the_next(
-    merchant: Merchant, crew: Crew
+async def test_the_next_run_finishes_the_work_of_a_run_cancelled_during_a_creation(
+    merchant: Merchant, launcher: WorkerLauncher
 ) -> None:
     merchant.sandbox.seed(3)
     auditor = Auditor(merchant.sandbox.database)
     on_its_way = {"method": "POST", "path": "/api/order_copies", "answer": "at_commit", "seconds": 600}
     merchant.sandbox.fault("late", **on_its_way, nth=[2])
-    worker = crew.hire(merchant)
+    worker = launcher.start(merchant)
     await until_hit(merchant, worker)
     worker.send(signal.SIGINT)
     await asyncio.to_thread(worker.ended.wait, 60)
@@ -104,30 +104,30 @@ async def test_a_run_cancelled_while_its_creation_is_on_its_way_is_finished_by_t
     await renewed_once(merchant, auditor)
 
 
-async def test_a_worker_whose_disk_is_full_renews_nobody_twice(merchant: Merchant, crew: Crew) -> None:
+async def test_a_worker_with_a_full_disk_renews_no_period_twice(merchant: Merchant, launcher: WorkerLauncher) -> None:
     merchant.sandbox.seed(5)
     auditor = Auditor(merchant.sandbox.database)
 
-    worker = crew.hire(merchant, disk_is_full=True)
+    worker = launcher.start(merchant, disk_is_full=True)
     await asyncio.to_thread(worker.ended.wait, 120)
 
     await renewed_once(merchant, auditor)
 
 
-async def test_a_cable_to_commerce_layer_that_is_pulled_in_the_middle_costs_nobody_a_second_order(
+async def test_a_cut_connection_to_commerce_layer_causes_no_second_order(
     merchant: Merchant,
 ) -> None:
     box = merchant.sandbox
     box.seed(8)
     auditor = Auditor(box.database)
-    with CableProxy(box.url) as cable:
-        urls = (cable.url("/api"), cable.url("/oauth/token"))
+    with CuttableProxy(box.url) as proxy:
+        urls = (proxy.url("/api"), proxy.url("/oauth/token"))
         credentials = credentials_for(box.organization, box.client_id, box.client_secret, "test", *urls, UNLIMITED)
         await install(credentials, credentials_name=merchant.name, policy_name=merchant.name)
         sweep = asyncio.create_task(merchant.sweep())
         await until_posted(merchant, 3)
-        cable.cut()
+        proxy.cut()
         await asyncio.sleep(0.2)
-        cable.mend()
+        proxy.restore()
         await sweep
         await renewed_once(merchant, auditor, sweeps=2)

@@ -1,10 +1,10 @@
 """
-Runs flows in processes that may be killed. It imports everything once and forks for each job, because a start takes
+Runs flows in processes that a test may kill. It imports everything once and forks for each job, because a start takes
 seconds and a fork takes almost no time.
 
-Jobs are lines of JSON on standard input; `{"started": pid}` and `{"ended": pid, "status": ...}` are its output. A job
-names the flow, its parameters, a file for the result, the sandbox whose clock it advances, and the place where it dies
-or stops, if it does. The places are patched in here, in the child: the product does not know them.
+It reads jobs as lines of JSON from standard input, and writes `{"started": pid}` and `{"ended": pid, "status": ...}`. A
+job names the flow, its parameters, a file for the result, the sandbox whose clock it advances, and the point at which
+it is killed or stopped, if any. The child process patches that point in: Perennial's code does not know it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import fastapi  # noqa: F401 - with these five, a first flow run takes half a second less
+import fastapi  # noqa: F401 - these five imports make a first flow run half a second faster
 import graphviz  # noqa: F401
 import httpx
 import prefect.concurrency.v1.services
@@ -53,7 +53,7 @@ def _is_creation(_: Any, request: httpx.Request, *__: Any) -> bool:
 
 
 def _patches(resource: str, says: Callable[[dict[str, Any]], Any]) -> Picks:
-    """Picks the requests that change a resource of this type and have this attribute."""
+    """A function that picks the PATCH requests to this type of resource whose attributes fit."""
 
     def picks(_: Any, request: httpx.Request, *__: Any) -> bool:
         if request.method != "PATCH" or request.url.path.split("/")[-2] != resource:
@@ -78,21 +78,21 @@ _withdrawal = _patches("orders", lambda says: says.get("_cancel") and not _is_su
 _cancellation = _patches("order_subscriptions", lambda says: says.get("_cancel"))
 _anything = _patches("order_subscriptions", lambda says: says.get("metadata"))
 
-PLACES: dict[str, tuple[Any, str, str, Picks]] = {
+KILL_POINTS: dict[str, tuple[Any, str, str, Picks]] = {
     "before the first look": (flows.sweep.pacing, "take_first_look", "before", _always),
     "after the first look": (flows.sweep.pacing, "take_first_look", "after", _always),
-    "with a creation that is composed and not sent": (Wire, "_send", "before", _is_creation),
+    "with a creation ready to send": (Wire, "_send", "before", _is_creation),
     "with the answer to a creation": (Wire, "_send", "after", _is_creation),
     "before it polls": (CopyPoller, "wait_for", "before", _always),
     "after it polled": (CopyPoller, "wait_for", "after", _always),
-    "with a placement that is composed and not sent": (Wire, "_send", "before", _placement),
+    "with a placement ready to send": (Wire, "_send", "before", _placement),
     "with the answer to a placement": (Wire, "_send", "after", _placement),
     "before the record": (flows.tasks.record, "_write_down", "before", _always),
     "after the record": (flows.tasks.record, "_write_down", "after", _always),
 }
-"""Places that every sweep reaches."""
+"""Points that every sweep reaches."""
 
-SIDE_PLACES: dict[str, tuple[Any, str, str, Picks]] = {
+RARE_KILL_POINTS: dict[str, tuple[Any, str, str, Picks]] = {
     "before it announces an attempt": (Wire, "_send", "before", _announcement),
     "after it announced an attempt": (Wire, "_send", "after", _announcement),
     "before it withdraws an order": (Wire, "_send", "before", _withdrawal),
@@ -104,11 +104,11 @@ SIDE_PLACES: dict[str, tuple[Any, str, str, Picks]] = {
     "before it writes on the subscription": (Wire, "_send", "before", _anything),
     "after it wrote on the subscription": (Wire, "_send", "after", _anything),
 }
-"""Places that only some sweeps reach: those that continue another run's work, meet surplus copies, or cancel."""
+"""Points that only some sweeps reach: those that continue another run's work, meet surplus copies, or cancel."""
 
 
 class JumpingClock:
-    """Another clock, but its time of day jumps by some seconds after a few calls."""
+    """The current clock, but its time of day jumps by some seconds after a few calls."""
 
     def __init__(self, seconds: float, asked: int = 5) -> None:
         self._below, self._seconds, self._left = current_clock(), timedelta(seconds=seconds), asked
@@ -124,8 +124,8 @@ class JumpingClock:
         await self._below.sleep(seconds)
 
 
-class WoundClock:
-    """Sleeping advances the sandbox's clock, and takes no real time."""
+class AdvancingClock:
+    """A clock whose `sleep` advances the sandbox's clock and takes no real time."""
 
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
@@ -144,11 +144,11 @@ class WoundClock:
         self._ask("POST", {"advance": max(seconds, 0.001)})
 
 
-def _arrange_the_end(place: str, nth: int, signal_number: int) -> None:
-    owner, name, when, picks = (PLACES | SIDE_PLACES)[place]
+def _kill_at(point: str, nth: int, signal_number: int) -> None:
+    owner, name, when, picks = (KILL_POINTS | RARE_KILL_POINTS)[point]
     real, count = getattr(owner, name), 0
 
-    def perhaps(*args: Any, **kwargs: Any) -> None:
+    def kill_if_reached(*args: Any, **kwargs: Any) -> None:
         nonlocal count
         count += picks(*args, **kwargs)
         if count == nth and picks(*args, **kwargs):
@@ -157,23 +157,23 @@ def _arrange_the_end(place: str, nth: int, signal_number: int) -> None:
     @functools.wraps(real)
     async def patched(*args: Any, **kwargs: Any) -> Any:
         if when == "before":
-            perhaps(*args, **kwargs)
+            kill_if_reached(*args, **kwargs)
         answer = await real(*args, **kwargs)
         if when == "after":
-            perhaps(*args, **kwargs)
+            kill_if_reached(*args, **kwargs)
         return answer
 
     setattr(owner, name, patched)
 
 
-async def _work(job: dict[str, Any]) -> dict[str, Any]:
+async def _run_flow(job: dict[str, Any]) -> dict[str, Any]:
     flow = {"sweep": flows.renew.renew_subscriptions, "reorder": flows.reorder.reorder}[job["flow"]]
     prefect = temporary_settings({PREFECT_API_URL: job["prefect"]}) if "prefect" in job else nullcontext()
     async with AsyncExitStack() as stack:
         if "clock" in job:
             stack.enter_context(use_clock(await stack.enter_async_context(following(job["clock"]))))
-        elif job["wind"]:
-            stack.enter_context(use_clock(WoundClock(job["sandbox"])))
+        elif job["advance_clock"]:
+            stack.enter_context(use_clock(AdvancingClock(job["sandbox"])))
         stack.enter_context(use_clock(JumpingClock(job.get("clock_jumps_by", 0.0))))
         stack.enter_context(prefect)
         state: Any = await flow(**job["parameters"], return_state=True)
@@ -189,30 +189,30 @@ async def _work(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _be_a_worker(job: dict[str, Any]) -> None:
+def _run_job(job: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     status = 1
     try:
-        if job.get("die_at"):
-            _arrange_the_end(job["die_at"], job.get("nth", 1), job.get("signal", signal.SIGKILL))
+        if job.get("kill_at"):
+            _kill_at(job["kill_at"], job.get("nth", 1), job.get("signal", signal.SIGKILL))
         if job.get("disk_is_full"):
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-        result = asyncio.run(_work(job))
+        result = asyncio.run(_run_flow(job))
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         Path(job["result"]).write_text(json.dumps(result))
         status = 0
-    except BaseException:  # noqa: BLE001 - the log has the error
+    except BaseException:  # noqa: BLE001 - the log shows the error
         traceback.print_exc()
     finally:
-        os._exit(status)  # Prefect's threads would go on sending logs for a while
+        os._exit(status)  # Prefect's threads would keep sending logs for a while
 
 
-def _say(**what: Any) -> None:
+def _report(**what: Any) -> None:
     os.write(1, json.dumps(what).encode() + b"\n")
 
 
 def main() -> None:
-    _say(ready=os.getpid())
+    _report(ready=os.getpid())
     rest, children = b"", set()
     while True:
         if select.select([0], [], [], 0.02)[0]:
@@ -224,14 +224,14 @@ def main() -> None:
                 pid = os.fork()
                 if pid == 0:
                     os.dup2(2, 1)
-                    _be_a_worker(json.loads(line))
+                    _run_job(json.loads(line))
                 children.add(pid)
-                _say(started=pid)
+                _report(started=pid)
         for pid in list(children):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 children.discard(pid)
-                _say(ended=pid, status=os.waitstatus_to_exitcode(status))
+                _report(ended=pid, status=os.waitstatus_to_exitcode(status))
     for pid in children:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

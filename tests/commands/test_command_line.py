@@ -1,4 +1,4 @@
-"""What a person reads who asks for help, and who writes a command that cannot be understood."""
+"""What `perennial` prints for `--help`, and for a command line with a mistake."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_help_has_each_command_on_one_line_of_80_columns(capsys: pytest.CaptureF
         assert [line for line in lines if f" {name} " in line and summary in line]
 
 
-def test_every_command_has_its_options_here() -> None:
+def test_this_file_lists_the_options_of_every_command() -> None:
     assert list(OPTIONS) == list(COMMANDS)
 
 
@@ -56,7 +56,7 @@ def test_help_of_a_command_explains_each_option(command: str, capsys: pytest.Cap
     assert all(len(words) > 5 for words in explained), "the frame, the option, and some words about it"
 
 
-def test_no_command_shows_help_and_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_call_without_a_command_shows_help_and_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
 
     said = capsys.readouterr()
@@ -83,9 +83,7 @@ def test_no_command_shows_help_and_is_an_error(capsys: pytest.CaptureFixture[str
         ("setup", "not saved: --organization and --client-id must be given"),
     ],
 )
-def test_what_cannot_be_understood_is_named_with_the_way_out(
-    given: str, said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mistake_on_the_command_line_is_named(given: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(given.split()) == 2
 
     printed = capsys.readouterr()

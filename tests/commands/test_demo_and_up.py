@@ -40,7 +40,7 @@ def said(*arguments: str, **variables: str) -> tuple[int, str]:
 
 
 def started_below(folder: Path) -> list[str]:
-    """Processes that were told of a folder below this one: all that a command with this TMPDIR has started."""
+    """Processes whose environment names this folder: all that a command with this TMPDIR has started."""
     found = []
     for each in Path("/proc").iterdir():
         try:
@@ -59,7 +59,7 @@ def taken_port() -> Iterator[int]:
         yield other.getsockname()[1]
 
 
-def test_a_port_that_something_else_uses_is_not_taken_for_ours(taken_port: int) -> None:
+def test_a_port_that_is_in_use_is_refused_with_the_way_out(taken_port: int) -> None:
     code, text = said("up", "--port", str(taken_port))
 
     assert code == 2
@@ -69,21 +69,21 @@ def test_a_port_that_something_else_uses_is_not_taken_for_ours(taken_port: int) 
 
 
 @pytest.mark.parametrize("port", ["0", "99999", "-1", "http"])
-def test_a_port_that_cannot_be_one_is_quoted(port: str) -> None:
+def test_an_impossible_port_is_refused_and_quoted(port: str) -> None:
     code, text = said("up", f"--port={port}")
 
     assert code == 2
     assert f"{port!r} is not a port: a number from 1 to 65535" in text
 
 
-def test_failures_are_seeded_only_where_the_brake_lets_them_pass() -> None:
+def test_the_demo_seeds_only_as_many_failures_as_the_brake_tolerates() -> None:
     assert failures_among(100) == FAILURES
     assert failures_among(11) == ()
     assert [len(failures_among(count)) for count in (12, 20, 24, 60)] == [1, 1, 2, 5]
 
 
 @pytest.mark.slow
-def test_a_small_demo_renews_everybody_and_leaves_the_persons_own_prefect_alone(tmp_path: Path) -> None:
+def test_a_small_demo_renews_every_subscription_and_does_not_touch_the_users_own_prefect(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs.db"
 
     code, text = said(
@@ -108,7 +108,9 @@ def test_a_small_demo_renews_everybody_and_leaves_the_persons_own_prefect_alone(
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda each: each.name)
-def test_a_demo_that_is_interrupted_leaves_nothing_and_no_noise(tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interrupted_demo_leaves_no_process_and_no_file_and_prints_one_line(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     with running("demo", "--subscriptions", "60", TMPDIR=str(tmp_path)) as command:
         assert command.stdout is not None
         assert any("1. The sweep" in line for line in iter(command.stdout.readline, ""))

@@ -1,4 +1,4 @@
-"""A Prefect server that was not upgraded together with Perennial: the oldest that it works with."""
+"""Perennial with the oldest Prefect server that it supports."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def merchant(older: OwnPrefect) -> AsyncIterator[Merchant]:
         yield opened
 
 
-async def test_it_is_as_old_as_we_say(older: OwnPrefect) -> None:
+async def test_the_server_has_the_oldest_supported_version(older: OwnPrefect) -> None:
     async with get_client() as prefect:
         assert await version_of(prefect) == VERSION
 
@@ -96,14 +96,14 @@ async def test_alarms_can_be_made_and_made_again(older: OwnPrefect) -> None:
     assert len(first) == len(alarms(Times()))
 
 
-async def test_the_check_knows_the_server_and_names_a_service_that_is_off(older: OwnPrefect) -> None:
+async def test_the_setup_check_accepts_the_server_and_names_a_service_that_is_off(older: OwnPrefect) -> None:
     said = {each.what: each for each in await check_setup()}
 
     assert said["Prefect server"].is_right
     assert said["service triggers"].found == "it is off: no alarm fires"
 
 
-def test_the_command_is_refused_by_no_version_that_will_do(
+def test_the_setup_command_does_not_refuse_the_version_of_the_server(
     older: OwnPrefect, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["setup", "--notify", "no-such-block"]) == 2

@@ -1,4 +1,4 @@
-"""What the commands start ends with them."""
+"""The processes that a command starts end with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flows.cli import processes
 from flows.cli.processes import process
 from flows.cli.up import ProcessEnded, raise_when_one_ends
 
-A_FAMILY = """
+STARTS_A_NEW_SESSION = """
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
 print(child.pid, flush=True)
@@ -41,9 +41,9 @@ def is_alive(pid: int) -> bool:
     return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_a_child_that_made_itself_a_session_of_its_own_is_ended_too(tmp_path: Path) -> None:
+def test_a_grandchild_in_a_session_of_its_own_is_ended_too(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with process([sys.executable, "-c", A_FAMILY], {}, log) as parent:
+    with process([sys.executable, "-c", STARTS_A_NEW_SESSION], {}, log) as parent:
         assert within_seconds(lambda: log.read_text().endswith("\n"))
         grandchild = int(log.read_text())
         assert is_alive(grandchild)
@@ -52,15 +52,15 @@ def test_a_child_that_made_itself_a_session_of_its_own_is_ended_too(tmp_path: Pa
     assert not is_alive(grandchild)
 
 
-AN_ORPHAN = """
+LEAVES_A_CHILD_BEHIND = """
 import subprocess, sys
 print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid, flush=True)
 """
 
 
-def test_what_a_child_left_behind_when_it_ended_by_itself_is_ended_too(tmp_path: Path) -> None:
+def test_a_grandchild_whose_parent_has_ended_is_ended_too(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with process([sys.executable, "-c", AN_ORPHAN], {}, log) as parent:
+    with process([sys.executable, "-c", LEAVES_A_CHILD_BEHIND], {}, log) as parent:
         assert parent.wait(20) == 0
         orphan = int(log.read_text())
         assert is_alive(orphan)

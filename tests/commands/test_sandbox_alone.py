@@ -1,4 +1,4 @@
-"""`python -m blocks.sandbox`, as the documents show it."""
+"""`python -m blocks.sandbox`, as the documentation shows it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import closing
 from blocks.sandbox.running import RunningSandbox
 
 
-def test_so_many_subscriptions_of_one_seed_are_due() -> None:
+def test_the_same_seed_gives_the_same_subscriptions_in_the_requested_number() -> None:
     ids = []
     for _ in range(2):
         with (

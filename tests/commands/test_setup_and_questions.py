@@ -1,4 +1,4 @@
-"""`setup`, `adopt` and `explain` when something that they need is not there."""
+"""What the commands say when the Prefect server or the shop is missing, and what they save."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_without_prefect_nothing_is_checked_stopped_or_started(
 
 @pytest.fixture
 def old_server() -> Iterator[str]:
-    """What a server of years ago says of itself."""
+    """A server that reports an old version."""
 
     class Old(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -82,7 +82,7 @@ def old_server() -> Iterator[str]:
     server.server_close()
 
 
-def test_a_prefect_server_that_is_too_old_is_refused_and_why(
+def test_a_prefect_server_that_is_too_old_is_refused_with_the_reason(
     old_server: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
@@ -92,13 +92,13 @@ def test_a_prefect_server_that_is_too_old_is_refused_and_why(
     assert "Upgrade the server" in said
 
 
-def test_a_reason_is_asked_for_before_charging_is_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_charging_is_not_stopped_without_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stop", " "]) == 2
 
     assert "give a reason" in capsys.readouterr().err
 
 
-def test_charging_is_stopped_and_started_by_a_command_and_the_first_date_stays(
+def test_commands_stop_and_start_charging_and_a_second_stop_keeps_the_first_date(
     server: PrefectServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["stop", "wrong prices"]) == 0
@@ -113,7 +113,7 @@ def test_charging_is_stopped_and_started_by_a_command_and_the_first_date_stays(
     assert capsys.readouterr().out.startswith("charging is on")
 
 
-def test_a_shop_that_is_down_is_named(
+def test_an_auth_url_that_cannot_be_reached_is_named(
     server: PrefectServer, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}/oauth/token"
@@ -125,7 +125,7 @@ def test_a_shop_that_is_down_is_named(
     assert "--auth-url" in said
 
 
-def test_a_set_up_says_what_it_saved_and_warns_of_nothing(
+def test_setup_says_what_it_saved_and_prints_no_warning(
     server: PrefectServer, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 0

@@ -1,4 +1,4 @@
-"""`perennial setup --check`: green when all is set up, and each misconfiguration is named with its way out."""
+"""`perennial setup --check`: succeeds when all is set up, and names each misconfiguration with its way out."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WORKER = "a-worker"
 
 @dataclass
 class Installed:
-    """All that `make up` sets up; what alarms posted is in `heard`."""
+    """All that `make up` sets up; `heard` has what the alarms posted."""
 
     box: RunningSandbox
     webhook: str
@@ -71,7 +71,7 @@ def installed(server: PrefectServer) -> Iterator[Installed]:
 async def _alarms_and_a_worker(webhook: str) -> None:
     async with get_client() as prefect:
         await make_alarms(prefect, await recipient_of(prefect, webhook), await times_of(prefect))
-        # As a worker does that polls: for an hour, so that no load lets it seem gone.
+        # As a polling worker does, but for an hour, so that it never seems gone on a busy machine.
         await prefect.send_worker_heartbeat(POOL, WORKER, heartbeat_interval_seconds=3600)
 
 
@@ -79,7 +79,7 @@ async def wrong() -> list[Checked]:
     return [each for each in await check_setup() if not each.is_right]
 
 
-# --- how it is broken, and mended again -----------------------------------------------------------
+# --- ways to break the setup, each of which repairs it at the end ---------------------------------
 
 
 Break = Callable[[Installed, PrefectClient], AbstractAsyncContextManager[None]]
@@ -247,13 +247,13 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
     "a credentials block that does not exist": (
         deployed_with(parameters={"credentials": "nowhere", "policy": POLICY}), "there is none named 'nowhere'", "setup"
     ),
-    "a client id that is not right": (credentials_with(client_id="wrong"), "client", f"block {CREDENTIALS!r}"),
+    "a wrong client id": (credentials_with(client_id="wrong"), "client", f"block {CREDENTIALS!r}"),
     "another organization": (credentials_with(organization="other"), "the token's organization", "correct the block"),
     "the wrong environment": (credentials_with(mode="live"), "mode is 'test', not 'live'", "correct the block"),
     "a shop that cannot be reached": (
         credentials_with(auth_url=nowhere("/oauth/token")), "cannot be reached", "check the network"
     ),
-    "an address of the API that is not right": (
+    "a wrong address of the API": (
         credentials_with(api_url=nowhere("/api")), "cannot be read", "check the address"
     ),
     "clocks that differ": (shop_of_another_hour, "behind the shop's", "NTP"),
@@ -264,7 +264,7 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
     ),
     "a paused deployment": (deployed_with(paused=True), "it is paused", "resume it"),
     "a concurrency limit": (deployed_with(concurrency_limit=1), "it has a concurrency limit of 1", "remove the limit"),
-    "an instant that is fixed": (
+    "a fixed as_of": (
         deployed_with(parameters={"as_of": "2026-01-01T00:00:00Z"}), "every run is given the same as_of", "empty"
     ),
     "a paused schedule": (schedule_paused, "it is paused: no sweep starts by itself", "switch it on"),
@@ -273,28 +273,28 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
     "a work pool without slots": (pool_with(concurrency_limit=0), "concurrency limit is 0", "clear-concurrency-limit"),
     "a paused queue": (queue_paused, "its queue 'default' is paused", "work-queue resume"),
     "no worker": (no_worker, "none polls the pool", "prefect worker start --pool perennial"),
-    "a sweep that nobody took": (a_late_run, "1 sweep is late", "prefect worker start"),
+    "a sweep that no worker took": (a_late_run, "1 sweep is late", "prefect worker start"),
     "an alarm that is missing": (alarm_deleted, "there is no such automation", "setup --notify"),
     "an alarm that is off": (alarm_switched_off, "it is switched off", "switch it on"),
-    "an alarm that is there twice": (alarm_twice, "there are 2 automations of this name", "delete all but one"),
+    "an alarm that exists twice": (alarm_twice, "there are 2 automations of this name", "delete all but one"),
     "a webhook where nothing listens": (webhook_gone, "nothing listens at http://127.0.0.1", "setup --notify"),
     "charging that is stopped": (switched_to("stop: wrong prices"), "wrong prices", "perennial go"),
-    "a switch that nobody understands": (switched_to("nonsense"), "'nonsense'", "perennial go"),
+    "a stop switch with an unknown value": (switched_to("nonsense"), "'nonsense'", "perennial go"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BROKEN)
-async def test_what_is_wrong_is_named_with_its_way_out(installed: Installed, case: str) -> None:
+async def test_a_misconfiguration_is_named_with_its_way_out(installed: Installed, case: str) -> None:
     broken, found, way_out = BROKEN[case]
 
     async with get_client() as prefect, broken(installed, prefect):
         named = await wrong()
 
     assert [each for each in named if found in each.found and way_out in str(each.way_out)], named
-    assert await wrong() == [], "mended, and nothing else was wrong"
+    assert await wrong() == [], "after the repair, nothing else is wrong"
 
 
-def test_all_green_is_exit_code_0_and_anything_wrong_is_1(
+def test_the_exit_code_is_0_if_all_is_right_and_1_if_anything_is_wrong(
     installed: Installed, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = main(["setup", "--check"])
@@ -328,7 +328,7 @@ async def test_making_the_alarms_again_changes_nothing(installed: Installed) -> 
     assert before == after
 
 
-async def test_an_alarm_is_updated_by_its_name_and_stays_off_if_it_was(installed: Installed) -> None:
+async def test_an_alarm_is_updated_by_its_name_and_stays_off_if_it_was_off(installed: Installed) -> None:
     async with get_client() as prefect:
         times, recipient = await times_of(prefect), await recipient_of(prefect, installed.webhook)
         name = "perennial: no sweep started"
@@ -382,5 +382,5 @@ def test_a_server_of_the_wrong_version_is_named_with_the_way_out(version: str) -
 
 
 @pytest.mark.parametrize("version", ["3.8.8", "3.9.1", "3.10.0", "3.9.2.dev1+12.gabc"])
-def test_servers_that_will_do(version: str) -> None:
+def test_a_server_of_a_supported_version_is_accepted(version: str) -> None:
     assert too_old_or_new(version) is None

@@ -16,7 +16,7 @@ from flows.cli.prefect_server import PrefectServer
 
 @pytest_asyncio.fixture
 async def merchant(server: PrefectServer, request: pytest.FixtureRequest) -> AsyncIterator[Merchant]:
-    # A seed for each test, so that ids do not repeat from sandbox to sandbox: Prefect keeps one event of each id.
+    # A seed per test, so that ids do not repeat from sandbox to sandbox: Prefect stores one event per id.
     async with open_merchant("--seed", str(crc32(request.node.nodeid.encode()))) as opened:
         yield opened
 

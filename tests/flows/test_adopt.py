@@ -1,4 +1,4 @@
-"""Adopting, releasing and giving back, on a real Prefect server and a real sandbox."""
+"""Adopting, releasing and giving back subscriptions, on a real Prefect server and a sandbox."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from flows.__main__ import main
 
 
 def native(sandbox: RunningSandbox, days: int = 3, **members: Any) -> str:
-    """A subscription that Commerce Layer renews by itself, due in some days."""
+    """Create a subscription that Commerce Layer renews by itself, due in `days` days."""
     due = sandbox.clock().replace(second=0, microsecond=0) + timedelta(days=days)
     given = {"status": "active", "metadata": {"crm": 7}, "next_run_at": due.isoformat()} | members
     return str(sandbox.create_subscription(**given)["id"])
 
 
-async def test_adopted_subscriptions_are_renewed_by_us_and_by_nobody_else(merchant: Merchant) -> None:
+async def test_adopted_subscriptions_are_renewed_by_perennial_only(merchant: Merchant) -> None:
     ids = [native(merchant.sandbox) for _ in range(3)]
     due = merchant.subscription(ids[0])["next_run_at"]
 
@@ -45,7 +45,7 @@ async def test_a_dry_run_says_everything_and_changes_nothing(merchant: Merchant)
     assert [merchant.subscription(each) for each in ids] == before
 
 
-async def test_what_is_refused_makes_the_run_red_and_the_others_are_adopted(merchant: Merchant) -> None:
+async def test_refused_subscriptions_fail_the_run_and_the_others_are_adopted(merchant: Merchant) -> None:
     good, soon = native(merchant.sandbox), native(merchant.sandbox, days=0, status="running")
 
     adopted = await merchant.hand_over(good, soon, "NoSuchOne0")
@@ -56,7 +56,7 @@ async def test_what_is_refused_makes_the_run_red_and_the_others_are_adopted(merc
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_lost_answer_leaves_a_subscription_in_one_hand_and_the_next_run_ends_it(
+async def test_after_a_lost_answer_only_one_engine_renews_the_subscription_and_the_next_run_completes(
     merchant: Merchant, when: str
 ) -> None:
     one = native(merchant.sandbox)
@@ -74,7 +74,7 @@ async def test_a_lost_answer_leaves_a_subscription_in_one_hand_and_the_next_run_
     assert merchant.subscription(one)["status"] == "inactive"
 
 
-async def test_adopting_all_inactive_ones_leaves_those_that_a_customer_paused(merchant: Merchant) -> None:
+async def test_adopting_all_inactive_subscriptions_leaves_out_those_that_a_customer_paused(merchant: Merchant) -> None:
     paused = native(merchant.sandbox, days=-30, status="inactive")
     ready = native(merchant.sandbox, status="inactive")
 
@@ -112,15 +112,15 @@ async def test_a_subscription_that_is_given_back_is_renewed_natively_again(merch
     assert (await merchant.sweep()).outcomes == {}
 
 
-async def test_whom_it_concerns_must_be_said(merchant: Merchant) -> None:
-    nobody = await merchant.hand_over()
+async def test_a_run_without_subscriptions_or_with_both_ids_and_all_active_is_refused(merchant: Merchant) -> None:
+    neither = await merchant.hand_over()
     both = await merchant.hand_over("AbcdefghiJ", all_active=True)
 
-    assert nobody.name == both.name == "Failed"
-    assert "either" in nobody.message
+    assert neither.name == both.name == "Failed"
+    assert "either" in neither.message
 
 
-def test_the_command_shows_first_and_does_it_when_told(shop: Merchant, capsys) -> None:
+def test_the_adopt_command_changes_nothing_without_apply(shop: Merchant, capsys) -> None:
     one = native(shop.sandbox)
     blocks = ["--credentials", shop.name, "--policy", shop.name]
 
@@ -132,6 +132,6 @@ def test_the_command_shows_first_and_does_it_when_told(shop: Merchant, capsys) -
     assert main(["adopt", "NoSuchOne0", "--apply", *blocks]) == 1
 
 
-def test_the_command_says_what_is_not_set_up(shop: Merchant, capsys) -> None:
+def test_the_adopt_command_names_the_block_that_is_not_set_up(shop: Merchant, capsys) -> None:
     assert main(["adopt", "AbcdefghiJ", "--credentials", "no-such-block"]) == 2
     assert "no-such-block" in capsys.readouterr().err

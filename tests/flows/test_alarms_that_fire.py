@@ -1,4 +1,4 @@
-"""Each alarm fires on a real server, and arrives at a webhook. Minutes and hours are seconds here."""
+"""Each alarm fires on a real server, and arrives at a webhook. Alarms wait for seconds here, not minutes or hours."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def until(heard: Heard, *words: str) -> str:
             if all(word in said["text"] for word in words):
                 return str(said["text"])
         await asyncio.sleep(0.1)
-    raise AssertionError(f"nobody was told {words}, only {heard}")
+    raise AssertionError(f"no alarm says {words}, only {heard}")
 
 
 @pytest_asyncio.fixture
@@ -72,18 +72,18 @@ async def stopped(heard: Heard) -> AsyncIterator[None]:
     await Variable.aunset(VARIABLE)
 
 
-async def test_a_sweep_that_failed(heard: Heard, merchant: Merchant) -> None:
+async def test_a_sweep_that_failed_raises_an_alarm(heard: Heard, merchant: Merchant) -> None:
     ended = await merchant.sweep(as_of="2099-01-01T00:00:00Z")
 
     assert ended.name == "Failed"
     assert "shop's clock" in await until(heard, "failed:", "as_of is 2099-01-01")
 
 
-async def test_a_sweep_that_did_not_start(heard: Heard) -> None:
+async def test_a_sweep_that_did_not_start_raises_an_alarm(heard: Heard) -> None:
     assert "perennial setup --check" in await until(heard, "no sweep has started for 10 seconds")
 
 
-async def test_a_run_that_is_stuck_and_none_that_has_ended(heard: Heard) -> None:
+async def test_a_run_that_is_stuck_raises_an_alarm_and_one_that_ended_does_not(heard: Heard) -> None:
     async with get_client() as prefect:
         healthy = await prefect.create_flow_run(renew_subscriptions, name="a healthy run")
         for state in (Pending(), Running(), Completed()):
@@ -98,16 +98,16 @@ async def test_a_run_that_is_stuck_and_none_that_has_ended(heard: Heard) -> None
     assert not [said for said in heard if "a healthy run is running" in said["text"]]
 
 
-async def test_a_pool_that_no_worker_polls_any_more(heard: Heard) -> None:
+async def test_a_pool_that_no_worker_polls_any_more_raises_an_alarm(heard: Heard) -> None:
     async with get_client() as prefect:
-        for worker in await prefect.read_workers_for_work_pool(POOL):  # of other tests: they count for 90 s
+        for worker in await prefect.read_workers_for_work_pool(POOL):  # workers of other tests count as alive for 90 s
             await prefect.request("DELETE", f"/work_pools/{POOL}/workers/{worker.name}")
         await prefect.send_worker_heartbeat(POOL, "dies-at-once", heartbeat_interval_seconds=1)
 
     await until(heard, "no worker polls the pool perennial")
 
 
-async def test_charging_that_is_stopped(heard: Heard, stopped: None, merchant: Merchant) -> None:
+async def test_charging_that_is_stopped_raises_an_alarm(heard: Heard, stopped: None, merchant: Merchant) -> None:
     await merchant.sweep()
 
     assert await until(heard, "charging is stopped since", "wrong prices")

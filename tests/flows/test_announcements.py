@@ -1,4 +1,4 @@
-"""An attempt on an order whose copy this run did not create is written on the subscription before it is made."""
+"""Before a run places an order whose copy it did not create, it announces the attempt on the subscription."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def state_of(merchant: Merchant, made: dict[str, Any]) -> dict[str, Any]:
 
 
 def declines(merchant: Merchant) -> int:
-    """Charges that were declined, as the shop itself has noted them."""
+    """Charges that were declined, as the sandbox recorded them."""
     return len(merchant.rows("SELECT * FROM resource_errors"))
 
 
-async def test_a_copy_of_this_run_is_placed_and_recorded_with_one_change_of_the_subscription(
+async def test_an_order_that_this_run_copied_is_placed_and_recorded_with_one_write_to_its_subscription(
     merchant: Merchant,
 ) -> None:
     merchant.sandbox.seed(3)
 
     assert (await merchant.sweep()).outcomes == {"renewed": 3}
 
-    assert merchant.requests(PATCHES) == 4, "three records, and one change of nothing that asks whether it may write"
+    assert merchant.requests(PATCHES) == 4, "three records, and one empty PATCH that asks whether it may write"
     assert merchant.requests(PLACEMENTS) == 3
 
 
-async def test_an_order_that_a_dead_sweep_left_is_announced_and_the_same_order_is_placed(merchant: Merchant) -> None:
+async def test_an_order_that_a_dead_sweep_left_is_announced_and_then_placed(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     await merchant.sweep_that_dies_before_placing()
     (left,) = merchant.target_orders()
@@ -58,12 +58,12 @@ async def test_an_order_that_a_dead_sweep_left_is_announced_and_the_same_order_i
     assert (state["outcome"], state["attempt"], state["attempts"]) == ("renewed", 1, [])
 
 
-async def test_the_announcement_says_which_attempt_by_which_run_before_the_order_is_placed(merchant: Merchant) -> None:
+async def test_the_announcement_names_the_attempt_and_the_run_before_the_order_is_placed(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     await merchant.sweep_that_dies_before_placing()
     merchant.sandbox.fault("status", status=503, match=OUTCOME, **RECORDS)
 
-    ended = await merchant.sweep()  # its record does not arrive: what is there was written before
+    ended = await merchant.sweep()  # its record does not arrive, so the state is still the announcement
 
     assert len(merchant.placed()) == 1
     state = state_of(merchant, made)
@@ -74,7 +74,9 @@ async def test_the_announcement_says_which_attempt_by_which_run_before_the_order
     assert len(merchant.placed()) == 1
 
 
-async def test_a_copy_whose_creation_was_not_answered_counts_as_somebody_elses(merchant: Merchant) -> None:
+async def test_an_order_whose_copy_request_got_no_answer_is_announced_as_if_another_run_had_copied_it(
+    merchant: Merchant,
+) -> None:
     merchant.sandbox.create_subscription()
     merchant.sandbox.fault("reset", when="after", method="POST", path="/api/order_copies", times=1)
 
@@ -84,7 +86,7 @@ async def test_a_copy_whose_creation_was_not_answered_counts_as_somebody_elses(m
 
 
 @pytest.mark.parametrize("status", [503, 403])
-async def test_a_declined_attempt_that_can_never_be_recorded_is_not_repeated_by_every_sweep(
+async def test_a_declined_attempt_that_cannot_be_recorded_is_not_repeated_by_every_sweep(
     merchant: Merchant, status: int
 ) -> None:
     made = merchant.sandbox.create_subscription(failure="declined")
@@ -107,9 +109,7 @@ async def test_a_declined_attempt_that_can_never_be_recorded_is_not_repeated_by_
 
 
 @pytest.mark.parametrize("status", [503, 403])
-async def test_a_subscription_that_takes_no_change_is_not_charged_or_by_the_run_that_made_its_copy_only(
-    merchant: Merchant, status: int
-) -> None:
+async def test_a_subscription_that_cannot_be_written_is_charged_at_most_once(merchant: Merchant, status: int) -> None:
     merchant.sandbox.create_subscription(failure="declined")
     merchant.sandbox.fault("status", status=status, **RECORDS)
 
@@ -117,7 +117,7 @@ async def test_a_subscription_that_takes_no_change_is_not_charged_or_by_the_run_
         await merchant.sweep()
         merchant.sandbox.advance(900)
 
-    # A refusal is seen before anything is charged; what is merely not answered tells nothing.
+    # A refused write shows before the charge that no record can be written; a 503 does not.
     assert declines(merchant) == (0 if status == 403 else 1)
 
 
@@ -133,7 +133,7 @@ async def test_an_announced_attempt_that_fails_counts_once(merchant: Merchant) -
     assert declines(merchant) == 2
 
 
-async def test_a_run_that_dies_between_announcement_and_placement_has_made_a_failed_attempt(merchant: Merchant) -> None:
+async def test_an_announced_attempt_counts_as_failed_if_its_run_dies_before_the_placement(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     await merchant.sweep_that_dies_before_placing()
     merchant.sandbox.fault("status", method="PATCH", path="/api/orders/*", status=503)
@@ -185,12 +185,12 @@ async def test_an_attempt_whose_announcement_does_not_arrive_is_not_made(
     assert merchant.requests(PLACEMENTS) == 0
     merchant.sandbox.clear_faults()
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
-    merchant.sandbox.advance(3700)  # what was late has arrived
+    merchant.sandbox.advance(3700)  # the late announcement has arrived
     await merchant.sweep()
     assert len(merchant.copies()) == len(merchant.placed()) == 1
 
 
-async def test_what_staff_write_before_the_announcement_survives_it(merchant: Merchant) -> None:
+async def test_what_staff_write_before_the_announcement_is_kept(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     await merchant.sweep_that_dies_before_placing()
 
@@ -198,7 +198,7 @@ async def test_what_staff_write_before_the_announcement_survives_it(merchant: Me
         metadata = merchant.subscription(made["id"])["metadata"]
         patch(merchant, "order_subscriptions", made["id"], metadata={**metadata, "crm": {"note": "call them"}})
 
-    # It reads the copies by their reference once it has planned.
+    # The sweep reads copies by reference after it has planned the renewal.
     merchant.sandbox.reset_counters()
     clock = Meanwhile(merchant, lambda: merchant.requests("GET /api/order_copies") > 0, staff_write)
     with use_clock(clock):
@@ -212,7 +212,7 @@ async def test_what_staff_write_before_the_announcement_survives_it(merchant: Me
 
 
 @pytest.mark.parametrize("own_policy", [None, {"payment_retries": ["2d"]}], ids=["paused", "paused and changed"])
-async def test_who_is_paused_between_announcement_and_placement_has_made_no_attempt(
+async def test_a_pause_between_announcement_and_placement_takes_the_attempt_back(
     merchant: Merchant, own_policy: dict[str, Any] | None
 ) -> None:
     made = merchant.sandbox.create_subscription()

@@ -1,4 +1,4 @@
-"""What people get wrong, and what they read then: the field, the value, the way out. And nobody's secret, ever."""
+"""Wrong input: the error names the field, its value and the way out, and never shows a secret."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ async def test_a_wrong_secret_says_which_field_to_check(merchant: Merchant) -> N
     assert "a-wrong-secret" not in ended.message
 
 
-async def test_an_api_that_cannot_be_reached_is_named(merchant: Merchant) -> None:
+async def test_an_unreachable_api_is_named(merchant: Merchant) -> None:
     await _with_block(merchant, auth_url="http://127.0.0.1:9/oauth/token", api_url="http://127.0.0.1:9/api")
     refused(await merchant.sweep(), "127.0.0.1:9")
 
 
-async def test_an_api_that_cannot_be_reached_behind_a_token_endpoint_that_can_is_named(merchant: Merchant) -> None:
+async def test_an_unreachable_api_is_named_although_the_token_endpoint_answers(merchant: Merchant) -> None:
     await _with_block(merchant, api_url="http://127.0.0.1:9/api")
     refused(await merchant.sweep(), "http://127.0.0.1:9/api cannot be reached", "`api_url`")
 
 
-async def test_an_address_that_is_not_the_apis_is_named_with_its_field(merchant: Merchant) -> None:
+async def test_a_wrong_api_url_is_named_with_its_field(merchant: Merchant) -> None:
     await _with_block(merchant, api_url=merchant.sandbox.url)
     refused(await merchant.sweep(), "404", f"{merchant.sandbox.url} an API?", "`api_url`, which ends in /api")
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
-async def test_a_reorder_of_nothing_says_what_is_missing(merchant: Merchant, blank: str) -> None:
+async def test_a_reorder_with_a_blank_source_order_id_says_what_is_missing(merchant: Merchant, blank: str) -> None:
     refused(await merchant.reorder(blank), "source_order_id is empty", "ten letters")
     assert merchant.copies() == []
 
 
-async def test_another_organization_than_the_tokens_is_refused(merchant: Merchant) -> None:
+async def test_an_organization_that_differs_from_the_tokens_is_refused(merchant: Merchant) -> None:
     await _with_block(merchant, organization="somebody-else")
     refused(await merchant.sweep(), "organization", "somebody-else", merchant.sandbox.organization)
 
@@ -73,22 +73,22 @@ async def test_a_mode_that_disagrees_with_the_token_is_refused(merchant: Merchan
 
 
 @pytest.mark.parametrize("text", ["tomorrow", "20260301", "1767225600"])
-async def test_an_instant_that_cannot_be_read_is_quoted_with_an_example(merchant: Merchant, text: str) -> None:
+async def test_an_unreadable_as_of_is_quoted_with_an_example(merchant: Merchant, text: str) -> None:
     refused(await merchant.sweep(as_of=text), "as_of", repr(text), "2026-03-01T06:00:00Z", "leave it empty")
 
 
-async def test_an_instant_in_the_future_charges_nobody(merchant: Merchant) -> None:
+async def test_an_as_of_in_the_future_is_refused(merchant: Merchant) -> None:
     merchant.sandbox.create_subscription(next_run_at="2098-01-01T00:00:00Z")
     refused(await merchant.sweep(as_of="2099-01-01"), "2099-01-01 00:00 UTC", "shop's clock", "Leave as_of empty")
     assert merchant.copies() == []
 
 
-async def test_a_block_that_does_not_exist_is_named_with_the_way_to_make_it(merchant: Merchant) -> None:
+async def test_a_block_that_does_not_exist_is_named_with_the_command_that_makes_it(merchant: Merchant) -> None:
     merchant.name = "no-such-shop"
     refused(await merchant.sweep(), "CommerceLayerCredentials", "'no-such-shop'", "`perennial setup`")
 
 
-async def test_a_policy_that_was_set_to_nonsense_is_refused_field_by_field(merchant: Merchant) -> None:
+async def test_a_policy_with_invalid_values_is_refused_field_by_field(merchant: Merchant) -> None:
     block = await RenewalPolicy.aload(merchant.name)
     async with get_client() as prefect:
         document = await prefect.read_block_document_by_name(merchant.name, "renewal-policy")
@@ -102,13 +102,17 @@ async def test_a_policy_that_was_set_to_nonsense_is_refused_field_by_field(merch
 
 
 @pytest.mark.parametrize(("named", "words"), [([], "an empty list"), (["Nobodyhere"], "'Nobodyhere'")])
-async def test_naming_nobody_or_a_stranger_renews_nobody(merchant: Merchant, named: list[str], words: str) -> None:
+async def test_an_empty_list_or_an_unknown_subscription_is_refused(
+    merchant: Merchant, named: list[str], words: str
+) -> None:
     merchant.sandbox.create_subscription()
     refused(await merchant.sweep(subscriptions=named), "subscriptions", words)
     assert merchant.copies() == []
 
 
-async def test_a_bad_policy_of_one_subscription_needs_a_person_and_stops_nobody(merchant: Merchant) -> None:
+async def test_a_subscription_with_an_invalid_policy_needs_a_person_and_does_not_stop_the_others(
+    merchant: Merchant,
+) -> None:
     merchant.sandbox.create_subscription()
     odd = merchant.sandbox.create_subscription(metadata={"perennial": {"v": 1, "policy": {"catch_up": "skp"}}})
 
@@ -120,10 +124,8 @@ async def test_a_bad_policy_of_one_subscription_needs_a_person_and_stops_nobody(
     assert "catch_up = 'skp'" in first["why"]
 
 
-async def test_no_secret_and_no_token_is_written_down_anywhere(
-    merchant: Merchant, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Prefect's database (states, logs, artifacts, events, parameters, results), our logs, and the shop's records."""
+async def test_no_secret_and_no_token_is_stored_anywhere(merchant: Merchant, caplog: pytest.LogCaptureFixture) -> None:
+    """Not in Prefect's database (states, logs, artifacts, events, parameters, results), our logs or the shop's data."""
     caplog.set_level("DEBUG")
     seeded = merchant.sandbox.seed(2)
     merchant.sandbox.create_subscription(failure="hard_declined")

@@ -45,7 +45,7 @@ def pool(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def two_more(server: PrefectServer, pool: None, tmp_path: Path) -> Iterator[None]:
-    """Four workers in all."""
+    """Two more workers, so four in all."""
     with at_work(server, tmp_path, ("third", "fourth")):
         yield
 
@@ -68,12 +68,12 @@ def prefect(server: PrefectServer, *arguments: str) -> None:
 
 @pytest_asyncio.fixture
 async def shop() -> AsyncIterator[Merchant]:
-    """A merchant whose sandbox keeps real time, since the workers' processes cannot share a wound clock."""
+    """A merchant whose sandbox keeps real time, since the workers' processes cannot share a clock that a test moves."""
     with RunningSandbox("--limits", "off", "--copy-seconds", "0.2", "--queue-seconds", "0.1") as sandbox:
         yield Merchant(sandbox)
 
 
-class InTheOrderOfTheirIds(random.Random):
+class NoShuffle(random.Random):
     """Shuffles nothing, so that a test knows which subscriptions come first."""
 
     def shuffle(self, x: Any) -> None:
@@ -103,12 +103,12 @@ async def test_the_workers_of_the_pool_share_a_large_sweep(shop: Merchant, pool:
     assert ended.outcomes == {"renewed": 60}
     assert len(copies) == len({row["reference"] for row in copies}) == 60
     assert len(runs) >= 3
-    # Each order is placed, each subscription is recorded, and each run asks once whether it may write.
+    # Each order is placed, each renewal is recorded, and each run asks once whether it may write.
     assert ended.facts["requests"]["PATCH"] == 2 * 60 + 1 + len(runs)
     assert sum(len(run.parameters["subscription_ids"]) for run in runs) == 54
 
 
-async def test_two_large_sweeps_at_once_renew_everybody_once(shop: Merchant, pool: None) -> None:
+async def test_two_large_sweeps_at_once_renew_each_subscription_once(shop: Merchant, pool: None) -> None:
     await shop.install(first_wave=1, second_wave=1, batch_size=5)
     shop.sandbox.seed(9)
 
@@ -120,7 +120,7 @@ async def test_two_large_sweeps_at_once_renew_everybody_once(shop: Merchant, poo
 
 
 @pytest.mark.chaos
-async def test_four_workers_whose_answers_are_lost_renew_everybody_once(shop: Merchant, two_more: None) -> None:
+async def test_four_workers_whose_answers_are_lost_renew_each_subscription_once(shop: Merchant, two_more: None) -> None:
     lenient = {"brake_share": 1.0, "max_unconfirmed": 1000, "settle_seconds": 5}
     await shop.install(first_wave=1, second_wave=1, batch_size=10, **lenient)
     shop.sandbox.seed(42)
@@ -158,7 +158,7 @@ async def test_a_batch_that_is_started_twice_is_one_run(shop: Merchant, pool: No
 async def test_no_further_batch_is_started_once_one_was_stopped(
     shop: Merchant, pool: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.tasks.find_due.random.Random", InTheOrderOfTheirIds)
+    monkeypatch.setattr("flows.tasks.find_due.random.Random", NoShuffle)
     await shop.install(first_wave=2, second_wave=2, batch_size=4, brake_share=0.2)
     seeded = shop.sandbox.seed(64)
     sources = dict(zip(seeded["subscription_ids"], seeded["source_order_ids"], strict=True))
@@ -169,7 +169,7 @@ async def test_no_further_batch_is_started_once_one_was_stopped(
 
     assert ended.name == "Failed"
     assert "Stopped" in ended.message
-    # Two that run and two that wait for a worker are started at first; none after the first verdict.
+    # Two batches that run and two that wait for a worker are started at first; none after the first has stopped.
     assert len(await batches_of(shop)) == BATCHES_AT_ONCE
     assert len(shop.copies()) <= 4 + 4 * BATCHES_AT_ONCE
 
@@ -188,7 +188,7 @@ async def test_a_sweep_says_what_is_missing_when_there_is_no_deployment_for_batc
     assert len(shop.copies()) == 2
 
 
-async def test_a_sweep_that_fits_into_a_batch_starts_none(shop: Merchant, server: PrefectServer) -> None:
+async def test_a_sweep_that_fits_into_one_batch_starts_no_batch(shop: Merchant, server: PrefectServer) -> None:
     await shop.install(batch_size=5)
     shop.sandbox.seed(5)
 

@@ -1,7 +1,7 @@
 """
 What version 0.1 left in a shop: copies that place their orders themselves, numbered references, states that count them.
 
-All of it is understood and settled, and none of it leads to a second order.
+Sweeps of this version settle all of it, and none of it leads to a second order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def reference_of(made: Made, number: int = 1) -> str:
 
 
 def copied_by_0_1(merchant: Merchant, made: Made, number: int = 1, failure: str | None = None) -> str:
-    """One copy as version 0.1 made it, and a minute in which it ends; returns its id."""
+    """Make a copy as version 0.1 did, and give it a minute to end; returns its id."""
     if failure is not None:
         merchant.sandbox.set_failure(made["source_order_id"], failure, 1)
     members = {"reference": reference_of(made, number), "reference_origin": "perennial", "place_target_order": True}
@@ -34,7 +34,7 @@ def copied_by_0_1(merchant: Merchant, made: Made, number: int = 1, failure: str 
 
 
 def recorded_by_0_1(merchant: Merchant, made: Made, **state: Any) -> None:
-    """The state that version 0.1 wrote after a copy failed."""
+    """Write the state that version 0.1 wrote after a copy failed."""
     tried_at = merchant.sandbox.clock().isoformat()
     own = {
         "v": 1, "instance": "0123456789ab", "period": made["next_run_at"], "outcome": "retry_scheduled", "attempt": 1,
@@ -53,7 +53,7 @@ def settled_once(merchant: Merchant, made: Made) -> None:
     assert datetime.fromisoformat(row["next_run_at"]) > merchant.sandbox.clock()
 
 
-async def test_an_order_that_its_copy_placed_itself_and_nobody_recorded_is_settled(merchant: Merchant) -> None:
+async def test_an_unrecorded_order_that_its_copy_placed_itself_is_settled(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     copied_by_0_1(merchant, made)
     merchant.sandbox.reset_counters()
@@ -64,7 +64,7 @@ async def test_an_order_that_its_copy_placed_itself_and_nobody_recorded_is_settl
     settled_once(merchant, made)
 
 
-async def test_an_order_under_a_numbered_reference_that_nobody_recorded_is_settled(merchant: Merchant) -> None:
+async def test_an_unrecorded_order_under_a_numbered_reference_is_settled(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     first = copied_by_0_1(merchant, made, failure="out_of_stock")
     recorded_by_0_1(merchant, made, order_copy_id=first)
@@ -82,7 +82,7 @@ async def test_an_order_under_a_numbered_reference_that_nobody_recorded_is_settl
 
 
 @pytest.mark.parametrize("number", [1, 2])
-async def test_a_copy_that_will_place_its_order_itself_is_waited_for(merchant: Merchant, number: int) -> None:
+async def test_a_sweep_waits_for_a_copy_that_will_place_its_order_itself(merchant: Merchant, number: int) -> None:
     await merchant.install(copy_deadline_seconds=60)
     made = merchant.sandbox.create_subscription()
     if number > 1:
@@ -100,7 +100,7 @@ async def test_a_copy_that_will_place_its_order_itself_is_waited_for(merchant: M
     settled_once(merchant, made)
 
 
-async def test_after_two_copies_that_failed_the_next_one_has_the_plain_reference(merchant: Merchant) -> None:
+async def test_after_two_failed_copies_the_next_one_has_the_plain_reference(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     copied_by_0_1(merchant, made, failure="out_of_stock")
     second = copied_by_0_1(merchant, made, number=2, failure="out_of_stock")
@@ -115,7 +115,7 @@ async def test_after_two_copies_that_failed_the_next_one_has_the_plain_reference
     assert merchant.subscription(made["id"])["metadata"]["perennial"]["attempt"] == 3
 
 
-async def test_an_order_that_its_copy_could_not_place_is_tried_again_when_its_retry_is_due(merchant: Merchant) -> None:
+async def test_an_order_that_its_copy_could_not_place_is_placed_when_its_retry_is_due(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     failed = copied_by_0_1(merchant, made, failure="declined")
     (left,) = merchant.target_orders()
@@ -131,7 +131,7 @@ async def test_an_order_that_its_copy_could_not_place_is_tried_again_when_its_re
     settled_once(merchant, made)
 
 
-async def test_a_decline_that_nobody_recorded_counts_and_waits_for_its_retry(merchant: Merchant) -> None:
+async def test_an_unrecorded_decline_counts_and_waits_for_its_retry(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     copied_by_0_1(merchant, made, failure="declined")
     merchant.sandbox.reset_counters()

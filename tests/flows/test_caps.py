@@ -1,4 +1,4 @@
-"""What may be charged in a day, whoever charges it: counted from the shop's own orders."""
+"""Caps on what all runs may charge in a day, counted from the shop's orders."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_charging_goes_on_when_the_cap_is_raised(merchant: Merchant) -> No
     assert (ended.name, ended.outcomes) == ("Completed", {"renewed": 2})
 
 
-async def test_orders_that_a_dead_sweep_has_placed_and_not_recorded_count(merchant: Merchant) -> None:
+async def test_orders_that_a_dead_sweep_placed_and_did_not_record_count_towards_the_cap(merchant: Merchant) -> None:
     await merchant.install(max_renewals_per_day=3)
     due(merchant, 6)
     merchant.sandbox.fault("status", method="PATCH", path="/api/order_subscriptions/*", status=503)
@@ -105,14 +105,14 @@ async def test_no_more_money_is_charged_in_a_day_than_the_policy_allows(merchant
     assert (await merchant.sweep()).name == "Completed"
 
 
-async def test_a_currency_without_a_cap_is_not_bounded(merchant: Merchant) -> None:
+async def test_a_currency_without_a_cap_is_not_limited(merchant: Merchant) -> None:
     await merchant.install(max_amount_per_day={"USD": 100})
     due(merchant, 4)
 
     assert (await merchant.sweep()).outcomes == {"renewed": 4}
 
 
-async def test_two_sweeps_at_once_place_one_order_more_than_the_cap_at_the_most(merchant: Merchant) -> None:
+async def test_two_sweeps_at_once_exceed_the_cap_by_at_most_one_order(merchant: Merchant) -> None:
     await merchant.install(max_renewals_per_day=8, first_wave=5, second_wave=5)
     due(merchant, 30)
 
@@ -127,7 +127,7 @@ async def test_two_sweeps_at_once_place_one_order_more_than_the_cap_at_the_most(
     assert merchant.placed() == placed
 
 
-async def test_a_declined_card_uses_up_nothing_of_the_day(merchant: Merchant) -> None:
+async def test_declined_orders_do_not_count_towards_the_cap(merchant: Merchant) -> None:
     await merchant.install(max_renewals_per_day=4, brake_share=1)
     due(merchant, 4, failure="declined")
     assert (await merchant.sweep()).outcomes == {"retry_scheduled": 4}
@@ -139,7 +139,7 @@ async def test_a_declined_card_uses_up_nothing_of_the_day(merchant: Merchant) ->
     assert ended.outcomes["renewed"] == 4
 
 
-async def test_the_day_is_the_merchants(merchant: Merchant) -> None:
+async def test_the_day_of_a_cap_is_in_the_merchants_time_zone(merchant: Merchant) -> None:
     """23:30 on 4 March in Los Angeles is 07:30 on 5 March in UTC."""
     await merchant.install(max_renewals_per_day=2, time_zone="America/Los_Angeles")
     merchant.sandbox.set_clock("2027-03-05T07:30:00Z")
@@ -152,7 +152,7 @@ async def test_the_day_is_the_merchants(merchant: Merchant) -> None:
     assert (ended.name, ended.outcomes) == ("Completed", {"renewed": 1})
 
 
-async def test_a_reorder_by_hand_is_stopped_too_and_placed_when_it_is_asked_for_again(merchant: Merchant) -> None:
+async def test_a_reorder_beyond_the_cap_is_not_placed_until_it_is_run_again_the_next_day(merchant: Merchant) -> None:
     await merchant.install(max_renewals_per_day=1)
     (made,) = due(merchant, 1)
     await merchant.sweep()
@@ -169,7 +169,7 @@ async def test_a_reorder_by_hand_is_stopped_too_and_placed_when_it_is_asked_for_
     assert len(merchant.placed()) == 2
 
 
-async def test_nobody_is_charged_while_it_cannot_be_counted(merchant: Merchant) -> None:
+async def test_nothing_is_charged_while_todays_orders_cannot_be_counted(merchant: Merchant) -> None:
     await merchant.install(max_renewals_per_day=10)
     due(merchant, 2)
     merchant.sandbox.fault("status", method="GET", path="/api/orders", status=503)

@@ -1,4 +1,4 @@
-"""The card that a customer has chosen is the one that is charged, whenever they choose it; the old one never again."""
+"""A renewal charges the card that the subscription has, whenever it was attached, and never an earlier one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from card_charges import COPY_ENDED, COPY_EXISTS, DAY, QUARTER, Made, charges, declined, give
+from card_charges import COPY_ENDED, COPY_EXISTS, DAY, QUARTER, Made, attach_card, charges, declined
 from meanwhile import Meanwhile, delete, patch
 from merchant import Merchant, open_merchant
 
@@ -14,32 +14,32 @@ from blocks.commerce_layer.clock import use_clock
 from flows.cli.prefect_server import PrefectServer
 
 
-async def test_a_card_that_was_changed_before_the_first_attempt_pays_for_it(merchant: Merchant) -> None:
+async def test_a_card_that_is_attached_before_the_first_attempt_is_charged(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
-    new = give(merchant, made)
+    new = attach_card(merchant, made)
 
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
     assert charges(merchant) == [(new, 1)]
 
 
-async def test_an_old_card_that_would_be_declined_is_not_tried_at_all(merchant: Merchant) -> None:
+async def test_an_old_card_that_would_be_declined_is_never_tried(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(failure="declined")
-    new = give(merchant, made)
+    new = attach_card(merchant, made)
 
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
     assert charges(merchant) == [(new, 1)]
 
 
-async def test_a_card_that_has_left_the_wallet_is_replaced_by_the_subscriptions(merchant: Merchant) -> None:
+async def test_a_card_that_the_customer_deleted_is_replaced_by_the_subscriptions_card(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
-    new = give(merchant, made)
+    new = attach_card(merchant, made)
     delete(merchant, "customer_payment_sources", made["customer_payment_source_id"])
 
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
     assert charges(merchant) == [(new, 1)]
 
 
-async def test_a_subscription_without_a_card_has_its_order_placed_as_it_is(merchant: Merchant) -> None:
+async def test_if_the_subscription_has_no_card_the_card_of_its_order_is_charged(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     patch(merchant, "order_subscriptions", made["id"], relationships={"customer_payment_source": {"data": None}})
 
@@ -47,7 +47,7 @@ async def test_a_subscription_without_a_card_has_its_order_placed_as_it_is(merch
     assert charges(merchant) == [(made["customer_payment_source_id"], 1)]
 
 
-async def test_where_the_card_is_right_no_request_is_added(merchant: Merchant) -> None:
+async def test_no_request_is_added_if_the_order_has_the_right_card(merchant: Merchant) -> None:
     for _ in range(5):
         merchant.sandbox.create_subscription()
     merchant.sandbox.reset_counters()
@@ -61,12 +61,14 @@ async def test_where_the_card_is_right_no_request_is_added(merchant: Merchant) -
 
 @pytest.mark.parametrize("happened", [COPY_EXISTS, COPY_ENDED])
 @pytest.mark.parametrize("failure", [None, "declined"])
-async def test_a_card_that_is_changed_between_the_copy_and_the_placement_pays(
+async def test_a_card_that_is_attached_between_the_copy_and_the_placement_is_charged(
     merchant: Merchant, happened: str, failure: str | None
 ) -> None:
     made = merchant.sandbox.create_subscription(failure=failure)
     given: list[str] = []
-    clock = Meanwhile(merchant, lambda: bool(merchant.rows(happened)), lambda: given.append(give(merchant, made)))
+    clock = Meanwhile(
+        merchant, lambda: bool(merchant.rows(happened)), lambda: given.append(attach_card(merchant, made))
+    )
     with use_clock(clock):
         ended = await merchant.sweep()
 
@@ -78,16 +80,16 @@ async def test_a_new_card_is_tried_at_the_next_sweep_after_a_decline(merchant: M
     made = await declined(merchant)
     merchant.sandbox.advance(QUARTER)
     assert (await merchant.sweep()).outcomes.get("renewed", 0) == 0
-    new = give(merchant, made)
+    new = attach_card(merchant, made)
     merchant.sandbox.advance(QUARTER)
 
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
     assert charges(merchant) == [(made["customer_payment_source_id"], 0), (new, 1)]
 
 
-async def test_a_new_card_that_is_declined_as_well_waits_as_the_policy_says(merchant: Merchant) -> None:
+async def test_a_new_card_that_is_declined_too_waits_as_the_policy_says(merchant: Merchant) -> None:
     made = await declined(merchant)
-    new = give(merchant, made)
+    new = attach_card(merchant, made)
     merchant.sandbox.set_card_failure(new, "declined")
 
     for _ in range(3):
@@ -100,7 +102,7 @@ async def test_a_new_card_that_is_declined_as_well_waits_as_the_policy_says(merc
     assert sorted(state["attempt_cards"].values()) == sorted([made["customer_payment_source_id"], new])
 
 
-async def test_a_card_that_is_attached_on_day_19_does_not_wait_for_the_old_ones_limit(merchant: Merchant) -> None:
+async def test_a_new_card_does_not_wait_for_the_old_cards_limit_on_failed_charges(merchant: Merchant) -> None:
     daily = ["1d", "1d", "1d", "1d"]
     await merchant.install(max_attempts_per_month=5, payment_retries=daily, final_action="skip_period")
     made = merchant.sandbox.create_subscription(frequency="weekly", failure="declined")
@@ -111,7 +113,7 @@ async def test_a_card_that_is_attached_on_day_19_does_not_wait_for_the_old_ones_
     assert charges(merchant) == [(old, 0)] * 5
     assert (await merchant.sweep()).outcomes.get("renewed", 0) == 0, "the old card waits for its limit"
 
-    new = give(merchant, made)
+    new = attach_card(merchant, made)
     merchant.sandbox.advance(QUARTER)
 
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
@@ -158,11 +160,11 @@ async def not_begun(_: Merchant, __: Made) -> None:
 POINTS = [not_begun, left_by_a_dead_run, left_by_a_run_that_recorded_nothing, waiting, held, exhausted, renewed]
 
 
-async def two_periods_more(merchant: Merchant, made: Made, point: Callable[..., Any]) -> None:
-    """The card is changed at this point of a period; from then on the old one is never charged, and nothing is lost."""
+async def change_card_and_renew_twice(merchant: Merchant, made: Made, point: Callable[..., Any]) -> None:
+    """Change the card at this point of a period: the old card is never charged again, and no renewal is lost."""
     await point(merchant, made)
     old, before = made["customer_payment_source_id"], len(charges(merchant))
-    new = give(merchant, made)
+    new = attach_card(merchant, made)
     for days in (0, 1, 31, 31):
         merchant.sandbox.advance(days * DAY + QUARTER)
         await merchant.sweep()
@@ -176,20 +178,20 @@ async def two_periods_more(merchant: Merchant, made: Made, point: Callable[..., 
 
 
 @pytest.mark.parametrize("point", POINTS)
-async def test_a_card_that_is_changed_at_any_point_of_a_period_is_the_last_that_is_charged(
+async def test_after_the_card_is_changed_at_any_point_of_a_period_only_the_new_one_is_charged(
     merchant: Merchant, point: Callable[..., Any]
 ) -> None:
     made = merchant.sandbox.create_subscription()
-    await two_periods_more(merchant, made, point)
+    await change_card_and_renew_twice(merchant, made, point)
 
 
 @pytest.mark.parametrize("copies", ["newest", "subscription"])
 @pytest.mark.parametrize("missing", ["pending", "newest"])
-async def test_it_is_so_whichever_card_the_shop_gives_to_a_copy(
+async def test_only_the_new_card_is_charged_whichever_card_the_shop_gives_to_a_copy(
     server: PrefectServer, copies: str, missing: str
 ) -> None:
     async with open_merchant("--copy-pays", copies, "--missing-card", missing) as merchant:
         made = merchant.sandbox.create_subscription()
         merchant.sandbox.advance(1)
-        merchant.sandbox.add_payment_source(made["customer_id"])  # the newest of the wallet, and not the subscription's
-        await two_periods_more(merchant, made, waiting)
+        merchant.sandbox.add_payment_source(made["customer_id"])  # the customer's newest card is not the subscription's
+        await change_card_and_renew_twice(merchant, made, waiting)

@@ -1,4 +1,4 @@
-"""What all have charged today, counted from the shop's own orders, with few reads."""
+"""The daily caps count what all runs have charged today, from the shop's orders, with few reads."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def some_order(key: str, cents: int = 1000) -> Order:
 
 
 async def placed(sandbox: RunningSandbox, client: CommerceLayer, count: int) -> list[Order]:
-    """So many orders that another run has placed a moment ago, 10.00 EUR each."""
+    """Place `count` orders of 10.00 EUR each, as another run would."""
 
     async def placement() -> Placement:
         return Placement("of another run", "perennial", {})
@@ -74,7 +74,7 @@ async def test_without_caps_nothing_is_read_and_nothing_refused(sandbox: Running
     assert sandbox.counters()["requests"].get(READS, 0) == 0
 
 
-async def test_what_others_placed_today_counts_and_what_they_placed_yesterday_does_not(
+async def test_orders_that_other_runs_placed_today_count_and_those_of_yesterday_do_not(
     sandbox: RunningSandbox, client: CommerceLayer
 ) -> None:
     await placed(sandbox, client, 2)
@@ -89,7 +89,7 @@ async def test_what_others_placed_today_counts_and_what_they_placed_yesterday_do
         assert counted.take(some_order("b")) is not None
 
 
-async def test_how_many_there_are_is_told_by_two_lists_however_many_there_are(
+async def test_counting_takes_two_list_requests_however_many_orders_there_are(
     sandbox: RunningSandbox, client: CommerceLayer
 ) -> None:
     await placed(sandbox, client, 30)
@@ -109,7 +109,7 @@ async def test_no_order_is_counted_twice_while_others_place_orders_and_lists_lag
 ) -> None:
     sandbox.lag_lists(4)
     counted = caps(sandbox, client, max_renewals_per_day=7)
-    for _ in range(3):  # each is seen by several counts
+    for _ in range(3):  # several counts see each order
         await placed(sandbox, client, 2)
         await counted.count()
         assert counted.reached is None
@@ -134,9 +134,7 @@ async def test_a_count_is_too_old_after_ten_seconds(sandbox: RunningSandbox, cli
     assert not counted.is_counted()
 
 
-async def test_an_order_that_is_declined_leaves_its_room_to_others(
-    sandbox: RunningSandbox, client: CommerceLayer
-) -> None:
+async def test_a_declined_order_makes_room_for_another(sandbox: RunningSandbox, client: CommerceLayer) -> None:
     counted = caps(sandbox, client, max_renewals_per_day=1)
     await counted.count()
     assert counted.take(some_order("a")) is None
@@ -167,7 +165,7 @@ async def test_an_order_that_is_placed_again_after_a_lost_answer_counts_once(
     assert counted.take(some_order("c")) is not None
 
 
-async def test_a_new_day_begins_at_nothing_but_what_is_under_way(
+async def test_a_new_day_begins_with_only_the_orders_that_are_under_way(
     sandbox: RunningSandbox, client: CommerceLayer
 ) -> None:
     counted = caps(sandbox, client, max_renewals_per_day=2)
@@ -175,7 +173,7 @@ async def test_a_new_day_begins_at_nothing_but_what_is_under_way(
     await counted.count()
     assert counted.take(some_order("a")) is None
     sandbox.set_clock("2027-03-06T00:00:01Z")
-    await client.get_orders(["any"])  # whose answer tells the time
+    await client.get_orders(["any"])  # its answer carries the shop's time
 
     await counted.count()
 
@@ -183,9 +181,7 @@ async def test_a_new_day_begins_at_nothing_but_what_is_under_way(
     assert counted.take(some_order("c")) is not None, "the first one is still under way"
 
 
-async def test_what_cannot_be_counted_or_only_too_slowly_is_not_acted_upon(
-    sandbox: RunningSandbox, client: CommerceLayer
-) -> None:
+async def test_a_count_that_fails_or_takes_too_long_is_not_used(sandbox: RunningSandbox, client: CommerceLayer) -> None:
     counted = caps(sandbox, client, max_renewals_per_day=2)
     sandbox.fault("status", status=503, method="GET", path="/api/orders")
     with pytest.raises(ReadFailed):

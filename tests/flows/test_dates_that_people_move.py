@@ -1,4 +1,4 @@
-"""Dates that people move at the wrong moment, and dates that no calendar knows: nobody is charged twice for them."""
+"""Dates that people move at the wrong moment, dates out of range, clocks that differ: none causes a second charge."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LONG_AGO = {"next_run_at": "0019-01-01T00:00:00Z", "starts_at": "2026-01-01T06:0
 
 
 def move(merchant: Merchant, made: dict[str, Any], **later: float) -> None:
-    """The customer moves the date to so much later than now, and the time comes."""
+    """Move the date to that much later than now, as the customer would, and let the time pass."""
     date = merchant.sandbox.clock() + timedelta(**later)
     patch(merchant, "order_subscriptions", made["id"], next_run_at=date.isoformat())
     merchant.sandbox.advance(timedelta(**later).total_seconds() + 60)
 
 
-async def test_a_date_moved_a_minute_after_the_record_is_told_once_and_charged_only_when_a_person_says_so(
+async def test_a_date_moved_close_to_the_last_renewal_is_reported_once_and_charged_only_after_a_release(
     merchant: Merchant,
 ) -> None:
     made = merchant.sandbox.create_subscription()
@@ -44,14 +44,14 @@ async def test_a_date_moved_a_minute_after_the_record_is_told_once_and_charged_o
     assert "release it to have it charged all the same, or move next_run_at" in row["why"]
     assert second.name == "Completed"
     assert len(merchant.placed()) == 1
-    assert len(merchant.copies()) == 1, "nothing was made for it either"
+    assert len(merchant.copies()) == 1, "no copy was made for the moved date"
 
     await merchant.hand_over(made["id"], handover="release")
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
     assert len(set(merchant.placed())) == 2
 
 
-async def test_a_date_that_is_put_right_is_renewed_without_a_release(merchant: Merchant) -> None:
+async def test_a_date_that_is_corrected_is_renewed_without_a_release(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     await merchant.sweep()
     move(merchant, made, hours=15)
@@ -63,7 +63,7 @@ async def test_a_date_that_is_put_right_is_renewed_without_a_release(merchant: M
     assert len(merchant.placed()) == 2
 
 
-async def test_a_yearly_charge_whose_record_was_lost_is_found_40_days_later(merchant: Merchant) -> None:
+async def test_a_yearly_renewal_whose_record_was_lost_is_found_40_days_later(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(frequency="yearly")
     merchant.sandbox.fault("status", method="PATCH", path="/api/order_subscriptions/*", status=503)
     await merchant.sweep()
@@ -77,7 +77,9 @@ async def test_a_yearly_charge_whose_record_was_lost_is_found_40_days_later(merc
     assert len(merchant.placed()) == 1
 
 
-async def test_a_weekly_one_that_is_paid_late_is_not_charged_again_at_the_next_sweep(merchant: Merchant) -> None:
+async def test_a_weekly_subscription_that_is_paid_late_is_not_charged_again_at_the_next_sweep(
+    merchant: Merchant,
+) -> None:
     merchant.sandbox.create_subscription(frequency="weekly", failure="hard_declined")
     assert (await merchant.sweep()).outcomes == {"needs_attention": 1}
     (copy,) = merchant.copies()
@@ -94,7 +96,7 @@ async def test_a_weekly_one_that_is_paid_late_is_not_charged_again_at_the_next_s
     assert copy["target_order_id"] in row["why"]
 
 
-async def test_a_monthly_one_that_was_moved_for_good_stays_on_its_new_day(merchant: Merchant) -> None:
+async def test_a_monthly_subscription_that_was_moved_stays_on_its_new_day(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     await merchant.sweep()
     move(merchant, made, days=35)
@@ -110,7 +112,9 @@ async def test_a_monthly_one_that_was_moved_for_good_stays_on_its_new_day(mercha
     assert len(merchant.placed()) == 3
 
 
-async def test_a_daily_one_120_days_behind_is_made_up_for_as_far_as_the_policy_says(merchant: Merchant) -> None:
+async def test_a_daily_subscription_120_days_behind_catches_up_only_as_far_as_the_policy_says(
+    merchant: Merchant,
+) -> None:
     await merchant.install(catch_up="all")
     began = merchant.sandbox.clock() - timedelta(days=120)
     merchant.sandbox.create_subscription(frequency="daily", starts_at=began.isoformat(), next_run_at=began.isoformat())
@@ -119,7 +123,7 @@ async def test_a_daily_one_120_days_behind_is_made_up_for_as_far_as_the_policy_s
     assert len(merchant.placed()) == 3
 
 
-async def test_a_subscription_that_ended_two_years_ago_is_not_renewed_today(merchant: Merchant) -> None:
+async def test_a_subscription_that_expired_two_years_ago_is_not_renewed_today(merchant: Merchant) -> None:
     due, ended_at = (merchant.sandbox.clock() - timedelta(days=days) for days in (740, 730))
     merchant.sandbox.create_subscription(
         starts_at=due.isoformat(), next_run_at=due.isoformat(), expires_at=ended_at.isoformat()
@@ -130,10 +134,12 @@ async def test_a_subscription_that_ended_two_years_ago_is_not_renewed_today(merc
     assert merchant.copies() == []
 
 
-# --- dates that no calendar knows ---------------------------------------------------------------------
+# --- dates out of range -------------------------------------------------------------------------------
 
 
-async def test_dates_at_the_ends_of_time_keep_nobody_else_from_being_adopted_and_renewed(merchant: Merchant) -> None:
+async def test_dates_out_of_range_do_not_keep_other_subscriptions_from_being_adopted_and_renewed(
+    merchant: Merchant,
+) -> None:
     box = merchant.sandbox
     native = {"adopted": False, "next_run_at": (box.clock() + timedelta(days=1)).isoformat()}
     good, ends_never = (box.create_subscription(**native, **more)["id"] for more in ({}, {"expires_at": NEVER}))
@@ -150,14 +156,14 @@ async def test_dates_at_the_ends_of_time_keep_nobody_else_from_being_adopted_and
     box.advance(86400 + 60)
     ended = await merchant.sweep()
     assert ended.outcomes["renewed"] == 2
-    assert ended.name == "Failed", "a date that nothing can be counted from waits for a person"
+    assert ended.name == "Failed", "a date from which no next one can be counted needs a person"
     assert sorted(each[:10] for each in merchant.placed()) == sorted([good, ends_never])
 
 
 @pytest.mark.parametrize(
     "dates", [{"next_run_at": NEVER}, LONG_AGO, {"starts_at": NEVER}, {"expires_at": NEVER}, {"expires_at": YEAR_ONE}]
 )
-def test_such_a_date_can_be_explained(
+def test_a_subscription_with_a_date_out_of_range_can_be_explained(
     shop: Merchant, dates: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = shop.sandbox.create_subscription(**dates)
@@ -168,8 +174,8 @@ def test_such_a_date_can_be_explained(
 # --- the shop's clock -----------------------------------------------------------------------------------
 
 
-class AheadOfOurs(SandboxClock):
-    """The sandbox's clock, while our own says something else."""
+class ShopIsAhead(SandboxClock):
+    """The local clock, when the shop's is `ahead` of it."""
 
     def __init__(self, sandbox: RunningSandbox, ahead: timedelta) -> None:
         super().__init__(sandbox)
@@ -179,8 +185,8 @@ class AheadOfOurs(SandboxClock):
         return super().now() - self._ahead
 
 
-async def compared(merchant: Merchant, seconds: int) -> None:
-    """The merchant's credentials block, with clocks compared as they are with a real shop."""
+async def compare_clocks(merchant: Merchant, seconds: int) -> None:
+    """Save the merchant's credentials block so that clocks are compared, as they are with a real shop."""
     box = merchant.sandbox
     block = credentials_for(box.organization, box.client_id, box.client_secret, "test", box.api_url, box.auth_url)
     block.max_clock_skew_seconds = seconds
@@ -188,11 +194,11 @@ async def compared(merchant: Merchant, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("ahead", [timedelta(days=31), timedelta(minutes=6), -timedelta(minutes=6)])
-async def test_nobody_is_renewed_by_a_shops_clock_that_is_not_ours(merchant: Merchant, ahead: timedelta) -> None:
+async def test_a_sweep_is_refused_if_the_shops_clock_differs_from_ours(merchant: Merchant, ahead: timedelta) -> None:
     merchant.sandbox.create_subscription()
-    await compared(merchant, 300)
+    await compare_clocks(merchant, 300)
 
-    with use_clock(AheadOfOurs(merchant.sandbox, ahead)):
+    with use_clock(ShopIsAhead(merchant.sandbox, ahead)):
         ended = await merchant.sweep()
 
     assert ended.name == "Failed"
@@ -201,8 +207,8 @@ async def test_nobody_is_renewed_by_a_shops_clock_that_is_not_ours(merchant: Mer
     assert merchant.copies() == []
 
 
-async def test_clocks_that_differ_a_little_are_of_no_concern(merchant: Merchant) -> None:
+async def test_clocks_that_differ_a_little_are_accepted(merchant: Merchant) -> None:
     merchant.sandbox.create_subscription()
-    await compared(merchant, 300)
-    with use_clock(AheadOfOurs(merchant.sandbox, timedelta(minutes=4))):
+    await compare_clocks(merchant, 300)
+    with use_clock(ShopIsAhead(merchant.sandbox, timedelta(minutes=4))):
         assert (await merchant.sweep()).outcomes == {"renewed": 1}

@@ -1,4 +1,4 @@
-"""What `prefect deploy --all` makes, and that a process worker runs it to its end."""
+"""What `prefect deploy --all` creates, and that a process worker runs it to the end."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_the_sweep_is_scheduled_and_a_second_one_may_run_beside_the_first(
     assert answer.state.is_pending()
 
 
-async def test_a_sweep_that_an_earlier_up_left_behind_is_shown_as_crashed(deployed: str) -> None:
+async def test_a_sweep_that_an_earlier_perennial_up_left_running_is_marked_as_crashed(deployed: str) -> None:
     sweep = await deployment("renew-subscriptions/renew-subscriptions")
     async with get_client() as prefect:
         left = await prefect.create_flow_run_from_deployment(sweep.id)
@@ -91,7 +91,7 @@ async def test_the_schedule_fires_by_itself(deployed: str) -> None:
 
 
 @pytest.mark.parametrize("name", [f"{each}/{each}" for each in ("renew-subscriptions", "reorder", "renew-batch")])
-async def test_every_field_of_the_form_has_a_sentence_of_help(deployed: str, name: str) -> None:
+async def test_every_field_of_the_run_form_has_a_sentence_of_help(deployed: str, name: str) -> None:
     found = await deployment(name)
     fields: dict[str, dict[str, Any]] = found.parameter_openapi_schema["properties"]
     assert fields
@@ -100,7 +100,7 @@ async def test_every_field_of_the_form_has_a_sentence_of_help(deployed: str, nam
     assert found.description
 
 
-async def test_the_instant_is_a_date_field_and_the_subscriptions_are_a_list(deployed: str) -> None:
+async def test_as_of_is_a_date_field_and_subscriptions_is_a_list(deployed: str) -> None:
     schema = (await deployment("renew-subscriptions/renew-subscriptions")).parameter_openapi_schema
     fields = schema["properties"]
     assert {"type": "string", "format": "date-time"} in fields["as_of"]["anyOf"]
@@ -116,7 +116,7 @@ def worker(server: PrefectServer, deployed: str, tmp_path: Path) -> Iterator[Non
         yield
 
 
-async def test_a_worker_runs_both_deployments_to_their_end(worker: None) -> None:
+async def test_a_worker_runs_both_deployments_to_the_end(worker: None) -> None:
     with RunningSandbox("--limits", "off") as box:
         await install(
             credentials_for(

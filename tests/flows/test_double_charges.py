@@ -1,4 +1,4 @@
-"""Two placed orders of one period: nothing of ours makes them, and if somebody else does, no sweep goes on unheard."""
+"""Two placed orders of one period: if another program makes them, the next sweep stops and calls a person."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WAITING = 200
 
 
 async def charge_once_more(merchant: Merchant, reference: str, source_order_id: str) -> None:
-    """Somebody else creates a copy with our reference, and places its order without a look."""
+    """Create a copy with Perennial's reference and place its order, as another program would."""
 
     async def placement() -> Placement:
         return Placement(reference, "perennial", {})

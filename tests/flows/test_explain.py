@@ -1,4 +1,4 @@
-"""`python -m flows explain`, asked about real subscriptions of a sandbox."""
+"""`python -m flows explain`, asked about subscriptions of a sandbox."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_due_subscription_is_explained_with_its_dates_and_retries(shop: Mercha
     assert "in months without that day it is due on the last day" in " ".join(said.split())
 
 
-def test_the_last_renewal_is_told_with_its_order_and_its_error(shop: Merchant, blocks, capsys) -> None:
+def test_the_last_renewal_is_explained_with_its_order_and_its_error(shop: Merchant, blocks, capsys) -> None:
     made = shop.sandbox.create_subscription(failure="declined")
     asyncio.run(shop.sweep())
 
@@ -46,7 +46,7 @@ def test_the_last_renewal_is_told_with_its_order_and_its_error(shop: Merchant, b
     assert "retry_scheduled" in said
 
 
-def test_a_subscription_that_is_not_ours_is_said_to_be_so(shop: Merchant, blocks, capsys) -> None:
+def test_a_subscription_that_is_not_adopted_is_explained_as_not_renewed(shop: Merchant, blocks, capsys) -> None:
     made = shop.sandbox.create_subscription(status="active", adopted=False, next_run_at="2099-01-01T00:00:00Z")
 
     assert main(["explain", made["id"], *blocks]) == 0
@@ -54,12 +54,12 @@ def test_a_subscription_that_is_not_ours_is_said_to_be_so(shop: Merchant, blocks
     assert "not renewed: metadata.perennial is missing" in capsys.readouterr().out
 
 
-def told(capsys) -> str:
-    """What was printed, its lines joined: the terminal of a test is narrow."""
+def printed(capsys) -> str:
+    """What was printed, with its lines joined: the terminal of a test is narrow."""
     return " ".join(capsys.readouterr().out.split())
 
 
-def test_a_second_engine_is_said_to_hold_it_up_as_in_a_sweep(shop: Merchant, blocks, capsys) -> None:
+def test_a_rival_is_named_as_the_reason_not_to_renew_as_in_a_sweep(shop: Merchant, blocks, capsys) -> None:
     made = shop.sandbox.create_subscription()
     rival = shop.sandbox.create_subscription(
         status="active", source_order_id=made["source_order_id"], next_run_at="2099-01-01T00:00:00Z", adopted=False
@@ -67,19 +67,19 @@ def test_a_second_engine_is_said_to_hold_it_up_as_in_a_sweep(shop: Merchant, blo
 
     assert main(["explain", made["id"], *blocks]) == 0
 
-    said = told(capsys)
+    said = printed(capsys)
     assert "not renewed: the period of" in said
     assert f"subscription {rival['id']} of the same source order is active" in said
     assert "dates, once that is settled" in said
 
 
-def test_a_copy_that_somebody_else_made_is_said_to_hold_it_up(shop: Merchant, blocks, capsys) -> None:
+def test_a_copy_by_another_program_is_named_as_the_reason_not_to_renew(shop: Merchant, blocks, capsys) -> None:
     made = shop.sandbox.create_subscription()
     asyncio.run(_copied_by_crm(shop, made["source_order_id"]))
 
     assert main(["explain", made["id"], *blocks]) == 0
 
-    assert "(crm) of the same source order was made inside this period" in told(capsys)
+    assert "(crm) of the same source order was made inside this period" in printed(capsys)
 
 
 async def _copied_by_crm(shop: Merchant, source_order_id: str) -> None:
@@ -88,22 +88,24 @@ async def _copied_by_crm(shop: Merchant, source_order_id: str) -> None:
         await create_order_copy(dashboard, draft)
 
 
-def test_a_held_subscription_whose_order_was_paid_meanwhile_is_due(shop: Merchant, blocks, capsys) -> None:
+def test_a_held_subscription_whose_order_was_paid_is_explained_as_due_to_be_recorded(
+    shop: Merchant, blocks, capsys
+) -> None:
     made = shop.sandbox.create_subscription(failure="hard_declined")
     asyncio.run(shop.sweep())
     assert main(["explain", made["id"], *blocks]) == 0
-    assert "held for a person" in told(capsys)
+    assert "held for a person" in printed(capsys)
     (row,) = shop.copies()
     shop.sandbox.customer_pays(row["target_order_id"])
 
     assert main(["explain", made["id"], *blocks]) == 0
 
-    said = told(capsys)
+    said = printed(capsys)
     assert "is placed, and the next sweep records it as renewed" in said
     assert "held for a person" not in said
 
 
-def test_a_card_at_its_limit_is_said_to_wait_until_its_network_allows_more(shop: Merchant, blocks, capsys) -> None:
+def test_a_card_at_its_networks_limit_is_explained_with_its_next_attempt(shop: Merchant, blocks, capsys) -> None:
     due = shop.sandbox.clock().replace(second=0, microsecond=0) - timedelta(hours=1)
     made = shop.sandbox.create_subscription(
         next_run_at=due.isoformat(),
@@ -112,19 +114,19 @@ def test_a_card_at_its_limit_is_said_to_wait_until_its_network_allows_more(shop:
 
     assert main(["explain", made["id"], *blocks]) == 0
 
-    said = told(capsys)
+    said = printed(capsys)
     assert "due, but it waits" in said
     assert "the card networks' limit on failed charges is reached; next attempt" in said
     assert shop.copies() == []
 
 
-def test_a_date_alone_means_the_end_of_that_day_where_the_merchant_is(shop: Merchant, blocks, capsys) -> None:
+def test_a_date_alone_means_the_end_of_that_day_in_the_merchants_time_zone(shop: Merchant, blocks, capsys) -> None:
     made = shop.sandbox.create_subscription(next_run_at="2026-03-01T06:00:00Z", starts_at="2026-01-01T06:00:00Z")
 
     assert main(["explain", made["id"], "--on", "2026-03-01", *blocks]) == 0
-    on_the_day = told(capsys)
+    on_the_day = printed(capsys)
     assert main(["explain", made["id"], "--on", "2026-02-28", *blocks]) == 0
-    on_the_day_before = told(capsys)
+    on_the_day_before = printed(capsys)
 
     assert "as of Sun 1 Mar 23:59 UTC 2026" in on_the_day
     assert "due: the period of Sun 1 Mar 06:00 UTC 2026" in on_the_day

@@ -1,8 +1,8 @@
 """
-A sweep's process, its worker, and the Prefect server are killed, one after the other, and nobody lifts a hand.
+A sweep's process, a worker and the Prefect server are killed, one after the other, and no person helps.
 
-What restarts here is what restarts by itself in an installation: the server, by its supervisor. The next scheduled
-sweep renews what is left.
+The test restarts only the server, as a supervisor does in an installation. The next scheduled sweep renews what is
+left.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ async def _deploy_to(server: OwnPrefect, home: Path) -> None:
 
 
 class Workers:
-    """Two that poll the pool, as on two machines: when one dies, the other takes the next run."""
+    """Two workers that poll the pool, as on two machines: when one dies, the other takes the next run."""
 
     def __init__(self, server: OwnPrefect, folder: Path) -> None:
         self._stack = ExitStack()
@@ -80,7 +80,7 @@ class Workers:
         self._stack.close()
 
     def kill_a_sweep(self) -> bool:
-        """SIGKILL whatever runs a sweep. Returns whether anything did."""
+        """SIGKILL every process that runs a sweep. Returns whether there was one."""
         running = [child for worker in self.alive for child in _children(worker)]
         for child in running:
             _kill(child)
@@ -132,7 +132,7 @@ async def until(is_so: Callable[[], bool], what: str) -> None:
 
 
 async def in_the_middle_of_a_sweep(merchant: Merchant) -> None:
-    """Two are due; the next sweep has created a copy, and waits for the answer about the other one."""
+    """Wait until the next sweep has created the first of two copies, and waits for the shop's answer."""
     before = len(merchant.copies())
     merchant.sandbox.fault("delay", method="POST", path="/api/order_copies", seconds=3)
     merchant.sandbox.seed(2)
@@ -158,4 +158,4 @@ async def test_the_next_sweep_renews_after_its_process_a_worker_and_the_server_w
     prefect.start()
     await until(lambda: len(merchant.placed()) == 6, "renewed after the server was killed")
 
-    assert len(set(merchant.placed())) == 6, "nobody is charged twice"
+    assert len(set(merchant.placed())) == 6, "no period is charged twice"

@@ -1,8 +1,8 @@
 """
-List reads that lag behind what was written, as those of a read replica may.
+Lists that lag behind writes, as those of a read replica may.
 
-What was written and cannot be seen yet must become visible within the policy's `settle_seconds`. As long as it does, no
-period is charged twice. Where it does not, the second charge is found, and the sweep stops.
+A write must become visible in lists within the policy's `settle_seconds`. As long as it does, no period is charged
+twice. If it does not, the next sweep finds the second charge, and stops.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LAG = 30.0
 CREATIONS = {"method": "POST", "path": "/api/order_copies"}
 
 
-def nobody_is_charged_twice(merchant: Merchant, charged: int) -> None:
+def no_period_is_charged_twice(merchant: Merchant, charged: int) -> None:
     placed = merchant.placed()
     assert len(placed) == len(set(placed)) == charged
 
@@ -35,11 +35,11 @@ async def test_two_sweeps_at_once_charge_once_although_lists_lag(merchant: Merch
     first, second = await asyncio.gather(merchant.sweep(), merchant.sweep())
 
     assert (first.name, second.name) == ("Completed", "Completed")
-    nobody_is_charged_twice(merchant, 6)
+    no_period_is_charged_twice(merchant, 6)
     merchant.sandbox.advance(60)
     third = await merchant.sweep()
     assert (third.name, third.facts["brake"]) == ("Completed", None)
-    nobody_is_charged_twice(merchant, 6)
+    no_period_is_charged_twice(merchant, 6)
     assert {order["status"] for order in merchant.target_orders()} <= {"placed", "cancelled"}
 
 
@@ -55,11 +55,11 @@ async def test_a_copy_that_commits_late_with_an_early_date_counts_as_long_as_it_
         await asyncio.gather(merchant.sweep(), merchant.sweep())
         merchant.sandbox.advance(20)
 
-    nobody_is_charged_twice(merchant, 5)
+    no_period_is_charged_twice(merchant, 5)
     assert {order["status"] for order in merchant.target_orders()} <= {"placed", "cancelled"}
 
 
-async def test_an_announced_attempt_is_made_although_the_announcement_cannot_be_seen_yet(merchant: Merchant) -> None:
+async def test_an_announced_attempt_is_made_although_lists_do_not_show_the_announcement_yet(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(failure="declined", times=1)
     await merchant.sweep()
     merchant.sandbox.advance(2 * 86_400)
@@ -71,7 +71,7 @@ async def test_an_announced_attempt_is_made_although_the_announcement_cannot_be_
 
 async def charge_twice(merchant: Merchant) -> dict[str, Any]:
     """
-    Two sweeps place two orders of one period: the assumption on which everything stands does not hold.
+    Make two sweeps place two orders of one period, by breaking the assumption behind `settle_seconds`.
 
     A creation loses its answer and commits late with an early date, so that the first sweep makes another copy. Lists
     lag by more than `settle_seconds`: the first sweep places the order of its copy without seeing the earlier one, and
@@ -129,11 +129,11 @@ async def test_sweeps_stop_until_a_person_has_cancelled_one_of_the_two_orders(me
     ended = await merchant.sweep()
 
     assert (ended.name, ended.outcomes) == ("Completed", {"renewed": 2})
-    nobody_is_charged_twice(merchant, 5)
+    no_period_is_charged_twice(merchant, 5)
 
 
-async def test_a_period_of_which_two_orders_are_placed_is_held_and_stops_the_sweep(merchant: Merchant) -> None:
-    """Somebody else has written our references; nothing of this period is recorded."""
+async def test_an_unrecorded_period_with_two_placed_orders_is_held_and_stops_the_sweep(merchant: Merchant) -> None:
+    """Another client made both copies, with Perennial's reference."""
     await merchant.install(first_wave=1, second_wave=1)
     made = merchant.sandbox.create_subscription()
     reference = f"{made['id']}@{made['next_run_at'][:16]}Z"

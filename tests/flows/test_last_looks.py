@@ -1,4 +1,4 @@
-"""The last look before a placement or a record: seconds old at the most, and shared by those that are next."""
+"""The last look before a placement or a record: at most seconds old, and shared by the renewals that are next."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ SUBSCRIPTIONS, COPIES = "GET /api/order_subscriptions", "GET /api/order_copies"
 
 
 class BusyClock(SandboxClock):
-    """The sandbox's clock. While `act` is set, whoever waits during a read lets it happen, once."""
+    """The sandbox's clock. If `act` is set, the first task that waits after a read of copies calls it, once."""
 
     act: Callable[[], None] | None = None
-    takes = 0.0
-    """Seconds by which each wait is longer than was asked for."""
+    extra_seconds = 0.0
+    """Seconds by which each wait is longer than asked for."""
 
     async def sleep(self, seconds: float) -> None:
         if self.act is not None and reads(self._sandbox)[COPIES]:
             act, self.act = self.act, None
             act()
-        await super().sleep(seconds + self.takes)
+        await super().sleep(seconds + self.extra_seconds)
 
 
 def reads(sandbox: RunningSandbox) -> dict[str, int]:
-    """Lists that were asked for, by resource."""
+    """How often each list was requested."""
     requests = sandbox.counters()["requests"]
     return {name: requests.get(name, 0) for name in (SUBSCRIPTIONS, COPIES)}
 
@@ -71,14 +71,14 @@ def opened(sandbox: RunningSandbox, limits: RateLimits) -> CommerceLayer:
 
 
 async def due(sandbox: RunningSandbox, client: CommerceLayer, count: int) -> list[Renewal]:
-    """So many renewals that are due; what was read to plan them is not counted."""
+    """`count` renewals that are due. The requests that planned them do not count."""
     found = await client.get_subscriptions(sandbox.seed(count)["subscription_ids"])
     planned = [plan(each, Policy(), sandbox.clock()) for each in found.values()]
     sandbox.reset_counters()
     return [each for each in planned if isinstance(each, Renewal)]
 
 
-async def test_placements_that_wait_share_their_looks_by_25(sandbox: RunningSandbox, client: CommerceLayer) -> None:
+async def test_placements_that_wait_share_one_look_per_25(sandbox: RunningSandbox, client: CommerceLayer) -> None:
     renewals, looks = await due(sandbox, client, 60), LastLooks(client)
     with ExitStack() as waiting:
         for each in renewals:
@@ -115,7 +115,7 @@ async def test_records_that_wait_share_one_list_of_subscriptions(
     assert reads(sandbox) == {SUBSCRIPTIONS: 1, COPIES: 0}
 
 
-async def test_a_look_that_was_enough_to_record_upon_is_not_enough_to_place_upon(
+async def test_a_look_before_a_record_does_not_serve_for_a_placement(
     sandbox: RunningSandbox, client: CommerceLayer
 ) -> None:
     (renewal,), looks = await due(sandbox, client, 1), LastLooks(client)
@@ -126,7 +126,7 @@ async def test_a_look_that_was_enough_to_record_upon_is_not_enough_to_place_upon
     assert reads(sandbox)[COPIES] == 1
 
 
-async def test_nobody_places_upon_a_look_that_is_older_than_ten_seconds(
+async def test_a_look_older_than_ten_seconds_is_repeated_before_a_placement(
     sandbox: RunningSandbox, client: CommerceLayer
 ) -> None:
     (renewal,), looks = await due(sandbox, client, 1), LastLooks(client)
@@ -143,7 +143,7 @@ async def test_a_subscription_that_is_changed_while_a_look_is_under_way_is_read_
 ) -> None:
     first, second = await due(sandbox, client, 2)
     looks = LastLooks(client)
-    sandbox.fault("status", status=503, method="GET", path="/api/order_copies", times=1)  # after the subscriptions
+    sandbox.fault("status", status=503, method="GET", path="/api/order_copies", times=1)  # a look reads the copies last
     clock.act = lambda: looks.forget(second.subscription_id)
     with looks.waiting_to_place(first), looks.waiting_to_place(second):
         await looks.before_placing(first)
@@ -161,7 +161,7 @@ async def test_a_look_whose_answers_took_too_long_is_taken_again(
 ) -> None:
     (renewal,), looks = await due(sandbox, client, 1), LastLooks(client)
     sandbox.fault("status", status=503, method="GET", path="/api/order_copies", times=1)
-    clock.takes = 11
+    clock.extra_seconds = 11
 
     look = await looks.before_placing(renewal)
 
@@ -169,12 +169,12 @@ async def test_a_look_whose_answers_took_too_long_is_taken_again(
     assert reads(sandbox)[SUBSCRIPTIONS] == 2
 
 
-async def test_nobody_places_upon_looks_that_all_come_too_late_but_a_record_is_written(
+async def test_looks_that_all_come_too_late_prevent_a_placement_but_not_a_record(
     sandbox: RunningSandbox, clock: BusyClock, client: CommerceLayer
 ) -> None:
     (renewal,), looks = await due(sandbox, client, 1), LastLooks(client)
     sandbox.fault("status", status=503, method="GET", path="/api/order_*", nth=[2, 5, 8, 10])
-    clock.takes = 11
+    clock.extra_seconds = 11
 
     with pytest.raises(ReadFailed, match="too late"):
         await looks.before_placing(renewal)
@@ -183,7 +183,7 @@ async def test_nobody_places_upon_looks_that_all_come_too_late_but_a_record_is_w
     assert recorded_upon is not None
 
 
-async def test_a_look_that_has_to_wait_for_the_rate_limit_begins_when_there_is_room(
+async def test_the_age_of_a_look_counts_from_when_the_rate_limit_lets_it_through(
     sandbox: RunningSandbox, client: CommerceLayer
 ) -> None:
     (renewal,) = await due(sandbox, client, 1)

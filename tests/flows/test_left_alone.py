@@ -1,4 +1,4 @@
-"""Who is left alone, and the reason that a merchant reads."""
+"""Subscriptions that a sweep skips, and the reasons that a merchant reads."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from blocks.commerce_layer.changes import OrderCopyDraft
 from blocks.commerce_layer.charging import create_order_copy
 
 
-async def test_whoever_must_not_be_renewed_is_left_alone_with_the_reason_in_words(merchant: Merchant) -> None:
+async def test_a_subscription_that_must_not_be_renewed_is_skipped_with_the_reason_in_words(merchant: Merchant) -> None:
     box = merchant.sandbox
     expected = {}
 
-    def left_alone(words: str, **members: object) -> dict[str, str]:
+    def skipped_with(words: str, **members: object) -> dict[str, str]:
         made: dict[str, str] = box.create_subscription(**members)
         expected[made["id"]] = words
         return made
 
-    left_alone("its renewal state cannot be read", metadata={"perennial": {"v": 9}})
-    left_alone("catch_up = 'skp'", metadata={"perennial": {"v": 1, "policy": {"catch_up": "skp"}}})
-    left_alone("'fortnightly'", frequency="fortnightly")
-    left_alone("it expired on", starts_at="2026-01-01T06:00:00Z", next_run_at="2026-03-01T06:00:00Z",
+    skipped_with("its renewal state cannot be read", metadata={"perennial": {"v": 9}})
+    skipped_with("catch_up = 'skp'", metadata={"perennial": {"v": 1, "policy": {"catch_up": "skp"}}})
+    skipped_with("'fortnightly'", frequency="fortnightly")
+    skipped_with("it expired on", starts_at="2026-01-01T06:00:00Z", next_run_at="2026-03-01T06:00:00Z",
                expires_at="2026-02-20T06:00:00Z")  # fmt: skip
-    rivalled = left_alone("Commerce Layer's own engine may renew it")
+    with_a_rival = skipped_with("Commerce Layer's own engine may renew it")
     box.create_subscription(
-        status="active", source_order_id=rivalled["source_order_id"], next_run_at="2099-01-01T00:00:00Z", adopted=False
+        status="active",
+        source_order_id=with_a_rival["source_order_id"],
+        next_run_at="2099-01-01T00:00:00Z",
+        adopted=False,
     )
-    copied = left_alone("(crm) of the same source order was made inside this period")
+    copied = skipped_with("(crm) of the same source order was made inside this period")
     async with merchant.dashboard() as dashboard:
         draft = OrderCopyDraft(source_order_id=copied["source_order_id"], reference="by-crm", reference_origin="crm")
         await create_order_copy(dashboard, draft)

@@ -1,4 +1,4 @@
-"""Creations whose answers are lost: an order copy too many is an unplaced order, never a second charge."""
+"""Creations whose answers are lost: they may leave a surplus copy, but never cause a second charge."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_a_creation_that_never_arrived_is_sent_again(merchant: Merchant, f
     assert merchant.requests("POST /api/order_copies") == 2
 
 
-async def test_a_creation_that_arrives_while_another_copy_is_polled_is_cancelled_and_counted(
+async def test_a_copy_that_is_created_late_while_another_is_polled_is_cancelled_and_counted(
     merchant: Merchant,
 ) -> None:
     made = merchant.sandbox.create_subscription()["id"]
@@ -64,7 +64,7 @@ async def test_a_creation_that_arrives_while_another_copy_is_polled_is_cancelled
 
 
 @pytest.mark.parametrize("stamp", ["commit", "arrival"])
-async def test_a_creation_that_arrives_two_minutes_late_is_cancelled_and_counted_by_the_next_sweep(
+async def test_a_copy_that_is_created_two_minutes_late_is_cancelled_and_counted_by_the_next_sweep(
     merchant: Merchant, stamp: str
 ) -> None:
     made = merchant.sandbox.create_subscription()["id"]
@@ -84,7 +84,7 @@ async def test_a_creation_that_arrives_two_minutes_late_is_cancelled_and_counted
 
 
 async def surplus_is_cancelled(merchant: Merchant, ended: Ended) -> None:
-    """The sweep says that it has cancelled one copy's order, and the shop's books agree."""
+    """The sweep says that it has cancelled the order of one surplus copy, and the sandbox's database agrees."""
     kept, surplus = sorted(merchant.target_orders(), key=lambda order: order["status"] == "cancelled")
     assert (kept["status"], surplus["status"]) == ("placed", "cancelled")
     assert surplus["payment_status"] == "unpaid"
@@ -98,7 +98,9 @@ async def surplus_is_cancelled(merchant: Merchant, ended: Ended) -> None:
     assert event["payload"]["counts_instead"] == kept["copy_id"]
 
 
-async def test_a_shop_that_loses_every_creation_charges_nobody_and_the_next_sweep_goes_on(merchant: Merchant) -> None:
+async def test_a_renewal_whose_creations_are_all_lost_is_not_charged_and_the_next_sweep_renews_it(
+    merchant: Merchant,
+) -> None:
     made = merchant.sandbox.create_subscription()["id"]
     merchant.sandbox.fault("reset", when="before", **CREATIONS)
 
@@ -112,7 +114,7 @@ async def test_a_shop_that_loses_every_creation_charges_nobody_and_the_next_swee
 
 
 async def test_copies_of_creations_that_all_lost_their_answers_are_found_by_the_next_sweep(merchant: Merchant) -> None:
-    """Neither the creations nor the looks for them are answered: three copies may be there, and one counts."""
+    """Neither the creations nor the reads that look for them are answered: three copies exist, and one counts."""
     made = merchant.sandbox.create_subscription()["id"]
     merchant.sandbox.fault("reset", when="after", **CREATIONS)
     merchant.sandbox.fault("status", method="GET", path="/api/order_copies", match="reference_in", status=503)

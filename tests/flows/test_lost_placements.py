@@ -1,4 +1,4 @@
-"""Placements whose answers are lost: the order tells what came of them, and nobody is charged twice."""
+"""Placements whose answers are lost: Perennial reads the order to see what happened, and charges no period twice."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LOST = [
 
 
 @pytest.fixture
-def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a request that is never answered, the client gives up waiting after seconds."""
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client gives up on a request without an answer after three seconds."""
     monkeypatch.setattr(client, "Timeouts", lambda: Timeouts(read=3.0))
 
 
 def declines(merchant: Merchant) -> int:
-    """Charges that were declined, as the shop itself has noted them."""
+    """Charges that were declined, as the sandbox recorded them."""
     return len(merchant.rows("SELECT * FROM resource_errors"))
 
 
@@ -40,8 +40,8 @@ def state_of(merchant: Merchant, made: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("fault", LOST, ids=lambda each: each["action"])
-async def test_an_order_that_was_placed_and_not_answered_is_read_and_not_placed_again(
-    merchant: Merchant, short_patience: None, fault: dict[str, Any]
+async def test_an_order_that_was_placed_without_an_answer_is_read_and_not_placed_again(
+    merchant: Merchant, short_timeout: None, fault: dict[str, Any]
 ) -> None:
     made = merchant.sandbox.create_subscription()
     merchant.sandbox.fault(when="after", times=1, **fault, **PLACEMENTS)
@@ -57,7 +57,7 @@ async def test_an_order_that_was_placed_and_not_answered_is_read_and_not_placed_
 
 @pytest.mark.parametrize("fault", LOST[:4], ids=lambda each: each["action"])
 async def test_a_placement_that_never_arrived_is_sent_again_for_the_same_order(
-    merchant: Merchant, short_patience: None, fault: dict[str, Any]
+    merchant: Merchant, short_timeout: None, fault: dict[str, Any]
 ) -> None:
     merchant.sandbox.create_subscription()
     merchant.sandbox.fault(when="before", times=1, **fault, **PLACEMENTS)
@@ -71,7 +71,7 @@ async def test_a_placement_that_never_arrived_is_sent_again_for_the_same_order(
 
 @pytest.mark.parametrize("fault", LOST[:5], ids=lambda each: each["action"])
 async def test_a_decline_whose_answer_is_lost_is_recorded_and_not_tried_again(
-    merchant: Merchant, short_patience: None, fault: dict[str, Any]
+    merchant: Merchant, short_timeout: None, fault: dict[str, Any]
 ) -> None:
     made = merchant.sandbox.create_subscription(failure="declined", times=1)
     merchant.sandbox.fault(when="after", times=1, **fault, **PLACEMENTS)
@@ -89,7 +89,7 @@ async def test_a_decline_whose_answer_is_lost_is_recorded_and_not_tried_again(
     assert len(merchant.placed()) == len(merchant.copies()) == 1
 
 
-async def test_a_placement_that_arrives_two_minutes_late_changes_nothing_any_more(merchant: Merchant) -> None:
+async def test_a_placement_that_arrives_two_minutes_late_changes_nothing(merchant: Merchant) -> None:
     merchant.sandbox.create_subscription()
     merchant.sandbox.fault("late", seconds=120, times=1, **PLACEMENTS)
 
@@ -136,15 +136,15 @@ async def test_an_order_that_cannot_be_read_after_a_lost_answer_is_not_placed_ag
     assert state_of(merchant, made)["attempt"] == 1
 
 
-async def test_after_a_lost_answer_nobody_says_that_nothing_was_charged(merchant: Merchant) -> None:
+async def test_after_a_lost_answer_the_sweep_does_not_claim_that_nothing_was_charged(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     merchant.sandbox.fault("reset", when="before", times=1, **PLACEMENTS)
 
-    def looks_fail() -> None:
-        merchant.sandbox.advance(11)  # a look lasts for ten seconds
+    def let_last_looks_fail() -> None:
+        merchant.sandbox.advance(11)  # a last look is valid for ten seconds
         merchant.sandbox.fault("status", method="GET", path="/api/order_subscriptions", status=503)
 
-    with use_clock(clock := Meanwhile(merchant, lambda: merchant.requests(PATCHES) > 0, looks_fail)):
+    with use_clock(clock := Meanwhile(merchant, lambda: merchant.requests(PATCHES) > 0, let_last_looks_fail)):
         ended = await merchant.sweep()
 
     assert clock.has_acted

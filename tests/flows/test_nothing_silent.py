@@ -1,4 +1,4 @@
-"""What cannot be read, written or settled: who is told, when, and that it stops nobody else."""
+"""Subscriptions that cannot be read, written or renewed: sweeps report them, and renew the others."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ async def row_of(ended: Ended, subscription_id: str) -> dict[str, str]:
     return row
 
 
-def not_shown(merchant: Merchant, made: dict[str, Any]) -> None:
-    """Lists that ask for this subscription, by itself or by its source order, are answered 500."""
+def hide(merchant: Merchant, made: dict[str, Any]) -> None:
+    """Answer 500 to lists that ask for this subscription by its id or its source order."""
     match = f"_in.*({made['id']}|{made['source_order_id']})"
     merchant.sandbox.fault("status", status=500, method="GET", path="/api/order_subscriptions", match=match)
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_nobody_is_charged_where_subscriptions_cannot_be_written(merchant: Merchant, status: int) -> None:
+async def test_nothing_is_charged_if_no_subscription_can_be_written(merchant: Merchant, status: int) -> None:
     merchant.sandbox.seed(12)
     merchant.sandbox.fault("status", status=status, body="json", **RECORDS)
 
@@ -40,7 +40,7 @@ async def test_nobody_is_charged_where_subscriptions_cannot_be_written(merchant:
     assert (await merchant.sweep()).outcomes == {"renewed": 12}
 
 
-async def test_one_that_cannot_be_written_is_not_charged(merchant: Merchant) -> None:
+async def test_a_subscription_that_cannot_be_written_is_not_charged(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()["id"]
     merchant.sandbox.fault("status", status=422, body="json", **RECORDS)
 
@@ -50,7 +50,7 @@ async def test_one_that_cannot_be_written_is_not_charged(merchant: Merchant) -> 
     assert "it cannot be written" in (await row_of(ended, made))["why"]
 
 
-async def test_records_that_are_refused_are_red_at_once_and_stop_the_sweep(merchant: Merchant) -> None:
+async def test_refused_records_fail_the_run_at_once_and_stop_the_sweep(merchant: Merchant) -> None:
     await merchant.install(first_wave=4, second_wave=4)
     merchant.sandbox.seed(12)
     merchant.sandbox.fault("status", status=403, body="json", match="perennial", **RECORDS)
@@ -67,9 +67,11 @@ async def test_records_that_are_refused_are_red_at_once_and_stop_the_sweep(merch
     assert len(set(merchant.placed())) == len(merchant.placed()) == 12
 
 
-async def test_one_that_cannot_be_shown_stops_no_neighbour_and_is_named_after_a_day(merchant: Merchant) -> None:
+async def test_a_subscription_that_cannot_be_read_does_not_stop_the_others_and_is_named_after_a_day(
+    merchant: Merchant,
+) -> None:
     seeded = [merchant.sandbox.create_subscription() for _ in range(9)]
-    not_shown(merchant, seeded[4])
+    hide(merchant, seeded[4])
 
     ended = await merchant.sweep()
 
@@ -85,18 +87,20 @@ async def test_one_that_cannot_be_shown_stops_no_neighbour_and_is_named_after_a_
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
 
 
-async def test_a_page_of_the_due_list_that_cannot_be_read_hides_one_and_not_25(merchant: Merchant) -> None:
+async def test_one_unreadable_subscription_does_not_hide_the_others_on_its_page_of_the_due_list(
+    merchant: Merchant,
+) -> None:
     seeded = [merchant.sandbox.create_subscription() for _ in range(6)]
     page = {"method": "GET", "path": "/api/order_subscriptions", "match": "frequency.*next_run_at_lteq"}
     merchant.sandbox.fault("status", status=500, **page)
-    not_shown(merchant, seeded[2])
+    hide(merchant, seeded[2])
 
     ended = await merchant.sweep()
 
     assert ended.outcomes == {"renewed": 5, "skipped": 1}
 
 
-async def test_a_creation_that_is_always_answered_500_turns_red_after_a_day(merchant: Merchant) -> None:
+async def test_a_creation_that_is_always_answered_500_fails_the_run_after_a_day(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     merchant.sandbox.fault("status", status=500, method="POST", path="/api/order_copies", match=made["source_order_id"])
 
@@ -116,7 +120,7 @@ def state_of(merchant: Merchant, made: dict[str, Any]) -> dict[str, Any]:
     return dict(merchant.subscription(made["id"])["metadata"]["perennial"])
 
 
-async def test_what_no_due_list_shows_is_listed_and_red(merchant: Merchant) -> None:
+async def test_subscriptions_that_no_due_list_shows_are_reported_and_fail_the_run(merchant: Merchant) -> None:
     far = (merchant.sandbox.clock() + timedelta(days=20)).isoformat()
     pending = merchant.sandbox.create_subscription(status="pending", next_run_at=far)["id"]
     draft = merchant.sandbox.create_subscription(status="draft", next_run_at=far)["id"]
@@ -138,10 +142,10 @@ async def test_what_no_due_list_shows_is_listed_and_red(merchant: Merchant) -> N
     assert "metadata.perennial is gone" in rows[overwritten]
 
 
-async def test_hopeless_ones_at_the_head_of_the_list_do_not_starve_the_others(merchant: Merchant) -> None:
+async def test_subscriptions_that_fail_every_time_do_not_keep_later_ones_from_being_renewed(merchant: Merchant) -> None:
     await merchant.install(first_wave=3, second_wave=3)
-    hopeless = [merchant.sandbox.create_subscription() for _ in range(5)]
-    match = "|".join(each["source_order_id"] for each in hopeless)
+    failing = [merchant.sandbox.create_subscription() for _ in range(5)]
+    match = "|".join(each["source_order_id"] for each in failing)
     merchant.sandbox.fault("status", status=500, method="POST", path="/api/order_copies", match=match)
     await merchant.sweep()
     merchant.sandbox.advance(900)
@@ -156,7 +160,7 @@ async def test_hopeless_ones_at_the_head_of_the_list_do_not_starve_the_others(me
     assert "Stopped" not in ended.message
 
 
-async def test_each_sweep_says_how_many_are_overdue_for_whatever_reason(merchant: Merchant) -> None:
+async def test_each_sweep_says_how_many_subscriptions_are_overdue_for_whatever_reason(merchant: Merchant) -> None:
     merchant.sandbox.create_subscription(failure="hard_declined")
     merchant.sandbox.create_subscription(failure="declined")
     assert "overdue" not in (await merchant.sweep()).message
@@ -168,7 +172,7 @@ async def test_each_sweep_says_how_many_are_overdue_for_whatever_reason(merchant
     assert ended.facts["overdue"] == 2
 
 
-async def test_the_table_names_customer_order_and_amount_and_leads_to_the_dashboard(merchant: Merchant) -> None:
+async def test_the_table_names_customer_order_and_amount_and_links_to_the_dashboard(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(failure="declined")
     done = merchant.sandbox.create_subscription()
 

@@ -1,4 +1,4 @@
-"""Other systems write back what they read long ago: no card is tried more often for it, and nobody drops out unseen."""
+"""Other systems write back stale metadata: no card is tried more often, and no subscription drops out unnoticed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from meanwhile import patch
 from merchant import Merchant
 
 DAY = 25 * 3600
-"""A day, and some time that sweeps take."""
+"""A day, and some time for the sweeps."""
 
 
 def write_back(merchant: Merchant, subscription_id: str, **metadata: object) -> None:
@@ -20,7 +20,7 @@ def declines(merchant: Merchant) -> int:
     return int(order["errors_count"] or 0)
 
 
-async def test_a_crm_that_writes_back_old_metadata_every_night_gets_no_card_tried_more_often_than_the_policy_says(
+async def test_a_card_is_tried_no_more_often_than_the_policy_says_although_a_crm_resets_the_state_every_night(
     merchant: Merchant,
 ) -> None:
     await merchant.install(payment_retries=["1d", "3d"])
@@ -39,7 +39,7 @@ async def test_a_crm_that_writes_back_old_metadata_every_night_gets_no_card_trie
     assert "somebody has written back old metadata" in row["why"]
 
 
-async def test_a_state_of_earlier_in_the_period_brings_no_more_attempts_either(merchant: Merchant) -> None:
+async def test_a_state_that_is_set_back_to_one_of_the_same_period_causes_no_extra_attempts(merchant: Merchant) -> None:
     await merchant.install(payment_retries=["1d", "1d"])
     made = merchant.sandbox.create_subscription(failure="declined")
     await merchant.sweep()
@@ -52,7 +52,7 @@ async def test_a_state_of_earlier_in_the_period_brings_no_more_attempts_either(m
     assert declines(merchant) == 3
 
 
-async def test_a_new_attempt_after_a_reset_is_made_and_renews_when_the_card_is_good_again(merchant: Merchant) -> None:
+async def test_a_subscription_whose_state_was_reset_waits_for_its_retry_and_is_then_renewed(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(failure="declined", times=1)
     await merchant.sweep()
     write_back(merchant, made["id"], perennial={})
@@ -60,14 +60,14 @@ async def test_a_new_attempt_after_a_reset_is_made_and_renews_when_the_card_is_g
     waiting = await merchant.sweep()
     assert waiting.outcomes == {"retry_scheduled": 1}
     own = merchant.subscription(made["id"])["metadata"]["perennial"]
-    assert (own["attempt"], own["failures"]) == (1, {"payment": 1}), "the state is mended"
+    assert (own["attempt"], own["failures"]) == (1, {"payment": 1}), "the sweep has restored the state"
 
     merchant.sandbox.advance(DAY)
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
     assert declines(merchant) == 1
 
 
-async def test_reading_what_an_order_tells_costs_nothing_while_states_are_as_we_left_them(merchant: Merchant) -> None:
+async def test_a_state_that_was_not_overwritten_costs_no_extra_requests(merchant: Merchant) -> None:
     merchant.sandbox.create_subscription(failure="declined")
     await merchant.sweep()
     merchant.sandbox.advance(DAY)
@@ -77,12 +77,14 @@ async def test_reading_what_an_order_tells_costs_nothing_while_states_are_as_we_
 
     assert declines(merchant) == 2
     assert merchant.requests("GET /api/orders") == 3, (
-        "whether it was paid at the checkout, and what is not paid in the end"
+        "to see whether it was paid at the checkout, and which orders turned out unpaid"
     )
 
 
 @pytest.mark.parametrize("written", ["active since March", None, 7])
-async def test_a_key_that_holds_no_object_is_red_and_nobody_drops_out(merchant: Merchant, written: object) -> None:
+async def test_a_state_that_is_not_an_object_fails_the_sweep_and_is_reported(
+    merchant: Merchant, written: object
+) -> None:
     made = merchant.sandbox.create_subscription()
     write_back(merchant, made["id"], perennial=written)
 
@@ -95,7 +97,9 @@ async def test_a_key_that_holds_no_object_is_red_and_nobody_drops_out(merchant: 
     assert merchant.copies() == []
 
 
-async def test_what_php_makes_of_empty_objects_is_renewed_as_before(merchant: Merchant) -> None:
+async def test_a_subscription_whose_empty_objects_php_turned_into_lists_is_renewed_as_before(
+    merchant: Merchant,
+) -> None:
     first, second = merchant.sandbox.create_subscription(), merchant.sandbox.create_subscription()
     write_back(merchant, first["id"], perennial=[])
     write_back(merchant, second["id"], perennial={"v": 1, "failures": [], "policy": []})
@@ -130,7 +134,9 @@ async def test_a_subscription_that_is_given_back_loses_the_tag(merchant: Merchan
     assert merchant.rows("SELECT * FROM taggings WHERE resource_id = ?", made["id"]) == []
 
 
-async def test_one_that_was_adopted_before_there_were_tags_gets_it_with_its_record(merchant: Merchant) -> None:
+async def test_a_subscription_that_was_adopted_before_tags_existed_gets_the_tag_with_its_record(
+    merchant: Merchant,
+) -> None:
     old = merchant.sandbox.create_subscription()
     new = merchant.sandbox.create_subscription(adopted=False, next_run_at="2099-01-01T00:00:00Z")
     await merchant.hand_over(new["id"])  # makes the tag
@@ -139,10 +145,12 @@ async def test_one_that_was_adopted_before_there_were_tags_gets_it_with_its_reco
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
 
     assert len(merchant.rows("SELECT * FROM taggings WHERE resource_id = ?", old["id"])) == 1
-    assert merchant.requests("PATCH /api/order_subscriptions/{id}") == 2, "the permission is asked, and the record"
+    assert merchant.requests("PATCH /api/order_subscriptions/{id}") == 2, (
+        "one asks whether it may write, the other is the record"
+    )
 
 
-async def test_an_adoption_without_the_right_to_tag_says_what_goes_unnoticed(merchant: Merchant) -> None:
+async def test_an_adoption_that_may_not_write_tags_says_what_goes_unnoticed(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(adopted=False)
     merchant.sandbox.fault("status", method="POST", path="/api/tags", status=403)
 

@@ -1,4 +1,4 @@
-"""What an operator has set in the UI, and `prefect deploy --all` must not undo."""
+"""`prefect deploy --all` must not undo what an operator has set in the UI."""
 
 from __future__ import annotations
 

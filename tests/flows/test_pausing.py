@@ -1,4 +1,4 @@
-"""Pausing on a real shop, and what becomes of orders that are given up."""
+"""Pausing subscriptions, and cancelling the orders of renewals that Perennial gives up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stored_runs import table
 from flows.__main__ import main
 
 
-async def test_a_paused_subscription_is_charged_nothing_until_it_is_resumed(merchant: Merchant) -> None:
+async def test_a_paused_subscription_is_not_charged_until_it_is_resumed(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(frequency="daily")
 
     paused = await merchant.hand_over(made["id"], handover="pause")
@@ -26,7 +26,7 @@ async def test_a_paused_subscription_is_charged_nothing_until_it_is_resumed(merc
     assert len(merchant.placed()) == 1
 
 
-async def test_a_customer_who_pauses_between_copy_and_charge_is_not_charged(merchant: Merchant) -> None:
+async def test_a_subscription_that_is_paused_between_copy_and_charge_is_not_charged(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     await merchant.sweep_that_dies_before_placing()
     assert [order["status"] for order in merchant.target_orders()] == ["pending"]
@@ -39,7 +39,7 @@ async def test_a_customer_who_pauses_between_copy_and_charge_is_not_charged(merc
 
 
 @pytest.mark.parametrize("action", ["cancel", "skip_period"])
-async def test_an_order_that_is_given_up_can_no_longer_be_paid(merchant: Merchant, action: str) -> None:
+async def test_the_order_of_a_renewal_whose_retries_are_used_up_is_cancelled(merchant: Merchant, action: str) -> None:
     await merchant.install(payment_retries=[], final_action=action)
     merchant.sandbox.create_subscription(failure="declined")
 
@@ -49,7 +49,9 @@ async def test_an_order_that_is_given_up_can_no_longer_be_paid(merchant: Merchan
 
 
 @pytest.mark.parametrize("action", ["cancel", "skip_period"])
-async def test_a_sweep_that_dies_before_it_withdraws_leaves_that_to_the_next(merchant: Merchant, action: str) -> None:
+async def test_the_next_sweep_cancels_an_order_that_the_last_one_could_not_cancel(
+    merchant: Merchant, action: str
+) -> None:
     await merchant.install(payment_retries=[], final_action=action)
     merchant.sandbox.create_subscription(failure="declined")
     merchant.sandbox.fault("status", method="PATCH", path="/api/orders/*", match="_cancel", status=503)
@@ -62,7 +64,7 @@ async def test_a_sweep_that_dies_before_it_withdraws_leaves_that_to_the_next(mer
     assert [order["status"] for order in merchant.target_orders()] == ["cancelled"]
 
 
-async def test_a_shop_whose_gateway_is_down_cancels_no_subscription(merchant: Merchant) -> None:
+async def test_no_subscription_is_cancelled_because_the_payment_gateway_is_down(merchant: Merchant) -> None:
     await merchant.install(payment_retries=[], transient_retries=[], final_action="cancel", brake_share=1.0)
     made = merchant.sandbox.create_subscription(failure="gateway_timeout")
 
@@ -73,6 +75,6 @@ async def test_a_shop_whose_gateway_is_down_cancels_no_subscription(merchant: Me
     assert "held for a person" in row["why"]
 
 
-def test_pausing_without_a_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_pause_command_is_refused_without_a_subscription_id(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pause"]) == 2
     assert "ID" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The retry of a failed placement: announced before it is made, upon a fresh look, with the customer's new card."""
+"""Retries of failed placements: announced before they are sent, after a last look, and with the customer's new card."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ async def declined(merchant: Merchant, count: int = 1, **members: Any) -> list[d
 
 
 def attempts_on_the_card(merchant: Merchant) -> int:
-    """Charges that were declined, as the shop itself has noted them."""
+    """Charges that were declined, as the sandbox recorded them."""
     return len(merchant.rows("SELECT * FROM resource_errors"))
 
 
 def placements(merchant: Merchant) -> int:
-    """Requests that change an order."""
+    """How many requests changed an order."""
     requests: dict[str, int] = merchant.sandbox.counters()["requests"]
     return sum(count for name, count in requests.items() if name.startswith("PATCH /api/orders"))
 
 
 def fault_on_the_record(merchant: Merchant, **members: Any) -> None:
-    """Requests that write an outcome fail; the announcement of an attempt gets through."""
+    """Let requests that write an outcome fail, and the announcement of an attempt get through."""
     merchant.sandbox.fault(
         "status", method="PATCH", path="/api/order_subscriptions/*", match='"outcome": ?"(?!placing)', **members
     )
 
 
 @pytest.mark.parametrize("status", [503, 403])
-async def test_an_attempt_that_cannot_be_recorded_is_not_made_again_by_every_sweep(
+async def test_an_attempt_that_cannot_be_recorded_is_not_repeated_by_every_sweep(
     merchant: Merchant, status: int
 ) -> None:
     (made,) = await declined(merchant)
@@ -77,7 +77,7 @@ async def test_an_attempt_that_cannot_be_announced_is_not_made(merchant: Merchan
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
 
 
-async def test_two_runs_make_one_attempt_although_the_first_has_not_recorded_it_yet(merchant: Merchant) -> None:
+async def test_two_runs_make_one_attempt_although_the_first_could_not_record_it(merchant: Merchant) -> None:
     (made,) = await declined(merchant)
     before = attempts_on_the_card(merchant)
     fault_on_the_record(merchant, status=503)
@@ -90,7 +90,7 @@ async def test_two_runs_make_one_attempt_although_the_first_has_not_recorded_it_
     assert merchant.subscription(made["id"])["metadata"]["perennial"]["outcome"] == "retry_scheduled"
 
 
-async def test_whoever_cancels_while_the_placement_waits_for_the_rate_budget_is_not_charged(
+async def test_a_subscription_that_is_cancelled_while_its_retry_waits_for_the_rate_limit_is_not_charged(
     merchant: Merchant,
 ) -> None:
     made = await declined(merchant, count=6)
@@ -98,28 +98,25 @@ async def test_whoever_cancels_while_the_placement_waits_for_the_rate_budget_is_
         merchant.sandbox.set_failure(each["source_order_id"], None)
     await merchant.install(limits=RateLimits(writes_per_minute=9))
     placed = "SELECT * FROM orders WHERE status = 'placed' AND id IN (SELECT target_order_id FROM order_copies)"
-    open_ones = [each["id"] for each in made]
 
-    def everybody_cancels() -> None:
+    def cancel_all_that_are_not_charged() -> None:
         paid = {row["_source_order_id"] for row in merchant.rows(placed)}
         for each in made:
             if each["source_order_id"] not in paid:
                 patch(merchant, "order_subscriptions", each["id"], _cancel=True)
-            else:
-                open_ones.remove(each["id"])
 
-    clock = Meanwhile(merchant, lambda: bool(merchant.rows(placed)), everybody_cancels)
+    clock = Meanwhile(merchant, lambda: bool(merchant.rows(placed)), cancel_all_that_are_not_charged)
     with use_clock(clock):
         ended = await merchant.sweep()
 
     renewed = ended.outcomes.get("renewed", 0)
     assert len(merchant.rows(placed)) == renewed
-    # Whoever was on the way already may be charged; who waited for more than seconds is read again.
+    # A placement that was under way may still charge; one that waited longer reads its subscription again.
     assert renewed < 6
     assert ended.facts["skipped"].get("cancelled", 0) == 6 - renewed
 
 
-async def test_an_attempt_that_was_announced_and_not_made_is_taken_back(merchant: Merchant) -> None:
+async def test_an_announced_attempt_that_is_not_made_is_taken_back(merchant: Merchant) -> None:
     (made,) = await declined(merchant)
     await merchant.install(limits=RateLimits(writes_per_minute=1))
     announced = "SELECT * FROM order_subscriptions WHERE metadata LIKE '%\"placing\"%'"
@@ -153,7 +150,7 @@ async def test_a_retry_is_paid_with_the_customers_new_payment_source(merchant: M
     assert order["_customer_payment_source_id"] == new_card
 
 
-async def test_a_hard_decline_goes_on_by_itself_when_the_customer_gives_another_payment_source(
+async def test_a_hard_declined_renewal_resumes_when_the_customer_attaches_another_payment_source(
     merchant: Merchant,
 ) -> None:
     (made,) = await declined(merchant, failure="hard_declined")
@@ -165,7 +162,7 @@ async def test_a_hard_decline_goes_on_by_itself_when_the_customer_gives_another_
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
 
 
-async def test_an_attempt_with_the_old_payment_source_does_not_change_it(merchant: Merchant) -> None:
+async def test_a_retry_with_the_same_payment_source_sends_no_request_to_set_it(merchant: Merchant) -> None:
     (made,) = await declined(merchant)
     merchant.sandbox.set_failure(made["source_order_id"], None)
     merchant.sandbox.reset_counters()

@@ -1,4 +1,4 @@
-"""One poller for all that wait: by reference, 25 references a call, and no earlier than it is worth."""
+"""One poller for all renewals that wait for copies: it asks by reference, 25 in a call, and no earlier than useful."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def until_final(poller: CopyPoller, made: OrderCopy) -> Polled:
     return await poller.wait_for([made.reference or ""], made, all_final)
 
 
-async def test_copies_that_come_at_the_pace_of_the_limit_share_their_looks(
+async def test_copies_that_are_created_at_the_pace_of_the_rate_limit_share_polls(
     sandbox: RunningSandbox, client: CommerceLayer
 ) -> None:
     sources = sandbox.seed(200)["source_order_ids"]
@@ -113,7 +113,9 @@ async def test_25_references_are_read_by_one_call(sandbox: RunningSandbox, clien
     assert reads(sandbox) == 2
 
 
-async def test_a_copy_that_is_alone_does_not_wait_for_company(sandbox: RunningSandbox, client: CommerceLayer) -> None:
+async def test_a_single_copy_does_not_wait_for_others_to_fill_the_call(
+    sandbox: RunningSandbox, client: CommerceLayer
+) -> None:
     sources = sandbox.seed(21)["source_order_ids"]
     async with poller_of(client) as poller:
         await asyncio.gather(
@@ -126,7 +128,7 @@ async def test_a_copy_that_is_alone_does_not_wait_for_company(sandbox: RunningSa
     assert (sandbox.clock() - began).total_seconds() == pytest.approx(COPY_SECONDS, abs=0.3 * COPY_SECONDS)
 
 
-async def test_a_copy_that_takes_too_long_is_handed_back_as_it_was_last_seen(
+async def test_a_copy_that_takes_too_long_is_returned_as_it_was_last_seen(
     sandbox: RunningSandbox, client: CommerceLayer
 ) -> None:
     [source] = sandbox.seed(1)["source_order_ids"]
@@ -141,7 +143,7 @@ async def test_a_copy_that_takes_too_long_is_handed_back_as_it_was_last_seen(
     assert (sandbox.clock() - began).total_seconds() == pytest.approx(60, abs=2)
 
 
-async def test_copies_that_somebody_else_made_under_the_reference_are_shown_as_well(
+async def test_copies_that_others_made_under_the_same_reference_are_returned_too(
     sandbox: RunningSandbox, client: CommerceLayer
 ) -> None:
     [source] = sandbox.seed(1)["source_order_ids"]
@@ -152,7 +154,7 @@ async def test_copies_that_somebody_else_made_under_the_reference_are_shown_as_w
     assert {each.id for each in polled.copies} == {ours.id, theirs.id}
 
 
-async def test_a_copy_has_not_settled_before_it_is_old_enough_however_soon_it_is_completed(
+async def test_a_copy_settles_only_once_it_is_old_enough_however_soon_it_is_completed(
     client: CommerceLayer, sandbox: RunningSandbox
 ) -> None:
     [source] = sandbox.seed(1)["source_order_ids"]
@@ -172,7 +174,7 @@ async def test_a_copy_has_not_settled_before_it_is_old_enough_however_soon_it_is
     assert not [age for age, settled in looks if settled and age < timedelta(seconds=4 * COPY_SECONDS)]
 
 
-async def test_a_shop_that_answers_nothing_for_a_while_is_asked_again(
+async def test_the_poller_asks_again_after_a_shop_has_failed_for_a_while(
     sandbox: RunningSandbox, client: CommerceLayer
 ) -> None:
     [source] = sandbox.seed(1)["source_order_ids"]
@@ -184,7 +186,7 @@ async def test_a_shop_that_answers_nothing_for_a_while_is_asked_again(
     assert polled.is_done
 
 
-async def test_who_waits_is_told_when_the_shop_lets_us_in_no_more(
+async def test_waiting_ends_when_the_shop_refuses_the_credentials(
     sandbox: RunningSandbox, client: CommerceLayer
 ) -> None:
     [source] = sandbox.seed(1)["source_order_ids"]

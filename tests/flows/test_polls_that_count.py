@@ -1,4 +1,4 @@
-"""No look at order copies is wasted: not before it counts, not for a few only, not on a slow one again and again."""
+"""The poller wastes no calls: it asks no earlier than useful, for many copies in a call, and seldom for slow ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POLLS = "GET /api/order_copies"
 
 
 class Waiting:
-    """A sandbox whose copies take `copy_seconds`, and everybody who waits for them."""
+    """A sandbox whose copies take a fixed time, and a poller that waits for them."""
 
     def __init__(self, sandbox: RunningSandbox, client: CommerceLayer, poller: CopyPoller) -> None:
         self.sandbox, self._client, self._poller = sandbox, client, poller
@@ -58,7 +58,7 @@ async def waiting(request: pytest.FixtureRequest):
 
 
 @pytest.mark.parametrize("waiting", [2], indirect=True)
-async def test_a_copy_is_looked_at_once_when_the_look_counts(waiting: Waiting) -> None:
+async def test_a_copy_is_polled_once_and_not_before_it_can_have_settled(waiting: Waiting) -> None:
     # The shop's `Date` has whole seconds, and so reads almost a second less than its `created_at`.
     waiting.sandbox.set_clock(waiting.sandbox.clock().replace(microsecond=0) + timedelta(seconds=1.95))
     copy = await waiting.create(waiting.sandbox.seed(1)["source_order_ids"][0])
@@ -70,7 +70,7 @@ async def test_a_copy_is_looked_at_once_when_the_look_counts(waiting: Waiting) -
 
 
 @pytest.mark.parametrize("waiting", [2], indirect=True)
-async def test_copies_that_wait_together_are_looked_at_in_full_calls(waiting: Waiting) -> None:
+async def test_copies_that_wait_together_are_polled_25_in_a_call(waiting: Waiting) -> None:
     copies = [await waiting.create(each) for each in waiting.sandbox.seed(60)["source_order_ids"]]
 
     polled = await asyncio.gather(*map(waiting.wait_for, copies))
@@ -80,7 +80,7 @@ async def test_copies_that_wait_together_are_looked_at_in_full_calls(waiting: Wa
 
 
 @pytest.mark.parametrize("waiting", [60], indirect=True)
-async def test_a_slow_copy_is_looked_at_a_few_times(waiting: Waiting) -> None:
+async def test_a_slow_copy_is_polled_only_a_few_times(waiting: Waiting) -> None:
     copy = await waiting.create(waiting.sandbox.seed(1)["source_order_ids"][0])
 
     polled = await waiting.wait_for(copy)
@@ -90,11 +90,11 @@ async def test_a_slow_copy_is_looked_at_a_few_times(waiting: Waiting) -> None:
 
 
 @pytest.mark.parametrize("waiting", [2], indirect=True)
-async def test_nobody_waits_for_a_slow_copy_that_is_looked_at_again(waiting: Waiting) -> None:
+async def test_a_slow_copy_does_not_delay_the_polls_of_another(waiting: Waiting) -> None:
     slow, quick = waiting.sandbox.seed(2)["source_order_ids"]
     waiting.sandbox.set_failure(slow, "stuck")
     stuck = asyncio.create_task(waiting.wait_for(await waiting.create(slow)))
-    while waiting.polls < 5:  # noqa: ASYNC110 - it is looked at by and by
+    while waiting.polls < 5:  # noqa: ASYNC110 - the poller asks in another task
         await asyncio.sleep(0)
     copy = await waiting.create(quick)
     began = waiting.sandbox.clock()

@@ -26,7 +26,7 @@ async def make(number: int) -> State[Result]:
     return completed("made", Result(number))
 
 
-async def test_results_that_are_no_more_are_not_remembered(
+async def test_results_that_nothing_refers_to_any_more_are_forgotten(
     server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefect_internals, "FORGET_EVERY", 20)
@@ -37,16 +37,16 @@ async def test_results_that_are_no_more_are_not_remembered(
         for number in range(100):
             await run_task(make, number)
             if number % 10 == 0:
-                await drain()  # the events that wait to be sent hold results, and how many wait is the server's affair
-            gc.collect()  # Prefect leaves them in cycles, and when those are collected is Python's affair
+                await drain()  # queued events hold results, and how many are queued depends on the server
+            gc.collect()  # Prefect leaves them in reference cycles, which Python collects at a time of its own
         context = FlowRunContext.get()
         assert context is not None
         return len(context.run_results), sum(id(each) in context.run_results for each in kept)
 
-    noted, of_the_kept = await long_sweep()
+    remembered, kept_and_remembered = await long_sweep()
 
-    assert noted <= 3 * (20 + 5)
-    assert of_the_kept == 5
+    assert remembered <= 3 * (20 + 5)
+    assert kept_and_remembered == 5
 
 
 @task(cache_policy=NO_CACHE)
@@ -60,10 +60,10 @@ async def publish_summary() -> State[None]:
     return completed("3 renewals", None)
 
 
-async def test_prefect_logs_nothing_of_a_renewal_that_its_states_say_already(
+async def test_prefect_does_not_log_what_the_states_of_a_renewal_already_say(
     server: PrefectServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With Prefect's own words: should it change them, or its logger, this fails."""
+    """The messages are Prefect's own: if Prefect changes them, or its logger, this test fails."""
 
     @flow
     async def sweep() -> None:

@@ -1,4 +1,4 @@
-"""What a renewal may cost: what the last one did. Anything else waits for a person, and nobody is charged."""
+"""What a renewal may cost: what the last one did. Any other price waits for a person unless the policy allows it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def own_state(merchant: Merchant, made: dict[str, Any]) -> dict[str, Any]:
 
 
 def release(merchant: Merchant, made: dict[str, Any]) -> None:
-    """What the held subscription says to do: set metadata.perennial.held to false."""
+    """Release the held subscription, as its message says: set metadata.perennial.held to false."""
     metadata = merchant.subscription(made["id"])["metadata"]
     own = {**metadata["perennial"], "held": False}
     patch(merchant, "order_subscriptions", made["id"], metadata={**metadata, "perennial": own})
@@ -50,12 +50,12 @@ async def why(ended: Ended) -> str:
     ],
     ids=["more", "nothing", "another currency", "a missing line"],
 )
-async def test_a_price_that_nobody_agreed_to_waits_for_a_person_and_charges_nobody(
+async def test_a_price_that_nobody_agreed_to_is_held_for_a_person_and_not_charged(
     merchant: Merchant, change: dict[str, Any], said: str
 ) -> None:
     made = merchant.sandbox.create_subscription(total_cents=1000)
     merchant.sandbox.change_price(made["source_order_id"], **{"skus_count": 2, **change})
-    with_two_items(merchant, made)
+    record_two_items(merchant, made)
 
     ended = await merchant.sweep()
 
@@ -71,8 +71,8 @@ async def test_a_price_that_nobody_agreed_to_waits_for_a_person_and_charges_nobo
     assert len(merchant.copies()) == 1
 
 
-def with_two_items(merchant: Merchant, made: dict[str, Any]) -> None:
-    """The last renewal had two items."""
+def record_two_items(merchant: Merchant, made: dict[str, Any]) -> None:
+    """Record that the last renewal had two items."""
     metadata = merchant.subscription(made["id"])["metadata"]
     own = {**metadata["perennial"], "price": {"cents": 1000, "currency": "EUR", "items": 2}}
     patch(merchant, "order_subscriptions", made["id"], metadata={**metadata, "perennial": own})
@@ -94,7 +94,7 @@ async def test_a_released_subscription_is_charged_the_price_that_it_was_held_for
     assert state["price_to_accept"] is None
 
 
-async def test_an_accepted_price_is_the_price_from_then_on_and_no_other_is(merchant: Merchant) -> None:
+async def test_an_accepted_price_is_charged_from_then_on_and_another_change_is_held_again(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(total_cents=1000)
     merchant.sandbox.change_price(made["source_order_id"], total_cents=1200)
     await merchant.sweep()
@@ -112,7 +112,7 @@ async def test_an_accepted_price_is_the_price_from_then_on_and_no_other_is(merch
     assert charged(merchant) == [1200, 1200]
 
 
-async def test_to_release_it_accepts_no_price_that_nobody_has_seen(merchant: Merchant) -> None:
+async def test_a_release_does_not_accept_a_price_that_changed_after_the_hold(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(total_cents=1000)
     merchant.sandbox.change_price(made["source_order_id"], total_cents=1200)
     await merchant.sweep()
@@ -126,7 +126,7 @@ async def test_to_release_it_accepts_no_price_that_nobody_has_seen(merchant: Mer
     assert charged(merchant) == []
 
 
-async def test_a_price_that_is_mended_before_the_release_is_the_one_that_is_charged(merchant: Merchant) -> None:
+async def test_a_price_that_is_corrected_before_the_release_is_charged(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(total_cents=1000)
     merchant.sandbox.change_price(made["source_order_id"], total_cents=100_000)
     await merchant.sweep()
@@ -138,7 +138,7 @@ async def test_a_price_that_is_mended_before_the_release_is_the_one_that_is_char
     assert charged(merchant) == [1000]
 
 
-async def test_a_lower_price_is_charged_and_told(merchant: Merchant) -> None:
+async def test_a_lower_price_is_charged_and_reported(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(total_cents=1000)
     merchant.sandbox.change_price(made["source_order_id"], total_cents=100)
 
@@ -149,7 +149,9 @@ async def test_a_lower_price_is_charged_and_told(merchant: Merchant) -> None:
 
 
 @pytest.mark.parametrize(("cents", "outcome"), [(1050, "renewed"), (1051, "needs_attention")])
-async def test_an_increase_within_the_tolerance_needs_nobody(merchant: Merchant, cents: int, outcome: str) -> None:
+async def test_an_increase_needs_a_person_only_beyond_the_tolerance(
+    merchant: Merchant, cents: int, outcome: str
+) -> None:
     await merchant.install(price_tolerance=5)
     made = merchant.sandbox.create_subscription(total_cents=1000)
     merchant.sandbox.change_price(made["source_order_id"], total_cents=cents)
@@ -157,7 +159,7 @@ async def test_an_increase_within_the_tolerance_needs_nobody(merchant: Merchant,
     assert (await merchant.sweep()).outcomes == {outcome: 1}
 
 
-async def test_a_price_that_changes_between_the_copy_and_the_charge_is_seen(merchant: Merchant) -> None:
+async def test_a_price_that_changes_between_the_copy_and_the_charge_is_held_and_not_charged(merchant: Merchant) -> None:
     merchant.sandbox.create_subscription(total_cents=1000)
 
     def raise_the_price() -> None:
@@ -188,7 +190,7 @@ async def test_a_retry_is_not_placed_at_another_price_than_the_first_attempt(mer
     assert (state["attempt"], len(state["attempts"])) == (1, 1), "nothing reached the card"
 
 
-async def test_a_price_that_is_wrong_for_all_stops_the_sweep_after_a_few(merchant: Merchant) -> None:
+async def test_a_wrong_price_on_every_renewal_stops_the_sweep_after_its_first_wave(merchant: Merchant) -> None:
     made = merchant.sandbox.seed(40)
     for source in made["source_order_ids"]:
         merchant.sandbox.change_price(source, total_cents=1_000_000)
@@ -200,7 +202,7 @@ async def test_a_price_that_is_wrong_for_all_stops_the_sweep_after_a_few(merchan
     assert charged(merchant) == []
 
 
-async def test_a_hold_that_could_not_be_recorded_is_found_again_and_charges_nobody(merchant: Merchant) -> None:
+async def test_a_price_hold_that_could_not_be_recorded_is_repeated_by_the_next_sweep(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(total_cents=1000)
     merchant.sandbox.change_price(made["source_order_id"], total_cents=1200)
     merchant.sandbox.fault("status", method="PATCH", path="/api/order_subscriptions/*", status=503)

@@ -1,4 +1,4 @@
-"""The record of a renewal, when others write at the same time, and when it does not arrive."""
+"""Records of renewals on their subscriptions: when others write at the same time, and when a record does not arrive."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ def orders_are_placed(merchant: Merchant, count: int = 1) -> bool:
     return len(merchant.placed()) == count
 
 
-async def test_what_staff_and_customers_write_while_records_wait_for_the_rate_budget_survives(
+async def test_what_staff_and_customers_write_while_records_wait_for_the_rate_limit_is_kept(
     merchant: Merchant,
 ) -> None:
     made = [merchant.sandbox.create_subscription()["id"] for _ in range(4)]
     await merchant.install(limits=RateLimits(writes_per_minute=5))
     touched: list[str] = []
 
-    def wait_for_their_records() -> list[str]:
+    def charged_and_not_recorded() -> list[str]:
         charged = {reference.partition("@")[0] for reference in merchant.placed()}
         recorded = {each for each in made if merchant.subscription(each)["metadata"]["perennial"].get("outcome")}
         return sorted(charged - recorded - set(touched))
 
     def staff_write() -> None:
-        for each in wait_for_their_records():
+        for each in charged_and_not_recorded():
             metadata = {**merchant.subscription(each)["metadata"], "crm": {"note": "call them"}}
             patch(merchant, "order_subscriptions", each, metadata=metadata, next_run_at=in_days(merchant, 20))
             touched.append(each)
-        merchant.sandbox.advance(11)  # a look lasts for ten seconds
+        merchant.sandbox.advance(11)  # a last look is valid for ten seconds
 
-    with use_clock(Meanwhile(merchant, lambda: bool(wait_for_their_records()), staff_write, once=False)):
+    with use_clock(Meanwhile(merchant, lambda: bool(charged_and_not_recorded()), staff_write, once=False)):
         ended = await merchant.sweep()
 
     assert ended.outcomes == {"renewed": 4}
@@ -57,14 +57,15 @@ async def test_what_staff_and_customers_write_while_records_wait_for_the_rate_bu
         assert row["metadata"]["crm"] == {"note": "call them"}
         assert row["metadata"]["perennial"]["outcome"] == "renewed"
         moved = datetime.fromisoformat(row["next_run_at"]) - merchant.sandbox.clock()
-        assert timedelta(days=19) < moved < timedelta(days=21), "the customer's date is undone"
+        assert timedelta(days=19) < moved < timedelta(days=21), "the customer's date was overwritten"
 
 
-async def test_a_customer_who_postpones_by_a_day_while_being_renewed_is_not_renewed_again(merchant: Merchant) -> None:
+async def test_a_subscription_that_is_postponed_by_a_day_while_it_is_renewed_is_not_renewed_again(
+    merchant: Merchant,
+) -> None:
     made = merchant.sandbox.create_subscription()["id"]
-    await merchant.install(
-        limits=RateLimits(writes_per_minute=3)
-    )  # the question, the copy, the placement: the record waits
+    # Enough for the check whether it may write, the copy and the placement: the record has to wait.
+    await merchant.install(limits=RateLimits(writes_per_minute=3))
 
     def postpone() -> None:
         patch(merchant, "order_subscriptions", made, next_run_at=in_days(merchant, 1))
@@ -84,7 +85,9 @@ async def test_a_customer_who_postpones_by_a_day_while_being_renewed_is_not_rene
     assert len(merchant.placed()) == 2
 
 
-async def test_a_date_that_is_moved_after_a_run_died_before_its_record_is_no_second_renewal(merchant: Merchant) -> None:
+async def test_a_date_that_is_moved_after_a_run_died_before_its_record_causes_no_second_renewal(
+    merchant: Merchant,
+) -> None:
     made = merchant.sandbox.create_subscription()["id"]
     merchant.sandbox.fault("status", method="PATCH", path="/api/order_subscriptions/*", status=503)
     await merchant.sweep()  # renewed, and not recorded: as if it had died
@@ -100,7 +103,7 @@ async def test_a_date_that_is_moved_after_a_run_died_before_its_record_is_no_sec
     assert following - merchant.sandbox.clock() > timedelta(days=20)
 
 
-async def test_metadata_that_somebody_writes_back_from_an_old_read_loses_no_period(merchant: Merchant) -> None:
+async def test_stale_metadata_that_another_client_writes_back_loses_no_period(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(failure="declined", times=1)["id"]
     await merchant.sweep()
     old = merchant.subscription(made)["metadata"]
@@ -117,7 +120,7 @@ async def test_metadata_that_somebody_writes_back_from_an_old_read_loses_no_peri
     assert merchant.subscription(made)["metadata"]["perennial"]["outcome"] == "renewed"
 
 
-async def test_whoever_is_named_twice_is_renewed_once(merchant: Merchant) -> None:
+async def test_a_subscription_that_is_named_twice_is_renewed_once(merchant: Merchant) -> None:
     ids = merchant.sandbox.seed(30)["subscription_ids"]
     state: Any = await renew_batch(
         [*ids, *ids], merchant.sandbox.clock(), credentials=merchant.name, policy=merchant.name, return_state=True
@@ -128,7 +131,7 @@ async def test_whoever_is_named_twice_is_renewed_once(merchant: Merchant) -> Non
 
 
 @pytest.mark.parametrize("status", [403, 422])
-async def test_a_cancellation_that_is_refused_is_held_for_a_person_and_nothing_is_charged_again(
+async def test_a_subscription_whose_cancellation_is_refused_is_held_for_a_person_and_not_charged_again(
     merchant: Merchant, status: int
 ) -> None:
     await merchant.install(payment_retries=["1d"], final_action="cancel")
@@ -160,7 +163,9 @@ async def test_a_record_whose_answer_is_lost_is_not_written_twice(merchant: Merc
 
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
 
-    assert merchant.sandbox.counters()["requests"]["PATCH /api/order_subscriptions/{id}"] == 2, "and one asks"
+    assert merchant.sandbox.counters()["requests"]["PATCH /api/order_subscriptions/{id}"] == 2, (
+        "one asks whether it may write, the other is the record"
+    )
     assert merchant.subscription(made)["metadata"]["perennial"]["outcome"] == "renewed"
 
 

@@ -1,4 +1,4 @@
-"""One order copy by hand, from the form to the order."""
+"""A manual reorder, from the form to the placed order."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_without_a_reference_every_run_makes_a_copy_of_its_own(merchant: M
     assert len({copy["reference"] for copy in merchant.copies()}) == 2
 
 
-async def test_a_declined_card_is_red_and_points_at_the_order_that_exists(merchant: Merchant) -> None:
+async def test_a_reorder_with_a_declined_card_fails_and_names_the_order_that_was_copied(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(adopted=False, failure="declined")
 
     ended = await merchant.reorder(made["source_order_id"])
@@ -61,7 +61,7 @@ async def test_a_declined_card_is_red_and_points_at_the_order_that_exists(mercha
     assert "Your card was declined." in ended.facts["Commerce Layer said"]
 
 
-async def test_an_aborted_copy_is_red(merchant: Merchant) -> None:
+async def test_a_reorder_whose_copy_is_aborted_fails(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(adopted=False, failure="aborted")
     ended = await merchant.reorder(made["source_order_id"])
     assert ended.name == "Failed"
@@ -97,7 +97,7 @@ async def test_an_order_that_does_not_exist_is_named_with_the_shop_that_was_aske
     assert "(test mode)" in ended.message
 
 
-async def test_a_reference_that_another_order_has_is_refused(merchant: Merchant) -> None:
+async def test_a_reference_that_belongs_to_another_orders_copy_is_refused(merchant: Merchant) -> None:
     one, other = (merchant.sandbox.create_subscription(adopted=False) for _ in range(2))
     await merchant.reorder(one["source_order_id"], reference="taken")
 

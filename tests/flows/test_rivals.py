@@ -1,4 +1,4 @@
-"""Two that would charge for one source order in one period: found before the charge, and left to a person."""
+"""Two subscriptions or copies that would charge for one source order: found before the charge, left to a person."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from blocks.commerce_layer.clock import use_clock
 
 
 def delete_copy(merchant: Merchant, copy_id: str) -> None:
-    """What staff do who tidy up; with it goes all that tells which order the copy made."""
+    """Delete an order copy, as staff might. Nothing then shows which order it made."""
     box = merchant.sandbox
     grant = {"grant_type": "client_credentials", "client_id": box.client_id, "client_secret": box.client_secret}
     token = httpx.post(box.auth_url, json=grant, trust_env=False).json()["access_token"]
@@ -26,7 +26,7 @@ def own_policy(merchant: Merchant, subscription_id: str, **fields: object) -> No
 
 
 async def sweep_that_does_not_record(merchant: Merchant) -> None:
-    """What a process leaves that dies after the placement: a placed order, and a subscription that knows nothing."""
+    """Sweep as if the process died after the placement: the order is placed, the subscription has no record of it."""
     merchant.sandbox.fault("status", method="PATCH", path="/api/order_subscriptions/*", status=503)
     await merchant.sweep()
     merchant.sandbox.clear_faults()
@@ -52,7 +52,9 @@ async def test_of_two_adopted_subscriptions_of_one_order_neither_is_charged_unti
     assert [reference[:10] for reference in merchant.placed()] == [first["id"]]
 
 
-async def test_the_second_is_not_charged_either_after_the_first_was_renewed(merchant: Merchant) -> None:
+async def test_a_second_subscription_of_the_order_is_not_charged_after_the_first_was_renewed(
+    merchant: Merchant,
+) -> None:
     first = merchant.sandbox.create_subscription()
     await merchant.sweep()
     merchant.sandbox.create_subscription(source_order_id=first["source_order_id"])
@@ -63,7 +65,9 @@ async def test_the_second_is_not_charged_either_after_the_first_was_renewed(merc
     assert len(merchant.placed()) == 1
 
 
-async def test_a_second_one_that_is_adopted_while_the_copy_is_under_way_stops_the_charge(merchant: Merchant) -> None:
+async def test_a_second_subscription_of_the_order_that_is_adopted_during_the_copy_stops_the_charge(
+    merchant: Merchant,
+) -> None:
     first = merchant.sandbox.create_subscription()
 
     def adopt_another() -> None:
@@ -76,7 +80,7 @@ async def test_a_second_one_that_is_adopted_while_the_copy_is_under_way_stops_th
     assert [order["status"] for order in merchant.target_orders()] == ["cancelled"]
 
 
-async def test_both_are_charged_where_a_person_has_said_that_both_are_meant(merchant: Merchant) -> None:
+async def test_both_subscriptions_of_an_order_are_charged_if_their_policies_allow_it(merchant: Merchant) -> None:
     first = merchant.sandbox.create_subscription()
     second = merchant.sandbox.create_subscription(source_order_id=first["source_order_id"])
     for each in (first, second):
@@ -88,7 +92,7 @@ async def test_both_are_charged_where_a_person_has_said_that_both_are_meant(merc
     assert sorted(reference[:10] for reference in merchant.placed()) == sorted([first["id"], second["id"]])
 
 
-async def test_adopt_says_at_once_that_two_share_a_source_order(merchant: Merchant) -> None:
+async def test_subscriptions_that_share_a_source_order_are_refused_when_they_are_adopted(merchant: Merchant) -> None:
     first = merchant.sandbox.create_subscription(adopted=False, next_run_at="2099-01-01T00:00:00Z")
     second = merchant.sandbox.create_subscription(
         adopted=False, source_order_id=first["source_order_id"], next_run_at="2099-01-01T00:00:00Z"
@@ -104,7 +108,7 @@ async def test_adopt_says_at_once_that_two_share_a_source_order(merchant: Mercha
     assert f"subscription {first['id']} has the same source order {first['source_order_id']}" in row["what"]
 
 
-async def test_a_reorder_beside_a_renewal_that_is_due_is_refused_unless_both_are_meant(merchant: Merchant) -> None:
+async def test_a_reorder_while_a_renewal_is_due_is_refused_unless_a_person_asks_for_both(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
 
     refused = await merchant.reorder(made["source_order_id"])
@@ -116,14 +120,16 @@ async def test_a_reorder_beside_a_renewal_that_is_due_is_refused_unless_both_are
     ended = await merchant.reorder(made["source_order_id"], reference="goodwill", besides_renewal=True)
     assert ended.name == "Completed"
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
-    assert len(merchant.placed()) == 2, "a person has said that both are meant"
+    assert len(merchant.placed()) == 2, "a person has asked for both"
 
     assert "was placed as order" in str((await merchant.reorder(made["source_order_id"])).facts)
     merchant.sandbox.advance(2 * 86_400)
     assert (await merchant.reorder(made["source_order_id"])).name == "Completed"
 
 
-async def test_a_sweep_waits_after_a_reorder_that_knew_of_no_renewal(merchant: Merchant) -> None:
+async def test_a_subscription_adopted_after_a_reorder_is_not_charged_until_that_order_is_cancelled(
+    merchant: Merchant,
+) -> None:
     made = merchant.sandbox.create_subscription(adopted=False)
     await merchant.reorder(made["source_order_id"], reference="by-hand")
     patch(merchant, "order_subscriptions", made["id"], metadata={"perennial": {"v": 1}})
@@ -140,7 +146,7 @@ async def test_a_sweep_waits_after_a_reorder_that_knew_of_no_renewal(merchant: M
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
 
 
-async def test_a_copy_whose_reference_an_erp_has_changed_is_the_one_that_is_placed(merchant: Merchant) -> None:
+async def test_a_copy_whose_reference_an_erp_has_changed_is_still_found_and_placed(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     await merchant.sweep_that_dies_before_placing()
     (copy,) = merchant.copies()
@@ -166,7 +172,9 @@ async def test_an_erp_may_change_the_reference_while_the_copy_is_under_way(merch
     assert [order["status"] for order in merchant.target_orders()] == ["placed"]
 
 
-async def test_a_placed_order_whose_copy_was_deleted_is_not_followed_by_another(merchant: Merchant) -> None:
+async def test_a_period_whose_order_is_placed_is_not_copied_again_after_its_copy_was_deleted(
+    merchant: Merchant,
+) -> None:
     merchant.sandbox.create_subscription()
     await sweep_that_does_not_record(merchant)
     (order,) = merchant.target_orders()
@@ -183,10 +191,12 @@ async def test_a_placed_order_whose_copy_was_deleted_is_not_followed_by_another(
     assert f"order #{order['number']} of this period is placed" in row["why"]
 
     patch(merchant, "orders", order["id"], _cancel=True)
-    assert (await merchant.sweep()).outcomes == {"renewed": 1, "needs_attention": 1}, "the cancelled one is told once"
+    assert (await merchant.sweep()).outcomes == {"renewed": 1, "needs_attention": 1}, (
+        "the cancelled order is reported once"
+    )
 
 
-async def test_looking_for_rivals_costs_one_more_list_of_25_and_nothing_for_each(merchant: Merchant) -> None:
+async def test_looking_for_rivals_costs_one_list_per_25_renewals(merchant: Merchant) -> None:
     merchant.sandbox.seed(subscriptions=25)
     merchant.sandbox.reset_counters()
 

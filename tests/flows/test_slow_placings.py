@@ -1,4 +1,4 @@
-"""Orders that stay `placing` for long, or for ever: waited for, told to a person in the end, never placed twice."""
+"""Orders that stay `placing` for long or for ever: sweeps wait, then tell a person, and never place them twice."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def once(merchant: Merchant) -> bool:
     return (merchant.requests(CREATIONS), merchant.requests(PLACEMENTS)) == (1, 1)
 
 
-async def test_an_order_that_takes_minutes_to_be_placed_is_waited_for(merchant: Merchant) -> None:
+async def test_a_sweep_waits_for_an_order_that_takes_minutes_to_be_placed(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(failure="slow_placing")
 
     ended = await merchant.sweep()
@@ -41,7 +41,7 @@ async def test_an_order_that_takes_minutes_to_be_placed_is_waited_for(merchant: 
     assert state_of(merchant, made)["outcome"] == "renewed"
 
 
-async def test_an_order_that_stays_placing_is_in_progress_and_looked_at_again_by_the_next_sweeps(
+async def test_an_order_that_stays_placing_is_in_progress_and_read_again_by_the_next_sweeps(
     merchant: Merchant,
 ) -> None:
     await merchant.install(copy_deadline_seconds=60)
@@ -63,7 +63,7 @@ async def test_an_order_that_stays_placing_is_in_progress_and_looked_at_again_by
     assert once(merchant)
 
 
-async def test_an_order_that_is_placing_for_a_day_needs_a_person_and_goes_on_by_itself_once_it_is_placed(
+async def test_an_order_that_has_been_placing_for_a_day_needs_a_person_until_it_is_placed(
     merchant: Merchant,
 ) -> None:
     await merchant.install(copy_deadline_seconds=60, stuck_after="1d")
@@ -83,7 +83,7 @@ async def test_an_order_that_is_placing_for_a_day_needs_a_person_and_goes_on_by_
     assert once(merchant)
 
 
-async def test_an_order_that_is_placing_although_the_answer_was_lost_is_not_placed_again(merchant: Merchant) -> None:
+async def test_an_order_that_is_placing_after_a_lost_answer_is_not_placed_again(merchant: Merchant) -> None:
     merchant.sandbox.create_subscription(failure="slow_placing")
     merchant.sandbox.fault("reset", when="after", method="PATCH", path="/api/orders/*", times=1)
 
@@ -100,12 +100,12 @@ async def test_another_copy_that_appears_while_the_order_is_placing_is_not_place
     await merchant.install(copy_deadline_seconds=120)
     made = merchant.sandbox.create_subscription(failure=failure)
 
-    def another_is_made() -> None:
+    def make_another_copy() -> None:
         (copy,) = merchant.copies()
         copy_order(merchant, made["source_order_id"], reference=copy["reference"], reference_origin="perennial")
 
     placing = "SELECT id FROM orders WHERE status = 'placing'"
-    with use_clock(clock := Meanwhile(merchant, lambda: bool(merchant.rows(placing)), another_is_made)):
+    with use_clock(clock := Meanwhile(merchant, lambda: bool(merchant.rows(placing)), make_another_copy)):
         await merchant.sweep()
     assert clock.has_acted
     merchant.sandbox.advance(300)
@@ -116,7 +116,7 @@ async def test_another_copy_that_appears_while_the_order_is_placing_is_not_place
     assert second["status"] == "cancelled"
 
 
-async def test_an_order_by_hand_that_stays_placing_is_in_progress_and_the_same_reference_finds_it_again(
+async def test_a_reorder_that_stays_placing_is_in_progress_and_the_same_reference_finds_it_again(
     merchant: Merchant,
 ) -> None:
     await merchant.install(copy_deadline_seconds=60)

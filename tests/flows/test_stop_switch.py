@@ -1,4 +1,4 @@
-"""A person stops charging, in the middle of whatever runs: copies are made, nobody is charged, and the run says so."""
+"""The stop switch: while a person has stopped all charging, runs copy orders, place none, and say so."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ without_logger = pytest.mark.usefixtures("no_run_logger")
 
 @pytest.fixture
 def no_run_logger() -> Iterator[None]:
-    """For a switch that is looked at outside of any run."""
+    """For tests that read the switch outside of a run."""
     with disable_run_logger():
         yield
 
 
 @pytest_asyncio.fixture(autouse=True)
-async def go_in_the_end(merchant: Merchant) -> AsyncIterator[None]:
+async def clear_the_switch(merchant: Merchant) -> AsyncIterator[None]:
     yield
     async with get_client() as prefect:
         if await prefect.read_variable_by_name(VARIABLE):
             await Variable.aunset(VARIABLE)
 
 
-async def test_while_charging_is_stopped_copies_are_made_and_nobody_is_charged(merchant: Merchant) -> None:
+async def test_while_charging_is_stopped_orders_are_copied_and_not_placed(merchant: Merchant) -> None:
     merchant.sandbox.seed(3)
 
     async with stopped():
@@ -65,7 +65,7 @@ async def test_while_charging_is_stopped_copies_are_made_and_nobody_is_charged(m
     assert merchant.placed() == []
 
 
-async def test_once_it_goes_on_the_next_sweep_places_the_copies_that_wait(merchant: Merchant) -> None:
+async def test_once_charging_goes_on_the_next_sweep_places_the_orders_that_wait(merchant: Merchant) -> None:
     ids = merchant.sandbox.seed(3)["subscription_ids"]
     async with stopped():
         await merchant.sweep()
@@ -75,10 +75,12 @@ async def test_once_it_goes_on_the_next_sweep_places_the_copies_that_wait(mercha
 
     assert ended.message == "3 renewals: 3 renewed"
     assert len(merchant.placed()) == len(merchant.copies()) == 3
-    assert all((each["metadata"]["perennial"] or {}).get("attempt", 0) == 0 for each in before), "no attempt counts"
+    assert all((each["metadata"]["perennial"] or {}).get("attempt", 0) == 0 for each in before), (
+        "a placement that was stopped is no attempt"
+    )
 
 
-async def test_a_stop_in_the_middle_of_a_sweep_ends_the_charges_within_ten_seconds(merchant: Merchant) -> None:
+async def test_a_stop_in_the_middle_of_a_sweep_ends_its_charges_within_ten_seconds(merchant: Merchant) -> None:
     merchant.sandbox.seed(2)
     async with asyncio.TaskGroup() as group:
         merchant.sandbox.fault("delay", method="POST", path="/api/order_copies", seconds=0.5)
@@ -86,19 +88,19 @@ async def test_a_stop_in_the_middle_of_a_sweep_ends_the_charges_within_ten_secon
         async with stopped():
             await sweep
 
-    # Read at its start, when charging was on or off; before each placement it was off, and the answer too old.
+    # The sweep may have read the switch as on when it began, but that answer is too old before a placement.
     ended = sweep.result()
     assert merchant.placed() == []
     assert ended.message.startswith(SAID)
 
 
-async def test_who_cancels_while_the_switch_is_read_slowly_after_the_last_look_is_not_charged(
+async def test_a_subscription_that_is_cancelled_while_the_switch_is_slow_to_answer_is_not_charged(
     merchant: Merchant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = merchant.sandbox.create_subscription()
     looks, looks_before, has_cancelled = "GET /api/order_subscriptions", [], False
 
-    def the_answer_of_the_switch_grows_old() -> None:
+    def let_the_switchs_answer_expire() -> None:
         looks_before.append(merchant.requests(looks))
         merchant.sandbox.advance(10.5)
 
@@ -107,11 +109,11 @@ async def test_who_cancels_while_the_switch_is_read_slowly_after_the_last_look_i
         if looks_before and merchant.requests(looks) > looks_before[0] and not has_cancelled:
             has_cancelled = True
             patch(merchant, "order_subscriptions", made["id"], _cancel=True)
-            merchant.sandbox.advance(11)  # a look lasts for ten seconds
+            merchant.sandbox.advance(11)  # a last look is valid for ten seconds
         return await switch_now(prefect)
 
     monkeypatch.setattr(stop_switch, "switch_now", slow)
-    act = the_answer_of_the_switch_grows_old
+    act = let_the_switchs_answer_expire
     with use_clock(Meanwhile(merchant, lambda: bool(merchant.target_orders()), act, once=False)):
         await merchant.sweep()
 
@@ -119,7 +121,7 @@ async def test_who_cancels_while_the_switch_is_read_slowly_after_the_last_look_i
     assert merchant.placed() == []
 
 
-async def test_a_value_that_nobody_understands_counts_as_stop_and_is_named(merchant: Merchant) -> None:
+async def test_an_unknown_value_counts_as_stop_and_is_quoted(merchant: Merchant) -> None:
     merchant.sandbox.seed(1)
 
     async with stopped("nonsense"):
@@ -130,7 +132,7 @@ async def test_a_value_that_nobody_understands_counts_as_stop_and_is_named(merch
     assert merchant.placed() == []
 
 
-async def test_a_manual_copy_is_left_unplaced_and_says_how_to_go_on(merchant: Merchant) -> None:
+async def test_a_stopped_manual_copy_is_left_unplaced_and_says_how_to_go_on(merchant: Merchant) -> None:
     order = merchant.sandbox.create_subscription(adopted=False)["source_order_id"]
 
     async with stopped():
@@ -144,7 +146,7 @@ async def test_a_manual_copy_is_left_unplaced_and_says_how_to_go_on(merchant: Me
     assert len(merchant.copies()) == 1
 
 
-async def test_an_attempt_that_was_announced_and_then_stopped_is_taken_back(merchant: Merchant) -> None:
+async def test_an_announced_attempt_that_is_stopped_is_taken_back(merchant: Merchant) -> None:
     subscription = merchant.sandbox.create_subscription()["id"]
     await merchant.sweep_that_dies_before_placing()
 
@@ -168,7 +170,7 @@ async def test_a_stop_is_announced_once_however_many_sweeps_find_it(merchant: Me
 
 
 @without_logger
-async def test_the_answer_is_shared_for_ten_seconds(merchant: Merchant) -> None:
+async def test_one_answer_of_the_switch_serves_for_ten_seconds(merchant: Merchant) -> None:
     switch = SharedSwitch("a-shop")
     assert not (await switch.look()).is_stopped
     async with stopped():
@@ -179,7 +181,7 @@ async def test_the_answer_is_shared_for_ten_seconds(merchant: Merchant) -> None:
 
 
 @without_logger
-async def test_without_an_answer_of_prefect_an_older_one_serves_for_a_minute_and_then_nobody_is_charged(
+async def test_if_prefect_does_not_answer_the_last_answer_serves_for_a_minute_and_then_charging_stops(
     merchant: Merchant,
 ) -> None:
     switch = SharedSwitch("a-shop")
@@ -207,7 +209,7 @@ async def test_when_prefect_answers_again_charging_goes_on(merchant: Merchant) -
 
 
 @without_logger
-async def test_an_address_that_answers_without_being_prefect_does_not_count_as_go(merchant: Merchant) -> None:
+async def test_charging_stops_if_what_answers_at_the_api_url_is_not_prefect(merchant: Merchant) -> None:
     switch = SharedSwitch("a-shop")
     with listening(lambda _: None) as url, temporary_settings({PREFECT_API_URL: f"{url}/api"}):
         assert (await switch.look()).is_stopped

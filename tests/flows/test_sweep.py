@@ -10,12 +10,12 @@ A_DAY = 86_400 + 120
 
 
 async def line_of(ended: Ended, subscription_id: str) -> dict[str, str]:
-    """What the table of a sweep says of one subscription."""
+    """The row of one subscription in the table of a sweep."""
     (row,) = [row for row in await stored_runs.table(ended.flow_run_id) if row["renewal"].startswith(subscription_id)]
     return row
 
 
-async def test_a_sweep_renews_everyone_who_is_due_and_moves_them_to_their_next_date(merchant: Merchant) -> None:
+async def test_a_sweep_renews_every_due_subscription_and_sets_its_next_date(merchant: Merchant) -> None:
     seeded = merchant.sandbox.seed(30)
 
     ended = await merchant.sweep()
@@ -28,7 +28,7 @@ async def test_a_sweep_renews_everyone_who_is_due_and_moves_them_to_their_next_d
     assert one["metadata"]["perennial"]["outcome"] == "renewed"
 
 
-async def test_a_second_sweep_finds_nobody_due_and_is_green_and_quiet(merchant: Merchant) -> None:
+async def test_a_second_sweep_finds_nothing_due_and_completes_with_an_empty_table(merchant: Merchant) -> None:
     merchant.sandbox.seed(3)
     await merchant.sweep()
 
@@ -67,7 +67,7 @@ async def test_a_declined_card_waits_for_its_retry_which_places_the_same_order(m
     assert after["next_run_at"] > merchant.sandbox.clock().isoformat()
 
 
-async def test_a_lost_card_makes_the_run_red_and_holds_the_subscription(merchant: Merchant) -> None:
+async def test_a_lost_card_fails_the_run_and_holds_the_subscription(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(failure="hard_declined")
 
     ended = await merchant.sweep()

@@ -1,4 +1,4 @@
-"""One customer's trouble stays with that customer; everybody's trouble stops the sweep."""
+"""The trouble of one renewal stops no other; trouble that many renewals share stops the sweep."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flows.rules.outcomes import result_of
 from flows.rules.renewal import plan
 
 
-async def test_an_unexpected_error_in_one_renewal_stops_nobody_else_and_needs_a_person(
+async def test_an_unexpected_error_in_one_renewal_needs_a_person_and_does_not_stop_the_others(
     merchant: Merchant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seeded = merchant.sandbox.seed(12)
@@ -36,7 +36,7 @@ async def test_an_unexpected_error_in_one_renewal_stops_nobody_else_and_needs_a_
     assert len(merchant.copies()) == 12
 
 
-async def test_a_subscription_that_cannot_even_be_planned_stops_nobody_else(
+async def test_an_unexpected_error_while_one_renewal_is_planned_does_not_stop_the_others(
     merchant: Merchant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd, _ = merchant.sandbox.create_subscription()["id"], merchant.sandbox.create_subscription()
@@ -69,7 +69,7 @@ async def test_unexpected_errors_in_a_row_stop_the_sweep(merchant: Merchant, mon
     assert len(merchant.copies()) == 5
 
 
-async def test_a_bad_first_wave_pulls_the_brake_which_state_table_and_event_tell(merchant: Merchant) -> None:
+async def test_a_bad_first_wave_stops_the_sweep_and_state_table_and_event_say_why(merchant: Merchant) -> None:
     await merchant.install(first_wave=5, second_wave=10)
     merchant.sandbox.seed(30, failures={"out_of_stock": 30})
 
@@ -85,7 +85,7 @@ async def test_a_bad_first_wave_pulls_the_brake_which_state_table_and_event_tell
     assert len(merchant.copies()) == 5
 
 
-async def test_the_first_wave_is_judged_before_the_second_is_made(merchant: Merchant) -> None:
+async def test_each_wave_ends_before_the_next_one_begins(merchant: Merchant) -> None:
     await merchant.install(first_wave=2, second_wave=3)
     merchant.sandbox.seed(9)
 
@@ -96,7 +96,7 @@ async def test_the_first_wave_is_judged_before_the_second_is_made(merchant: Merc
         assert max(copy["completed_at"] for copy in earlier) <= min(copy["created_at"] for copy in later)
 
 
-async def test_a_shop_that_cannot_be_read_fails_the_run_and_renews_nobody(merchant: Merchant) -> None:
+async def test_a_sweep_that_cannot_read_order_copies_fails_and_renews_nothing(merchant: Merchant) -> None:
     merchant.sandbox.seed(100)
     merchant.sandbox.fault("status", method="GET", path="/api/order_copies", status=503)
 
@@ -109,7 +109,7 @@ async def test_a_shop_that_cannot_be_read_fails_the_run_and_renews_nobody(mercha
 
 
 @pytest.mark.parametrize(("catch_up", "made"), [("all", 3), ("latest", 1), ("skip", 0)])
-async def test_missed_periods_are_made_up_as_the_policy_says(merchant: Merchant, catch_up: str, made: int) -> None:
+async def test_missed_periods_are_renewed_as_the_policy_says(merchant: Merchant, catch_up: str, made: int) -> None:
     await merchant.install(catch_up=catch_up, late_after="1d")
     started = "2026-01-05T06:00:00Z"
     merchant.sandbox.set_clock("2027-04-09T06:00:00Z")

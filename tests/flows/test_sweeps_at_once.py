@@ -1,4 +1,4 @@
-"""Several sweeps at once over the same subscriptions: each in an order of its own, and one order for each period."""
+"""Several sweeps at once over the same subscriptions: each period gets one order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def one_order_each(merchant: Merchant, count: int) -> None:
     assert {order["status"] for order in merchant.target_orders()} <= {"placed", "cancelled"}
 
 
-async def test_two_sweeps_at_once_work_in_different_orders_and_are_both_green(merchant: Merchant) -> None:
+async def test_two_sweeps_at_once_work_in_different_sequences_and_both_complete(merchant: Merchant) -> None:
     await merchant.install(first_wave=10, second_wave=10)
     merchant.sandbox.seed(40)
 
@@ -38,7 +38,7 @@ async def test_two_sweeps_at_once_work_in_different_orders_and_are_both_green(me
     one_order_each(merchant, 40)
 
 
-async def test_three_sweeps_at_once_make_up_for_each_missed_period_once(merchant: Merchant) -> None:
+async def test_three_sweeps_at_once_catch_up_on_each_missed_period_once(merchant: Merchant) -> None:
     await merchant.install(catch_up="all")
     merchant.sandbox.set_clock("2027-04-09T06:00:00Z")
     dates = {"starts_at": "2026-01-05T06:00:00Z", "next_run_at": "2027-02-05T06:00:00Z", "frequency": "monthly"}
@@ -46,14 +46,14 @@ async def test_three_sweeps_at_once_make_up_for_each_missed_period_once(merchant
         merchant.sandbox.create_subscription(**dates)
 
     await asyncio.gather(*(merchant.sweep() for _ in range(3)))
-    for _ in range(3):  # what one of them has left because another one was just there
+    for _ in range(3):  # periods that one sweep left because another was at work on them
         merchant.sandbox.advance(60)
         await merchant.sweep()
 
     one_order_each(merchant, 9)
 
 
-async def test_a_sweep_and_a_person_who_renews_one_subscription_by_hand_charge_it_once(merchant: Merchant) -> None:
+async def test_a_sweep_and_a_run_by_hand_for_one_subscription_charge_it_once(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
 
     await asyncio.gather(merchant.sweep(), merchant.sweep(subscriptions=[made["id"]]))
@@ -61,7 +61,7 @@ async def test_a_sweep_and_a_person_who_renews_one_subscription_by_hand_charge_i
     one_order_each(merchant, 1)
 
 
-async def test_a_card_that_two_sweeps_try_at_once_is_tried_once_by_each_at_the_most(merchant: Merchant) -> None:
+async def test_two_sweeps_at_once_try_a_card_at_most_once_each(merchant: Merchant) -> None:
     made: dict[str, Any] = merchant.sandbox.create_subscription(failure="declined")
 
     await asyncio.gather(merchant.sweep(), merchant.sweep())

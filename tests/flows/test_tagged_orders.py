@@ -1,4 +1,4 @@
-"""What a placed order says of itself: the reference, its origin, and which renewal by which run it is."""
+"""What a placed order carries: its reference, the reference's origin, and the renewal and the run that placed it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from merchant import Ended, Merchant
 from blocks.commerce_layer.clock import use_clock
 
 
-async def says_whose_it_is(merchant: Merchant, order: dict[str, Any], made: dict[str, Any], ended: Ended) -> None:
+async def names_its_renewal_and_run(
+    merchant: Merchant, order: dict[str, Any], made: dict[str, Any], ended: Ended
+) -> None:
     (copy,) = [each for each in merchant.copies() if each["target_order_id"] == order["id"]]
     assert (order["reference"], order["reference_origin"]) == (copy["reference"], "perennial")
     assert order["metadata"]["perennial"] == {
@@ -32,7 +34,7 @@ async def test_every_placed_order_carries_its_reference_and_the_run_that_placed_
     orders = {order["_source_order_id"]: order for order in merchant.target_orders()}
     assert len(orders) == 3
     for each in made:
-        await says_whose_it_is(merchant, orders[each["source_order_id"]], each, ended)
+        await names_its_renewal_and_run(merchant, orders[each["source_order_id"]], each, ended)
 
 
 async def test_an_order_that_is_placed_at_the_second_attempt_names_the_run_of_that_attempt(merchant: Merchant) -> None:
@@ -44,7 +46,7 @@ async def test_an_order_that_is_placed_at_the_second_attempt_names_the_run_of_th
 
     (order,) = merchant.target_orders()
     assert order["status"] == "placed"
-    await says_whose_it_is(merchant, order, made, ended)
+    await names_its_renewal_and_run(merchant, order, made, ended)
 
 
 async def test_an_order_that_a_dead_sweep_left_names_the_run_that_placed_it(merchant: Merchant) -> None:
@@ -54,10 +56,10 @@ async def test_an_order_that_a_dead_sweep_left_names_the_run_that_placed_it(merc
     ended = await merchant.sweep()
 
     (order,) = merchant.target_orders()
-    await says_whose_it_is(merchant, order, made, ended)
+    await names_its_renewal_and_run(merchant, order, made, ended)
 
 
-async def test_what_others_write_on_the_order_before_it_is_placed_stays(merchant: Merchant) -> None:
+async def test_what_others_write_on_the_order_before_it_is_placed_is_kept(merchant: Merchant) -> None:
     merchant.sandbox.create_subscription()
 
     def warehouse_writes() -> None:
@@ -75,7 +77,7 @@ async def test_what_others_write_on_the_order_before_it_is_placed_stays(merchant
     assert order["metadata"]["perennial"]["flow_run_id"] == str(ended.flow_run_id)
 
 
-async def test_a_withdrawn_order_keeps_what_others_wrote_and_says_why(merchant: Merchant) -> None:
+async def test_a_withdrawn_order_keeps_what_others_wrote_and_says_why_it_was_withdrawn(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
 
     def warehouse_writes_and_customer_cancels() -> None:
@@ -95,7 +97,7 @@ async def test_a_withdrawn_order_keeps_what_others_wrote_and_says_why(merchant: 
     }
 
 
-async def test_an_order_that_is_copied_by_hand_is_tagged_as_well_when_it_is_placed(merchant: Merchant) -> None:
+async def test_a_placed_order_that_was_copied_by_hand_carries_its_reference_and_run_too(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(adopted=False)
 
     ended = await merchant.reorder(made["source_order_id"], reference="goodwill-19")

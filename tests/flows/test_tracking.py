@@ -1,4 +1,4 @@
-"""Where people and systems look: metadata, task runs, events, artifacts, names."""
+"""What a sweep leaves for people and systems to follow: metadata, task runs, events, artifacts, names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flows.rules.references import parse_reference
 from flows.rules.summary_tables import COLUMNS
 
 
-async def test_a_copy_and_its_subscription_know_the_run_that_made_them(merchant: Merchant) -> None:
+async def test_a_copy_and_its_subscription_name_the_run_that_made_the_copy(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(metadata={"crm": {"id": 7}, "perennial": {"v": 1, "note": "keep"}})
 
     ended = await merchant.sweep()
@@ -36,7 +36,7 @@ async def test_a_copy_and_its_subscription_know_the_run_that_made_them(merchant:
     assert metadata["perennial"]["flow_run_id"] == str(ended.flow_run_id)
 
 
-async def test_each_renewal_shows_four_task_runs_that_a_search_for_it_finds(merchant: Merchant) -> None:
+async def test_each_renewal_has_four_task_runs_that_a_search_for_its_reference_finds(merchant: Merchant) -> None:
     merchant.sandbox.create_subscription(failure="declined")
 
     ended = await merchant.sweep()
@@ -60,7 +60,7 @@ async def test_each_renewal_shows_four_task_runs_that_a_search_for_it_finds(merc
 
 
 async def test_each_renewal_emits_one_event_that_an_automation_can_match(merchant: Merchant) -> None:
-    # A date of its own, because an event that was emitted before is not emitted twice, and ids repeat in sandboxes.
+    # A date that no other test uses: ids repeat in sandboxes, and the same event is not emitted twice.
     due = {"starts_at": "2026-01-02T03:04:00Z", "next_run_at": "2026-11-02T03:04:00Z"}
     good = merchant.sandbox.create_subscription(**due)
     bad = merchant.sandbox.create_subscription(**due, failure="hard_declined")
@@ -77,7 +77,7 @@ async def test_each_renewal_emits_one_event_that_an_automation_can_match(merchan
     assert stopped["payload"]["sentence"] == "card lost or stolen; not retried; held for a person: release it to go on"
 
 
-async def test_the_table_has_the_worst_first_and_the_progress_is_at_its_end(merchant: Merchant) -> None:
+async def test_the_table_has_the_worst_outcomes_first_and_the_progress_is_complete(merchant: Merchant) -> None:
     merchant.sandbox.seed(3)
     merchant.sandbox.create_subscription(failure="declined")
     merchant.sandbox.create_subscription(failure="hard_declined")
@@ -93,13 +93,16 @@ async def test_the_table_has_the_worst_first_and_the_progress_is_at_its_end(merc
     assert artifacts["progress"].description == "5 of 5 renewals"
 
 
-async def test_a_final_action_and_a_renewal_that_is_left_alone_have_events_of_their_own(merchant: Merchant) -> None:
+async def test_a_final_action_and_a_skipped_renewal_have_events_of_their_own(merchant: Merchant) -> None:
     await merchant.install(payment_retries=[], final_action="skip_period")
     due = {"starts_at": "2026-01-03T03:05:00Z", "next_run_at": "2026-11-03T03:05:00Z"}
     given_up = merchant.sandbox.create_subscription(**due, failure="declined")
-    rivalled = merchant.sandbox.create_subscription(**due)
+    with_a_rival = merchant.sandbox.create_subscription(**due)
     merchant.sandbox.create_subscription(
-        status="active", source_order_id=rivalled["source_order_id"], next_run_at="2099-01-01T00:00:00Z", adopted=False
+        status="active",
+        source_order_id=with_a_rival["source_order_id"],
+        next_run_at="2099-01-01T00:00:00Z",
+        adopted=False,
     )
 
     run_id = (await merchant.sweep()).flow_run_id
@@ -107,6 +110,6 @@ async def test_a_final_action_and_a_renewal_that_is_left_alone_have_events_of_th
     seen = await stored_runs.events(f"perennial.subscription.{given_up['id']}", 2, flow_run_id=run_id)
     assert {each["event"] for each in seen} == {"perennial.renewal.exhausted", "perennial.final_action.skip_period"}
     assert {each["payload"]["final_action"] for each in seen} == {"skip_period"}
-    (left,) = await stored_runs.events(f"perennial.subscription.{rivalled['id']}", 1, flow_run_id=run_id)
+    (left,) = await stored_runs.events(f"perennial.subscription.{with_a_rival['id']}", 1, flow_run_id=run_id)
     assert left["event"] == "perennial.renewal.skipped"
     assert left["payload"]["reason"] == "second_engine"

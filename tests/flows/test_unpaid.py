@@ -1,4 +1,4 @@
-"""Renewals whose orders were placed and are not paid in the end: a person is told of each once."""
+"""Renewals whose orders were placed and turn out unpaid: a sweep reports each to a person once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def renewed(merchant: Merchant) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("status", ["unpaid", "voided", "refunded", "partially_refunded"])
-async def test_a_renewal_that_is_not_paid_in_the_end_is_told_once(merchant: Merchant, status: str) -> None:
+async def test_a_renewal_that_turns_out_unpaid_is_reported_once(merchant: Merchant, status: str) -> None:
     order = await renewed(merchant)
     merchant.sandbox.set_payment_status(order["id"], status)
 
@@ -41,7 +41,7 @@ async def test_a_renewal_that_is_not_paid_in_the_end_is_told_once(merchant: Merc
     assert after["metadata"]["perennial"] == {**order["metadata"]["perennial"], "reported": status}
 
 
-async def test_a_renewal_whose_order_is_cancelled_is_told_once(merchant: Merchant) -> None:
+async def test_a_renewal_whose_order_is_cancelled_is_reported_once(merchant: Merchant) -> None:
     order = await renewed(merchant)
     patch(merchant, "orders", order["id"], _cancel=True, metadata={**order["metadata"], "crm": 7})
 
@@ -55,7 +55,7 @@ async def test_a_renewal_whose_order_is_cancelled_is_told_once(merchant: Merchan
     assert after["metadata"]["crm"] == 7
 
 
-async def test_what_changes_after_it_was_told_is_told_as_well(merchant: Merchant) -> None:
+async def test_a_later_change_of_the_payment_status_is_reported_too(merchant: Merchant) -> None:
     order = await renewed(merchant)
     merchant.sandbox.set_payment_status(order["id"], "partially_refunded")
     assert (await merchant.sweep()).outcomes == {"needs_attention": 1}
@@ -66,7 +66,9 @@ async def test_what_changes_after_it_was_told_is_told_as_well(merchant: Merchant
     assert (await merchant.sweep()).outcomes == {}
 
 
-async def test_what_could_not_be_noted_is_told_again_and_what_cannot_be_read_stops_nothing(merchant: Merchant) -> None:
+async def test_a_report_that_could_not_be_noted_is_repeated_and_a_failed_read_does_not_fail_the_sweep(
+    merchant: Merchant,
+) -> None:
     order = await renewed(merchant)
     merchant.sandbox.set_payment_status(order["id"], "refunded")
     merchant.sandbox.fault("status", method="PATCH", path="/api/orders/*", status=503)
@@ -80,7 +82,7 @@ async def test_what_could_not_be_noted_is_told_again_and_what_cannot_be_read_sto
     assert (await merchant.sweep()).outcomes == {}
 
 
-async def test_it_costs_one_read_a_sweep_and_older_orders_none(merchant: Merchant) -> None:
+async def test_looking_for_unpaid_orders_costs_one_read_a_sweep_and_skips_old_orders(merchant: Merchant) -> None:
     order = await renewed(merchant)
     merchant.sandbox.set_payment_status(order["id"], "refunded")
     merchant.sandbox.advance(32 * 24 * HOUR)
@@ -89,4 +91,4 @@ async def test_it_costs_one_read_a_sweep_and_older_orders_none(merchant: Merchan
     ended = await merchant.sweep()
 
     assert "needs_attention" not in ended.outcomes
-    assert merchant.requests("GET /api/orders") == 2, "what is not paid, and whether the due period has an order"
+    assert merchant.requests("GET /api/orders") == 2, "one for unpaid orders, one for an order of the due period"

@@ -1,4 +1,4 @@
-"""Customers, staff and rivals who act while an order copy is under way: nobody is charged, the order is cancelled."""
+"""Customers, staff and rivals that act while an order copy is under way: its order is cancelled, not charged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from blocks.commerce_layer.clock import use_clock
 Made = dict[str, Any]
 
 
-def own_state(merchant: Merchant, made: Made, **changes: Any) -> None:
+def change_state(merchant: Merchant, made: Made, **changes: Any) -> None:
     metadata = merchant.subscription(made["id"])["metadata"]
     own = {**metadata["perennial"], **changes}
     patch(merchant, "order_subscriptions", made["id"], metadata={**metadata, "perennial": own})
@@ -28,11 +28,11 @@ def cancel(merchant: Merchant, made: Made) -> None:
 
 
 def pause(merchant: Merchant, made: Made) -> None:
-    own_state(merchant, made, held=True)
+    change_state(merchant, made, held=True)
 
 
 def resume(merchant: Merchant, made: Made) -> None:
-    own_state(merchant, made, held=False)
+    change_state(merchant, made, held=False)
 
 
 def postpone(merchant: Merchant, made: Made) -> None:
@@ -56,7 +56,7 @@ def give_back(merchant: Merchant, made: Made) -> None:
     patch(merchant, "order_subscriptions", made["id"], _activate=True, metadata={"crm": 7})
 
 
-def forget(merchant: Merchant, made: Made) -> None:
+def remove_state(merchant: Merchant, made: Made) -> None:
     patch(merchant, "order_subscriptions", made["id"], metadata={"crm": 7})
 
 
@@ -75,18 +75,18 @@ def cancel_the_rival(merchant: Merchant, made: Made) -> None:
     patch(merchant, "order_subscriptions", rival["id"], _cancel=True)
 
 
-def copy_by_crm(merchant: Merchant, made: Made) -> None:
+def copy_with_crm(merchant: Merchant, made: Made) -> None:
     copy_order(merchant, made["source_order_id"], reference="by-crm", reference_origin="crm")
 
 
-def cancel_the_order_of_crm(merchant: Merchant, _: Made) -> None:
+def cancel_the_order_of_the_crm(merchant: Merchant, _: Made) -> None:
     (order,) = [each for each in merchant.target_orders() if each["copy_reference"] == "by-crm"]
     patch(merchant, "orders", order["id"], _cancel=True)
 
 
 @dataclass(frozen=True)
 class Change:
-    """What somebody does while the copy is under way, what is said of it then, and how it is undone."""
+    """What happens while the copy is under way, the reason and the words in the table, and how to undo it."""
 
     act: Callable[[Merchant, Made], None]
     reason: str
@@ -100,9 +100,9 @@ CHANGES = [
     Change(postpone, "not_due", "it was postponed to", let_three_days_pass),
     Change(expire, "expired", "it expired on", extend),
     Change(give_back, "second_engine", "the subscription's status is 'active'"),
-    Change(forget, "not_adopted", "metadata.perennial was removed a moment ago", adopt_again),
+    Change(remove_state, "not_adopted", "metadata.perennial was removed a moment ago", adopt_again),
     Change(start_a_rival, "second_engine", "of the same source order is active", cancel_the_rival),
-    Change(copy_by_crm, "foreign_copy", "(crm) of the same source order was made", cancel_the_order_of_crm),
+    Change(copy_with_crm, "foreign_copy", "(crm) of the same source order was made", cancel_the_order_of_the_crm),
 ]
 
 
@@ -118,7 +118,7 @@ def our_orders(merchant: Merchant) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda each: each.act.__name__)
-async def test_what_is_no_longer_wanted_when_its_copy_is_done_charges_nobody_and_is_cancelled(
+async def test_an_order_that_is_no_longer_wanted_when_its_copy_is_done_is_cancelled_and_not_charged(
     merchant: Merchant, change: Change
 ) -> None:
     made = merchant.sandbox.create_subscription()
@@ -152,7 +152,7 @@ async def test_a_renewal_that_was_withdrawn_and_is_wanted_again_gets_a_new_copy_
     assert len(merchant.placed()) == 1
 
 
-async def test_a_copy_that_a_dead_sweep_left_is_withdrawn_once_its_renewal_is_not_wanted_any_more(
+async def test_an_order_that_a_dead_sweep_left_is_withdrawn_once_its_renewal_is_no_longer_wanted(
     merchant: Merchant,
 ) -> None:
     made = merchant.sandbox.create_subscription()
@@ -167,7 +167,7 @@ async def test_a_copy_that_a_dead_sweep_left_is_withdrawn_once_its_renewal_is_no
     assert merchant.placed() == []
 
 
-async def test_a_withdrawal_that_fails_is_made_up_for_by_the_next_sweep(merchant: Merchant) -> None:
+async def test_a_withdrawal_that_fails_is_repeated_by_the_next_sweep(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     merchant.sandbox.fault("status", method="PATCH", path="/api/orders/*", match="_cancel", status=503)
     await sweep_while(merchant, lambda: bool(merchant.copies()), lambda: start_a_rival(merchant, made))
@@ -180,8 +180,8 @@ async def test_a_withdrawal_that_fails_is_made_up_for_by_the_next_sweep(merchant
     assert order["status"] == "cancelled"
 
 
-async def test_a_period_that_was_moved_leaves_no_open_order_behind(merchant: Merchant) -> None:
-    """The copy of the old date was left by a dead sweep; the customer has moved the date since."""
+async def test_the_open_order_of_a_date_that_was_moved_is_cancelled(merchant: Merchant) -> None:
+    """A dead sweep has left a copy of the old date; since then the customer has moved the date."""
     made = merchant.sandbox.create_subscription()
     await merchant.sweep_that_dies_before_placing()
     postpone(merchant, made)
@@ -210,5 +210,5 @@ async def test_an_order_that_staff_cancel_while_its_copy_is_polled_is_not_placed
     assert merchant.placed() == []
     assert (await merchant.sweep()).outcomes == {"skipped": 1}
     assert len(merchant.copies()) == 1
-    own_state(merchant, made, held=False)
+    change_state(merchant, made, held=False)
     assert (await merchant.sweep()).outcomes == {"renewed": 1}

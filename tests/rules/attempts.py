@@ -31,7 +31,7 @@ def begun(policy=POLICY, **state):
 
 
 def announced(**state):
-    """As the sweep finds it that comes after a run which has announced its attempt and then died."""
+    """A renewal as the next sweep finds it after a run announced its attempt and then died."""
     return begun(outcome="placing", attempt=2, attempts=["2026-03-02T06:59Z"], **state)
 
 
@@ -44,10 +44,10 @@ def refused_with(error, order=None, attempt=1):
 
 
 def declined(attempt=1):
-    """The request to place the order was answered with a decline."""
+    """The shop answered the request to place the order with a decline."""
     return refused_with(DECLINE, order("pending"), attempt)
 
 
 def copy_failed(log, **fields):
-    """A copy of ours failed before it had an order."""
+    """An order copy of Perennial failed before it made an order."""
     return CopyEnded(copy(REF, "failed", errors_log=log, **fields))

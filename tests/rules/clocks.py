@@ -1,5 +1,5 @@
 """
-Another implementation of wall clocks: it tries every offset that a zone uses around a date.
+A second implementation of wall clocks: it tries every offset that a zone uses around a date.
 
 Two different implementations that agree on every zone are unlikely to share a mistake.
 """
@@ -20,7 +20,7 @@ def offset_at(instant: datetime, zone: ZoneInfo) -> timedelta:
 
 
 def first_showing(wall: datetime, zone: ZoneInfo) -> datetime:
-    """The first instant at which clocks show `wall`. If they skip it, the instant as if they did not change."""
+    """The first instant at which clocks show `wall`. If they skip it, the instant that an unchanged clock gives."""
     as_utc = wall.replace(tzinfo=UTC)
     probes = [as_utc + hours * HOUR for hours in range(-50, 51, 2)]
     offsets = sorted({offset_at(probe, zone) for probe in probes}, reverse=True)

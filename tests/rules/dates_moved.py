@@ -1,8 +1,8 @@
 """
-A year of one subscription whose dates people move at every point: before, while and after it is renewed and recorded.
+A random year of one subscription. People move its date at every point: before, during and after renewal and record.
 
-The shop below is a list of orders, with none of the rules' thinking in it. Records get lost, cards fail, and there are
-days without a sweep.
+The shop below is a list of orders and shares no logic with the rules. Records get lost, cards fail, and on some days
+there is no sweep.
 """
 
 from __future__ import annotations
@@ -40,43 +40,43 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 @dataclass
 class Year:
-    """One subscription, and what befalls it."""
+    """One subscription with its shop and its random events."""
 
-    chance: Random
+    random: Random
     frequency: str
     policy: Policy
     now: datetime = field(default_factory=lambda: at("2026-03-01T06:05"))
     copies: dict[str, OrderCopy] = field(default_factory=dict)
     charges: list[tuple[datetime, str]] = field(default_factory=list)
     allowed: set[str] = field(default_factory=set)
-    """References that a person has released although they were too close."""
+    """References that a person has released although their dates were too close."""
     told: list[str] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.sub = subscription({}, frequency=self.frequency)
 
-    def live(self, until: datetime) -> None:
-        """Sweeps every few hours, and people in between."""
+    def run(self, until: datetime) -> None:
+        """Sweep every few hours, and let people act in between."""
         while self.now < until:
-            self.now += self.chance.choice([15 * MINUTE, HOUR, 6 * HOUR, 20 * HOUR])
-            if self.chance.random() < 0.02:
-                self.now += self.chance.randint(1, 20) * DAY  # nobody sweeps
-            if self.chance.random() < 0.05:
-                self.somebody_moves_the_date("before")
-            if self.chance.random() < 0.2:
+            self.now += self.random.choice([15 * MINUTE, HOUR, 6 * HOUR, 20 * HOUR])
+            if self.random.random() < 0.02:
+                self.now += self.random.randint(1, 20) * DAY  # an outage: no sweep
+            if self.random.random() < 0.05:
+                self.a_person_moves_the_date("before")
+            if self.random.random() < 0.2:
                 self.the_customer_pays()
-            if self.chance.random() < 0.1:
+            if self.random.random() < 0.1:
                 self.a_person_looks_at_what_is_held()
             self.sweep()
 
     # --- what people do ----------------------------------------------------------------------------
 
-    def somebody_moves_the_date(self, when: str) -> None:
-        """Forwards or backwards, by minutes to weeks, from the date shown or from now. The API takes no past."""
-        by = self.chance.choice([MINUTE, 15 * MINUTE, HOUR, 15 * HOUR, 3 * DAY, 12 * DAY, 40 * DAY])
-        start = self.chance.choice([self.now, self.sub.next_run_at, self.sub.next_run_at])
-        to = start + by * self.chance.uniform(-1.5, 1.5)
+    def a_person_moves_the_date(self, when: str) -> None:
+        """Move it back or on, by minutes to weeks, from its date or from now. The API accepts no past date."""
+        by = self.random.choice([MINUTE, 15 * MINUTE, HOUR, 15 * HOUR, 3 * DAY, 12 * DAY, 40 * DAY])
+        start = self.random.choice([self.now, self.sub.next_run_at, self.sub.next_run_at])
+        to = start + by * self.random.uniform(-1.5, 1.5)
         if to > self.now:
             self.seen[f"moved {when}"] += 1
             self.sub = self.sub.model_copy(update={"next_run_at": to})
@@ -96,8 +96,8 @@ class Year:
             return
         if state.too_close_to is not None:
             self.seen["held: too close"] += 1
-            if self.chance.random() < 0.5:
-                self.somebody_moves_the_date("held")
+            if self.random.random() < 0.5:
+                self.a_person_moves_the_date("held")
                 return
             self.allowed.add(f"{self.sub.id}@{state.period:%Y-%m-%dT%H:%MZ}")
         change = decide(self.sub, HandoverRequest(Handover.RELEASE), self.policy, self.now).change
@@ -117,27 +117,27 @@ class Year:
         if still_wanted(work, self.sub, [], list(self.copies.values()), self.now) is not None:
             return
         finding = self.renew(work)
-        if self.chance.random() < 0.15:
-            self.somebody_moves_the_date("while")
-        if finding is None or self.chance.random() < 0.1:
+        if self.random.random() < 0.15:
+            self.a_person_moves_the_date("while")
+        if finding is None or self.random.random() < 0.1:
             self.seen["the record was lost"] += 1
-            self.somebody_moves_the_date("instead of the record")
+            self.a_person_moves_the_date("instead of the record")
             return
         result = result_of(work, finding, self.now, f"run-{self.now}")
         self.told += [result.sentence] if result.needs_person else []
         self.write(record_of(result, self.sub))
-        if self.chance.random() < 0.25:
+        if self.random.random() < 0.25:
             self.now += MINUTE
-            self.somebody_moves_the_date("after")
+            self.a_person_moves_the_date("after")
 
     def skip(self, answer: Skipped) -> None:
         self.seen[f"skipped: {answer.reason}"] += 1
         if answer.reason is SkipReason.TOO_CLOSE:
             last = self._state().last_order_id
-            assert last is None or last in answer.sentence, "it names the order"
+            assert last is None or last in answer.sentence, "the sentence names the order"
             assert "release it" in answer.sentence
         self.told += [answer.sentence] if answer.reason.needs_person else []
-        if answer.settlement is not None and self.chance.random() < 0.9:
+        if answer.settlement is not None and self.random.random() < 0.9:
             self.write(skip_record_of(answer, self.sub))
 
     def first_look(self, renewal: Renewal) -> Renewal:
@@ -155,21 +155,21 @@ class Year:
             name = f"Cpy{len(self.copies):07d}"
             draft = order("draft", id=name.replace("Cpy", "Tgt"))
             self.copies[name] = copy(action.reference, "completed", draft, id=name, created_at=self.now)
-            if self.chance.random() < 0.05:
-                return None  # it dies here
+            if self.random.random() < 0.05:
+                return None  # the run dies here
             action = self.next_of(work)
         match action:
             case Conclude(found):
                 return CopyEnded(found)
             case Place(found):
-                if self.chance.random() < 0.2:
+                if self.random.random() < 0.2:
                     self.set_order(found, "pending")
                     return PlacementRefused(action, DECLINED, self.copies[found.id].target_order)
                 self.charge(found)
                 return OrderAnswered(action, self.copies[found.id].target_order)
             case Hold():
                 return None
-        raise AssertionError(f"{action} is not foreseen here")
+        raise AssertionError(f"{action} is not expected here")
 
     def next_of(self, work: Renewal):
         own = [each for each in self.copies.values() if parse_reference(each.reference).due == work.due]
@@ -201,7 +201,7 @@ class Year:
     # --- what must hold ----------------------------------------------------------------------------------
 
     def pairs_too_close(self) -> list[str]:
-        """Charges that followed another one within half an interval, other than those that a person wanted."""
+        """Charges within half an interval of the one before, except those that a person released."""
         half = timedelta(days=SHORTEST[self.frequency]) / 2
         charges = sorted(self.charges)
         return [

@@ -1,4 +1,4 @@
-"""Short functions that make the input of the rules."""
+"""Short functions that make input for the rules."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -39,7 +39,7 @@ def order(status: str = "placed", **fields: Any) -> Order:
 
 
 def copy(reference: str, status: str = "completed", target: Order | None = None, **fields: Any) -> OrderCopy:
-    """A copy made a second after the due instant, or number `n` seconds after it when its reference ends in `#n`."""
+    """A copy made one second after the due instant, or `n` seconds after it if its reference ends in `#n`."""
     number = int(reference.partition("#")[2] or 1)
     given = {
         "id": f"CpyAbcdef{'abcdefghij'[number]}",
@@ -60,7 +60,7 @@ def legacy(reference: str, status: str = "completed", target: Order | None = Non
 
 
 def withdrawn(**fields: Any) -> Order:
-    """An order that a run of ours has cancelled before it was placed."""
+    """An order that Perennial cancelled before it was placed."""
     return order("cancelled", payment_status="unpaid", metadata={"perennial": {"withdrawn": "postponed"}}, **fields)
 
 

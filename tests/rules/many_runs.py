@@ -1,8 +1,8 @@
 """
-A shop in which any number of runs renew the same period at once, without knowing each other.
+A shop in which several runs renew the same period at once, without knowing of each other.
 
-Requests arrive late, out of order, or never. Lists show each copy as it was some seconds ago, and may not show a young
-one yet, even if they show a younger one. Copies fail, cards are declined, renewals are withdrawn, and staff cancel
+Requests arrive late, out of order, or never. Lists show each copy as it was some seconds ago. They may not show a young
+copy yet, even if they show a younger one. Copies fail, cards are declined, renewals are withdrawn, and staff cancel
 orders. The shop below shares no logic with the rules.
 """
 
@@ -19,7 +19,7 @@ from flows.rules.order_copies import CopiesOfPeriod
 REF = "SubAbcdefg@2026-03-01T06:00Z"
 LATE = at("2026-03-01T07:00")
 SETTLE = timedelta(seconds=5)
-"""Lists show every copy that is as old as this, and no older state of it."""
+"""Lists show every copy that is at least this old, and no state of it that ended longer ago than this."""
 
 
 class ManyRuns:
@@ -27,8 +27,8 @@ class ManyRuns:
 
     settle = SETTLE
 
-    def __init__(self, chance: Random) -> None:
-        self.chance = chance
+    def __init__(self, random: Random) -> None:
+        self.random = random
         self.now = at("2026-03-01T06:05")
         self.renewal = planned()
         self.past: dict[str, list[tuple[datetime, OrderCopy]]] = {}
@@ -39,19 +39,19 @@ class ManyRuns:
         self.charged: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
         unwanted, by_staff = self.a_run_sees_that_the_renewal_is_not_wanted, self.staff_cancel_an_order
-        self.rare = chance.choice([[], [unwanted], [unwanted, by_staff]])
+        self.rare = random.choice([[], [unwanted], [unwanted, by_staff]])
 
     def step(self) -> None:
-        happenings = [self.a_run_looks, self.a_run_sends_what_its_look_tells, self.a_placement_arrives_or_is_lost] * 3
-        happenings += [self.a_creation_arrives_or_is_lost, self.a_copy_goes_on, self.time_passes] * 2
-        happenings += [self.an_order_is_placed_in_the_background, self.a_run_withdraws_what_is_surplus]
-        happenings += [self.a_cancellation_of_ours_arrives]
-        self.chance.choice([*happenings * 2, *self.rare])()
+        events = [self.a_run_looks, self.a_run_acts_on_its_look, self.a_placement_arrives_or_is_lost] * 3
+        events += [self.a_creation_arrives_or_is_lost, self.a_copy_progresses, self.time_passes] * 2
+        events += [self.an_order_is_placed_in_the_background, self.a_run_withdraws_what_is_surplus]
+        events += [self.a_cancellation_of_ours_arrives]
+        self.random.choice([*events * 2, *self.rare])()
         assert self.charged.total() <= 1, f"charged twice: {dict(self.charged)}"
 
     # --- the shop --------------------------------------------------------------------------------
 
-    def present(self) -> list[OrderCopy]:
+    def copies_now(self) -> list[OrderCopy]:
         return [states[-1][1] for states in self.past.values()]
 
     def order_of(self, name: str) -> Order:
@@ -60,7 +60,7 @@ class ManyRuns:
         return target
 
     def with_an_order(self, *statuses: str) -> list[str]:
-        return [each.id for each in self.present() if each.target_order and each.target_order.status in statuses]
+        return [each.id for each in self.copies_now() if each.target_order and each.target_order.status in statuses]
 
     def change(self, name: str, **changes) -> None:
         fields = self.past[name][-1][1].model_dump() | changes
@@ -80,28 +80,28 @@ class ManyRuns:
         self.change(name, status=status, raw_status=status, **made)
 
     def charge(self, name: str) -> None:
-        refused = CopiesOfPeriod.of(self.present()).refused
+        refused = CopiesOfPeriod.of(self.copies_now()).refused
         earlier = [each.id for each in refused if each.created_at < self.past[name][-1][1].created_at]
         assert not earlier, f"the order of {earlier} had been cancelled"
         self.charged[name] += 1
         self.set_order(name, "placed", placed_at=self.now)
 
     def one_of(self, names: list[str]) -> str | None:
-        return self.chance.choice(names) if names else None
+        return self.random.choice(names) if names else None
 
     # --- what the runs do ------------------------------------------------------------------------
 
     def a_run_looks(self) -> None:
         shown = [self.as_a_list_shows_it(states) for states in self.past.values()]
-        self.looks[self.chance.randrange(4)] = self.now, [each for each in shown if each is not None]
+        self.looks[self.random.randrange(4)] = self.now, [each for each in shown if each is not None]
 
     def as_a_list_shows_it(self, states: list[tuple[datetime, OrderCopy]]) -> OrderCopy | None:
-        """Any state of the last seconds; a young copy may be missing."""
-        if self.now - states[0][0] < SETTLE and self.chance.random() < 0.5:
+        """Any state of the last seconds. A young copy may be missing."""
+        if self.now - states[0][0] < SETTLE and self.random.random() < 0.5:
             return None
         ends = [moment for moment, _ in states[1:]]
         recent = [one for (_, one), end in zip(states[:-1], ends, strict=True) if end > self.now - SETTLE]
-        return self.chance.choice([*recent, states[-1][1]])
+        return self.random.choice([*recent, states[-1][1]])
 
     def action_of(self, run: int) -> NextAction | None:
         looked_at, shown = self.looks[run]
@@ -112,8 +112,8 @@ class ManyRuns:
             return action if looked_at - made_at >= self.settle else None
         return action
 
-    def a_run_sends_what_its_look_tells(self) -> None:
-        run = self.chance.randrange(4)
+    def a_run_acts_on_its_look(self) -> None:
+        run = self.random.randrange(4)
         action = self.action_of(run)
         if isinstance(action, Create) and self.looks[run][0] < self.now - 4 * SETTLE:
             return  # a run creates within seconds of its read; it may place an order much later
@@ -124,16 +124,16 @@ class ManyRuns:
             self.placements.append(action.copy.id)
 
     def a_run_withdraws_what_is_surplus(self) -> None:
-        for surplus in CopiesOfPeriod.of(self.looks[self.chance.randrange(4)][1]).surplus:
+        for surplus in CopiesOfPeriod.of(self.looks[self.random.randrange(4)][1]).surplus:
             self.begin_to_cancel(surplus.id)
 
     def a_run_sees_that_the_renewal_is_not_wanted(self) -> None:
-        action = self.action_of(self.chance.randrange(4))
+        action = self.action_of(self.random.randrange(4))
         if isinstance(action, Place):
             self.begin_to_cancel(action.copy.id)
 
     def begin_to_cancel(self, name: str) -> None:
-        """The order is read right before."""
+        """Begin to cancel an order. The run reads it right before, so it must be an unplaced draft."""
         if name in self.with_an_order("draft"):
             self.cancellations.append(name)
 
@@ -142,7 +142,7 @@ class ManyRuns:
     def a_creation_arrives_or_is_lost(self) -> None:
         if self.creations:
             self.creations -= 1
-            if self.chance.random() < 0.7:
+            if self.random.random() < 0.7:
                 self.create()
 
     def a_placement_arrives_or_is_lost(self) -> None:
@@ -151,7 +151,7 @@ class ManyRuns:
         if name is None:
             return
         self.placements.remove(name)
-        ends = self.chance.choice(["placed", "placed", "placing", "declined", "lost"])
+        ends = self.random.choice(["placed", "placed", "placing", "declined", "lost"])
         if name in self.with_an_order("draft") and ends in {"placed", "placing"}:
             self.seen[f"a placement arrives: {ends}"] += 1
             self.charge(name) if ends == "placed" else self.set_order(name, "placing")
@@ -167,17 +167,17 @@ class ManyRuns:
 
     # --- what else happens in the shop -----------------------------------------------------------
 
-    def a_copy_goes_on(self) -> None:
-        name = self.one_of([each.id for each in self.present() if not each.is_final])
+    def a_copy_progresses(self) -> None:
+        name = self.one_of([each.id for each in self.copies_now() if not each.is_final])
         if name is not None:
-            status = self.chance.choice(["in_progress", *["completed"] * 5, "failed"])
-            with_order = status == "completed" or (status == "failed" and self.chance.random() < 0.5)
+            status = self.random.choice(["in_progress", *["completed"] * 5, "failed"])
+            with_order = status == "completed" or (status == "failed" and self.random.random() < 0.5)
             self.end_copy(name, status, with_order=with_order)
 
     def an_order_is_placed_in_the_background(self) -> None:
         name = self.one_of(self.with_an_order("placing"))
         if name is not None:
-            self.charge(name) if self.chance.random() < 0.5 else self.set_order(name, "draft")
+            self.charge(name) if self.random.random() < 0.5 else self.set_order(name, "draft")
 
     def staff_cancel_an_order(self) -> None:
         name = self.one_of(self.with_an_order("draft", "placed"))
@@ -185,25 +185,25 @@ class ManyRuns:
             self.set_order(name, "cancelled")
 
     def time_passes(self) -> None:
-        self.now += timedelta(seconds=self.chance.choice([0.5, 1.0, 1.5, 4.5, 5.0]))
+        self.now += timedelta(seconds=self.random.choice([0.5, 1.0, 1.5, 4.5, 5.0]))
 
-    # --- and in the end ----------------------------------------------------------------------------
+    # --- the end ---------------------------------------------------------------------------------
 
-    def bring_to_its_end(self) -> None:
-        """When everything has arrived, one undisturbed run finishes the period."""
+    def finish(self) -> None:
+        """After all cancellations have arrived, one undisturbed run finishes the period."""
         while self.cancellations:
             self.a_cancellation_of_ours_arrives()
             self.an_order_is_placed_in_the_background()
         for _ in range(20):
             self.now += SETTLE
-            action = next_action(self.renewal, self.present(), LATE)
-            if self.is_the_end(action):
+            action = next_action(self.renewal, self.copies_now(), LATE)
+            if self.ends_with(action):
                 self.seen["held in the end" if isinstance(action, Hold) else "renewed in the end"] += 1
                 return
             assert self.charged.total() <= 1, "charged twice in the end"
-        raise AssertionError("it does not end")
+        raise AssertionError("the period does not end")
 
-    def is_the_end(self, action: NextAction) -> bool:
+    def ends_with(self, action: NextAction) -> bool:
         match action:
             case Create():
                 self.create()
@@ -223,13 +223,13 @@ class ManyRuns:
 
 
 class Impatient(ManyRuns):
-    """Runs that do not wait until every earlier copy must be visible."""
+    """Runs that place an order one second before every earlier copy is surely visible."""
 
     settle = SETTLE - timedelta(seconds=1)
 
 
 class Forgetful(ManyRuns):
-    """A shop that does not show that a cancelled order was placed before."""
+    """A shop that does not show whether a cancelled order was placed before."""
 
     def set_order(self, name: str, status: str, **changes) -> None:
         super().set_order(name, status, **changes)

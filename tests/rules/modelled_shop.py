@@ -1,4 +1,4 @@
-"""A shop without any of the rules in it: a list of copies and orders, and the errors that it answers with."""
+"""A shop that shares no logic with the rules: lists of copies and orders, and the errors that it answers with."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -32,7 +32,7 @@ DAY, MONTH = timedelta(days=1), timedelta(days=30)
 
 @dataclass
 class Shop:
-    """Copies and orders by id, and the failed charges that a worker could know of."""
+    """Copies and orders by id, and the failed charges that a run could know of."""
 
     copies: dict[str, OrderCopy] = field(default_factory=dict)
     orders: dict[str, Order] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Shop:
         return name
 
     def end_copy(self, name: str, how: str, log: str) -> None:
-        """Nothing is placed by that: `how` is completed, failed, or failed with an order that lacks a line."""
+        """End a copy without placing its order. `how` is completed, failed, or failed with an order."""
         target = None
         if how != "failed":
             target = f"Tgt{len(self.orders):07d}"

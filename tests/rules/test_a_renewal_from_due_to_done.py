@@ -9,7 +9,7 @@ from flows.rules.state import Outcome
 NOW = at("2026-03-01T06:05")
 
 
-def test_a_due_subscription_is_copied_placed_and_moves_on_to_its_next_date():
+def test_a_due_renewal_copies_an_order_places_it_and_moves_the_date_on():
     renewal = planned()
     assert next_action(renewal, [], NOW) == Create("SubAbcdefg@2026-03-01T06:00Z")
 
@@ -28,7 +28,7 @@ def test_a_due_subscription_is_copied_placed_and_moves_on_to_its_next_date():
     assert result.sentence == "renewed as order #1001; next on Wed 1 Apr 06:00 UTC"
 
 
-def test_an_order_whose_placement_was_not_recorded_is_recorded_by_the_next_run():
+def test_the_next_run_records_an_order_that_was_placed_but_not_recorded():
     renewal = planned()
     placed = copy(renewal.reference, "completed", order("placed"))
 

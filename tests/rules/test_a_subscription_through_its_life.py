@@ -1,30 +1,30 @@
 """
-Random lives of one subscription, and what must hold in every one of them.
+Random histories of one subscription, and what must hold in each of them.
 
-The shop is a list of copies and orders with none of the rules' thinking in it. Workers die before and after every
-write, answers get lost, other runs create copies too, customers pay, postpone and cancel, people release.
+The shop is a list of copies and orders and shares no logic with the rules. Workers die before and after every write,
+answers get lost, other runs create copies too, customers pay, postpone and cancel, staff release.
 """
 
 from collections import Counter
 from random import Random
 
 import pytest
-from rules.lives import Life
+from rules.random_history import RandomHistory
 
 
 @pytest.mark.parametrize("chunk", range(2))
-def test_whatever_happens_a_period_becomes_one_order_at_most(chunk):
+def test_every_random_history_places_at_most_one_order_per_period(chunk):
     seen: Counter[str] = Counter()
     for seed in range(chunk * 200, chunk * 200 + 200):
-        life = Life(Random(seed))
+        history = RandomHistory(Random(seed))
         try:
             for _ in range(100):
-                life.step()
+                history.step()
         except AssertionError as error:
-            error.add_note(f"in the life of seed {seed}, at {life.now}, state {life.sub.metadata['perennial']}")
+            error.add_note(f"seed {seed}, at {history.now}, state {history.sub.metadata['perennial']}")
             raise
-        seen += life.seen
-    # Lives in which nothing happens would prove nothing.
+        seen += history.seen
+    # Histories without these events would prove nothing.
     rare = {name for name in WORTH_SEEING if not seen[name]}
     assert not rare, seen
 

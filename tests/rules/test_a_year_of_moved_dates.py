@@ -1,4 +1,4 @@
-"""A year with people who move dates at every point: nobody is charged twice within half an interval, nobody is lost."""
+"""A year in which people move dates at every point: no two charges are too close, and no subscription is forgotten."""
 
 from collections import Counter
 from datetime import timedelta
@@ -17,24 +17,26 @@ FOR_A_PERSON = {SkipReason.HELD, SkipReason.TOO_CLOSE}
 
 
 @pytest.mark.parametrize("frequency", SHORTEST)
-def test_no_two_charges_are_closer_than_half_an_interval_and_nothing_is_lost(frequency):
+def test_no_two_charges_are_closer_than_half_an_interval_and_no_subscription_is_forgotten(frequency):
     seen: Counter[str] = Counter()
     for seed in range(6):
         year = Year(Random(f"{frequency} {seed}"), frequency, Policy(catch_up="latest"))
         try:
-            year.live(END)
+            year.run(END)
             assert year.pairs_too_close() == []
-            assert_it_goes_on(year)
+            assert_it_is_not_forgotten(year)
         except AssertionError as error:
             error.add_note(f"in the year of seed {seed}, at {year.now}, {year.sub.next_run_at}, {year.sub.metadata}")
             raise
         seen += year.seen
     moments = {f"moved {when}" for when in ("before", "while", "after", "instead of the record")}
-    assert moments <= set(seen) or frequency == "yearly", seen  # which has too few renewals for all of them
+    assert moments <= set(seen) or frequency == "yearly", (
+        seen
+    )  # a yearly subscription has too few renewals for all of them
 
 
-def assert_it_goes_on(year: Year) -> None:
-    """Whoever is not charged any more is held, and a person was told; everybody else has a date that comes."""
+def assert_it_is_not_forgotten(year: Year) -> None:
+    """Either the subscription has a date that will come, or it waits for a person who was told."""
     answer = plan(year.sub, year.policy, year.now)
     if isinstance(answer, Renewal):
         return
@@ -45,11 +47,11 @@ def assert_it_goes_on(year: Year) -> None:
         assert year.told
 
 
-def test_what_is_too_close_is_seen_at_all():
+def test_the_random_years_contain_dates_that_are_too_close():
     seen: Counter[str] = Counter()
     for seed in range(6):
         year = Year(Random(seed), "monthly", Policy())
-        year.live(END)
+        year.run(END)
         seen += year.seen
     assert seen["skipped: too_close"] > 0
     assert seen["held: too close"] > 0

@@ -1,4 +1,4 @@
-"""Who may be handed over, and how: decided from the subscription alone."""
+"""Which subscriptions may be adopted, released or given back. The rules decide it from the subscription alone."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def after(one: OrderSubscription, change: Change) -> OrderSubscription:
     return one.model_copy(update={"status": type(one.status)(status), "metadata": change.metadata, **moved})
 
 
-def test_an_active_subscription_is_stopped_and_marked_in_one_change():
+def test_an_active_subscription_is_deactivated_and_marked_in_one_change():
     decision = decided(native())
 
     assert decision.handling is Handling.CHANGE
@@ -45,7 +45,7 @@ def test_an_active_subscription_is_stopped_and_marked_in_one_change():
     assert "perennial" in decision.change.metadata
 
 
-def test_what_was_adopted_is_due_on_the_date_it_had_before():
+def test_an_adopted_subscription_keeps_its_due_date():
     one = native()
     adopted = after(one, decided(one).change)
 
@@ -63,7 +63,7 @@ def test_an_inactive_subscription_is_only_marked():
 
 
 @pytest.mark.parametrize("status", ["draft", "pending", "cancelled", "hibernating"])
-def test_other_statuses_are_refused(status):
+def test_a_subscription_of_any_other_status_is_not_adopted(status):
     decision = decided(native(status, raw_status=status))
 
     assert decision.handling is Handling.REFUSED
@@ -95,14 +95,14 @@ def test_an_active_subscription_is_not_adopted_when_its_native_renewal_is_near_o
     ("fields", "said"),
     [({"source_order_id": None}, "source order"), ({"next_run_at": None}, "next_run_at"), ({"frequency": "x"}, "x")],
 )
-def test_what_could_never_be_renewed_is_refused_with_the_reason(fields, said):
+def test_a_subscription_that_could_never_be_renewed_is_refused_with_the_reason(fields, said):
     decision = decided(native(**fields))
 
     assert decision.handling is Handling.REFUSED
     assert said in decision.sentence
 
 
-def test_a_paused_subscription_is_not_woken_by_the_way():
+def test_an_inactive_overdue_subscription_is_adopted_only_when_it_is_named():
     late = at("2026-03-05")
     all_of_them = HandoverRequest(Handover.ADOPT, named=False)
 
@@ -118,7 +118,7 @@ def test_adopting_twice_changes_nothing():
     assert decided(once).handling is Handling.AS_REQUESTED
 
 
-def test_an_open_period_is_told_and_not_called_overdue():
+def test_an_open_period_is_reported_as_open_and_not_as_overdue():
     state = RenewalState(period=at("2026-03-01T06:00"), outcome="retry_scheduled", attempt=1, copies=1)
 
     sentence = decided(subscription(state), as_of=at("2026-03-02")).sentence
@@ -126,7 +126,7 @@ def test_an_open_period_is_told_and_not_called_overdue():
     assert sentence == "adopted already; its period of Sun 1 Mar 06:00 UTC 2026 is open: retry scheduled"
 
 
-def test_the_policy_that_a_subscription_had_is_kept_when_it_is_adopted_again():
+def test_a_subscription_that_is_adopted_again_keeps_its_own_policy():
     stored = {"policy": {"catch_up": "all"}, "attempt": 3, "instance": "staging"}
     decision = decided(subscription(stored, status="active"))
 
@@ -137,13 +137,13 @@ def test_the_policy_that_a_subscription_had_is_kept_when_it_is_adopted_again():
 
 
 @pytest.mark.parametrize("handover", Handover)
-def test_what_version_0_1_has_adopted_for_another_installation_can_be_steered_by_this_one(handover):
+def test_a_subscription_that_version_0_1_adopted_elsewhere_can_be_handed_over_here(handover):
     one = subscription({"instance": "there", "held": True})
 
     assert decided(one, HandoverRequest(handover)).handling is not Handling.REFUSED
 
 
-def test_a_half_done_adoption_is_driven_by_nobody_else_and_is_finished_by_the_next():
+def test_a_half_done_adoption_is_not_renewed_and_the_next_adoption_finishes_it():
     half = after(native(), decided(native()).change).model_copy(update={"status": native().status})
 
     skipped = plan(half, POLICY, at("2026-03-01T06:05"))
@@ -153,7 +153,7 @@ def test_a_half_done_adoption_is_driven_by_nobody_else_and_is_finished_by_the_ne
     assert decided(half).change.trigger == "deactivate"
 
 
-def test_adopting_again_after_native_renewals_forgets_the_period_that_failed_back_then():
+def test_adopting_again_after_native_renewals_forgets_the_earlier_failed_period():
     state = RenewalState(
         period=at("2026-01-01T06:00"), outcome="retry_scheduled", attempt=2, copies=1,
         order_copy_id="CpyAbcdefg", attempts=[at("2026-02-20")], next_attempt_at=at("2026-01-05"),
@@ -165,7 +165,7 @@ def test_adopting_again_after_native_renewals_forgets_the_period_that_failed_bac
 
     assert isinstance(planned, Renewal)
     assert (planned.due, planned.state.attempt, planned.state.copies) == (at("2026-03-01T06:00"), 0, 0)
-    assert planned.state.attempts == [at("2026-02-20")]  # the card remembers
+    assert planned.state.attempts == [at("2026-02-20")]  # the card networks still count it
 
 
 def test_a_held_subscription_is_released_and_keeps_everything_else():
@@ -181,17 +181,17 @@ def test_a_held_subscription_is_released_and_keeps_everything_else():
 
 
 @pytest.mark.parametrize(("one", "handling"), [(native(), Handling.REFUSED), (subscription(), Handling.AS_REQUESTED)])
-def test_what_is_not_held_need_not_be_released(one, handling):
+def test_releasing_a_subscription_that_is_not_held_changes_nothing(one, handling):
     assert decided(one, RELEASE).handling is handling
 
 
-def test_a_subscription_is_unmarked_and_activated_in_one_change():
+def test_a_subscription_given_back_is_unmarked_and_activated_in_one_change():
     decision = decided(subscription(), GIVE_BACK)
 
     assert decision.change == Change({"crm": {"id": 7}}, "activate", tagged=False)
 
 
-def test_what_perennial_still_has_to_renew_is_not_given_back():
+def test_a_subscription_that_is_due_or_being_renewed_is_not_given_back():
     due = decided(subscription(), GIVE_BACK, at("2026-03-01T06:00"))
     running = RenewalState(period=at("2026-03-01T06:00"), outcome="in_progress", copies=1)
 
@@ -202,7 +202,7 @@ def test_what_perennial_still_has_to_renew_is_not_given_back():
 @pytest.mark.parametrize(
     ("next_attempt", "handling"), [("2026-03-04", Handling.CHANGE), ("2026-03-02", Handling.REFUSED)]
 )
-def test_a_period_that_waits_for_a_retry_is_given_up_but_not_while_its_retry_is_due(next_attempt, handling):
+def test_a_subscription_waiting_for_a_retry_is_given_back_unless_the_retry_is_due(next_attempt, handling):
     state = RenewalState(
         period=at("2026-03-01T06:00"), outcome="retry_scheduled", attempt=1, copies=1,
         next_attempt_at=at(next_attempt),
@@ -237,7 +237,7 @@ def test_a_damaged_state_is_left_for_a_person(handover):
     assert "metadata.perennial.v" in decision.sentence
 
 
-def test_a_rhythm_that_was_moved_before_the_adoption_is_kept():
+def test_a_day_of_the_month_that_was_moved_before_the_adoption_is_kept():
     one = native(next_run_at="2026-03-20T06:00:00.000Z")  # starts_at is the first of the month
     adopted = after(one, decided(one).change)
     work = plan(adopted, POLICY, at("2026-03-20T06:05"))
@@ -249,7 +249,7 @@ def test_a_rhythm_that_was_moved_before_the_adoption_is_kept():
 
 
 @pytest.mark.parametrize("hour", ["05", "06", "07"])
-def test_an_engine_that_does_not_keep_the_time_of_day_causes_no_renewal_twice_a_day(hour):
+def test_a_date_that_the_native_engine_shifted_by_an_hour_returns_to_its_usual_time(hour):
     one = native(next_run_at=f"2026-03-01T{hour}:00:00.000Z")
     decision = decided(one, as_of=at("2026-02-20"))
     adopted = after(one, decision.change)

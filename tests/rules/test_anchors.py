@@ -1,4 +1,4 @@
-"""What a calendar counts from, and that everybody who asks gets the same answer."""
+"""The anchor from which dates are counted. Sweeps, explanations and adoptions all use the same one."""
 
 from datetime import timedelta
 from typing import Any
@@ -43,12 +43,12 @@ def days(sub: OrderSubscription, count: int) -> list[str]:
 ON_THE_15TH: dict[str, Any] = {"starts_at": "2026-01-15T06:00:00Z", "next_run_at": "2026-03-15T06:00:00Z"}
 
 
-def test_a_date_that_was_moved_for_good_stays_moved():
+def test_a_moved_date_moves_all_following_dates():
     moved = subscription(**ON_THE_15TH | {"next_run_at": "2026-03-20T06:00:00Z"})
     assert days(moved, 4) == ["04-20", "05-20", "06-20", "07-20"]
 
 
-def test_it_goes_back_when_it_is_moved_back():
+def test_a_date_that_is_moved_back_moves_the_following_dates_back():
     moved = settled(subscription(**ON_THE_15TH | {"next_run_at": "2026-03-20T06:00:00Z"}))
     back = moved.model_copy(update={"next_run_at": at("2026-04-15T06:00")})
     assert days(back, 2) == ["05-15", "06-15"]
@@ -59,12 +59,12 @@ def test_a_date_moved_to_the_end_of_a_month_stays_there():
     assert days(moved, 3) == ["04-30", "05-31", "06-30"]
 
 
-def test_a_date_of_the_calendar_that_was_moved_on_by_whole_periods_moves_no_anchor():
+def test_skipping_whole_periods_does_not_move_the_anchor():
     skipped = settled(subscription(**ON_THE_15TH | {"next_run_at": "2026-06-15T06:00:00Z"}))
     assert RenewalState.read(skipped.metadata).anchor is None
 
 
-def test_a_clock_change_is_no_move():
+def test_a_clock_change_does_not_move_the_anchor():
     rome = Policy(time_zone="Europe/Rome")
     summer = subscription(**ON_THE_15TH | {"next_run_at": "2026-04-15T06:00:00Z"})  # an engine that counts in UTC
     assert settled(summer, rome).next_run_at == at("2026-05-15T05:00")
@@ -80,13 +80,13 @@ def test_a_clock_change_is_no_move():
         ("monthly", " monthly"),
     ],
 )
-def test_another_spelling_of_the_frequency_moves_no_anchor(before, after):
+def test_another_spelling_of_the_frequency_does_not_move_the_anchor(before, after):
     state = {"period": "2026-02-15T06:00Z", "done_through": "2026-02-15T06:00Z", "frequency": before}
     one = subscription(state, **ON_THE_15TH | {"frequency": after, "next_run_at": "2026-03-15T07:00:00Z"})
     assert planned(one, "2026-03-15T07:05").anchor == at("2026-01-15T06:00")
 
 
-def test_a_changed_frequency_is_told_from_the_same_anchor_as_it_is_renewed_by():
+def test_the_explanation_of_a_changed_frequency_counts_from_the_anchor_of_the_renewal():
     state = {"period": "2026-02-01T06:00Z", "done_through": "2026-02-01T06:00Z", "frequency": "monthly"}
     one = subscription(state, frequency="yearly", starts_at="2025-08-01T06:00:00Z")
     told = explained(one).next_dates[:2]
@@ -99,14 +99,14 @@ def test_a_warning_counts_from_the_anchor_that_the_sweep_counts_from():
     assert any("it counts from day 31" in warning for warning in explained(moved).warnings)
 
 
-@settings(max_examples=20)  # each explains three times two dozen dates
+@settings(max_examples=20)  # each example calculates two dozen dates three times
 @given(
     frequency=st.sampled_from(["daily", "weekly", "monthly", "three-month", "yearly", "0 6 1 * *", "0 6 * * FRI"]),
     minutes=st.integers(0, 60 * 24 * 500),
     before=st.sampled_from([None, "monthly", "weekly"]),
     zone=st.sampled_from(["UTC", "Europe/Rome"]),
 )
-def test_sweep_explanation_and_adoption_count_from_one_anchor(frequency, minutes, before, zone):
+def test_sweep_explanation_and_adoption_count_from_the_same_anchor(frequency, minutes, before, zone):
     policy, date = Policy(time_zone=zone), at("2026-02-01T06:00") + timedelta(minutes=minutes)
     one = subscription({"frequency": before}, frequency=frequency, next_run_at=date.isoformat())
     promised = explained(one, policy).next_dates

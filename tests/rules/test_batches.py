@@ -9,7 +9,7 @@ ids = st.lists(st.text("abcdefghijklmnop", min_size=3, max_size=10), unique=True
 
 
 @given(ids, st.integers(1, 60))
-def test_everybody_is_in_exactly_one_batch_in_the_order_of_the_list(due: list[str], size: int) -> None:
+def test_each_subscription_is_in_exactly_one_batch_in_the_given_order(due: list[str], size: int) -> None:
     split = batches(due, size)
 
     assert [each for batch in split for each in batch] == due

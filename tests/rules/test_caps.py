@@ -38,7 +38,7 @@ def test_the_number_of_renewals_is_bounded(orders, full):
 @pytest.mark.parametrize(
     ("used", "wanted", "full"), [(0, 1000, False), (999, 1, False), (999, 2, True), (0, 1001, True)]
 )
-def test_no_order_is_placed_that_would_go_beyond_the_amount(used, wanted, full):
+def test_no_order_is_placed_that_would_exceed_the_amount(used, wanted, full):
     assert (cap_reached(EUROS, charged(1, EUR=used), euros(wanted)) is not None) is full
 
 
@@ -49,7 +49,7 @@ def test_a_cap_that_is_used_up_stops_orders_in_other_currencies_too():
     assert cap_reached(EUROS, charged(1, USD=10**9), Price(cents=10**9, currency="USD")) is None
 
 
-def test_the_sentence_names_the_cap_what_is_used_and_the_way_out():
+def test_the_sentence_names_the_cap_how_much_is_used_and_the_way_out():
     policy = Policy(max_renewals_per_day=1, time_zone="Europe/Rome")
     assert cap_reached(policy, charged(1)) == (
         "max_renewals_per_day is 1, and 1 order was placed today: nothing more is charged until tomorrow "
@@ -61,7 +61,7 @@ def test_the_sentence_names_the_cap_what_is_used_and_the_way_out():
     )
 
 
-def test_what_orders_come_to_is_counted_by_currency_and_an_unknown_amount_as_an_order():
+def test_amounts_are_added_by_currency_and_an_unknown_amount_still_counts_as_an_order():
     all_of_them = Charged.of([euros(5), euros(7), Price(cents=9, currency="USD"), Price(cents=None, currency=None)])
     assert all_of_them.orders == 4
     assert (all_of_them.cents["EUR"], all_of_them.cents["USD"], all_of_them.cents["JPY"]) == (12, 9, 0)
@@ -79,16 +79,16 @@ def test_what_orders_come_to_is_counted_by_currency_and_an_unknown_amount_as_an_
         ("2026-03-05T00:00", "UTC", "2026-03-05T00:00"),
     ],
 )
-def test_a_day_begins_at_midnight_where_the_merchant_is(moment, zone, began):
+def test_a_day_begins_at_midnight_in_the_merchants_time_zone(moment, zone, began):
     assert start_of_day(at(moment), ZoneInfo(zone)) == at(began)
 
 
-def test_the_first_order_after_a_count_needs_no_other_count():
+def test_the_first_order_after_a_count_needs_no_second_count():
     assert is_within_share(THREE, charged(2), charged(), euros(1))
     assert is_within_share(EUROS, charged(2, EUR=999), charged(), euros(1))
 
 
-def test_near_a_cap_each_order_needs_a_count_of_its_own_and_far_from_it_a_part_of_what_is_left_does_not():
+def test_near_a_cap_every_order_needs_a_new_count_and_far_from_it_only_some_do():
     assert not is_within_share(THREE, charged(0), charged(1), euros(1))
     many = Policy(max_renewals_per_day=10 * SHARE)
     assert is_within_share(many, charged(0), charged(9), euros(1))

@@ -1,4 +1,4 @@
-"""Which card an order is paid with, what another card changes, and whose charges a limit counts."""
+"""Which card an order is paid with, what a new card changes, and which charges a limit counts."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def paid_by(card_id: str, status: str = "pending", **fields: Any) -> Order:
         ([], 7, False),
     ],
 )
-def test_the_token_tells_the_card_of_an_order_and_else_the_payment_source(details, source, expected):
+def test_the_token_or_else_the_payment_source_identifies_the_card_of_an_order(details, source, expected):
     its_order = order("pending", payment_source_details=details, payment_source_id=source)
     assert is_paid_with(its_order, card()) is expected
 
 
-def test_two_things_that_say_nothing_are_not_the_same_card():
+def test_two_missing_tokens_are_not_the_same_card():
     assert not is_paid_with(order("pending"), card(payment_source_token=None, payment_source_id=None))
     assert not is_paid_with(order("pending"), None)
 
@@ -91,11 +91,11 @@ def test_two_things_that_say_nothing_are_not_the_same_card():
         (paid_by(OLD, payment_status="paid"), None),
     ],
 )
-def test_an_order_is_told_the_subscriptions_card_unless_it_has_it_or_needs_none(its_order, expected):
+def test_an_order_gets_the_subscriptions_card_unless_it_has_it_or_needs_none(its_order, expected):
     assert card_to_set(Policy(), with_card(NEW), its_order) == expected
 
 
-def test_where_the_subscription_has_no_card_or_wallets_are_spared_an_order_stays_as_it_is():
+def test_an_order_keeps_its_card_if_the_subscription_has_none_or_reuse_wallet_is_off():
     assert card_to_set(Policy(), with_card(None), paid_by(OLD)) is None
     assert card_to_set(Policy(reuse_wallet=False), with_card(NEW), paid_by(OLD)) is None
 
@@ -105,10 +105,10 @@ def test_the_card_of_an_order_is_found_in_the_wallet():
     assert card_in([card(OLD)], paid_by(NEW)) is None
 
 
-# --- another card ends the waiting -------------------------------------------------------------
+# --- a new card ends the wait for a retry ------------------------------------------------------
 
 
-def test_a_new_card_is_tried_at_the_next_sweep_and_not_when_the_old_ones_retry_is_due():
+def test_the_next_sweep_tries_a_new_card_without_waiting_for_the_retry_of_the_old_one():
     waits = plan(with_card(OLD, WAITING), Policy(), at("2026-03-02"))
     tried = plan(with_card(NEW, WAITING), Policy(), at("2026-03-02"))
 
@@ -133,14 +133,14 @@ def test_a_new_card_is_tried_at_the_next_sweep_and_not_when_the_old_ones_retry_i
         ({"error_class": None, "attempt": 0}, True),
     ],
 )
-def test_a_new_card_matters_where_the_old_one_may_have_failed(changes, expected):
+def test_a_new_card_matters_only_if_the_old_one_may_have_failed(changes, expected):
     state = RenewalState.model_validate(WAITING | changes)
     assert has_new_card(with_card(NEW), state) is expected
     assert not has_new_card(with_card(OLD), RenewalState.model_validate(WAITING | changes | {"payment_source_id": OLD}))
     assert not has_new_card(with_card(None), state)
 
 
-def test_what_version_0_1_did_not_note_is_no_news():
+def test_a_card_is_not_new_if_version_0_1_recorded_none():
     state = {key: value for key, value in WAITING.items() if key != "payment_source_id"}
     assert isinstance(plan(with_card(NEW, state), Policy(), at("2026-03-02")), Skipped)
 
@@ -153,7 +153,7 @@ USED_UP = {**WAITING, "attempt": 5, "failures": {"payment": 5}, "attempts": FIVE
 
 
 @pytest.mark.parametrize("noted", [{}, dict.fromkeys(FIVE, OLD)])
-def test_a_card_attached_on_day_19_is_not_held_back_by_the_five_charges_of_another(noted):
+def test_the_five_charges_of_one_card_do_not_hold_back_another(noted):
     stored = with_card(NEW, {**USED_UP, "attempt_cards": noted})
     renewal = planned(stored, "2026-03-19T06:00", LIMITED)
     waiting = copy(REF, target=paid_by(OLD))
@@ -171,7 +171,7 @@ def test_the_card_that_used_up_the_limit_waits_until_its_first_charge_is_a_month
     assert (hold.reason, hold.until) == (HoldReason.ATTEMPT_LIMIT, at("2026-03-31T06:00"))
 
 
-def test_a_card_that_comes_back_finds_its_own_charges_again():
+def test_a_card_that_is_attached_again_still_has_its_own_charges():
     cards = dict.fromkeys(FIVE, OLD)
     later = {**USED_UP, "attempts": [*FIVE, "2026-03-19T06:00Z"], "payment_source_id": NEW}
     state = RenewalState.model_validate({**later, "attempt_cards": {**cards, "2026-03-19T06:00Z": NEW}})
@@ -179,7 +179,7 @@ def test_a_card_that_comes_back_finds_its_own_charges_again():
     assert len(charges_on(state, OLD, at("2026-03-20"))) == 5
     assert len(charges_on(state, NEW, at("2026-03-20"))) == 1
     assert len(charges_on(state, "cardThird", at("2026-03-20"))) == 0
-    assert len(charges_on(state, None, at("2026-03-20"))) == 6, "who has no card is counted as every card"
+    assert len(charges_on(state, None, at("2026-03-20"))) == 6, "without a card, the charges of all cards count"
 
 
 def test_charges_that_name_no_card_count_for_every_card():
@@ -188,7 +188,7 @@ def test_charges_that_name_no_card_count_for_every_card():
 
 
 @pytest.mark.parametrize("stored", [None, [], "nonsense", {"2026-03-01T06:00Z": 7}, {"no instant": OLD}])
-def test_odd_notes_of_cards_do_not_damage_the_state(stored):
+def test_malformed_attempt_cards_do_not_damage_the_state(stored):
     state = RenewalState.read({"perennial": {"attempts": FIVE, "attempt_cards": stored}})
     assert state is not None
     assert state.damaged is None
@@ -196,7 +196,7 @@ def test_odd_notes_of_cards_do_not_damage_the_state(stored):
 
 
 def declined(renewal: Renewal, charged: str | None, when: str) -> RenewalResult:
-    """The result on an attempt that this card was declined in, as it is read back by the next run."""
+    """The result of an attempt in which this card was declined. The next run must read the same state."""
     attempt = Place(copy(REF, target=paid_by(OLD)), paid_by(OLD), renewal.state.attempt + 1, card=charged)
     result = result_of(renewal, PlacementRefused(attempt, DECLINE), at(when))
     stored = RenewalState.read(result.state.written_into({}))
@@ -204,14 +204,14 @@ def declined(renewal: Renewal, charged: str | None, when: str) -> RenewalResult:
     return result
 
 
-def test_a_charge_is_noted_with_the_card_that_it_was_made_with():
+def test_a_charge_is_recorded_with_its_card():
     result = declined(planned(with_card(OLD)), NEW, "2026-03-01T06:05")
 
     assert result.state.attempt_cards == {"2026-03-01T06:05Z": NEW}
     assert result.state.payment_source_id == NEW
 
 
-def test_charges_of_an_earlier_version_stay_with_the_card_that_made_them_once_another_one_fails():
+def test_charges_of_an_earlier_version_stay_with_their_card_when_another_card_fails():
     result = declined(planned(with_card(NEW, USED_UP), "2026-03-19T06:00", LIMITED), NEW, "2026-03-19T06:00")
 
     assert set(result.state.attempt_cards.values()) == {OLD, NEW}
@@ -219,7 +219,7 @@ def test_charges_of_an_earlier_version_stay_with_the_card_that_made_them_once_an
     assert len(charges_on(result.state, OLD, at("2026-03-20"))) == 5
 
 
-def test_the_wait_after_a_new_cards_decline_follows_from_its_own_charges():
+def test_the_wait_after_the_decline_of_a_new_card_depends_only_on_its_own_charges():
     lenient = Policy(**{**LIMITED.model_dump(), "payment_retries": ["1d", "1d", "1d", "1d"]})
     stored = {**USED_UP, "failures": {"payment": 2}, "attempt_cards": dict.fromkeys(FIVE, OLD)}
     result = declined(planned(with_card(NEW, stored), "2026-03-19T06:00", lenient), NEW, "2026-03-19T06:00")
@@ -227,14 +227,14 @@ def test_the_wait_after_a_new_cards_decline_follows_from_its_own_charges():
     assert result.state.next_attempt_at == at("2026-03-20T06:00")
 
 
-def test_an_announced_attempt_that_died_counts_for_the_card_that_it_was_announced_with():
+def test_an_announced_attempt_of_a_dead_run_counts_for_the_announced_card():
     state = RenewalState.model_validate(PERIOD).announcing(
         1, "CpyAbcdefb", "TgtAbcdefg", at("2026-03-01T06:05"), "run", OLD
     )
     renewal = planned(with_card(NEW, state.model_dump(mode="json")))
     result = result_of(renewal, CopyEnded(copy(REF, target=paid_by(OLD))), at("2026-03-01T07:00"))
 
-    assert result.state.payment_source_id == OLD, "so that the new one is tried at the next sweep"
+    assert result.state.payment_source_id == OLD, "so that the next sweep tries the new card"
     assert result.state.attempt_cards == {"2026-03-01T06:05Z": OLD}
 
 
@@ -246,7 +246,7 @@ def test_an_announcement_that_is_taken_back_leaves_no_charge():
     assert announced.without_announcement(before) == before
 
 
-def test_a_card_that_the_order_cannot_be_told_to_use_is_no_charge():
+def test_an_attempt_whose_card_could_not_be_set_on_the_order_is_no_charge():
     renewal = planned(with_card(NEW, WAITING), "2026-03-02")
     attempt = Place(copy(REF, target=paid_by(OLD)), paid_by(OLD), 2, card=NEW)
     refused = Refused(422, (ErrorItem(detail="customer_payment_source - must exist"),), "PATCH", "/x")
@@ -256,7 +256,7 @@ def test_a_card_that_the_order_cannot_be_told_to_use_is_no_charge():
     assert result.state.payment_source_id == NEW
 
 
-def test_a_card_that_waits_for_its_own_limit_is_not_looked_at_again_as_a_new_one():
+def test_a_card_that_waits_for_its_own_limit_is_not_treated_as_new():
     renewal = planned(with_card(NEW, WAITING), "2026-03-02")
     hold = Hold(HoldReason.ATTEMPT_LIMIT, "limit", at("2026-03-25"))
     result = result_of(renewal, HeldBack(hold), at("2026-03-02"))
@@ -265,7 +265,7 @@ def test_a_card_that_waits_for_its_own_limit_is_not_looked_at_again_as_a_new_one
     assert isinstance(plan(stored, Policy(), at("2026-03-03")), Skipped)
 
 
-def test_two_runs_that_counted_charges_of_two_cards_keep_both():
+def test_the_charges_that_two_runs_recorded_for_two_cards_are_both_kept():
     theirs = {**WAITING, "flow_run_id": "theirs", "attempt_cards": {"2026-03-01T06:00Z": OLD}}
     result = declined(planned(with_card(NEW)), NEW, "2026-03-01T06:05")
     record = record_of(result, with_card(NEW, theirs))
@@ -290,11 +290,11 @@ def test_two_runs_that_counted_charges_of_two_cards_keep_both():
         ("cancelled", "authorized", False),
     ],
 )
-def test_a_confirmed_order_is_one_that_is_authorized_and_not_placed(status, payment, expected):
+def test_a_confirmed_order_is_authorized_or_paid_and_not_placed(status, payment, expected):
     assert is_confirmed(order(status, payment_status=payment)) is expected
 
 
-def test_a_confirmed_order_is_placed_whatever_the_limit_says():
+def test_a_confirmed_order_is_placed_despite_the_limit():
     confirmed = paid_by(NEW, payment_status="authorized")
     renewal = planned(with_card(OLD, {**USED_UP, "next_attempt_at": None}), "2026-03-19T06:00", LIMITED)
 
@@ -303,7 +303,7 @@ def test_a_confirmed_order_is_placed_whatever_the_limit_says():
     assert action.order is confirmed
 
 
-def test_an_attempt_that_was_begun_on_a_confirmed_order_is_not_made_again_at_once():
+def test_an_announced_attempt_on_a_confirmed_order_is_not_repeated_at_once():
     confirmed = paid_by(NEW, payment_status="authorized")
     renewal = planned(with_card(OLD, {**WAITING, "outcome": "placing", "next_attempt_at": None}), "2026-03-02")
 
@@ -328,23 +328,23 @@ def paid_at_the_checkout(state: dict[str, Any], current: str | None, **fields: A
 
 
 @pytest.mark.parametrize("outcome", ["retry_scheduled", "needs_attention", "exhausted"])
-def test_what_is_placed_after_a_recorded_failure_was_paid_at_the_checkout(outcome):
+def test_an_order_placed_after_a_recorded_failure_was_paid_at_the_checkout(outcome):
     assert paid_at_the_checkout({**WAITING, "outcome": outcome}, OLD)
 
 
-def test_a_subscription_that_was_given_a_card_since_keeps_it():
+def test_a_subscription_that_got_another_card_since_keeps_that_card():
     assert not paid_at_the_checkout(WAITING, "cardThird")
 
 
 @pytest.mark.parametrize("outcome", ["placing", "unconfirmed"])
-def test_an_attempt_whose_end_nobody_saw_tells_by_the_mark_that_a_placement_leaves(outcome):
+def test_after_an_unrecorded_attempt_the_mark_on_the_order_tells_who_placed_it(outcome):
     state = {**WAITING, "outcome": outcome}
     assert paid_at_the_checkout(state, OLD)
     assert not paid_at_the_checkout(state, OLD, metadata={"perennial": {"attempt": 1}})
     assert not paid_at_the_checkout(state, "cardThird")
 
 
-def test_what_no_attempt_is_known_of_may_have_been_placed_by_us():
+def test_without_a_recorded_attempt_the_order_may_have_been_placed_by_us():
     assert not paid_at_the_checkout({}, OLD)
     assert not paid_at_the_checkout({**WAITING, "order_copy_id": "CpyAnother"}, OLD)
 
@@ -371,12 +371,12 @@ def test_the_card_of_the_checkout_is_recorded_with_the_renewal():
     assert "paid with another card, which is charged from now on" in followed.sentence
 
 
-def test_a_card_that_was_given_while_the_renewal_was_recorded_stays():
+def test_a_card_that_was_attached_while_the_renewal_was_recorded_is_kept():
     record = recorded(renewed_at_the_checkout().with_new_card(NEW), with_card("cardThird", WAITING))
     assert record.payment_source_id is None
 
 
-def test_a_confirmed_order_that_is_placed_tells_the_card_of_the_checkout():
+def test_placing_a_confirmed_order_reveals_the_card_of_the_checkout():
     renewal = plan(with_card(OLD, WAITING), Policy(), at("2026-03-02"), paid=True)
     assert isinstance(renewal, Renewal)
     before = paid_by(NEW, payment_status="authorized")

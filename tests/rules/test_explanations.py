@@ -38,17 +38,17 @@ def test_a_due_subscription_is_explained_with_its_next_two_dozen_dates():
     assert [moment.day for moment in explanation.attempts_left[FailureClass.PAYMENT]] == [1, 2, 5, 10, 15]
 
 
-def test_a_postponed_date_comes_first_and_those_after_it_count_from_there():
+def test_a_postponed_date_comes_first_and_the_following_dates_count_from_it():
     sub = subscription({"done_through": "2026-02-01T06:00Z"}, next_run_at="2026-03-10T06:00:00Z")
     assert dates(sub) == ["2026-03-10 06:00", "2026-04-10 06:00", "2026-05-10 06:00"]
 
 
-def test_a_date_moved_to_far_away_leaves_out_what_lies_before_it():
+def test_dates_before_a_date_that_was_moved_far_ahead_are_left_out():
     sub = subscription({"done_through": "2026-02-01T06:00Z"}, next_run_at="2026-07-01T06:00:00Z")
     assert dates(sub, count=2) == ["2026-07-01 06:00", "2026-08-01 06:00"]
 
 
-def test_what_is_settled_is_not_promised_again():
+def test_a_settled_period_is_not_among_the_next_dates():
     sub = subscription({"done_through": "2026-03-01T06:00Z", "period": "2026-03-01T06:00Z", "outcome": "renewed"})
     assert dates(sub, count=1) == ["2026-04-01 06:00"]
 
@@ -61,7 +61,7 @@ def test_what_is_settled_is_not_promised_again():
         ("skip", ["2026-04-01 06:00", "2026-05-01 06:00"]),
     ],
 )
-def test_missed_periods_are_promised_as_the_policy_catches_them_up(catch_up, expected):
+def test_the_next_dates_begin_with_the_missed_periods_that_the_policy_catches_up(catch_up, expected):
     sub = subscription({"done_through": "2025-12-01T06:00Z"}, next_run_at="2026-01-01T06:00:00Z",
                        starts_at="2025-01-01T06:00:00Z")  # fmt: skip
     assert dates(sub, "2026-03-05T00:00", Policy(catch_up=catch_up), 2) == expected
@@ -93,7 +93,7 @@ def test_the_attempts_that_are_left_respect_the_charges_already_made():
     assert left == (NOW, at("2026-03-02T01:00"), at("2026-03-02T05:00"), at("2026-03-03T05:00"))
 
 
-def test_a_card_that_is_at_its_limit_is_said_to_wait_and_until_when():
+def test_the_explanation_says_until_when_a_card_at_its_limit_waits():
     charges = [f"2026-03-01T0{hour}:00Z" for hour in range(1, 6)]
     state = {
         "period": "2026-03-01T06:00Z",
@@ -122,7 +122,7 @@ def test_a_card_that_is_at_its_limit_is_said_to_wait_and_until_when():
         (("failed", None), ", attempt 2; the next sweep copies order SrcAbcdefg"),
     ],
 )
-def test_what_the_next_sweep_will_do_is_said(found, words):
+def test_the_explanation_says_what_the_next_sweep_will_do(found, words):
     sub = subscription({"period": "2026-03-01T06:00Z", "attempt": 1, "outcome": "retry_scheduled",
                         "order_copy_id": "CpyAbcdefb"})  # fmt: skip
     renewal = plan(sub, POLICY, NOW)
@@ -130,7 +130,7 @@ def test_what_the_next_sweep_will_do_is_said(found, words):
     assert explained(sub, action=action).sentence == f"due: the period of Sun 1 Mar 06:00 UTC 2026{words}"
 
 
-def test_an_announced_attempt_is_recorded_as_failed_by_the_next_sweep():
+def test_the_explanation_says_that_the_next_sweep_records_an_announced_attempt():
     sub = subscription({"period": "2026-03-01T06:00Z", "attempt": 1, "outcome": "placing"})
     renewal = plan(sub, POLICY, NOW)
     action = next_action(renewal, [copy(renewal.reference, "completed", order("pending"))], NOW)
@@ -140,7 +140,7 @@ def test_an_announced_attempt_is_recorded_as_failed_by_the_next_sweep():
     )
 
 
-def test_what_a_person_must_look_at_is_said_and_that_nothing_is_sent():
+def test_the_explanation_says_what_a_person_must_look_at_and_that_nothing_is_sent():
     sub = subscription({})
     renewal = plan(sub, POLICY, NOW)
     action = next_action(renewal, [copy(renewal.reference, "completed", order("cancelled"))], NOW)
@@ -164,7 +164,7 @@ def test_a_retry_in_progress_says_which_attempt_comes_next():
     assert ", attempt 3;" in explained(subscription(state)).sentence
 
 
-def test_a_held_subscription_shows_the_period_it_waits_with():
+def test_the_explanation_of_a_held_subscription_names_the_period_that_waits():
     state = {"period": "2026-03-01T06:00Z", "attempt": 5, "outcome": "exhausted", "held": True}
     explanation = explained(subscription(state))
     assert explanation.waits_for_person
@@ -180,7 +180,7 @@ def test_a_settled_period_is_not_due_and_the_next_one_is_named():
     )
 
 
-def test_a_period_that_is_skipped_as_late_waits_for_nobody():
+def test_a_period_that_is_skipped_as_late_needs_no_person():
     sub = subscription({"done_through": "2026-02-01T06:00Z"})
     explanation = explained(sub, Policy(catch_up="skip"), at("2026-03-05T06:00"))
     assert not explanation.waits_for_person
@@ -190,7 +190,7 @@ def test_a_period_that_is_skipped_as_late_waits_for_nobody():
     assert explanation.next_dates[0] == at("2026-04-01T06:00")
 
 
-def test_a_cancelled_subscription_is_promised_nothing():
+def test_a_cancelled_subscription_has_no_next_dates_and_no_attempts():
     explanation = explained(subscription(status="cancelled"))
     assert (explanation.next_dates, explanation.attempts_left) == ((), {})
 
@@ -201,20 +201,20 @@ def test_a_subscription_that_is_not_due_says_why():
     assert explanation.sentence.startswith("not renewed: held for a person")
 
 
-def test_a_state_of_a_newer_version_asks_for_an_upgrade_not_for_its_removal():
+def test_the_explanation_of_a_newer_state_asks_to_upgrade_and_not_to_remove_it():
     sentence = explained(subscription({"v": 2}), POLICY, NOW).sentence
     assert "a newer Perennial wrote it" in sentence
     assert sentence.endswith("upgrade this installation")
     assert "remove" not in sentence
 
 
-def test_a_damaged_state_is_never_to_be_removed():
+def test_the_explanation_of_a_damaged_state_asks_to_repair_it_and_not_to_remove_it():
     sentence = explained(subscription({"attempt": "many"}), POLICY, NOW).sentence
     assert "repair it: metadata.perennial.attempt = 'many'" in sentence
     assert "remove" not in sentence
 
 
-def test_dates_after_the_end_are_not_promised():
+def test_dates_after_the_expiry_are_left_out():
     promised = explained(subscription(expires_at="2026-06-01T06:00:00Z")).next_dates
     assert promised == (at("2026-03-01T06:00"), at("2026-04-01T06:00"), at("2026-05-01T06:00"))
 
@@ -241,7 +241,7 @@ def test_dates_after_the_end_are_not_promised():
         ({"next_run_at": "2025-12-01T06:00:00Z"}, "older periods are skipped on purpose"),
     ],
 )
-def test_what_may_surprise_is_said(fields, words):
+def test_a_surprising_calendar_has_a_warning(fields, words):
     assert words in warned(**fields)
 
 
@@ -263,42 +263,42 @@ def test_an_ordinary_calendar_has_no_warnings(fields):
 
 
 @pytest.mark.parametrize("expression", ["0 6 1-31 * *", "0 6 25-31 * *", "0 6 * * *", "0 6 1-31 2 *"])
-def test_days_that_run_to_the_end_of_each_month_leave_out_none(expression):
+def test_days_up_to_the_end_of_the_month_have_no_warning_of_skipped_months(expression):
     assert "skipped" not in warned(frequency=expression)
 
 
-def test_a_list_of_steps_and_hours_is_read():
+def test_steps_in_a_list_of_hours_have_a_warning():
     assert "steps start again" in warned(frequency="0 */5,23 * * *")
 
 
-def test_hours_that_divide_the_day_are_no_surprise():
+def test_steps_that_divide_the_day_have_no_warning():
     assert "steps" not in warned(frequency="0 */6 * * *")
 
 
 @pytest.mark.parametrize(
     "fields", [{"frequency": "daily", "starts_at": "2026-01-01T01:30:00Z"}, {"frequency": "30 2 * * *"}]
 )
-def test_a_time_that_clocks_leave_out_is_announced(fields):
+def test_a_local_time_that_the_spring_clock_change_skips_has_a_warning(fields):
     state = {"done_through": "2026-03-20T01:30Z"}
     sub = subscription(state, next_run_at="2026-03-21T01:30:00Z", **fields)
     warnings = explained(sub, ROME, at("2026-03-21T02:00")).warnings
     assert "on 2026-03-29 clocks leave out its usual time: due at 03:30 instead" in warnings
 
 
-def test_a_time_that_comes_twice_is_announced():
+def test_a_local_time_that_the_autumn_clock_change_repeats_has_a_warning():
     sub = subscription(frequency="daily", starts_at="2026-09-01T00:30:00Z", next_run_at="2026-10-20T00:30:00Z")
     warnings = explained(sub, ROME, at("2026-10-20T01:00")).warnings
     assert "on 2026-10-25 clocks show 02:30 twice: due the first time" in warnings
 
 
-def test_a_clock_change_of_next_spring_is_announced_to_a_daily_subscription():
+def test_the_warnings_of_a_daily_subscription_reach_to_next_spring():
     sub = subscription(frequency="daily", starts_at="2025-05-01T00:30:00Z", next_run_at="2026-04-10T00:30:00Z")
     said = " ".join(explained(sub, ROME, at("2026-04-10T02:00")).warnings)
     assert "on 2026-10-25 clocks show 02:30 twice" in said
     assert "on 2027-03-28 clocks leave out its usual time: due at 03:30 instead" in said
 
 
-def test_hourly_renewals_do_not_mind_the_clocks():
+def test_an_hourly_subscription_has_no_warning_of_clock_changes():
     sub = subscription(frequency="hourly", next_run_at="2026-10-24T20:00:00Z")
     assert not [text for text in explained(sub, ROME, at("2026-10-24T20:30")).warnings if "clocks" in text]
 
@@ -315,7 +315,7 @@ json_values = (
     starts=st.sampled_from([None, "2026-01-31T06:00:00Z"]),
     due=st.sampled_from([None, "2026-03-01T06:00:00Z"]),
 )
-def test_whatever_a_shop_contains_is_explained_not_raised(state, frequency, status, starts, due):
+def test_any_subscription_is_explained_without_an_exception(state, frequency, status, starts, due):
     sub = subscription(state, frequency=frequency, status=status, starts_at=starts, next_run_at=due)
     explanation = explained(sub, POLICY, NOW)
     assert explanation.sentence

@@ -1,4 +1,4 @@
-"""What follows from a failed attempt: a retry, a hold, a new copy, or a look at the next sweep."""
+"""What follows a failed attempt: a retry, a hold, a new copy, or another look in the next sweep."""
 
 import pytest
 from rules.attempts import (
@@ -44,11 +44,11 @@ def test_a_declined_order_is_one_failed_attempt():
         assert result.outcome is Outcome.RETRY_SCHEDULED
         assert result.failure.cls is FailureClass.PAYMENT
         assert (result.state.attempt, result.state.failures) == (1, {"payment": 1})
-        assert result.state.attempts == [NOW], "it counts for the card networks"
+        assert result.state.attempts == [NOW], "the card networks count it"
         assert (result.next_run_at, result.state.done_through) == (None, None)
 
 
-def test_a_copy_that_failed_is_an_attempt_that_no_card_has_seen():
+def test_a_failed_copy_is_an_attempt_without_a_charge():
     for log in (DECLINED, {"line_items": ["is out of stock"]}, None):
         for target in (None, order("draft")):
             result = result_of(renewal(), CopyEnded(copy(REF, "failed", target, errors_log=log)), NOW)
@@ -56,13 +56,13 @@ def test_a_copy_that_failed_is_an_attempt_that_no_card_has_seen():
             assert (result.state.attempt, result.state.attempts) == (1, [])
 
 
-def test_an_aborted_copy_failed():
+def test_an_aborted_copy_counts_as_failed():
     result = result_of(renewal(), CopyEnded(copy(REF, "aborted")), NOW)
     assert result.outcome is Outcome.RETRY_SCHEDULED
     assert result.state.error_class == "unknown"
 
 
-def test_a_failed_copy_whose_incomplete_order_we_cancelled_is_judged_by_what_the_copy_said():
+def test_a_failed_copy_whose_incomplete_order_we_cancelled_is_classified_by_its_own_error():
     log = {"line_items": ["is out of stock"]}
     result = result_of(renewal(), CopyEnded(copy(REF, "failed", withdrawn(), errors_log=log)), NOW)
     assert result.failure.cls is FailureClass.STOCK
@@ -75,22 +75,22 @@ def test_an_announced_attempt_whose_order_is_not_placed_has_failed_and_counts_on
     assert result.state.attempts == [at("2026-03-02T06:59")], "as it was announced"
 
 
-def test_an_attempt_that_was_announced_for_another_copy_is_not_taken_for_this_one():
+def test_an_attempt_that_was_announced_for_another_copy_is_counted_separately():
     work = announced(order_copy_id="CpyOtherxx")
     result = result_of(work, copy_failed({"line_items": ["is out of stock"]}), NOW)
     assert result.state.attempt == 3
 
 
-def test_a_copy_of_version_0_1_is_one_attempt_however_often_it_is_looked_at():
+def test_a_copy_of_version_0_1_is_one_attempt_however_often_it_is_read():
     work = renewal(outcome="in_progress", copies=1, attempt=1, order_copy_id="CpyAbcdefb", as_of="2026-03-01T07:00")
     failed = legacy(REF, "failed", order("pending"), errors_log=DECLINED)
     result = result_of(work, CopyEnded(failed), at("2026-03-01T07:01"))
     assert (result.state.attempt, result.state.copies) == (1, 1)
-    assert result.state.attempts == [at("2026-03-01T07:01")], "it placed its order itself"
+    assert result.state.attempts == [at("2026-03-01T07:01")], "the copy placed its order itself"
     assert result_of(renewal(), CopyEnded(failed), NOW).state.attempt == 1
 
 
-def test_a_decline_waits_for_the_delay_that_the_merchant_chose_and_then_ends():
+def test_declines_wait_as_the_policy_says_until_the_retries_are_used_up():
     work, finding, moment = renewal(), declined(), NOW
     waits = []
     while (result := result_of(work, finding, moment)).outcome is Outcome.RETRY_SCHEDULED:
@@ -127,7 +127,7 @@ def test_a_hard_decline_waits_for_a_person():
         assert (result.state.next_attempt_at, result.next_run_at, result.cancel) == (None, None, False)
 
 
-def test_a_skipped_period_moves_on_to_the_next_date():
+def test_the_final_action_skip_period_moves_on_to_the_next_date():
     policy = Policy(stock_retries=[], final_actions={"stock": "skip_period"})
     result = result_of(renewal(policy), copy_failed({"line_items": ["is out of stock"]}), NOW)
     assert result.outcome is Outcome.EXHAUSTED
@@ -137,17 +137,17 @@ def test_a_skipped_period_moves_on_to_the_next_date():
     assert not result.state.held
 
 
-def test_a_subscription_is_cancelled_only_when_the_merchant_said_so():
+def test_a_subscription_is_cancelled_only_if_the_policy_says_so():
     policy = Policy(payment_retries=[], final_action="cancel")
     result = result_of(renewal(policy), declined(), NOW)
     assert result.outcome is Outcome.EXHAUSTED
     assert result.cancel
     assert not result.needs_person
-    assert result.state.held, "whoever revives it does not have it charged again at once"
+    assert result.state.held, "a person who activates it again does not cause a charge at once"
     assert result.state.final_action == "cancel"
 
 
-def test_a_cancelled_order_is_not_bought_again():
+def test_a_cancelled_order_is_not_copied_again():
     cancelled = order("cancelled")
     for finding in (
         OrderAnswered(place(2), cancelled),
@@ -172,7 +172,7 @@ def test_a_placement_whose_answer_was_lost_is_unconfirmed_and_counted(found):
     assert not result.needs_person
 
 
-def test_placements_whose_answers_are_lost_again_and_again_end_at_the_card_networks_limit():
+def test_placements_with_lost_answers_stop_at_the_card_networks_limit():
     work, moment, found = renewal(), NOW, copy(REF, "completed", order("pending"))
     for attempt in range(1, 6):
         assert next_action(work, [found], moment) == Place(found, order("pending"), attempt)
@@ -184,7 +184,7 @@ def test_placements_whose_answers_are_lost_again_and_again_end_at_the_card_netwo
     assert (action.reason, action.until) == (HoldReason.ATTEMPT_LIMIT, at("2026-03-02T06:10"))
 
 
-def test_a_creation_whose_answers_were_lost_charged_nobody_and_uses_up_nothing():
+def test_a_creation_whose_answer_was_lost_uses_up_no_attempt():
     lost = WriteFateUnknown("POST", "/api/order_copies", "timeout", REF)
     result = result_of(begun(), NotCreated(lost), NOW)
     assert result.outcome is Outcome.RETRY_SCHEDULED
@@ -207,7 +207,7 @@ NOT_SENT = [NotConnected("POST", "/x", "refused"), ReadFailed("/api/order_copies
 
 
 @pytest.mark.parametrize("error", NOT_SENT)
-def test_what_was_never_sent_uses_up_nothing(error):
+def test_a_request_that_was_never_sent_uses_up_no_attempt(error):
     for work, finding in (
         (renewal(), NotCreated(error)),
         (begun(), NotCreated(error)),
@@ -227,14 +227,14 @@ def test_what_was_never_sent_uses_up_nothing(error):
         assert result.sentence.startswith("nothing was charged")
 
 
-def test_what_was_found_before_nothing_could_be_sent_is_remembered():
+def test_a_copy_that_was_found_is_remembered_although_its_placement_could_not_be_sent():
     result = result_of(renewal(), NotPlaced(place(), NOT_SENT[0]), NOW)
     assert (result.state.order_copy_id, result.state.target_order_id) == ("CpyAbcdefb", "TgtAbcdefg")
     assert result.state.outcome is None
 
 
 @pytest.mark.parametrize("error", [AuthenticationFailed("check client_id", 401), InvalidToken(401, (), "POST", "/x")])
-def test_a_shop_that_refuses_our_credentials_holds_no_subscription(error):
+def test_refused_credentials_need_a_person_but_hold_no_subscription(error):
     for finding in (NotCreated(error), refused_with(error), NotPlaced(place(), error)):
         result = result_of(renewal(), finding, NOW)
         assert result.outcome is Outcome.NEEDS_ATTENTION

@@ -69,7 +69,7 @@ def failed(log, **fields):
         ({"base": [{"code": 7}, None, 3]}, UNKNOWN),
     ],
 )
-def test_an_errors_log_is_read_by_its_words(log, cls):
+def test_an_errors_log_is_classified_by_its_words(log, cls):
     failure = classify_copy(failed(log), POLICY)
     assert failure.cls is cls
     assert not failure.permanent
@@ -85,13 +85,13 @@ def test_an_errors_log_is_read_by_its_words(log, cls):
         "authentication_required", "PAYMENT_INTENT_AUTHENTICATION_FAILURE", "restricted_card",
     ],
 )  # fmt: skip
-def test_a_hard_decline_is_never_retried_by_machine(words):
+def test_a_hard_decline_is_never_retried_automatically(words):
     failure = classify_copy(failed({"base": ["cannot transition from pending to placed", words]}), POLICY)
     assert failure.cls is PAYMENT
     assert failure.permanent
 
 
-def test_of_several_reasons_the_gravest_counts_and_all_are_kept():
+def test_of_several_reasons_the_most_serious_counts_and_all_are_kept():
     log = {"status": ["cannot transition from draft to placed"], "line_items": ["is out of stock", "no price"]}
     failure = classify_copy(failed(log), POLICY)
     assert failure.cls is STOCK
@@ -101,20 +101,20 @@ def test_of_several_reasons_the_gravest_counts_and_all_are_kept():
 
 
 @pytest.mark.parametrize("log", [None, {}, {"base": []}])
-def test_a_copy_that_ended_without_a_word_is_unknown(log):
+def test_a_failed_copy_without_an_error_has_the_class_unknown(log):
     assert classify_copy(failed(log), POLICY).cls is UNKNOWN
     aborted = classify_copy(copy(REF, "aborted", errors_log=log), POLICY)
     assert aborted.cls is UNKNOWN
     assert "was aborted without saying why" in aborted.text
 
 
-def test_the_merchants_own_words_come_first():
+def test_the_merchants_own_patterns_come_first():
     policy = Policy(failure_patterns={"warehouse [0-9]+ shut": "stock", "was aborted": "transient"})
     assert classify_copy(failed({"base": ["payment held, Warehouse 12 shut"]}), policy).cls is STOCK
     assert classify_copy(copy(REF, "aborted"), policy).cls is TRANSIENT
 
 
-def test_the_merchants_words_do_not_make_a_hard_decline_soft():
+def test_a_pattern_that_names_only_a_class_leaves_a_hard_decline_hard():
     policy = Policy(failure_patterns={"stolen": "transient"})
     failure = classify_copy(failed({"base": ["stolen_card"]}), policy)
     assert failure.cls is TRANSIENT
@@ -157,7 +157,7 @@ TRANSITION = {"detail": "cannot transition from pending to placed", "pointer": "
         (CommerceLayerError("new"), UNKNOWN, False, True),
     ],
 )
-def test_an_error_is_classed_by_what_it_means_for_this_renewal(error, cls, permanent, attempted):
+def test_an_error_is_classified_by_what_it_means_for_this_renewal(error, cls, permanent, attempted):
     failure = classify_error(error, POLICY)
     assert (failure.cls, failure.permanent, failure.attempted) == (cls, permanent, attempted)
     assert failure.text
@@ -175,7 +175,7 @@ def test_the_text_of_a_refusal_names_the_attribute():
         (order("cancelled"), CATALOGUE, True),
     ],
 )
-def test_an_order_that_is_not_placed_is_classed_by_how_it_stands(target, cls, permanent):
+def test_an_unplaced_order_is_classified_by_its_status(target, cls, permanent):
     failure = classify_order(target, POLICY)
     assert (failure.cls, failure.permanent) == (cls, permanent)
     assert "#" not in failure.text
@@ -183,24 +183,24 @@ def test_an_order_that_is_not_placed_is_classed_by_how_it_stands(target, cls, pe
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
-"""Whatever can be stored."""
+"""Any text that can be stored."""
 
 
 @given(st.dictionaries(WORDS, WORDS | st.lists(WORDS | st.integers() | st.none())))
-def test_any_log_is_classed_and_kept_word_for_word(log):
+def test_any_log_is_classified_and_kept_word_for_word(log):
     failure = classify_copy(failed(log), POLICY)
     said = [line for lines in log.values() for line in (lines if isinstance(lines, list) else [lines])]
     assert all(str(line) in failure.text for line in said)
 
 
 @pytest.mark.parametrize("word", ["declin", "exceed ", "card ", "account ", "coupon ", "refus (", "fraud ", "a"])
-def test_a_page_of_one_word_is_read_at_once(word):
+def test_a_long_repetition_of_one_word_is_classified_quickly(word):
     began = process_time()
     assert classify_copy(failed({"base": [word * 20_000]}), POLICY).in_short
     assert process_time() - began < 5
 
 
 @given(st.text(max_size=300))
-def test_reading_a_text_takes_no_unreasonable_time(text):
-    # The tables hold no nested repetition; a pattern that does would hang here on such texts.
+def test_any_repeated_text_is_classified_quickly(text):
+    # A pattern with nested repetitions would hang on such texts; the tables have none.
     assert classify_copy(failed({"base": [text * 100]}), POLICY).text == storable(f"base: {text * 100}")

@@ -1,4 +1,4 @@
-"""What Stripe, Adyen, Braintree, Checkout.com, PayPal and Commerce Layer say, and what it must mean for a renewal."""
+"""Messages of Stripe, Adyen, Braintree, Checkout.com, PayPal and Commerce Layer, and how they must be classified."""
 
 import pytest
 from rules.making import POLICY, copy
@@ -98,16 +98,16 @@ def reading(attribute, text):
 
 
 @pytest.mark.parametrize(("text", "cls", "permanent"), [*OF_PAYMENTS, *OF_ORDERS])
-def test_what_gateways_say_means_the_right_thing_for_the_next_attempt(text, cls, permanent):
+def test_messages_of_gateways_are_classified_correctly(text, cls, permanent):
     assert reading("base", text) == (cls, permanent)
 
 
 @pytest.mark.parametrize(("text", "cls", "permanent"), OF_PAYMENTS)
-def test_it_means_the_same_when_it_is_said_of_the_payment_source(text, cls, permanent):
+def test_a_message_about_the_payment_source_is_classified_in_the_same_way(text, cls, permanent):
     assert reading("payment_source", text) == (cls, permanent)
 
 
 @pytest.mark.parametrize("attribute", ["quantity", "line_items", "sku_code", "market"])
 @pytest.mark.parametrize("text", ["57", "12", "R1", "must be 14 or less"])
-def test_a_number_that_is_no_code_of_a_card_network_holds_nobody(attribute, text):
+def test_a_number_that_is_no_card_network_code_is_not_a_hard_decline(attribute, text):
     assert reading(attribute, text)[1] is False

@@ -1,4 +1,4 @@
-"""Every row of docs/failures.md, read as it says there."""
+"""Every row of docs/failures.md is classified as the page says."""
 
 import re
 from pathlib import Path
@@ -34,7 +34,7 @@ def reading(text, attribute="base"):
 
 
 @pytest.mark.parametrize(("text", "cls", "hard"), list(rows()))
-def test_a_text_is_read_as_published(text, cls, hard):
+def test_a_text_is_classified_as_published(text, cls, hard):
     assert reading(text) == (cls, hard)
 
 

@@ -46,20 +46,20 @@ TRANSITION = "cannot transition from pending to placed"
         ({"flux": ["is off"]}, "unknown", "failed (flux: is off)"),
     ],
 )
-def test_a_failure_is_told_in_a_few_words_and_kept_in_full(log, cls, words):
+def test_a_failure_has_a_short_text_and_keeps_the_full_one(log, cls, words):
     failure = classify_copy(copy(planned().reference, "failed", errors_log=log), Policy())
     assert (failure.cls, failure.in_short) == (cls, words)
     assert all(message in failure.text for messages in log.values() for message in messages)
 
 
-def test_what_is_not_known_by_heart_is_quoted_and_cut():
+def test_an_unknown_failure_is_quoted_and_cut():
     words = Failure(FailureClass.UNKNOWN, "x" * 500).in_short
     assert words.startswith("failed (xxx")
     assert words.endswith("…)")
     assert len(words) < 200
 
 
-def test_an_order_that_failed_before_and_is_placed_now_is_renewed_and_says_so():
+def test_a_renewal_says_that_its_order_was_placed_after_a_failed_attempt():
     renewal = planned()
     attempt = Place(copy(renewal.reference, "completed", order("pending")), order("pending"), 1)
     before = result_of(renewal, OrderAnswered(attempt, order("pending")), at("2026-03-01T06:06"))
@@ -69,7 +69,7 @@ def test_an_order_that_failed_before_and_is_placed_now_is_renewed_and_says_so():
     assert ", which was placed since the last attempt; next on" in result.sentence
 
 
-def test_errors_that_nobody_foresaw_pull_the_brake_when_they_come_in_a_row():
+def test_unexpected_errors_in_a_row_pull_the_brake():
     brake = Brake(Policy(max_unconfirmed=2))
     brake.note_error("KeyError: 'a'")
     assert brake.pulled is None

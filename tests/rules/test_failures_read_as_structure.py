@@ -1,4 +1,4 @@
-"""What gateways pass on as objects, fields and codes, and what must not be taken for hard by accident."""
+"""Gateway messages in objects, fields and codes, and texts that only look like hard declines."""
 
 import json
 
@@ -44,7 +44,7 @@ STRIPE = {
 
 @pytest.mark.parametrize("attribute", ["base", "payment_source", "status"])
 @pytest.mark.parametrize("form", [lambda body: body, json.dumps, lambda body: f"Refused: {json.dumps(body)} (see log)"])
-def test_an_object_is_read_alike_as_it_is_and_inside_a_text(form, attribute):
+def test_an_object_means_the_same_inside_a_text(form, attribute):
     assert reading(form(ADYEN), attribute) == ("payment", False)
     assert reading(form(STRIPE), attribute) == ("payment", True)
 
@@ -65,7 +65,7 @@ def test_an_object_that_was_cut_off_is_read_by_its_fields():
     )
 
 
-def test_what_a_gateway_said_is_found_in_the_meta_of_an_error():
+def test_a_gateway_message_in_the_meta_of_an_error_is_read():
     meta = {"error": "invalid", "decline_code": "stolen_card", "value": "x"}
     item = ErrorItem(title="is invalid", pointer="/data/attributes/payment_source", meta=meta)
     failure = classify_error(Refused(422, (item,), "PATCH", "/api/orders/x"), POLICY)
@@ -77,26 +77,26 @@ def test_what_a_gateway_said_is_found_in_the_meta_of_an_error():
 
 
 @pytest.mark.parametrize("code", sorted(NETWORK))
-def test_a_code_of_the_card_networks_means_the_same_under_every_name_of_its_field(code):
+def test_a_card_network_code_means_the_same_in_every_field_that_may_hold_it(code):
     for key in ("network_decline_code", "networkResponseCode", "issuer_response_code", "decline_code"):
         assert reading({key: code}) == (str(NETWORK[code][0]), NETWORK[code][1]), key
 
 
 @pytest.mark.parametrize("code", sorted(ADVICE))
-def test_an_advice_counts_beside_a_code_that_leaves_it_open(code):
+def test_a_merchant_advice_code_decides_where_the_message_does_not(code):
     for key in ("merchant_advice_code", "network_advice_code", "advice_code", "merchantAdviceCode", "mac"):
         assert reading({key: code, "message": "Your card was declined."})[1] is ADVICE[code][1], key
 
 
 @pytest.mark.parametrize("code", sorted(SEPA) + sorted(ACH))
-def test_a_reason_of_a_bank_is_read_as_a_field_and_in_a_sentence(code):
+def test_a_bank_reason_code_is_read_in_a_field_and_in_a_sentence(code):
     cls, hard = (SEPA | ACH)[code]
     assert reading({"reason_code": code}) == (str(cls), hard)
     if code[-1].isdigit() and code in {"AC04", "AM04", "MD01", "MS02", "MS03", "R01", "R02", "R10", "R29"}:
         assert reading(f"Direct debit returned, reason {code}")[1] is hard
 
 
-def test_a_code_of_braintree_is_one_only_in_its_own_field():
+def test_a_braintree_code_is_read_only_in_its_own_field():
     assert {code for code, (_, hard) in BRAINTREE.items() if hard} >= {"2012", "2013", "2014", "2047"}
     assert reading({"processor_response_code": "2013"}) == ("payment", True)
     assert reading({"year": "2013"})[1] is False
@@ -111,7 +111,7 @@ NO_CODES = [
 
 
 @pytest.mark.parametrize("body", NO_CODES, ids=str)
-def test_a_number_in_any_other_field_holds_nobody(body):
+def test_a_number_in_any_other_field_is_not_a_hard_decline(body):
     assert reading(body)[1] is False
     assert reading(f"Not enough balance {json.dumps(body)}") == ("payment", False)
 
@@ -127,7 +127,7 @@ def test_a_number_in_any_other_field_holds_nobody(body):
         "Direct debit rejected: insufficient funds", "authorization expired", "card restricted to EUR",
     ],
 )  # fmt: skip
-def test_words_that_only_look_hard_hold_nobody(text):
+def test_texts_that_only_look_like_hard_declines_are_not(text):
     assert reading(text)[1] is False
 
 
@@ -153,7 +153,7 @@ def test_any_message_is_read_without_an_error(message):
 
 
 @pytest.mark.parametrize("text", ["{" * 20_000, '{"a":' * 20_000, '{"a":[' * 5000, "[" * 20_000, '"key":"v",' * 3000])
-def test_a_body_that_never_ends_is_read_at_once(text):
+def test_a_body_without_an_end_is_read_quickly(text):
     assert read(text).in_short
 
 
@@ -167,7 +167,7 @@ def test_a_body_that_never_ends_is_read_at_once(text):
         ("\0\ud83d", ""),
     ],
 )
-def test_what_cannot_be_stored_is_left_out(raw, kept):
+def test_characters_that_cannot_be_stored_are_left_out(raw, kept):
     assert storable(raw) == kept
     failure = read(raw)
     assert failure.text == f"base: {kept}"
@@ -193,7 +193,7 @@ def test_a_refusal_with_half_an_emoji_in_it_can_be_stored():
         ("blocked card", "card or account blocked"),
     ],
 )
-def test_a_body_is_told_in_a_few_words_as_well(message, words):
+def test_structured_messages_have_a_short_text_too(message, words):
     assert read(message).in_short == words
 
 
@@ -202,18 +202,18 @@ def test_a_body_is_told_in_a_few_words_as_well(message, words):
 RUNAWAY = r"(\w+\s?)+:$"
 
 
-def taught(patterns, message):
+def classified_with(patterns, message):
     failure = read(message, policy=Policy(failure_patterns=patterns))
     return str(failure.cls), failure.permanent
 
 
-def test_a_merchant_teaches_the_class_and_hard_or_soft():
-    assert taught({"conto bloccato": "payment, hard"}, "Il conto bloccato") == ("payment", True)
-    assert taught({"warehouse shut": "stock"}, "Warehouse shut") == ("stock", False)
-    assert taught({"warehouse shut": "stock, hard"}, "Warehouse shut") == ("stock", True)
-    assert taught({"blocked": "payment, soft"}, "blocked card") == ("payment", False)
-    assert taught({"blocked": "transient, soft"}, "blocked card") == ("transient", False)
-    assert taught({"blocked": "transient"}, "blocked card") == ("transient", True)
+def test_a_merchants_pattern_sets_the_class_and_may_say_hard_or_soft():
+    assert classified_with({"conto bloccato": "payment, hard"}, "Il conto bloccato") == ("payment", True)
+    assert classified_with({"warehouse shut": "stock"}, "Warehouse shut") == ("stock", False)
+    assert classified_with({"warehouse shut": "stock, hard"}, "Warehouse shut") == ("stock", True)
+    assert classified_with({"blocked": "payment, soft"}, "blocked card") == ("payment", False)
+    assert classified_with({"blocked": "transient, soft"}, "blocked card") == ("transient", False)
+    assert classified_with({"blocked": "transient"}, "blocked card") == ("transient", True)
 
 
 def test_a_soft_pattern_leaves_the_other_lines_hard():
@@ -224,9 +224,9 @@ def test_a_soft_pattern_leaves_the_other_lines_hard():
 
 @pytest.mark.parametrize("text", ["word " * 4000 + "!", "a" * 20_000 + "!", "aé" * 9000])
 @pytest.mark.parametrize("pattern", [RUNAWAY, "(a|a)+$", "(a+)+$", "(.*a){20}b"])
-def test_a_pattern_that_runs_away_elsewhere_is_answered_at_once(pattern, text):
-    assert taught({pattern: "stock"}, text)[1] is False
+def test_a_pattern_that_backtracks_in_other_engines_is_matched_quickly(pattern, text):
+    assert classified_with({pattern: "stock"}, text)[1] is False
 
 
-def test_a_pattern_is_compared_in_upper_and_lower_case():
-    assert taught({"CONTO È CHIUSO": "payment, hard"}, "conto è chiuso") == ("payment", True)
+def test_a_pattern_ignores_upper_and_lower_case():
+    assert classified_with({"CONTO È CHIUSO": "payment, hard"}, "conto è chiuso") == ("payment", True)

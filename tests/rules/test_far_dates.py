@@ -1,4 +1,4 @@
-"""Dates at the ends of time concern the one subscription that has them, and no other."""
+"""Extreme dates, such as those of the years 1 and 9999, affect only the subscription that has them."""
 
 from datetime import datetime
 
@@ -30,7 +30,7 @@ def skipped(policy: Policy = POLICY, **fields) -> Skipped:
 
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("never", NEVER)
-def test_an_end_that_is_never_is_none(never, zone):
+def test_an_expiry_that_means_never_is_no_expiry(never, zone):
     renewal = plan(subscription(expires_at=never), Policy(time_zone=zone), NOW)
     assert isinstance(renewal, Renewal)
     assert renewal.expires_at is None
@@ -39,12 +39,12 @@ def test_an_end_that_is_never_is_none(never, zone):
 
 
 @pytest.mark.parametrize("long_ago", LONG_AGO)
-def test_an_end_long_ago_is_an_end(long_ago):
+def test_a_subscription_whose_expiry_is_long_ago_has_expired(long_ago):
     assert skipped(expires_at=long_ago).reason is SkipReason.EXPIRED
 
 
 @pytest.mark.parametrize("never", NEVER)
-def test_a_next_date_that_is_never_is_none(never):
+def test_a_next_date_that_means_never_is_no_next_date(never):
     answer = skipped(next_run_at=never)
     assert answer.reason is SkipReason.NO_NEXT_RUN
     assert f"its next_run_at is {never[:10]}, which means never" in answer.sentence
@@ -57,7 +57,7 @@ def test_a_next_date_that_is_never_is_none(never):
         *(({"starts_at": date}, f"its starts_at is {date[:10]}") for date in [*LONG_AGO, *NEVER]),
     ],
 )
-def test_a_date_that_nothing_can_be_counted_from_waits_for_a_person_who_reads_which(fields, words):
+def test_a_date_too_extreme_to_count_from_waits_for_a_person_and_is_named(fields, words):
     answer = skipped(**fields)
     assert answer.reason is SkipReason.BAD_DATE
     assert answer.reason.needs_person
@@ -68,7 +68,7 @@ def test_a_date_that_nothing_can_be_counted_from_waits_for_a_person_who_reads_wh
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("field", ["starts_at", "next_run_at", "expires_at"])
 @pytest.mark.parametrize("date", [*NEVER, *LONG_AGO])
-def test_no_such_date_stops_an_explanation_or_an_adoption(date, field, zone):
+def test_no_extreme_date_breaks_an_explanation_or_a_handover(date, field, zone):
     policy, one = Policy(time_zone=zone), subscription(**{field: date})
     explanation = explain(one, policy, NOW, plan(one, policy, NOW), None)
     assert explanation.sentence
@@ -87,7 +87,7 @@ def test_no_such_date_stops_an_explanation_or_an_adoption(date, field, zone):
         ({"starts_at": "0001-01-01T00:00:00Z"}, "its starts_at is 0001-01-01"),
     ],
 )
-def test_what_has_such_a_date_is_not_adopted_and_the_refusal_says_why(fields, words):
+def test_a_subscription_with_an_extreme_date_is_not_adopted_and_the_refusal_says_why(fields, words):
     native = subscription(metadata={}, **fields)
     decision = decide(native, HandoverRequest(Handover.ADOPT), POLICY, NOW)
     assert decision.handling is Handling.REFUSED
@@ -98,16 +98,16 @@ def test_what_has_such_a_date_is_not_adopted_and_the_refusal_says_why(fields, wo
 
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("date", [*NEVER, *LONG_AGO])
-def test_a_date_moved_to_the_end_of_time_while_the_period_is_renewed_leaves_the_charge_recorded(date, zone):
+def test_a_charge_is_recorded_although_its_date_was_moved_to_an_extreme_one_meanwhile(date, zone):
     work = planned(policy=Policy(time_zone=zone))
     result = result_of(work, CopyEnded(copy(work.reference, target=order())), NOW, "run")
     record = record_of(result, subscription(next_run_at=date))
     assert record is not None
-    assert record.next_run_at is None, "it stays as they wish"
+    assert record.next_run_at is None, "the date stays as the customer set it"
     assert record.metadata["perennial"]["done_through"] == "2026-03-01T06:00Z"
     assert still_wanted(work, subscription(next_run_at=date), [], [], NOW) is not None
 
 
-def test_the_ends_of_time_have_minutes_in_every_zone():
+def test_extreme_instants_can_be_cut_to_the_minute_in_every_zone():
     assert whole_minute(datetime.fromisoformat("9999-12-31T23:59:59-05:00")).year == 9999
     assert whole_minute(datetime.fromisoformat("0001-01-01T00:00:00+05:00")).year == 1

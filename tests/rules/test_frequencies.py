@@ -1,4 +1,4 @@
-"""How frequencies are read: whatever the spelling, and never otherwise than they are written."""
+"""Frequencies are read in any spelling, and exactly as they are written."""
 
 import pytest
 from croniter import croniter
@@ -28,7 +28,7 @@ BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
         (None, None),
     ],
 )
-def test_another_spelling_is_no_other_frequency(one, other):
+def test_another_spelling_is_the_same_frequency(one, other):
     assert same_frequency(one, other)
     assert same_frequency(other, one)
 
@@ -44,7 +44,7 @@ def test_another_spelling_is_no_other_frequency(one, other):
         (None, "monthly"),
     ],
 )
-def test_another_frequency_is_one(one, other):
+def test_different_frequencies_are_not_the_same(one, other):
     assert not same_frequency(one, other)
     assert not same_frequency(other, one)
 
@@ -64,7 +64,7 @@ def test_another_frequency_is_one(one, other):
         ("0 6 * * 7/2", "'7/2' counts on from the last day of the week"),
     ],
 )
-def test_what_the_library_reads_otherwise_is_refused_with_the_reason(crontab, why):
+def test_a_crontab_that_the_library_would_misread_is_refused_with_the_reason(crontab, why):
     with pytest.raises(UnknownFrequency) as refused:
         frequency_of(crontab)
     assert why in str(refused.value)
@@ -82,7 +82,7 @@ ITEM = st.one_of(STRETCH, st.tuples(STRETCH, st.integers(1, 9)).map(lambda parts
 
 
 @given(place=st.integers(1, 4), field=st.lists(ITEM, min_size=1, max_size=3).map(",".join))
-def test_every_crontab_that_is_accepted_is_read_as_another_reader_reads_it(place, field):
+def test_every_accepted_crontab_is_read_as_an_independent_parser_reads_it(place, field):
     fields = ["0", "6", "1", "1", "*"]
     fields[place] = field
     try:
@@ -96,7 +96,7 @@ def test_every_crontab_that_is_accepted_is_read_as_another_reader_reads_it(place
 
 
 def numbers_in(field: str, low: int, high: int) -> set[int]:
-    """A field of crontab in numbers, written without looking at the library's way."""
+    """The numbers of a crontab field, by a parser that is independent of the library."""
     top = 7 if high == 6 else high
     found: set[int] = set()
     for item in field.split(","):
@@ -115,11 +115,11 @@ def numbers_in(field: str, low: int, high: int) -> set[int]:
     return found
 
 
-# --- the leap day, backwards ------------------------------------------------------------------------
+# --- dates backwards --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("crontab", ["0 6 29 * *", "0 6 29 2 *", "0 6 28-29 2 *"])
-def test_the_leap_day_is_found_backwards(crontab):
+def test_the_latest_date_may_be_a_leap_day(crontab):
     schedule = Schedule(crontab, at("2020-01-01"))
     assert schedule.latest_until(at("2028-03-10")) == at("2028-02-29T06:00")
     assert schedule.latest_until(at("2028-02-29T06:00")) == at("2028-02-29T06:00")

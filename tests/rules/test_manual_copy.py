@@ -1,4 +1,4 @@
-"""One order copy that a person asks for."""
+"""A manual copy: one order copy that a person asks for."""
 
 from dataclasses import replace
 
@@ -43,25 +43,25 @@ def test_nothing_found_means_create():
     assert WORK.next_action([]) == Create(REF)
 
 
-def test_the_earliest_copys_order_is_placed_once_it_is_completed():
+def test_the_order_of_the_earliest_copy_is_placed_once_that_copy_is_completed():
     assert WORK.next_action([made(1, "in_progress", None), made(2)]) == Wait(made(1, "in_progress", None))
     assert WORK.next_action([made(2), made(1)]) == Place(made(1), order("draft", id="Tgt1"), 1)
 
 
-def test_a_copy_that_is_to_stay_unplaced_ends_with_its_order():
+def test_a_run_with_place_switched_off_ends_with_an_unplaced_order():
     unplaced = replace(WORK, place=False)
     assert unplaced.next_action([made(1)]) == Conclude(made(1))
     assert unplaced.next_action([made(1, "in_progress", None)]) == Wait(made(1, "in_progress", None))
 
 
 @pytest.mark.parametrize("status", ["placed", "approved"])
-def test_a_placed_order_is_the_end_also_where_it_was_not_asked_for(status):
+def test_a_placed_order_ends_a_run_even_with_place_switched_off(status):
     for work in (WORK, replace(WORK, place=False)):
         assert work.next_action([made(1), made(2, target=status)]) == Conclude(made(2, target=status))
 
 
 @pytest.mark.parametrize("status", ["placing", "teleporting", "editing"])
-def test_an_order_that_may_be_placed_in_a_moment_is_waited_for_and_no_other_one_placed(status):
+def test_an_order_that_may_be_placed_soon_is_awaited_before_any_other_is_placed(status):
     moving = made(2, target=status)
     assert WORK.next_action([made(1), moving]) == Wait(moving)
 
@@ -77,7 +77,7 @@ def test_two_placed_orders_of_a_reference_need_a_person():
     assert action.reason is HoldReason.DUPLICATE
 
 
-def test_a_failed_copy_ends_this_run_and_is_made_anew_when_a_person_asks_again():
+def test_a_failed_copy_ends_the_run_and_a_new_request_creates_another_one():
     failed = made(1, "failed", None)
     assert WORK.next_action([failed]) == Conclude(failed)
     assert replace(WORK, found=(failed,)).next_action([failed]) == Create(REF)
@@ -85,7 +85,7 @@ def test_a_failed_copy_ends_this_run_and_is_made_anew_when_a_person_asks_again()
     assert replace(WORK, found=(failed,)).next_action([failed, again]) == Conclude(again)
 
 
-def test_an_order_that_was_cancelled_stays_so_however_often_a_person_asks_and_whatever_else_there_is():
+def test_a_cancelled_order_is_final_whatever_other_copies_exist_and_however_often_a_person_asks():
     cancelled = made(1, target="cancelled")
     for work in (WORK, replace(WORK, found=(cancelled,))):
         assert work.next_action([cancelled]) == Conclude(cancelled)
@@ -108,12 +108,12 @@ def test_the_reference_of_another_orders_copy_is_refused():
     WORK.refuse_if_taken([made(1), made(2, source_order_id=None)])
 
 
-# --- what came of it -----------------------------------------------------------------------------------
+# --- the result ----------------------------------------------------------------------------------------
 
 ATTEMPT = Place(made(1), order("draft", id="Tgt1"), 1)
 
 
-def test_a_placed_order_is_what_was_asked_for():
+def test_a_placed_order_completes_the_request():
     for finding in (
         OrderAnswered(ATTEMPT, order("placed", id="Tgt1")),
         CopyEnded(made(1, target="placed")),
@@ -125,7 +125,7 @@ def test_a_placed_order_is_what_was_asked_for():
         assert ended.failure is None
 
 
-def test_an_order_that_was_left_unplaced_as_asked_is_completed():
+def test_an_order_left_unplaced_as_asked_completes_the_request():
     ended = result(CopyEnded(made(1)), replace(WORK, place=False))
     assert (ended.outcome, ended.order_number) == (ManualOutcome.COMPLETED, "1001")
     assert ended.sentence == "order #1001 was copied and left unplaced, as asked"
@@ -143,7 +143,7 @@ def test_a_declined_order_says_how_to_go_on():
         assert ended.sentence.startswith("order #1001 was copied but could not be placed: card declined. Repair it")
 
 
-def test_a_cancelled_order_is_not_to_be_repaired():
+def test_the_sentence_on_a_cancelled_order_does_not_ask_to_repair_it():
     ended = result(CopyEnded(made(1, target="cancelled")))
     assert ended.outcome is ManualOutcome.FAILED
     assert "Repair" not in ended.sentence
@@ -154,7 +154,7 @@ def test_a_copy_that_failed_says_why():
     assert (ended.outcome, ended.sentence) == (ManualOutcome.FAILED, "order copy Cpy1 is failed: out of stock")
 
 
-def test_what_is_under_way_is_to_be_asked_for_again_with_the_same_reference():
+def test_the_sentence_on_a_copy_under_way_asks_to_run_again_with_the_same_reference():
     for finding in (
         StillRunning(made(1, "in_progress", None)),
         OrderAnswered(ATTEMPT, order("placing", id="Tgt1")),
@@ -165,14 +165,14 @@ def test_what_is_under_way_is_to_be_asked_for_again_with_the_same_reference():
         assert f"run this again with reference {REF}" in ended.sentence
 
 
-def test_a_lost_answer_is_unconfirmed_unless_the_order_tells():
+def test_a_lost_answer_is_unconfirmed_unless_the_order_is_placed():
     for found in (None, order("draft", id="Tgt1")):
         ended = result(PlacementRefused(ATTEMPT, LOST, found))
         assert ended.outcome is ManualOutcome.UNCONFIRMED
         assert "nothing is charged twice" in ended.sentence
 
 
-def test_what_was_not_created_or_not_placed_says_so():
+def test_the_sentence_says_what_was_not_created_or_not_placed():
     refused = Refused(422, (ErrorItem(detail="market is disabled"),), "POST", "/api/order_copies")
     not_created = result(NotCreated(refused))
     assert (not_created.outcome, not_created.order_copy_id) == (ManualOutcome.FAILED, None)

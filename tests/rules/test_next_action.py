@@ -45,23 +45,23 @@ def held(action) -> Hold:
     return action
 
 
-# --- which copies are looked at --------------------------------------------------------------------
+# --- which copies count ----------------------------------------------------------------------------
 
 
-def test_a_period_has_one_reference_and_those_that_version_0_1_has_numbered():
+def test_a_period_has_one_reference_and_the_numbered_ones_of_version_0_1():
     assert references_to_look_up(fresh()) == [REF]
     assert references_to_look_up(renewal()) == [REF]
     assert references_to_look_up(renewal(copies=1)) == [REF, f"{REF}#2"]
     assert references_to_look_up(renewal(copies=2)) == [REF, f"{REF}#2", f"{REF}#3"]
 
 
-def test_all_copies_of_a_period_are_found_by_their_references_also_those_with_a_number():
+def test_copies_of_a_period_are_found_by_their_references_with_and_without_a_number():
     assert is_of_period(fresh(), copy(REF))
     assert is_of_period(fresh(), copy(f"{REF}#2"))
 
 
 @pytest.mark.parametrize(
-    "stranger",
+    "foreign",
     [
         copy("SubAbcdefg@2026-02-01T06:00Z"),
         copy("SubOtherxx@2026-03-01T06:00Z"),
@@ -70,9 +70,9 @@ def test_all_copies_of_a_period_are_found_by_their_references_also_those_with_a_
         copy("SrcAbcdefg@6f9d2e7c-0a0b-4c7e-8d3f-5a1b2c3d4e5f"),
     ],
 )
-def test_copies_of_other_work_do_not_count(stranger):
-    placed = stranger.model_copy(update={"target_order": order("placed")})
-    assert next_action(fresh(), [stranger, placed], NOW) == Create(REF)
+def test_copies_of_other_periods_and_systems_do_not_count(foreign):
+    placed = foreign.model_copy(update={"target_order": order("placed")})
+    assert next_action(fresh(), [foreign, placed], NOW) == Create(REF)
 
 
 # --- create, wait, place ---------------------------------------------------------------------------
@@ -83,10 +83,10 @@ def test_nothing_found_means_create():
 
 
 @pytest.mark.parametrize("status", ["pending", "in_progress", "teleporting"])
-def test_a_copy_that_may_still_move_is_waited_for(status):
+def test_a_copy_that_is_not_final_is_awaited(status):
     found = copy(REF, status)
     assert next_action(fresh(), [found], NOW) == Wait(found)
-    assert next_action(fresh(), [found, second()], NOW) == Wait(found), "the later one is not taken instead"
+    assert next_action(fresh(), [found, second()], NOW) == Wait(found), "the later copy does not replace it"
 
 
 def test_the_order_of_a_completed_copy_is_placed():
@@ -95,26 +95,26 @@ def test_the_order_of_a_completed_copy_is_placed():
 
 
 @pytest.mark.parametrize("status", ["draft", "pending"])
-def test_of_several_copies_the_canonical_ones_order_is_placed_in_whatever_order_they_are_listed(status):
+def test_the_order_of_the_canonical_copy_is_placed_however_the_copies_are_listed(status):
     found = copy(REF, "completed", order(status))
     for listed in ([found, second()], [second(), found], [second("in_progress", None), found, third()]):
         assert next_action(fresh(), listed, NOW) == Place(found, order(status), 1)
 
 
-def test_a_completed_copy_whose_order_is_not_shown_is_waited_for():
+def test_a_completed_copy_whose_order_is_not_shown_is_awaited():
     for found in (copy(REF, "completed"), copy(REF, "completed", target_order_id="TgtAbcdefg")):
         assert next_action(fresh(), [found], NOW) == Wait(found)
 
 
 @pytest.mark.parametrize("status", ["placing", "teleporting", "editing"])
-def test_an_order_that_may_be_placed_in_a_moment_is_waited_for_and_no_other_one_placed(status):
+def test_an_order_that_may_be_placed_soon_is_awaited_before_any_other_is_placed(status):
     moving = second("completed", status)
     for others in ([], [copy(REF, "completed", order("draft"))], [third()]):
         assert next_action(fresh(), [*others, moving], NOW) == Wait(moving)
         assert next_action(renewal(order_copy_id=SECOND), [*others, moving], NOW) == Wait(moving)
 
 
-def test_a_failed_copy_whose_order_has_a_status_that_nobody_knows_makes_no_room():
+def test_a_failed_copy_whose_order_has_an_unknown_status_is_awaited():
     for failed in (copy(REF, "failed", order("teleporting")), legacy(REF, "failed", order("teleporting"))):
         assert next_action(renewal(), [failed], NOW) == Wait(failed)
 
@@ -136,31 +136,31 @@ def test_a_copy_that_failed_is_recorded_and_then_another_one_is_created(status):
 
 
 @pytest.mark.parametrize("outcome", [None, "in_progress", "unconfirmed"])
-def test_a_failure_that_nobody_has_judged_is_judged_first(outcome):
+def test_a_failure_that_is_not_recorded_yet_is_recorded_first(outcome):
     failed = copy(REF, "failed")
     assert next_action(renewal(outcome=outcome), [failed], NOW) == Conclude(failed)
 
 
-def test_a_copy_that_failed_makes_room_for_one_that_exists_already():
+def test_after_a_failed_copy_the_order_of_an_existing_later_copy_is_placed():
     failed = copy(REF, "failed")
     assert next_action(fresh(), [failed, second()], NOW) == Place(second(), order("draft", id="TgtSecondx"), 1)
 
 
-def test_the_newest_of_several_failed_copies_is_the_one_to_judge():
+def test_the_newest_of_several_failed_copies_is_recorded():
     found = [copy(REF, "failed"), second("failed", None)]
     assert next_action(renewal(), found, NOW) == Conclude(found[1])
     assert next_action(renewal(order_copy_id=SECOND), found, NOW) == Create(REF)
 
 
 @pytest.mark.parametrize("status", ["placed", "approved"])
-def test_an_order_that_is_placed_is_taken_as_it_is_whoever_placed_it(status):
+def test_a_placed_order_concludes_the_renewal_no_matter_who_placed_it(status):
     for how in ("completed", "failed", "in_progress"):
         placed = copy(REF, how, order(status))
         for work in (fresh(), renewal(), renewal(outcome="placing"), renewal(outcome="unconfirmed")):
             assert next_action(work, [placed], NOW) == Conclude(placed)
 
 
-def test_a_placed_order_counts_although_an_earlier_copy_lives():
+def test_a_placed_order_counts_although_an_earlier_copy_is_live():
     placed = second("completed", "placed")
     assert next_action(fresh(), [copy(REF, "completed", order("draft")), placed], NOW) == Conclude(placed)
 
@@ -169,7 +169,7 @@ def test_a_placed_order_counts_although_an_earlier_copy_lives():
 
 
 @pytest.mark.parametrize(("one", "other"), [("placed", "placed"), ("placed", "approved"), ("placing", "placed")])
-def test_two_placed_orders_of_a_period_hold_everything(one, other):
+def test_two_placed_orders_of_a_period_hold_the_renewal(one, other):
     found = [copy(REF, "completed", order(one)), second("completed", other), third()]
     for work in (fresh(), renewal(), renewal(outcome="placing")):
         hold = held(next_action(work, found, NOW))
@@ -196,13 +196,13 @@ def test_the_same_copy_listed_twice_is_one_copy():
 # --- announced attempts ----------------------------------------------------------------------------
 
 
-def test_an_announced_attempt_that_was_not_recorded_is_taken_for_a_failed_one_and_not_made_again():
+def test_an_announced_attempt_without_a_record_counts_as_failed_and_is_not_repeated():
     found = copy(REF, "completed", order("pending"))
     for announced in (renewal(outcome="placing"), renewal(outcome="placing", order_copy_id=None)):
         assert next_action(announced, [found, second()], NOW) == Conclude(found)
 
 
-def test_an_announced_attempt_that_may_still_succeed_is_waited_for():
+def test_an_announced_attempt_that_may_still_succeed_is_awaited():
     found = copy(REF, "completed", order("placing"))
     assert next_action(renewal(outcome="placing"), [found], NOW) == Wait(found)
 
@@ -214,7 +214,7 @@ def test_an_attempt_that_was_announced_for_another_copy_says_nothing_about_this_
     assert next_action(renewal(outcome="placing"), [gone], NOW) == Create(REF)
 
 
-def test_after_an_announced_attempt_was_judged_the_same_order_is_placed_again():
+def test_after_an_announced_attempt_is_recorded_as_failed_the_same_order_is_placed_again():
     found = copy(REF, "completed", order("pending"))
     announced = renewal(outcome="placing")
     judged = result_of(announced, CopyEnded(found), NOW)
@@ -226,14 +226,14 @@ def test_after_an_announced_attempt_was_judged_the_same_order_is_placed_again():
 # --- withdrawn and cancelled orders ----------------------------------------------------------------
 
 
-def test_an_order_that_we_withdrew_makes_room_for_another_copy():
+def test_a_withdrawn_order_is_replaced_by_another_copy():
     gone = copy(REF, "completed", withdrawn())
     for work in (fresh(), renewal(), renewal(outcome="in_progress")):
         assert next_action(work, [gone], NOW) == Create(REF)
     assert next_action(fresh(), [gone, second()], NOW) == Place(second(), order("draft", id="TgtSecondx"), 1)
 
 
-def test_an_order_that_we_withdrew_after_its_copy_had_failed_does_not_hide_the_failure():
+def test_a_withdrawn_order_does_not_hide_that_its_copy_failed():
     failed = copy(REF, "failed", withdrawn())
     assert next_action(fresh(), [failed], NOW) == Conclude(failed)
     assert next_action(renewal(), [failed], NOW) == Create(REF)
@@ -247,9 +247,9 @@ def test_an_order_that_we_withdrew_after_its_copy_had_failed_does_not_hide_the_f
         copy(REF, "completed", withdrawn(placed_at="2026-03-01T06:00:09Z")),
         legacy(REF, "failed", order("cancelled")),
     ],
-    ids=["by the customer", "after it was placed", "in the moment in which it was placed", "of version 0.1"],
+    ids=["by the customer", "after it was placed", "while it was being placed", "of version 0.1"],
 )
-def test_an_order_that_somebody_cancelled_is_not_made_again_without_a_person(cancelled):
+def test_an_order_cancelled_outside_perennial_is_not_replaced_without_a_person(cancelled):
     for work in (fresh(), renewal(), renewal(outcome="placing"), renewal(outcome="in_progress")):
         for later in ([], [second()], [second("failed", None)]):
             hold = held(next_action(work, [cancelled, *later], NOW))
@@ -259,7 +259,7 @@ def test_an_order_that_somebody_cancelled_is_not_made_again_without_a_person(can
         assert next_action(released, [cancelled], NOW) == Create(REF)
 
 
-def test_a_cancelled_order_from_before_the_recorded_copy_was_dealt_with_by_a_person():
+def test_a_cancelled_order_older_than_the_recorded_copy_no_longer_counts():
     cancelled = copy(REF, "completed", order("cancelled"))
     later = renewal(order_copy_id=SECOND)
     assert isinstance(next_action(later, [cancelled, second()], NOW), Place)
@@ -267,12 +267,12 @@ def test_a_cancelled_order_from_before_the_recorded_copy_was_dealt_with_by_a_per
     assert isinstance(next_action(later, [cancelled, second("completed", "cancelled")], NOW), Hold)
 
 
-def test_a_surplus_order_that_somebody_cancels_by_hand_does_not_stop_the_renewal():
+def test_a_surplus_order_cancelled_by_hand_does_not_stop_the_renewal():
     found = copy(REF, "completed", order("draft"))
     assert isinstance(next_action(fresh(), [found, second("completed", "cancelled")], NOW), Place)
 
 
-def test_the_incomplete_order_of_a_failed_copy_may_be_cancelled_by_anybody():
+def test_cancelling_the_incomplete_order_of_a_failed_copy_does_not_stop_the_renewal():
     failed = copy(REF, "failed", order("cancelled"))
     assert next_action(fresh(), [failed], NOW) == Conclude(failed)
     assert next_action(renewal(), [failed], NOW) == Create(REF)
@@ -281,12 +281,12 @@ def test_the_incomplete_order_of_a_failed_copy_may_be_cancelled_by_anybody():
 # --- copies that are missing -----------------------------------------------------------------------
 
 
-def test_a_recorded_copy_that_is_not_found_is_not_made_again_and_no_other_one_taken():
+def test_a_recorded_copy_that_is_missing_is_neither_made_again_nor_replaced():
     for found in ([], [second()], [second("failed", None)]):
         hold = held(next_action(renewal(), found, NOW))
         assert hold.reason is HoldReason.COPY_MISSING
         assert FIRST in hold.sentence
-    assert next_action(renewal(order_copy_id=None), [], NOW) == Create(REF), "a person may say that it is gone"
+    assert next_action(renewal(order_copy_id=None), [], NOW) == Create(REF), "a person may clear order_copy_id"
 
 
 def test_a_placed_order_is_recorded_although_another_copy_is_missing():
@@ -308,13 +308,13 @@ def test_the_card_networks_limit_holds_a_charge_until_it_is_allowed():
     assert isinstance(next_action(renewal(attempts=CHARGES), [found], at("2026-03-02T08:00")), Place)
 
 
-def test_no_copy_is_created_whose_order_could_not_be_placed_yet():
+def test_no_copy_is_created_while_its_order_could_not_be_placed():
     failed = copy(REF, "failed")
     assert held(next_action(renewal(attempts=CHARGES), [failed], NOW)).reason is HoldReason.ATTEMPT_LIMIT
     assert next_action(renewal(attempts=CHARGES), [failed], at("2026-03-02T08:00")) == Create(REF)
 
 
-def test_the_limit_does_not_keep_us_from_looking_at_what_exists():
+def test_the_limit_does_not_block_copies_that_are_placed_or_running():
     work = renewal(attempts=["2026-03-02T06:00Z"] * 20)
     paid = copy(REF, "completed", order("placed"))
     assert next_action(work, [paid], NOW) == Conclude(paid)
@@ -326,29 +326,31 @@ def test_the_limit_does_not_keep_us_from_looking_at_what_exists():
 
 
 @pytest.mark.parametrize("status", ["pending", "in_progress", "teleporting"])
-def test_a_copy_that_will_place_its_order_itself_is_waited_for_before_any_other_order_is_placed(status):
+def test_a_copy_that_will_place_its_order_itself_is_awaited_before_any_other_order_is_placed(status):
     places_itself = legacy(f"{REF}#2", status)
     for others in ([], [copy(REF, "completed", order("draft"))], [copy(f"{REF}#3", "completed", order("draft"))]):
         assert next_action(fresh(), [*others, places_itself], NOW) == Wait(places_itself)
 
 
 @pytest.mark.parametrize("status", ["failed", "completed"])
-def test_a_copy_that_could_not_place_its_order_is_judged_once_and_then_placed(status):
+def test_an_order_that_its_copy_could_not_place_is_recorded_as_failed_once_and_then_placed(status):
     unplaced = legacy(REF, status, order("pending"))
     for work in (fresh(), renewal(outcome="in_progress"), renewal(outcome="unconfirmed")):
         assert next_action(work, [unplaced], NOW) == Conclude(unplaced)
     assert next_action(renewal(), [unplaced], NOW) == Place(unplaced, order("pending"), 2)
 
 
-def test_the_copies_that_version_0_1_has_numbered_belong_to_the_same_period():
+def test_copies_numbered_by_version_0_1_belong_to_the_same_period():
     first, numbered = legacy(REF, "failed"), legacy(f"{REF}#2", "failed", order("pending"))
     work = renewal(copies=2, order_copy_id=numbered.id)
     assert next_action(work, [first, numbered], NOW) == Place(numbered, order("pending"), 2)
-    assert next_action(work, [first, legacy(f"{REF}#2", "failed")], NOW) == Create(REF), "no new copy has a number"
+    assert next_action(work, [first, legacy(f"{REF}#2", "failed")], NOW) == Create(REF), (
+        "the reference of a new copy has no number"
+    )
     placed = legacy(f"{REF}#2", "completed", order())
     assert next_action(work, [first, placed], NOW) == Conclude(placed)
 
 
-def test_two_orders_that_version_0_1_has_placed_are_a_double_charge_too():
+def test_two_orders_placed_by_version_0_1_are_a_double_charge_too():
     found = [legacy(REF, "completed", order()), legacy(f"{REF}#2", "completed", order(id="TgtOtherxx"))]
     assert held(next_action(fresh(), found, NOW)).reason is HoldReason.DUPLICATE

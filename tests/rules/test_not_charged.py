@@ -1,4 +1,4 @@
-"""What is said, and what is counted, while charging is stopped."""
+"""Sentences and summaries of renewals and manual copies while the stop switch is on."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def summary_of(*skipped: Skipped) -> RenewalSummary:
     return RenewalSummary.of(lines, NOW).model_copy(update={"charging_stopped": SAID})
 
 
-def test_a_renewal_that_is_not_charged_needs_nobody_and_keeps_its_order() -> None:
+def test_a_renewal_that_is_not_charged_needs_no_person_and_keeps_its_order() -> None:
     skipped = not_charged(planned(), SWITCH)
 
     assert skipped.due == planned().due
-    assert skipped.settlement is None, "nothing is recorded of it"
+    assert skipped.settlement is None, "nothing is recorded"
     assert not skipped.reason.needs_person
     assert not skipped.reason.ends_the_renewal, "its order is not withdrawn"
     assert SAID in skipped.sentence
@@ -46,13 +46,13 @@ def test_what_needs_a_person_comes_before_the_stop() -> None:
     assert summary.needs_attention
 
 
-def test_a_sweep_says_so_when_only_one_of_its_batches_was_stopped() -> None:
+def test_a_sweep_says_that_charging_is_stopped_even_if_only_one_of_its_batches_was() -> None:
     batches = [RenewalSummary(as_of=NOW), summary_of(not_charged(planned(), SWITCH))]
 
     assert RenewalSummary.together(batches, NOW).charging_stopped == SAID
 
 
-def test_a_copy_by_hand_is_left_unplaced_and_its_sentence_says_how_to_go_on() -> None:
+def test_a_manual_copy_is_left_unplaced_and_its_sentence_says_how_to_go_on() -> None:
     work = ManualCopy("SrcAbcdefg", "goodwill-1")
 
     result = manual_result(work, LeftAlone(not_charged(work, SWITCH)), POLICY)

@@ -1,4 +1,4 @@
-"""Which of several order copies of one period counts, in every order in which they may be listed."""
+"""Which of several order copies of one period counts, however they are listed."""
 
 from collections import Counter
 from itertools import permutations
@@ -54,7 +54,7 @@ def test_a_copy_of_unknown_age_comes_last():
     assert ids(copies.surplus) == ["Cpy1"]
 
 
-def test_no_copies_are_none_of_anything():
+def test_without_copies_every_list_is_empty():
     assert CopiesOfPeriod.of([]) == CopiesOfPeriod((), (), ())
     assert CopiesOfPeriod.of([]).canonical is None
     assert CopiesOfPeriod.of([]).surplus == ()
@@ -69,30 +69,30 @@ def test_a_copy_whose_order_is_placed_counts_however_late_it_is(status):
     assert ids(copies.surplus) == ["Cpy1"]
 
 
-def test_an_order_that_staff_edit_after_it_was_placed_is_placed():
+def test_an_order_that_staff_edit_after_it_was_placed_still_counts_as_placed():
     edited = made(1, target=order("editing", placed_at="2026-03-01T06:00:09Z"))
     assert CopiesOfPeriod.of([edited]).placed == (edited,)
 
 
 @pytest.mark.parametrize("status", ["failed", "aborted"])
-def test_a_copy_that_failed_makes_room_for_the_next_one(status):
+def test_after_a_failed_copy_the_next_one_counts(status):
     copies = CopiesOfPeriod.of([made(1, status, None), made(2)])
     assert copies.canonical == made(2)
     assert ids(copies.ended) == ["Cpy1"]
     assert copies.surplus == ()
 
 
-def test_the_incomplete_order_of_a_failed_copy_is_cancelled_whether_another_copy_counts_or_not():
+def test_the_incomplete_order_of_a_failed_copy_is_surplus_whether_or_not_another_copy_counts():
     assert ids(CopiesOfPeriod.of([made(1, "failed"), made(2)]).surplus) == ["Cpy1"]
     assert ids(CopiesOfPeriod.of([made(1, "failed")]).surplus) == ["Cpy1"]
 
 
-def test_a_copy_of_version_0_1_that_failed_has_a_complete_order_and_lives_on():
+def test_a_failed_copy_of_version_0_1_that_has_an_order_is_still_live():
     failed = legacy(REF, "failed", order("pending"))
     assert CopiesOfPeriod.of([failed]).live == (failed,)
     assert CopiesOfPeriod.of([failed]).surplus == ()
-    barren = legacy(REF, "failed")
-    assert CopiesOfPeriod.of([barren]).ended == (barren,)
+    without_order = legacy(REF, "failed")
+    assert CopiesOfPeriod.of([without_order]).ended == (without_order,)
 
 
 def test_a_cancelled_order_ends_its_copy():
@@ -112,7 +112,7 @@ def test_a_copy_under_way_without_an_order_is_not_surplus_yet():
     assert ids(CopiesOfPeriod.of([made(1), made(2, "in_progress", "draft")]).surplus) == ["Cpy2"]
 
 
-def test_an_order_of_which_only_the_id_is_known_is_surplus_too():
+def test_an_order_known_only_by_its_id_is_surplus_too():
     assert ids(CopiesOfPeriod.of([made(1), made(2, target=None, target_order_id="Tgt2")]).surplus) == ["Cpy2"]
 
 
@@ -137,7 +137,7 @@ def test_an_order_that_may_be_placed_without_us_is_awaited_before_any_other_is_p
     "copy",
     [made(2), made(2, "in_progress", None), made(2, "failed"), made(2, target="cancelled"), made(2, target=None)],
 )
-def test_nothing_else_is_awaited(copy):
+def test_an_order_that_cannot_be_placed_without_us_is_not_awaited(copy):
     assert CopiesOfPeriod.of([made(1), copy]).awaited is None
 
 
@@ -157,17 +157,17 @@ def test_an_order_that_we_cancelled_before_it_was_placed_was_withdrawn():
     assert not is_withdrawn(order("cancelled", metadata={"perennial": "withdrawn"}))
 
 
-def test_an_order_that_was_placed_in_the_moment_in_which_we_cancelled_it_was_not_withdrawn():
+def test_an_order_that_was_placed_while_we_cancelled_it_was_not_withdrawn():
     both = withdrawn(placed_at="2026-03-01T06:00:09Z")
     assert not is_withdrawn(both)
     assert CopiesOfPeriod.of([made(1, target=both)]).refused == (made(1, target=both),)
 
 
-def test_an_order_that_somebody_else_cancelled_is_a_refusal_unless_an_earlier_copy_counts():
+def test_an_order_cancelled_outside_perennial_is_a_refusal_unless_an_earlier_copy_counts():
     refused = made(2, target="cancelled")
     assert CopiesOfPeriod.of([refused]).refused == (refused,)
     assert CopiesOfPeriod.of([refused, made(3)]).refused == (refused,)
-    assert CopiesOfPeriod.of([made(1), refused]).refused == (), "somebody cleaned up a surplus order by hand"
+    assert CopiesOfPeriod.of([made(1), refused]).refused == (), "a person cancelled a surplus order by hand"
 
 
 def test_a_withdrawn_or_incomplete_order_is_no_refusal():
@@ -176,7 +176,7 @@ def test_a_withdrawn_or_incomplete_order_is_no_refusal():
     assert CopiesOfPeriod.of([of_version_0_1]).refused == (of_version_0_1,)
 
 
-# --- whatever copies there are -------------------------------------------------------------------
+# --- any set of copies -----------------------------------------------------------------------------
 
 TARGETS = st.sampled_from(
     [None, *("draft", "pending", "placing", "placed", "approved", "editing", "cancelled", "teleporting", "withdrawn")]
@@ -203,7 +203,7 @@ def some_copies(draw, at_most: int = 4) -> list[OrderCopy]:
 
 
 @given(some_copies())
-def test_everybody_who_sees_the_same_copies_gives_the_same_answer(copies):
+def test_the_order_in_which_copies_are_listed_does_not_matter(copies):
     answers = {
         (one, one.canonical, one.awaited, one.refused, one.surplus).__repr__()
         for one in map(CopiesOfPeriod.of, permutations(copies))
@@ -215,7 +215,7 @@ def test_everybody_who_sees_the_same_copies_gives_the_same_answer(copies):
 def test_each_copy_is_placed_or_live_or_ended(copies):
     sorted_out = CopiesOfPeriod.of(copies)
     assert sorted(ids(sorted_out.placed + sorted_out.live + sorted_out.ended)) == sorted(ids(copies))
-    assert CopiesOfPeriod.of([*copies, *copies]) == sorted_out, "one that is listed twice is one copy"
+    assert CopiesOfPeriod.of([*copies, *copies]) == sorted_out, "a copy that is listed twice is one copy"
 
 
 @given(some_copies(), any_copy(9))
@@ -237,7 +237,7 @@ def test_what_is_surplus_is_neither_canonical_nor_placed_and_may_be_cancelled(co
 
 
 @given(some_copies())
-def test_once_the_surplus_is_cancelled_the_same_copy_counts_and_nothing_is_left(copies):
+def test_once_the_surplus_is_cancelled_the_same_copy_counts_and_no_surplus_is_left(copies):
     before = CopiesOfPeriod.of(copies)
     cleaned = CopiesOfPeriod.of(
         each.model_copy(update={"target_order": withdrawn(id=each.target_order_id)}) if each in before.surplus else each
@@ -248,7 +248,7 @@ def test_once_the_surplus_is_cancelled_the_same_copy_counts_and_nothing_is_left(
 
 
 @given(some_copies())
-def test_what_may_be_placed_without_us_is_placed_or_awaited(copies):
+def test_an_order_that_may_be_placed_without_us_is_placed_or_awaited(copies):
     sorted_out = CopiesOfPeriod.of(copies)
     for each in copies:
         if is_undecided(each) and not is_placed(each) and not (each.target_order and each.target_order.is_placed):
@@ -266,7 +266,7 @@ def renew_at_once(runs: type[ManyRuns], seeds: range) -> Counter[str]:
         try:
             for _ in range(200):
                 shop.step()
-            shop.bring_to_its_end()
+            shop.finish()
         except AssertionError as error:
             error.add_note(f"with seed {seed}, at {shop.now}")
             raise
@@ -276,9 +276,9 @@ def renew_at_once(runs: type[ManyRuns], seeds: range) -> Counter[str]:
 
 
 @pytest.mark.parametrize("chunk", range(4))
-def test_any_number_of_runs_at_once_place_one_order_at_most(chunk):
+def test_concurrent_runs_place_at_most_one_order(chunk):
     seen = renew_at_once(ManyRuns, range(chunk * 150, chunk * 150 + 150))
-    # Runs to which nothing happens would prove nothing.
+    # Runs without these events would prove nothing.
     worth_seeing = ("Create", "Wait", "Place", "Conclude", "target_cancelled", "2 copies", "3 copies")
     worth_seeing += ("a placement arrives: placed", "a placement arrives: placing", "cancelled after it was placed")
     worth_seeing += ("renewed in the end", "held in the end")
@@ -286,6 +286,6 @@ def test_any_number_of_runs_at_once_place_one_order_at_most(chunk):
 
 
 @pytest.mark.parametrize("fault", [Impatient, Forgetful])
-def test_a_run_or_a_shop_that_breaks_an_assumption_charges_twice(fault):
+def test_a_run_or_a_shop_that_breaks_an_assumption_causes_a_double_charge(fault):
     with pytest.raises(AssertionError, match="charged twice"):
         renew_at_once(fault, range(2000))

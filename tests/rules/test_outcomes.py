@@ -36,7 +36,7 @@ from flows.rules.state import Outcome
 
 
 @pytest.mark.parametrize("status", ["placed", "approved"])
-def test_an_order_that_was_answered_as_placed_is_a_renewal(status):
+def test_an_answer_with_a_placed_order_is_a_renewal(status):
     result = result_of(renewal(), OrderAnswered(place(), order(status)), NOW, "run")
     assert result.outcome is Outcome.RENEWED
     assert not result.needs_person
@@ -45,14 +45,14 @@ def test_an_order_that_was_answered_as_placed_is_a_renewal(status):
     assert (result.state.error, result.state.error_class, result.state.attempts) == (None, None, [])
 
 
-def test_an_order_that_another_run_has_placed_and_not_recorded_is_renewed_already():
+def test_an_order_that_another_run_placed_without_a_record_is_reported_as_already_renewed():
     result = result_of(renewal(), CopyEnded(copy(REF, "completed", order())), NOW)
     assert result.outcome is Outcome.ALREADY_RENEWED
     assert result.sentence == "renewed by an earlier run as order #1001; next on Wed 1 Apr 06:00 UTC"
     assert (result.state.attempt, result.state.done_through) == (1, at("2026-03-01T06:00"))
 
 
-def test_an_order_that_an_announced_attempt_has_placed_is_renewed_already():
+def test_an_order_placed_by_an_announced_attempt_is_reported_as_already_renewed():
     result = result_of(announced(), CopyEnded(copy(REF, "completed", order())), NOW)
     assert result.outcome is Outcome.ALREADY_RENEWED
     assert result.state.attempt == 2
@@ -66,7 +66,7 @@ def test_an_order_that_the_customer_placed_since_it_was_declined_is_a_renewal(st
     assert result.state.done_through == at("2026-03-01T06:00")
 
 
-def test_a_copy_left_running_by_an_earlier_sweep_is_renewed_now_not_already():
+def test_a_copy_left_running_by_an_earlier_sweep_is_reported_as_renewed_now():
     work = renewal(outcome="in_progress", order_copy_id="CpyAbcdefb", attempt=1)
     result = result_of(work, CopyEnded(copy(REF, "completed", order())), NOW)
     assert result.outcome is Outcome.RENEWED
@@ -91,7 +91,7 @@ def test_a_renewal_says_when_the_next_one_is():
 
 
 @pytest.mark.parametrize("status", ["pending", "in_progress", "teleporting"])
-def test_a_copy_that_is_not_final_keeps_us_waiting(status):
+def test_a_copy_that_is_not_final_is_in_progress(status):
     for finding in (StillRunning(copy(REF, status)), CopyEnded(copy(REF, status))):
         result = result_of(renewal(), finding, NOW)
         assert result.outcome is Outcome.IN_PROGRESS
@@ -101,7 +101,7 @@ def test_a_copy_that_is_not_final_keeps_us_waiting(status):
 
 
 @pytest.mark.parametrize("status", ["placing", "teleporting", "editing"])
-def test_an_order_that_may_still_be_placed_keeps_us_waiting(status):
+def test_an_order_that_may_still_be_placed_is_in_progress(status):
     moving = order(status)
     for finding in (
         StillRunning(copy(REF, "completed", moving)),
@@ -116,7 +116,7 @@ def test_an_order_that_may_still_be_placed_keeps_us_waiting(status):
         assert (result.next_run_at, result.state.done_through) == (None, None)
 
 
-def test_an_attempt_whose_end_is_not_known_is_not_repeated_when_it_turns_out_to_have_failed():
+def test_an_attempt_under_way_counts_once_when_it_turns_out_to_have_failed():
     under_way = result_of(renewal(), OrderAnswered(place(), order("placing")), NOW)
     assert (under_way.state.attempt, under_way.state.attempts) == (1, [NOW])
     sweep = planned(subscription(under_way.state), "2026-03-01T07:00")
@@ -128,11 +128,11 @@ def test_an_attempt_whose_end_is_not_known_is_not_repeated_when_it_turns_out_to_
     assert next_action(following, [unplaced], at("2026-03-01T08:00")) == Conclude(unplaced)
     result = result_of(following, CopyEnded(unplaced), at("2026-03-01T08:00"))
     assert result.outcome is Outcome.RETRY_SCHEDULED
-    assert (result.state.attempt, result.state.attempts) == (1, [NOW]), "it is one attempt"
+    assert (result.state.attempt, result.state.attempts) == (1, [NOW]), "it is a single attempt"
     assert result.state.next_attempt_at == at("2026-03-02T08:00")
 
 
-def test_an_order_that_was_left_in_placing_is_renewed_now_not_already():
+def test_an_order_left_in_placing_by_an_earlier_sweep_is_reported_as_renewed_now():
     under_way = result_of(renewal(), OrderAnswered(place(), order("placing")), NOW)
     sweep = planned(subscription(under_way.state), "2026-03-01T07:00")
     result = result_of(sweep, CopyEnded(copy(REF, "completed", order())), at("2026-03-01T07:00"))
@@ -146,14 +146,14 @@ def test_an_order_that_the_customer_is_paying_is_no_attempt_of_ours():
     assert (result.state.outcome, result.state.attempt, result.state.attempts) == ("in_progress", 1, [])
 
 
-def test_a_completed_copy_whose_order_is_not_found_is_not_believed():
+def test_a_completed_copy_whose_order_is_not_found_is_unconfirmed():
     for finding in (StillRunning(copy(REF, "completed")), CopyEnded(copy(REF, "completed"))):
         result = result_of(renewal(), finding, NOW)
         assert result.outcome is Outcome.UNCONFIRMED
         assert result.state.attempt == 0
 
 
-def test_what_does_not_end_is_told_to_a_person_and_nothing_is_created_meanwhile():
+def test_a_copy_that_does_not_end_within_a_day_needs_a_person_but_sets_no_hold():
     first = result_of(renewal(), StillRunning(copy(REF, "in_progress")), NOW)
     assert first.outcome is Outcome.IN_PROGRESS
     later = planned(subscription(first.state), "2026-03-02T06:11")
@@ -180,7 +180,7 @@ def test_a_hold_for_a_person_is_recorded(reason):
     assert result.is_duplicate == (reason is HoldReason.DUPLICATE)
 
 
-def test_a_hold_for_the_card_networks_goes_on_by_itself():
+def test_a_hold_for_the_card_networks_ends_by_itself():
     hold = Hold(HoldReason.ATTEMPT_LIMIT, "limit reached", at("2026-03-09"))
     result = result_of(begun(), HeldBack(hold), NOW)
     assert result.outcome is Outcome.RETRY_SCHEDULED
@@ -188,15 +188,15 @@ def test_a_hold_for_the_card_networks_goes_on_by_itself():
     assert (result.state.attempt, result.state.held) == (1, False)
 
 
-def test_a_copy_that_is_missing_needs_a_person_and_goes_on_by_itself_when_it_is_found():
+def test_a_missing_copy_needs_a_person_but_sets_no_hold():
     result = result_of(begun(), HeldBack(Hold(HoldReason.COPY_MISSING, "not found")), NOW)
     assert result.outcome is Outcome.NEEDS_ATTENTION
     assert result.needs_person
     assert not result.state.held
-    assert result.state.outcome == "retry_scheduled", "what happened last decides what comes next"
+    assert result.state.outcome == "retry_scheduled", "the outcome of the last attempt still decides what comes next"
 
 
-# --- how it is retried and told ------------------------------------------------------------------------
+# --- retries and sentences -----------------------------------------------------------------------------
 
 
 def test_each_class_of_failure_has_retries_of_its_own():
@@ -212,7 +212,7 @@ def test_each_class_of_failure_has_retries_of_its_own():
     assert first_decline.sentence.endswith("2 of 5")
 
 
-def test_a_cancellation_that_the_shop_refuses_is_held_for_a_person_and_says_so():
+def test_a_subscription_that_the_shop_refuses_to_cancel_is_held_for_a_person():
     policy = Policy(payment_retries=[], final_action="cancel")
     refused = result_of(renewal(policy), declined(), NOW).not_cancelled("422 Unprocessable")
     assert not refused.cancel
@@ -224,7 +224,7 @@ def test_a_cancellation_that_the_shop_refuses_is_held_for_a_person_and_says_so()
     )
 
 
-def test_a_long_complaint_is_recorded_shortened_and_reported_whole():
+def test_a_long_error_is_cut_in_the_record_and_reported_in_full():
     result = result_of(renewal(), copy_failed({"base": ["x" * 2000]}), NOW)
     assert len(result.state.error) == 500
     assert len(result.failure.text) > 2000
@@ -245,7 +245,7 @@ def test_every_failure_class_has_words_of_its_own():
 # --- dates ---------------------------------------------------------------------------------------------
 
 
-def test_the_date_a_customer_moved_a_failing_period_to_is_not_one_more_period():
+def test_the_new_date_of_a_failing_period_is_not_another_period():
     state = {"period": "2026-03-01T06:00Z", "attempt": 1, "outcome": "retry_scheduled", "order_copy_id": "CpyAbcdefb"}
     work = planned(subscription(state, next_run_at="2026-03-10T06:00:00Z"), "2026-03-10T06:05")
     result = result_of(work, OrderAnswered(place(2), order()), at("2026-03-10T06:06"))
@@ -253,7 +253,7 @@ def test_the_date_a_customer_moved_a_failing_period_to_is_not_one_more_period():
     assert result.next_run_at == at("2026-04-10T06:00")
 
 
-def test_a_success_after_the_next_period_began_leaves_that_one_due_and_waiting_for_a_person():
+def test_a_late_success_leaves_the_next_period_due_and_waiting_for_a_person():
     result = result_of(begun(), OrderAnswered(place(2), order()), at("2026-04-02T06:06"))
     assert result.outcome is Outcome.RENEWED
     assert result.next_run_at is None
@@ -262,7 +262,7 @@ def test_a_success_after_the_next_period_began_leaves_that_one_due_and_waiting_f
     assert (following.reason, following.due) == (SkipReason.TOO_CLOSE, at("2026-04-01T06:00"))
 
 
-def test_waits_count_from_the_failure_not_from_the_date_a_late_run_works_up_to():
+def test_waits_count_from_the_failure_and_not_from_the_instant_of_a_late_run():
     failed = legacy(REF, "failed", order("pending"), errors_log=DECLINED, failed_at="2026-03-09T12:00:00Z")
     result = result_of(renewal(), CopyEnded(failed), NOW)
     assert result.state.attempts == [at("2026-03-09T12:00")]
@@ -272,12 +272,12 @@ def test_waits_count_from_the_failure_not_from_the_date_a_late_run_works_up_to()
     assert late_run.reason is SkipReason.RETRY_NOT_DUE
 
 
-def test_the_next_date_lies_in_the_future_of_the_order_not_of_a_late_run():
+def test_the_next_date_must_follow_the_placement_and_not_only_the_instant_of_a_late_run():
     placed = order("placed", placed_at="2026-04-09T12:00:00Z")
     result = result_of(begun(), OrderAnswered(place(2), placed), at("2026-03-02T07:00"))
     assert result.next_run_at is None, "1 April is due already"
 
 
-def test_an_old_copy_is_judged_in_the_present():
+def test_the_retry_after_an_old_failed_copy_counts_from_now():
     result = result_of(renewal(), copy_failed(DECLINED, failed_at="2026-03-01T06:01:00Z"), NOW)
     assert result.state.next_attempt_at == at("2026-03-02T06:10")

@@ -24,7 +24,7 @@ from flows.rules.outside_text import LONGEST, markdown, plain
         ("\u202egnp.exe", "gnp.exe"),
     ],
 )
-def test_what_others_wrote_is_shown_as_it_is(text, shown):
+def test_text_from_outside_is_shown_literally(text, shown):
     assert markdown(text) == shown
 
 
@@ -50,7 +50,7 @@ def test_a_long_text_is_cut():
 
 
 @given(st.text(max_size=300))
-def test_nothing_becomes_a_tag_a_link_or_another_line(text):
+def test_no_text_becomes_a_tag_a_link_or_a_second_line(text):
     shown = markdown(text)
     assert "<" not in shown
     assert "\n" not in shown

@@ -1,4 +1,4 @@
-"""Counts that another system has reset, or that were never recorded, have a floor in what the shop tells."""
+"""Attempts that another system deleted from the state, or that no run recorded, are restored from the shop's data."""
 
 from datetime import timedelta
 
@@ -41,7 +41,7 @@ def told(work, errors=(), now="2026-03-10T06:05"):
 # --- the order's errors -------------------------------------------------------------------------------
 
 
-def test_only_an_order_that_tells_more_than_the_state_is_worth_a_read():
+def test_the_errors_of_an_order_are_read_only_if_it_has_more_than_the_state():
     assert order_to_ask(renewal(2)) == "TgtAbcdefg"
     assert order_to_ask(renewal(2, period="2026-03-01T06:00Z", attempt=1)) == "TgtAbcdefg"
     assert order_to_ask(renewal(2, period="2026-03-01T06:00Z", attempt=2)) is None
@@ -50,7 +50,7 @@ def test_only_an_order_that_tells_more_than_the_state_is_worth_a_read():
     assert order_to_ask(renewal(found=[copy(REF, "completed", order(errors_count=2))])) is None
 
 
-def test_an_attempt_that_nobody_has_recorded_is_counted_and_waited_after():
+def test_an_unrecorded_attempt_is_counted_and_its_wait_is_kept():
     raised, action = told(renewal(1), declined("2026-03-10T06:00"))
 
     state = raised.state
@@ -67,13 +67,13 @@ def test_an_attempt_that_nobody_has_recorded_is_counted_and_waited_after():
     assert (own["attempt"], own["failures"], own["next_attempt_at"]) == (1, {"payment": 1}, "2026-03-11T06:00Z")
 
 
-def test_it_goes_on_with_the_next_attempt_once_the_wait_that_the_shop_tells_of_is_over():
+def test_the_next_attempt_is_made_once_the_wait_after_an_unrecorded_attempt_is_over():
     _, action = told(renewal(1), declined("2026-03-09T06:00"))
     assert isinstance(action, Place)
     assert action.attempt == 2
 
 
-def test_the_second_wait_is_the_second_of_the_policy_whatever_the_state_says():
+def test_after_two_failures_the_wait_is_the_second_of_the_policy_whatever_the_state_says():
     errors = declined("2026-03-08T06:00", "2026-03-09T06:00")
     for state in ({}, {"period": "2026-03-01T06:00Z", "attempt": 1, "failures": {"payment": 1}}):
         raised, action = told(renewal(2, **state), errors)
@@ -82,7 +82,7 @@ def test_the_second_wait_is_the_second_of_the_policy_whatever_the_state_says():
         assert (raised.state.attempt, raised.state.failures) == (2, {"payment": 2})
 
 
-def test_retries_that_are_used_up_are_not_begun_again():
+def test_used_up_retries_do_not_start_again():
     raised, action = told(renewal(3), declined("2026-03-01T06:01", "2026-03-02T06:01", "2026-03-05T06:01"))
 
     assert isinstance(action, Hold)
@@ -90,13 +90,13 @@ def test_retries_that_are_used_up_are_not_begun_again():
     result = result_of(raised, HeldBack(action), at("2026-03-10T06:05"))
     assert (result.outcome, result.needs_person, result.state.held) == (Outcome.EXHAUSTED, True, True)
     assert result.state.error_class == "payment", "the customer may still pay at the checkout"
-    assert result.state.payment_source_id == "CpsAbcdefg", "the same card is no new one"
+    assert result.state.payment_source_id == "CpsAbcdefg", "the same card is not a new one"
     assert result.sentence.startswith("card declined; retries used up after 3 attempts (the shop tells of 3 failed")
     assert result.sentence.endswith("somebody has written back old metadata); held for a person: release it to go on")
 
 
 @pytest.mark.parametrize("action", ["cancel", "skip_period"])
-def test_what_the_policy_does_when_retries_are_used_up_is_done_although_no_run_has_recorded_them(action):
+def test_the_final_action_follows_although_no_run_recorded_the_attempts(action):
     policy = Policy(payment_retries=[], final_action=action)
     raised, held = told(renewal(1, policy=policy), declined("2026-03-01T06:01"))
     result = result_of(raised, HeldBack(held), at("2026-03-10T06:05"))
@@ -105,7 +105,7 @@ def test_what_the_policy_does_when_retries_are_used_up_is_done_although_no_run_h
     assert result.state.held == (action == "cancel")
 
 
-def test_a_card_that_must_not_be_tried_again_is_held_although_its_hold_was_overwritten():
+def test_a_hard_decline_is_held_although_its_hold_was_overwritten():
     raised, action = told(renewal(1), declined("2026-03-05T06:00", message="The card was reported stolen"))
     assert isinstance(action, Hold)
     result = result_of(raised, HeldBack(action), at("2026-03-10T06:05"))
@@ -125,7 +125,7 @@ def test_errors_of_one_moment_are_one_attempt():
     assert told(known, lines)[0] is known
 
 
-def test_a_charge_that_is_known_is_not_counted_twice_for_the_card_networks():
+def test_a_recorded_charge_is_not_counted_twice_for_the_card_networks():
     state = {"attempts": ["2026-03-08T06:00:02Z"]}
     raised, _ = told(renewal(2, **state), declined("2026-03-08T06:00", "2026-03-09T06:00"))
     assert raised.state.attempts == [at("2026-03-08T06:00") + timedelta(seconds=2), at("2026-03-09T06:00")]
@@ -147,7 +147,7 @@ def failed(number: int, day: int):
     return copy(f"{REF}#{number}", "failed", errors_log=log, created_at=moment, failed_at=moment)
 
 
-def test_the_newest_failed_copy_is_recorded_upon_the_count_of_those_before_it():
+def test_the_newest_failed_copy_is_added_to_the_count_of_those_before_it():
     raised, action = told(renewal(found=[failed(2, 1), failed(3, 9)]), now="2026-03-09T07:00")
     assert isinstance(action, Conclude)
     result = result_of(raised, CopyEnded(action.copy), at("2026-03-09T07:00"))
@@ -155,14 +155,14 @@ def test_the_newest_failed_copy_is_recorded_upon_the_count_of_those_before_it():
     assert result.outcome is Outcome.EXHAUSTED
 
 
-def test_one_failed_copy_is_recorded_as_ever():
+def test_a_single_failed_copy_is_recorded_as_usual():
     work = renewal(found=[failed(2, 9)])
     raised, action = told(work, now="2026-03-09T07:00")
     assert raised is work
     assert isinstance(action, Conclude)
 
 
-def test_another_copy_is_made_once_the_wait_after_a_failed_one_is_over_although_its_record_was_overwritten():
+def test_a_new_copy_is_created_after_the_wait_although_the_record_of_the_failure_was_overwritten():
     raised, action = told(renewal(found=[failed(2, 8)]))
     assert isinstance(action, Create)
     assert (raised.state.attempt, raised.state.order_copy_id) == (1, failed(2, 8).id)
@@ -187,12 +187,12 @@ def test_failed_copies_count_together_with_the_errors_of_the_order_that_followed
     ],
     ids=["refused", "placed", "nothing"],
 )
-def test_what_is_decided_otherwise_is_left_to_that(found):
+def test_the_state_is_not_changed_where_other_rules_decide(found):
     work = renewal(found=found)
     assert told(work)[0] is work
 
 
-def test_a_withdrawn_copy_after_a_failed_one_is_followed_by_another_with_its_count():
+def test_a_new_copy_after_a_failed_and_a_withdrawn_one_keeps_the_count():
     found = [failed(2, 1), copy(f"{REF}#3", "completed", withdrawn(), created_at="2026-03-02T07:00Z")]
     raised, action = told(renewal(found=found))
     assert isinstance(action, Create)

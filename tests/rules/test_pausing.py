@@ -26,7 +26,7 @@ def changed(one: OrderSubscription, handover: Handover, as_of=NOW) -> OrderSubsc
     return after(one, decision.change)
 
 
-def test_a_paused_subscription_is_not_planned_and_says_how_it_goes_on():
+def test_a_paused_subscription_is_not_renewed_and_says_how_to_resume_it():
     planned = plan(changed(subscription(), Handover.PAUSE), POLICY, NOW)
 
     assert isinstance(planned, Skipped)
@@ -36,13 +36,13 @@ def test_a_paused_subscription_is_not_planned_and_says_how_it_goes_on():
     assert not planned.reason.needs_person
 
 
-def test_what_a_storefront_writes_pauses_it_too():
+def test_a_storefront_can_pause_a_subscription_through_its_metadata():
     planned = plan(subscription({"paused": True}), POLICY, NOW)
     assert isinstance(planned, Skipped)
     assert planned.reason is SkipReason.PAUSED
 
 
-def test_what_came_due_in_the_pause_is_not_made_up():
+def test_periods_that_came_due_during_the_pause_are_not_made_up():
     resumed = changed(changed(subscription(), Handover.PAUSE), Handover.RESUME)
 
     assert resumed.next_run_at == at("2026-04-01T06:00")
@@ -53,7 +53,7 @@ def test_what_came_due_in_the_pause_is_not_made_up():
     assert planned.due == at("2026-04-01T06:00")
 
 
-def test_an_open_period_is_given_up_when_it_is_resumed():
+def test_resuming_a_subscription_gives_up_its_open_period():
     state = {"period": "2026-03-01T06:00Z", "outcome": "exhausted", "attempt": 5, "held": True, "order_copy_id": "c"}
     resumed = changed(changed(subscription(state), Handover.PAUSE), Handover.RESUME)
 
@@ -83,14 +83,14 @@ def test_a_pause_that_ends_before_the_next_date_changes_no_date():
         (subscription({"paused": True}), Handover.GIVE_BACK, "resume it first"),
     ],
 )
-def test_what_cannot_be_paused_or_resumed_is_refused_with_the_reason(one, handover, words):
+def test_a_subscription_that_cannot_be_paused_or_resumed_is_refused_with_the_reason(one, handover, words):
     decision = decided(one, handover)
     assert decision.handling is Handling.REFUSED
     assert words in decision.sentence
 
 
 @pytest.mark.parametrize(("handover", "paused"), [(Handover.PAUSE, True), (Handover.RESUME, False)])
-def test_what_is_so_already_needs_nothing(handover, paused):
+def test_pausing_or_resuming_twice_changes_nothing(handover, paused):
     assert decided(subscription({"paused": paused}), handover).handling is Handling.AS_REQUESTED
 
 

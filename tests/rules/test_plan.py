@@ -45,7 +45,7 @@ def test_a_due_subscription_is_planned_with_a_fresh_state():
         ({"frequency": "fortnightly"}, SkipReason.UNKNOWN_FREQUENCY, "'fortnightly'"),
     ],
 )
-def test_a_subscription_that_is_not_ours_to_renew_now_is_left_alone(fields, reason, words):
+def test_a_subscription_that_must_not_be_renewed_now_is_skipped_with_the_reason(fields, reason, words):
     answer = skipped(subscription(**fields))
     assert answer.reason is reason
     assert words in answer.sentence
@@ -72,31 +72,31 @@ def test_a_subscription_that_is_not_ours_to_renew_now_is_left_alone(fields, reas
         ({"period": "2026-03-02T06:00Z", "outcome": "in_progress"}, SkipReason.NOT_DUE, "due on Mon 2 Mar 06:00 UTC"),
     ],
 )
-def test_a_state_that_forbids_it_is_respected(state, reason, words):
+def test_a_state_that_forbids_a_renewal_is_respected(state, reason, words):
     answer = skipped(subscription(state))
     assert answer.reason is reason
     assert words in answer.sentence
 
 
-def test_the_name_of_an_installation_that_version_0_1_has_written_says_nothing_and_is_kept():
+def test_an_installation_name_written_by_version_0_1_is_ignored_and_kept():
     renewal = planned(subscription({"instance": "staging"}))
     settled = renewal.settlement(renewal.state, NOW).state
     assert settled.written_into(renewal.metadata)["perennial"]["instance"] == "staging"
 
 
-def test_a_subscription_may_have_terms_of_its_own():
+def test_a_subscription_may_have_a_policy_of_its_own():
     renewal = planned(subscription({"policy": {"payment_retries": ["12h"], "final_action": "cancel"}}))
     assert renewal.policy.payment_retries == ["12h"]
     assert renewal.policy.final_action == "cancel"
     assert POLICY.payment_retries != ["12h"]
 
 
-def test_a_field_of_an_earlier_versions_policy_stops_nothing():
+def test_a_retired_policy_field_does_not_stop_a_renewal():
     renewal = planned(subscription({"policy": {"tag_target_orders": True, "payment_retries": ["12h"]}}))
     assert renewal.policy.payment_retries == ["12h"]
 
 
-def test_a_period_that_was_begun_comes_before_later_ones():
+def test_an_open_period_comes_before_later_ones():
     state = {"period": "2026-03-01T06:00Z", "outcome": "retry_scheduled", "attempt": 1, "copies": 1}
     renewal = planned(subscription(SETTLED | state), "2026-06-15")
     assert renewal.due == at("2026-03-01T06:00")
@@ -123,7 +123,7 @@ def test_the_periods_that_the_limit_on_catching_up_leaves_out_are_named():
     assert renewal.warnings == ("older periods are skipped on purpose (catch_up_limit is 3): 2026-03-01T06:00Z",)
 
 
-def test_a_daily_one_that_is_120_days_late_is_renewed_for_three_days_and_not_for_all():
+def test_a_daily_subscription_that_is_120_days_late_is_renewed_for_three_days_only():
     policy, as_of = Policy(catch_up="all"), at("2026-07-01T06:05")
     one, renewed = subscription({}, frequency="daily", next_run_at="2026-03-03T06:00:00Z"), 0
     while isinstance(answer := plan(one, policy, as_of), Renewal):
@@ -143,7 +143,7 @@ def test_the_periods_that_catching_up_leaves_out_are_named():
     assert planned(subscription(frequency="hourly"), "2026-06-15").warnings[0].endswith("2026-03-01T10:00Z and more")
 
 
-def test_catching_up_with_all_goes_on_with_the_oldest_that_is_not_settled():
+def test_catching_up_with_all_continues_with_the_oldest_unsettled_period():
     policy = Policy(catch_up="all", catch_up_limit=4)
     state = {"period": "2026-03-01T06:00Z", "done_through": "2026-03-01T06:00Z", "outcome": "renewed"}
     assert planned(subscription(state), "2026-06-15", policy).due == at("2026-04-01T06:00")
@@ -157,12 +157,12 @@ def test_a_late_period_is_skipped_and_settled_when_the_policy_says_so():
     assert answer.settlement.next_run_at == at("2026-07-01T06:00")
 
 
-def test_a_period_that_is_hardly_late_is_renewed_although_older_ones_are_skipped():
+def test_a_period_that_is_slightly_late_is_renewed_although_older_ones_are_skipped():
     renewal = planned(subscription(SETTLED), "2026-06-02T05:00", Policy(catch_up="skip"))
     assert renewal.due == at("2026-06-01T06:00")
 
 
-def test_a_date_that_the_customer_moved_is_the_period():
+def test_a_date_moved_by_the_customer_replaces_the_original_period():
     moved = subscription(SETTLED, next_run_at="2026-03-10T08:00:00Z")
     assert skipped(moved, at("2026-03-05")).reason is SkipReason.NOT_DUE
     for catch_up in ("latest", "all", "skip"):
@@ -170,7 +170,7 @@ def test_a_date_that_the_customer_moved_is_the_period():
         assert renewal.due == at("2026-03-10T08:00"), "1 March was postponed, not missed"
 
 
-def test_a_begun_period_that_the_customer_postponed_waits():
+def test_an_open_period_that_the_customer_postponed_waits():
     state = {"period": "2026-03-01T06:00Z", "outcome": "retry_scheduled", "attempt": 1, "copies": 1}
     postponed = subscription(state, next_run_at="2026-03-20T06:00:00Z")
     assert skipped(postponed, at("2026-03-05")).reason is SkipReason.NOT_DUE
@@ -178,14 +178,14 @@ def test_a_begun_period_that_the_customer_postponed_waits():
 
 
 @pytest.mark.parametrize("catch_up", ["latest", "all", "skip"])
-def test_a_subscription_that_has_ended_is_never_renewed_whatever_was_due_before(catch_up):
+def test_an_expired_subscription_is_never_renewed_whatever_was_due_before(catch_up):
     sub = subscription(SETTLED, expires_at="2026-04-15T00:00:00Z")
     assert skipped(sub, at("2026-06-15"), Policy(catch_up=catch_up)).reason is SkipReason.EXPIRED
     assert skipped(sub, at("2026-04-15"), Policy(catch_up=catch_up)).reason is SkipReason.EXPIRED
     assert planned(sub, "2026-04-14T23:59").due == at("2026-04-01T06:00")
 
 
-def test_a_retry_after_the_end_is_not_made():
+def test_no_retry_is_made_after_the_expiry():
     state = {"period": "2026-03-01T06:00Z", "outcome": "retry_scheduled", "attempt": 1}
     ended = subscription(SETTLED | state, expires_at="2026-03-02T00:00:00Z")
     assert skipped(ended, at("2026-03-02T06:00")).reason is SkipReason.EXPIRED
@@ -216,7 +216,7 @@ def test_without_a_start_the_first_date_seen_is_remembered_as_the_anchor():
     zone=st.sampled_from(["UTC", "Europe/Rome", "America/New_York"]),
 )
 def test_periods_are_settled_once_each_in_order_and_none_is_left_behind(frequency, catch_up, hours, later, zone):
-    """Walk from downtime to the present: every period is renewed at most once, and in the end nothing is pending."""
+    """Walk from downtime to the present: each period is renewed at most once, and at the end nothing is pending."""
     policy = Policy(catch_up=catch_up, time_zone=zone, catch_up_limit=24)
     fields: dict[str, Any] = {"frequency": frequency, "next_run_at": "2026-03-01T06:00:00Z"}
     sub, as_of = subscription({}, **fields), at("2026-03-01T06:00") + timedelta(hours=hours)
@@ -234,7 +234,7 @@ def test_periods_are_settled_once_each_in_order_and_none_is_left_behind(frequenc
             renewed.append(answer.due)
             if catch_up == "all" and through is not None:
                 missed = list(answer.schedule.between(through, as_of))
-                assert answer.due == missed[-24:][0], "nothing is left out but what is older than the limit"
+                assert answer.due == missed[-24:][0], "only periods beyond the limit are left out"
         settled = answer.settlement if isinstance(answer, Skipped) else answer.settlement(answer.state, as_of)
         assert settled.state.done_through >= (through or settled.state.done_through)
         assert settled.next_run_at is None or settled.next_run_at > as_of
@@ -256,7 +256,7 @@ def test_periods_are_settled_once_each_in_order_and_none_is_left_behind(frequenc
         ({"outcome": "exhausted", "target_order_id": None}, False),
     ],
 )
-def test_a_held_subscription_goes_on_when_its_customer_has_paid_the_open_order(state, goes_on):
+def test_a_held_subscription_continues_when_its_customer_has_paid_the_open_order(state, goes_on):
     held = {"held": True, "period": "2026-03-01T06:00Z", "copies": 1, "target_order_id": "TgtAbcdefg"} | state
     one = subscription(held)
 
@@ -272,16 +272,16 @@ def test_a_held_subscription_goes_on_when_its_customer_has_paid_the_open_order(s
     ("moved_to", "following"),
     [
         ("2026-02-28T06:00", "2026-03-28T06:00"),  # brought forward by a day
-        ("2026-03-01T05:00", "2026-04-01T06:00"),  # by an hour, as by an engine that does not know summer time
+        ("2026-03-01T05:00", "2026-04-01T06:00"),  # by an hour, as by an engine that ignores summer time
         ("2026-03-01T07:00", "2026-04-01T06:00"),
         ("2026-03-01T08:00", "2026-04-01T06:00"),
-        ("2026-03-01T08:01", "2026-04-01T08:01"),  # by more than any clock is changed
+        ("2026-03-01T08:01", "2026-04-01T08:01"),  # by more than any clock change
         ("2026-03-16T06:00", "2026-04-16T06:00"),  # postponed by less than half a month
         ("2026-03-31T06:00", "2026-04-30T06:00"),  # nearly skipped
-        ("2026-02-17T06:00", "2026-03-17T06:00"),  # one more box, before the next
+        ("2026-02-17T06:00", "2026-03-17T06:00"),  # an extra box before the next one
     ],
 )
-def test_a_date_that_was_moved_stays_moved(moved_to, following):
+def test_a_date_moved_by_more_than_two_hours_moves_the_following_dates(moved_to, following):
     one = subscription(SETTLED, next_run_at=f"{moved_to}:00Z")
     work = planned(one, moved_to)
 
@@ -310,7 +310,7 @@ def test_a_changed_frequency_counts_from_the_date_that_comes_next():
     state = {"period": "2026-02-01T06:00Z", "done_through": "2026-02-01T06:00Z", "frequency": "monthly"}
     renewal = planned(subscription(state, frequency="yearly", starts_at="2025-08-01T06:00:00Z"))
     settled, following = renewal.settlement(renewal.state, at("2026-03-01T06:10"))
-    assert following == at("2027-03-01T06:00"), "a year's money is for a year"
+    assert following == at("2027-03-01T06:00"), "a yearly charge pays for a year"
     assert (settled.frequency, settled.anchor) == ("yearly", at("2026-03-01T06:00"))
 
     later = planned(
@@ -320,7 +320,7 @@ def test_a_changed_frequency_counts_from_the_date_that_comes_next():
     assert later.settlement(later.state, at("2027-03-01T06:10")).next_run_at == at("2028-03-01T06:00")
 
 
-def test_who_waits_for_a_retry_goes_on_at_once_when_the_order_is_paid():
+def test_a_subscription_waiting_for_a_retry_continues_at_once_when_its_order_is_paid():
     waiting = {"period": "2026-03-01T06:00Z", "attempt": 1, "copies": 1, "outcome": "retry_scheduled",
                "target_order_id": "TgtAbcdefg", "next_attempt_at": "2026-03-08T06:00Z"}  # fmt: skip
     paid = plan(subscription(waiting), POLICY, at("2026-03-02T06:00"), paid=True)

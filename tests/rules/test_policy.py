@@ -18,7 +18,7 @@ from blocks.policy import (
 )
 
 
-def test_the_defaults_are_a_policy_in_order():
+def test_the_default_policy_retries_payments_for_two_weeks():
     policy = Policy()
     assert policy.retry_delays(FailureClass.PAYMENT) == tuple(timedelta(days=days) for days in (1, 3, 5, 5))
     assert policy.retry_delays(FailureClass.COUPON) == ()
@@ -93,7 +93,7 @@ def test_durations_are_whole_numbers_of_a_unit(number, unit, blank):
     assert duration_of(f"{blank}{number}{blank}{unit}") == timedelta(seconds=number * seconds)
 
 
-def test_terms_cannot_be_changed_by_those_who_read_them():
+def test_a_policy_cannot_be_changed_in_place():
     with pytest.raises(ValidationError):
         Policy().first_wave = 3
 
@@ -109,12 +109,12 @@ def test_terms_cannot_be_changed_by_those_who_read_them():
         (FailureClass.COUPON, "coupon", None),
     ],
 )
-def test_a_pattern_teaches_a_class_and_may_say_hard_or_soft(written, cls, permanent):
+def test_a_pattern_sets_a_class_and_may_say_hard_or_soft(written, cls, permanent):
     meaning = Policy(failure_patterns={"x": written}).failure_patterns["x"]
     assert (str(meaning.cls), meaning.permanent) == (cls, permanent)
 
 
-def test_every_class_can_be_taught_with_and_without_hard_and_soft():
+def test_a_pattern_can_set_every_class_with_and_without_hard_or_soft():
     assert {str(meaning) for meaning in Meaning} == {
         f"{cls}{how}" for cls in FailureClass for how in ("", ", hard", ", soft")
     }
@@ -147,7 +147,7 @@ def test_an_override_changes_what_it_names_and_nothing_else():
 
 
 @pytest.mark.parametrize("value", [True, False, None, "yes"])
-def test_a_field_that_an_earlier_version_had_is_passed_over_whatever_it_says(value):
+def test_a_retired_field_is_ignored_whatever_its_value(value):
     policy = Policy(catch_up="all")
     assert policy.overridden_by({"tag_target_orders": value}) == policy
     own = policy.overridden_by({"tag_target_orders": value, "payment_retries": ["12h"]})
@@ -156,7 +156,7 @@ def test_a_field_that_an_earlier_version_had_is_passed_over_whatever_it_says(val
         policy.overridden_by({"tag_target_orders": value, "tag_orders": True})
 
 
-def test_no_field_is_retired_that_exists():
+def test_no_existing_field_is_listed_as_retired():
     assert not RETIRED_FIELDS & set(Policy.model_fields)
 
 

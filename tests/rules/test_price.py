@@ -1,4 +1,4 @@
-"""Whether a renewal may cost what its order costs."""
+"""Which price of its order a renewal accepts, and which waits for a person."""
 
 import pytest
 from rules.making import at, copy, order, planned, subscription
@@ -24,7 +24,7 @@ def attempt(target, source=None):
 
 
 @pytest.mark.parametrize("target", [costing(), costing(999), costing(1), costing(1000, items=3), costing(items=None)])
-def test_the_same_price_or_less_needs_nobody(target):
+def test_the_same_price_or_less_needs_no_person(target):
     assert objection(target, TEN, None, 0) is None
 
 
@@ -41,7 +41,7 @@ def test_the_same_price_or_less_needs_nobody(target):
         (costing(1000, None), "its order costs an unknown amount instead of 10.00 EUR"),
     ],
 )
-def test_any_other_price_waits_for_a_person_who_sees_both_amounts_and_the_way_out(target, said):
+def test_any_other_price_waits_for_a_person_and_names_both_amounts_and_the_way_out(target, said):
     sentence = objection(target, TEN, None, 0)
     assert sentence is not None
     assert sentence.startswith(f"{said}: nobody is charged. If that is wrong, mend the price; then release")
@@ -56,13 +56,13 @@ def test_the_tolerance_is_an_increase_in_percent(tolerance, cents, waits):
     assert (objection(costing(cents), TEN, None, tolerance) is not None) is waits
 
 
-def test_no_tolerance_makes_something_of_nothing():
+def test_no_tolerance_lets_a_free_renewal_cost_something():
     free = Price(cents=0, currency="EUR")
     assert objection(costing(0), free, None, 0) is None
     assert objection(costing(1), free, None, 1000) is not None
 
 
-def test_an_accepted_price_is_accepted_and_no_other_is():
+def test_only_the_price_that_a_person_accepted_is_allowed():
     accepted = Price.of(costing(1200))
     assert objection(costing(1200), TEN, accepted, 0) is None
     assert objection(costing(1201), TEN, accepted, 0) is not None
@@ -71,11 +71,11 @@ def test_an_accepted_price_is_accepted_and_no_other_is():
     assert objection(costing(1200, "USD"), TEN, accepted, 0) is not None
 
 
-def test_a_price_that_the_shop_does_not_tell_can_be_accepted_too():
+def test_an_unknown_price_can_be_accepted_too():
     assert objection(costing(None), TEN, Price.of(costing(None)), 0) is None
 
 
-def test_what_is_expected_is_what_the_last_renewal_cost_else_the_source_order():
+def test_the_expected_price_is_that_of_the_last_renewal_or_else_of_the_source_order():
     assert expected_price(TEN, costing(500)) == TEN
     assert expected_price(None, costing(500)) == Price(cents=500, currency="EUR", items=2)
     assert expected_price(Price(cents=None, currency=None), costing(500)) == Price.of(costing(500))
@@ -95,14 +95,14 @@ def test_amounts_are_written_as_people_read_them(cents, currency, said):
     assert money(cents, currency) == said
 
 
-def test_a_renewal_tells_a_price_that_differs_and_no_other():
+def test_a_renewal_mentions_its_price_only_if_it_differs():
     assert difference(Price.of(costing(900)), TEN) == ", for 9.00 EUR instead of 10.00 EUR"
     assert difference(Price.of(costing()), TEN) == ""
     assert difference(Price.of(costing(None)), TEN) == ""
     assert difference(Price.of(costing(900)), None) == ""
 
 
-def test_a_renewal_is_held_for_its_price_and_remembers_what_a_person_is_asked_to_accept():
+def test_a_renewal_that_is_held_for_its_price_remembers_the_price_to_accept():
     renewal = planned(subscription({"price": TEN.model_dump(), "attempt": 0}))
     hold = price_hold(renewal, attempt(costing(1200), source=costing(1200)))
     assert hold is not None
@@ -127,7 +127,7 @@ def test_a_released_renewal_is_placed_at_the_price_that_it_was_held_for():
     assert price_hold(renewal, attempt(costing(1201))) is not None
 
 
-def test_the_next_period_knows_nothing_of_what_was_accepted_but_what_the_last_renewal_cost():
+def test_the_next_period_keeps_the_last_price_and_forgets_the_price_to_accept():
     state = RenewalState(period=at("2026-03-01T06:00"), price=TEN, price_to_accept=Price(cents=1, currency="EUR"))
     following = state.for_period(at("2026-04-01T06:00"))
     assert (following.price, following.price_to_accept) == (TEN, None)
@@ -139,7 +139,7 @@ def test_a_subscriptions_own_policy_may_tolerate_more():
     assert price_hold(renewal, attempt(costing(1201))) is not None
 
 
-def test_what_a_renewal_cost_is_recorded_with_it():
+def test_the_price_of_a_renewal_is_recorded():
     renewal = planned(subscription())
     placed = order(total_amount_with_taxes_cents=900, currency_code="EUR", skus_count=2)
     ended = CopyEnded(copy(REF, target=placed, source_order=costing(1000)))
@@ -150,7 +150,7 @@ def test_what_a_renewal_cost_is_recorded_with_it():
     assert ", for 9.00 EUR instead of 10.00 EUR" in result.sentence
 
 
-def test_a_placed_order_whose_total_is_not_told_leaves_the_last_price():
+def test_a_placed_order_without_a_total_keeps_the_last_price():
     renewal = planned(subscription({"price": TEN.model_dump()}))
 
     result = result_of(renewal, CopyEnded(copy(REF, target=order())), at("2026-03-01T06:05"), "run")

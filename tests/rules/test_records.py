@@ -1,4 +1,4 @@
-"""What is written about a result when the subscription is no longer as it was when the renewal was planned."""
+"""What a record contains if the subscription has changed since the renewal was planned."""
 
 from datetime import datetime
 from typing import Any
@@ -52,13 +52,13 @@ def moved_to(record: Record | None) -> datetime | None:
     return record.next_run_at
 
 
-def test_what_nobody_has_touched_is_written_as_it_was_judged():
+def test_a_result_is_written_as_it_is_if_the_subscription_has_not_changed():
     record = record_of(renewed(), subscription())
     assert written(record)["done_through"] == DUE
     assert moved_to(record) == at("2026-04-01T06:00")
 
 
-def test_what_others_wrote_into_the_metadata_survives():
+def test_metadata_that_others_wrote_survive():
     fresh = subscription(metadata={"perennial": {"policy": {"stock_retries": []}}, "crm": {"id": 8}, "erp": 1})
     record = record_of(renewed(), fresh)
     assert record is not None
@@ -76,7 +76,7 @@ def test_nothing_is_written_about_a_subscription_that_was_given_back_or_is_damag
     assert record_of(renewed(), subscription({"attempt": -1})) is None
 
 
-def test_a_run_that_sent_nothing_leaves_alone_what_another_has_recorded():
+def test_a_run_that_sent_nothing_does_not_overwrite_the_record_of_another_run():
     another = {**BEGUN, "attempt": 2, "outcome": "exhausted", "held": True, "flow_run_id": "another"}
     not_sent = NotConnected("POST", "/api/order_copies", "refused")
     lost = WriteFateUnknown("POST", "/api/order_copies", "timeout", REF)
@@ -86,7 +86,7 @@ def test_a_run_that_sent_nothing_leaves_alone_what_another_has_recorded():
         assert record_of(result, subscription(BEGUN)) is not None
 
 
-def test_what_two_runs_have_counted_stays_counted():
+def test_the_attempts_that_two_runs_counted_are_both_kept():
     another = {**BEGUN, "attempt": 3, "failures": {"payment": 1, "stock": 2}, "attempts": ["2026-03-02T06:59Z"],
                "held": True, "flow_run_id": "another"}  # fmt: skip
     state = written(record_of(failed_again(), subscription(another)))
@@ -95,15 +95,15 @@ def test_what_two_runs_have_counted_stays_counted():
     assert state["held"] is True
 
 
-def test_a_date_that_was_moved_a_little_while_the_period_was_renewed_stands_for_that_period():
+def test_a_date_moved_slightly_during_its_renewal_stands_for_the_renewed_period():
     record = record_of(renewed(), subscription(next_run_at="2026-03-02T06:00:00Z"))
     assert moved_to(record) == at("2026-04-02T06:00"), "it was moved for good"
     assert written(record)["done_through"] == "2026-03-02T06:00Z"
 
 
-def test_a_date_that_was_moved_far_while_the_period_was_renewed_is_the_next_one():
+def test_a_date_moved_far_during_its_renewal_is_the_next_date():
     record = record_of(renewed(), subscription(next_run_at="2026-03-25T06:00:00Z"))
-    assert moved_to(record) is None, "it stays as the customer wishes"
+    assert moved_to(record) is None, "the date stays as the customer set it"
     assert written(record)["done_through"] == DUE
     later = planned(subscription(written(record), next_run_at="2026-03-25T06:00:00Z"), "2026-03-25T06:05")
     assert later.due == at("2026-03-25T06:00")
@@ -122,7 +122,7 @@ def test_an_order_placed_long_ago_does_not_settle_the_date_that_is_due_now():
     assert following.due == at("2026-04-01T06:00")
 
 
-def test_a_cancellation_is_part_of_the_record_and_not_asked_for_twice():
+def test_a_cancellation_is_part_of_the_record_and_is_not_requested_twice():
     policy = Policy(payment_retries=[], final_action="cancel")
     result = result_of(planned(policy=policy), PlacementRefused(place(), DECLINE, order("pending")), NOW, "ours")
     record = record_of(result, subscription())
@@ -141,7 +141,7 @@ def late(**fields: Any) -> Skipped:
     return skipped
 
 
-def test_a_period_that_is_skipped_on_purpose_is_recorded_unless_somebody_has_moved_on():
+def test_a_skipped_period_is_recorded_unless_the_subscription_has_changed_meanwhile():
     record = skip_record_of(late(), subscription())
     assert moved_to(record) == at("2026-04-01T06:00")
     assert skip_record_of(late(), subscription(next_run_at="2026-03-20T06:00:00Z")) is None
@@ -149,14 +149,14 @@ def test_a_period_that_is_skipped_on_purpose_is_recorded_unless_somebody_has_mov
     assert skip_record_of(late(), subscription({"held": True})) is None
 
 
-def test_a_hold_that_staff_set_while_the_period_was_renewed_stays():
+def test_a_hold_that_staff_set_during_the_renewal_is_kept():
     held = subscription({"held": True})
     assert written(record_of(renewed(), held))["held"] is True
     by_another_run = {**BEGUN, "outcome": "exhausted", "held": True, "flow_run_id": "another"}
     assert written(record_of(renewed(), subscription(by_another_run)))["held"] is False, "its period is renewed now"
 
 
-# --- what this run has announced itself ----------------------------------------------------------------
+# --- announcements -------------------------------------------------------------------------------------
 
 
 def announced(**changes: Any) -> dict[str, Any]:
@@ -177,13 +177,13 @@ def test_an_attempt_that_was_announced_and_could_not_be_made_is_taken_back():
     assert (state["outcome"], state["attempt"], state["attempts"]) == ("retry_scheduled", 1, [])
 
 
-def test_what_another_run_has_announced_since_is_kept_by_a_run_that_sent_nothing():
+def test_a_run_that_sent_nothing_keeps_the_announcement_of_another_run():
     nothing = NotPlaced(place(2), NotConnected("PATCH", "/api/orders/TgtAbcdefg", "refused"))
     result = result_of(second_attempt(), nothing, at("2026-03-02T07:01"), "ours")
     assert record_of(result, subscription(announced(flow_run_id="another"))) is None
 
 
-def test_a_hold_that_staff_set_after_the_attempt_was_announced_stays():
+def test_a_hold_that_staff_set_after_the_announcement_is_kept():
     assert written(record_of(failed_again(), subscription(announced(held=True))))["held"] is True
     placed = result_of(second_attempt(), OrderAnswered(place(2), order()), at("2026-03-02T07:01"), "ours")
     assert written(record_of(placed, subscription(announced(held=True))))["held"] is True
@@ -194,7 +194,7 @@ def test_a_hold_that_staff_set_after_the_attempt_was_announced_stays():
 THEIRS = {"period": DUE, "done_through": DUE, "outcome": "renewed", "target_order_id": "TgtOtherxx", "flow_run_id": "x"}
 
 
-def test_another_order_that_another_run_has_placed_for_the_same_period_is_a_double_charge():
+def test_a_different_order_placed_by_another_run_for_the_same_period_is_a_double_charge():
     other = another_placed_order(renewed(), subscription(THEIRS))
     assert other == "TgtOtherxx"
     twice = renewed().placed_twice(other)
@@ -204,7 +204,7 @@ def test_another_order_that_another_run_has_placed_for_the_same_period_is_a_doub
     assert twice.sentence == "two orders of one period are placed (TgtAbcdefg and TgtOtherxx): cancel one of them"
 
 
-def test_the_same_order_or_another_period_or_an_order_that_is_not_placed_is_none():
+def test_the_same_order_another_period_or_an_unplaced_order_is_no_double_charge():
     for stored in (
         {**THEIRS, "target_order_id": "TgtAbcdefg"},
         {**THEIRS, "target_order_id": None},

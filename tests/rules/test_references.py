@@ -22,12 +22,12 @@ def test_a_reference_names_the_subscription_and_the_period():
 
 
 @given(ids, instants)
-def test_a_reference_says_what_it_was_made_of(subscription_id, due):
+def test_a_reference_can_be_parsed_into_its_parts(subscription_id, due):
     assert parse_reference(reference_of(subscription_id, due)) == (subscription_id, whole_minute(due))
 
 
 @given(ids, instants, st.integers(2, 999_999))
-def test_a_number_that_version_0_1_has_added_is_understood_and_says_nothing(subscription_id, due, number):
+def test_a_number_added_by_version_0_1_is_read_and_ignored(subscription_id, due, number):
     numbered = numbered_reference(subscription_id, due, number)
     assert numbered == f"{reference_of(subscription_id, due)}#{number}"
     assert parse_reference(numbered) == (subscription_id, whole_minute(due))
@@ -63,7 +63,7 @@ def test_any_text_is_either_a_reference_or_none(text):
         manual_reference("SrcAbcdefg", "6f9d2e7c-0a0b-4c7e-8d3f-5a1b2c3d4e5f"),
     ],
 )
-def test_other_texts_are_not_taken_for_a_renewal(text):
+def test_other_texts_are_not_mistaken_for_the_reference_of_a_renewal(text):
     assert parse_reference(text) is None
 
 

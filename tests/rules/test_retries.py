@@ -24,7 +24,7 @@ offsets = st.lists(st.integers(-45 * 24 * 60, 0), max_size=40)
         pytest.param(6, None, id="released by a person, and failed again"),
     ],
 )
-def test_a_timeline_of_payment_retries(attempt, expected):
+def test_payment_retries_follow_the_policy_until_they_are_used_up(attempt, expected):
     found = next_attempt(Policy(), FailureClass.PAYMENT, attempt, [NOW], NOW)
     assert found == (at(expected) if expected else None)
 
@@ -38,7 +38,7 @@ def test_seconds_are_rounded_up_never_down():
 
 
 @given(offsets, st.integers(1, 10), st.integers(10, 20))
-def test_no_card_ever_sees_more_charges_than_its_network_allows(minutes, per_day, per_month):
+def test_no_card_is_charged_more_often_than_the_policy_allows(minutes, per_day, per_month):
     policy = Policy(max_attempts_per_day=per_day, max_attempts_per_month=per_month)
     charges = [NOW + timedelta(minutes=minute) for minute in minutes]
     allowed = earliest_allowed(policy, charges, NOW)
@@ -57,7 +57,7 @@ def test_no_card_ever_sees_more_charges_than_its_network_allows(minutes, per_day
     st.sampled_from(["UTC", "Europe/Rome", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia"]),
     st.integers(0, 23), st.integers(0, 59), st.integers(0, 366 * 24 * 60), st.sampled_from([2011, 2026]),
 )  # fmt: skip
-def test_a_preferred_time_of_day_is_the_next_one_on_the_wall(zone_name, hour, minute, minutes, year):
+def test_the_next_time_of_day_is_the_next_such_local_time(zone_name, hour, minute, minutes, year):
     zone, at_o_clock = ZoneInfo(zone_name), time(hour, minute)
     not_before = at(f"{year}-01-01") + timedelta(minutes=minutes)
     found = next_time_of_day(not_before, at_o_clock, zone)
@@ -76,7 +76,7 @@ def test_a_retry_time_that_the_spring_change_leaves_out_moves_forward():
     assert found == change + timedelta(minutes=30)
 
 
-def test_a_passing_fault_is_tried_again_within_the_day_whatever_the_preferred_time():
+def test_a_transient_failure_is_retried_within_the_day_whatever_the_preferred_time():
     policy = Policy(retry_at="08:00")
     waits = [moment.strftime("%d %H:%M") for moment in calendar_of_retries(policy, FailureClass.TRANSIENT, NOW)]
     assert waits == ["01 06:10", "01 06:20", "01 07:20", "01 11:20", "03 08:00"]

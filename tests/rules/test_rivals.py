@@ -1,4 +1,4 @@
-"""Who else charges for a source order, and which period an order copy belongs to."""
+"""Rivals and copies that also charge for a source order, and the period to which a copy belongs."""
 
 import pytest
 from rules.making import POLICY, at, copy, order, planned, subscription, withdrawn
@@ -19,11 +19,12 @@ SHARED = Policy(shared_source_orders=True)
 
 
 def twin(state=None, **fields):
+    """Another subscription of the same source order."""
     return subscription(state, id="SubOtherxx", **fields)
 
 
 def tracked(period="2026-03-01T06:00Z", whose="SubAbcdefg", **more):
-    """The metadata that a creation writes."""
+    """The metadata that Perennial writes when it creates a copy."""
     return {"metadata": {"perennial": {"subscription_id": whose, "period": period, **more}}}
 
 
@@ -44,7 +45,7 @@ def tracked(period="2026-03-01T06:00Z", whose="SubAbcdefg", **more):
         twin(frequency="yearly"),
     ],
     ids=[
-        *("due", "held", "only the other one is meant", "damaged", "due later in the period", "overdue"),
+        *("due", "held", "only the other policy allows it", "damaged", "due later in the period", "overdue"),
         *("renewed in the period", "renewed for the last time", "yearly"),
     ],
 )
@@ -80,14 +81,14 @@ def test_a_subscription_that_does_not_renew_in_the_same_period_is_no_rival(other
     assert shared_source_order(planned(), [subscription(), other]) is None
 
 
-def test_each_of_them_is_renewed_where_the_policy_or_its_own_says_that_both_are_meant():
+def test_subscriptions_of_one_source_order_are_renewed_if_shared_source_orders_is_on():
     assert shared_source_order(planned(policy=SHARED), [twin()]) is None
     assert shared_source_order(planned(subscription({"policy": {"shared_source_orders": True}})), [twin()]) is None
     apart = planned(subscription({"policy": {"shared_source_orders": False}}), policy=SHARED)
     assert shared_source_order(apart, [twin()]) is not None
 
 
-def test_the_renewal_of_another_subscription_inside_the_period_blocks_although_it_is_cancelled_since():
+def test_a_renewal_of_another_subscription_in_the_period_blocks_even_if_that_one_is_cancelled_since():
     theirs = copy("SubOtherxx@2026-03-01T06:00Z", "completed", order())
     reason, sentence = copy_besides(planned(), [theirs]) or pytest.fail("it must wait")
 
@@ -96,7 +97,7 @@ def test_the_renewal_of_another_subscription_inside_the_period_blocks_although_i
     assert copy_besides(planned(policy=SHARED), [theirs]) is None
 
 
-# --- adoption says it at once -----------------------------------------------------------------------
+# --- adoption refuses rivals ------------------------------------------------------------------------
 
 
 def adopting(*others, one=None, policy=POLICY, requested=()):
@@ -113,37 +114,37 @@ def test_a_second_subscription_of_a_source_order_is_not_adopted_beside_the_first
     assert adopting(twin(), policy=SHARED).handling is Handling.CHANGE
 
 
-def test_two_that_are_adopted_in_one_run_are_both_refused():
+def test_two_subscriptions_of_one_source_order_are_both_refused_in_one_adoption():
     active = twin(status="active", metadata={})
     assert "was asked to be adopted as well" in adopting(active, requested=["SubOtherxx"]).sentence
     assert adopting(active, requested=["SubOtherxx"], policy=SHARED).handling is Handling.CHANGE
 
 
-def test_two_that_were_adopted_before_are_told_when_adopted_again():
+def test_two_adopted_subscriptions_of_one_source_order_are_refused_when_adopted_again():
     assert adopting(twin(), one=subscription()).handling is Handling.REFUSED
     both = {"policy": {"shared_source_orders": True}}
     assert adopting(twin(both), one=subscription(both)).handling is Handling.AS_REQUESTED
 
 
-def test_a_subscription_that_the_native_engine_rivals_is_not_adopted():
+def test_a_subscription_with_an_active_rival_is_not_adopted():
     decision = adopting(twin(status="active", metadata={}))
     assert decision.handling is Handling.REFUSED
     assert "SubOtherxx of the same source order SrcAbcdefg is active" in decision.sentence
     assert "deactivate it first" in decision.sentence
 
 
-def test_others_at_rest_or_of_another_source_order_do_not_stand_in_the_way_of_an_adoption():
+def test_inactive_subscriptions_and_those_of_other_source_orders_do_not_block_an_adoption():
     at_rest = [twin(metadata={}), twin(source_order_id="SrcOtherxx"), twin(status="cancelled")]
     assert adopting(*at_rest).handling is Handling.CHANGE
 
 
-# --- a reorder by hand ------------------------------------------------------------------------------
+# --- manual copies ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "target", [order(), order("pending"), order("placing"), None], ids=["placed", "unplaced", "placing", "copying"]
 )
-def test_a_reorder_by_hand_inside_the_period_waits_for_a_person(target):
+def test_a_manual_copy_in_the_period_makes_the_renewal_wait_for_a_person(target):
     made = copy("goodwill-17", "completed" if target else "in_progress", target)
     reason, sentence = copy_besides(planned(), [made]) or pytest.fail("it must wait")
 
@@ -165,9 +166,17 @@ def test_a_reorder_by_hand_inside_the_period_waits_for_a_person(target):
         copy(REF, "completed", order()),
         copy("SubAbcdefg@2026-02-01T06:00Z", "completed", order()),
     ],
-    ids=["before", "failed", "cancelled", "of another order", "meant", "the renewal itself", "an older renewal"],
+    ids=[
+        "before",
+        "failed",
+        "cancelled",
+        "of another order",
+        "with besides_renewal",
+        "the renewal itself",
+        "an older renewal",
+    ],
 )
-def test_a_copy_that_is_no_second_charge_of_the_period_does_not_wait(made):
+def test_a_copy_that_is_no_second_charge_of_the_period_does_not_block(made):
     assert copy_besides(planned(), [made]) is None
 
 
@@ -198,7 +207,7 @@ OPEN = {"period": "2026-03-01T06:00Z", "outcome": "retry_scheduled", "attempt": 
     ],
     ids=["due", "due tomorrow", "waits for a retry", "renewed yesterday", "being renewed"],
 )
-def test_a_reorder_beside_a_renewal_is_refused_with_the_renewal_and_the_way_out(one, copies, words):
+def test_a_reorder_close_to_a_renewal_is_refused_and_the_error_names_the_renewal_and_the_way_out(one, copies, words):
     with pytest.raises(RenewalNearby, match="subscription SubAbcdefg renews this order") as refused:
         near(one, copies)
     assert words in str(refused.value)
@@ -223,11 +232,19 @@ def test_a_reorder_beside_a_renewal_is_refused_with_the_renewal_and_the_way_out(
         (subscription(frequency="hourly", next_run_at="2026-03-10T12:16:00Z"), []),
     ],
     ids=[
-        *("in between", "renewed long ago", "another one's", "goodwill before", "not adopted", "native", "never due"),
+        *(
+            "in between",
+            "renewed long ago",
+            "of another subscription",
+            "an earlier manual copy",
+            "not adopted",
+            "native",
+            "never due",
+        ),
         *("never", "expired", "hourly, in 16 minutes"),
     ],
 )
-def test_a_goodwill_copy_away_from_renewals_is_nobodys_business(one, copies):
+def test_a_reorder_that_is_not_close_to_a_renewal_is_allowed(one, copies):
     near(one, copies)
 
 
@@ -249,14 +266,14 @@ def test_a_renamed_copy_of_a_date_that_was_moved_is_settled_first():
     assert unrecorded_period(planned(), [renamed]) == at("2026-02-20T06:00")
 
 
-def test_a_reference_of_ours_says_more_than_the_metadata():
+def test_a_reference_made_by_perennial_outweighs_the_metadata():
     assert period_of(copy(REF, **tracked("2026-02-01T06:00Z"))) == ("SubAbcdefg", at("2026-03-01T06:00"))
 
 
 @pytest.mark.parametrize(
     "ours", [None, "text", [], {}, {"subscription_id": "SubAbcdefg"}, {"subscription_id": 7, "period": "soon"}]
 )
-def test_other_metadata_make_no_renewal_of_a_copy(ours):
+def test_malformed_metadata_do_not_make_a_copy_a_renewal(ours):
     assert period_of(copy("ERP-4711", metadata={"perennial": ours})) is None
     assert isinstance(next_action(planned(), [copy("ERP-4711", metadata={"perennial": ours})], NOW), Create)
 
@@ -270,7 +287,7 @@ def test_a_placed_order_without_its_copy_waits_for_a_person(status):
     assert all(words in sentence for words in (f"#1001 of this period is {status}", "move next_run_at on", "cancel it"))
 
 
-def test_an_order_that_charges_nobody_does_not_stand_for_a_renewal():
+def test_orders_that_charge_nothing_for_this_period_do_not_block():
     orders = [
         order("pending", reference=REF),
         order("cancelled", reference=REF),

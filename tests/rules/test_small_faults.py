@@ -1,4 +1,4 @@
-"""What mutation testing has found untested: each test names the fault that it would notice."""
+"""Behaviour that mutation testing found untested."""
 
 import pytest
 from rules.making import at, copy, order, planned, subscription
@@ -43,14 +43,14 @@ def failed_again(**begun):
     return result_of(renewal, refused, at("2026-03-02T07:01"), "ours")
 
 
-def test_of_two_runs_the_higher_count_of_copies_is_kept_whoever_has_it():
+def test_of_the_copies_that_two_runs_counted_the_higher_number_is_kept():
     for ours, theirs in ((1, 4), (4, 1)):
         record = record_of(failed_again(copies=ours), subscription(BEGUN | {"copies": theirs, "flow_run_id": "other"}))
         assert record is not None
         assert record.metadata["perennial"]["copies"] == 4
 
 
-def test_of_two_runs_that_failed_for_different_reasons_both_reasons_are_kept():
+def test_the_different_failures_of_two_runs_are_both_kept():
     theirs = {"failures": {"stock": 1}, "flow_run_id": "other"}
     record = record_of(failed_again(), subscription(BEGUN | theirs))
     assert record is not None
@@ -62,7 +62,7 @@ def held_back(reason, until=None):
     return result_of(renewal, HeldBack(Hold(reason, "look at it", until)), at("2026-03-02T07:01"), "ours")
 
 
-def test_a_renewal_that_a_limit_holds_back_says_so_and_goes_on_by_itself():
+def test_a_renewal_that_a_limit_holds_back_says_so_and_continues_by_itself():
     result = held_back(HoldReason.ATTEMPT_LIMIT, at("2026-03-05T06:00"))
     assert result.what == "look at it"
     assert result.state.next_attempt_at == at("2026-03-05T06:00")
@@ -93,7 +93,7 @@ def exhausted(**policy):
     ("action", "then"),
     [("hold", "held for a person"), ("cancel", "the subscription is cancelled"), ("skip_period", "next on")],
 )
-def test_the_final_action_is_part_of_the_result_and_said_in_words(action, then):
+def test_the_final_action_is_part_of_the_result_and_put_into_words(action, then):
     result = exhausted(final_action=action)
     assert (result.outcome, str(result.final_action)) == (Outcome.EXHAUSTED, action)
     assert result.then is not None
@@ -121,7 +121,7 @@ def test_a_period_that_was_renewed_while_its_date_was_moved_is_recorded_as_renew
     assert record.metadata["perennial"]["outcome"] == "renewed"
 
 
-def test_what_is_under_way_for_too_long_is_told_in_the_merchants_time():
+def test_the_sentence_on_a_copy_under_way_for_too_long_uses_the_merchants_time_zone():
     state = {
         "period": DUE,
         "outcome": "in_progress",

@@ -1,4 +1,4 @@
-"""No two renewals of a subscription are closer than half an interval, whoever wrote the date and when."""
+"""No two renewals of a subscription are closer than half an interval, however its date was moved."""
 
 from datetime import timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from flows.rules.unrecorded import looked_back_to, unrecorded_period
 
 
 def renewed(sub: OrderSubscription, as_of: str, placed_at: str | None = None) -> OrderSubscription:
-    """The subscription after the renewal that is due at `as_of`, and its record."""
+    """The subscription after the renewal that is due at `as_of` was placed and recorded."""
     work = planned(sub, as_of)
     placed = order(id=f"Tgt{work.due:%m%d%H%M}", placed_at=f"{placed_at or as_of}:00Z")
     done = CopyEnded(copy(work.reference, "completed", placed))
@@ -46,13 +46,13 @@ def skipped(sub: OrderSubscription, as_of: str, policy: Policy = POLICY) -> Skip
     return answer
 
 
-MOVED_BY_AN_OLD_PAGE = moved(renewed(subscription(), "2026-03-01T06:05"), "2026-03-01T21:05")
-"""The customer's page was a minute old: they moved 1 March to the evening, and it had just been renewed."""
+MOVED_ON_A_STALE_PAGE = moved(renewed(subscription(), "2026-03-01T06:05"), "2026-03-01T21:05")
+"""The customer moved 1 March to the evening, on a page that they had opened just before its renewal."""
 
 
 @pytest.mark.parametrize("catch_up", ["latest", "all", "skip"])
-def test_a_date_moved_right_after_the_record_waits_for_a_person_who_sees_both_renewals(catch_up):
-    answer = skipped(MOVED_BY_AN_OLD_PAGE, "2026-03-01T21:05", Policy(catch_up=catch_up))
+def test_a_date_moved_right_after_its_renewal_waits_for_a_person_and_names_both_renewals(catch_up):
+    answer = skipped(MOVED_ON_A_STALE_PAGE, "2026-03-01T21:05", Policy(catch_up=catch_up))
     assert answer.reason is SkipReason.TOO_CLOSE
     assert answer.reason.needs_person
     assert answer.sentence == (
@@ -63,36 +63,36 @@ def test_a_date_moved_right_after_the_record_waits_for_a_person_who_sees_both_re
 
 
 def held() -> OrderSubscription:
-    answer = skipped(MOVED_BY_AN_OLD_PAGE, "2026-03-01T21:05")
-    return recorded(MOVED_BY_AN_OLD_PAGE, skip_record_of(answer, MOVED_BY_AN_OLD_PAGE))
+    answer = skipped(MOVED_ON_A_STALE_PAGE, "2026-03-01T21:05")
+    return recorded(MOVED_ON_A_STALE_PAGE, skip_record_of(answer, MOVED_ON_A_STALE_PAGE))
 
 
-def test_it_is_held_and_told_once():
-    assert MOVED_BY_AN_OLD_PAGE.next_run_at == held().next_run_at, "the date stays as the customer wrote it"
+def test_a_subscription_whose_date_is_too_close_is_held_and_reported_once():
+    assert MOVED_ON_A_STALE_PAGE.next_run_at == held().next_run_at, "the date stays as the customer wrote it"
     again = skipped(held(), "2026-03-01T21:20")
     assert again.reason is SkipReason.HELD
     assert not again.reason.needs_person
     assert "Tgt03010600" in again.sentence
-    assert skipped(held(), "2026-12-01").reason is SkipReason.HELD, "it does not go on by itself"
+    assert skipped(held(), "2026-12-01").reason is SkipReason.HELD, "the hold does not end by itself"
 
 
-def test_a_person_who_releases_it_has_it_charged():
+def test_releasing_a_date_that_is_too_close_charges_it():
     change = decide(held(), HandoverRequest(Handover.RELEASE), POLICY, at("2026-03-02")).change
     assert change is not None
     released = held().model_copy(update={"metadata": change.metadata})
     work = planned(released, "2026-03-02T08:00")
     assert work.reference == "SubAbcdefg@2026-03-01T21:05Z"
     after = renewed(released, "2026-03-02T08:00")
-    assert after.next_run_at == at("2026-04-01T21:05"), "moved for good"
+    assert after.next_run_at == at("2026-04-01T21:05"), "all later dates are moved, too"
 
 
-def test_another_date_releases_it_without_a_charge():
-    put_right = moved(held(), "2026-04-01T06:00")
-    assert skipped(put_right, "2026-03-20").reason is SkipReason.NOT_DUE
-    assert planned(put_right, "2026-04-01T06:05").reference == "SubAbcdefg@2026-04-01T06:00Z"
+def test_moving_a_date_that_is_too_close_ends_the_hold_without_a_charge():
+    corrected = moved(held(), "2026-04-01T06:00")
+    assert skipped(corrected, "2026-03-20").reason is SkipReason.NOT_DUE
+    assert planned(corrected, "2026-04-01T06:05").reference == "SubAbcdefg@2026-04-01T06:00Z"
 
 
-def test_another_date_that_is_too_close_as_well_is_held_anew():
+def test_a_new_date_that_is_also_too_close_is_held_again():
     again = moved(held(), "2026-03-05T06:00")
     answer = skipped(again, "2026-03-05T06:05")
     assert answer.reason is SkipReason.TOO_CLOSE
@@ -103,13 +103,13 @@ def test_another_date_that_is_too_close_as_well_is_held_anew():
 @pytest.mark.parametrize(
     "fields", [{"next_run_at": "2026-04-01T06:00:00Z"}, {"metadata": {"perennial": {"held": True}}}, {"metadata": {}}]
 )
-def test_it_is_not_held_when_somebody_has_acted_meanwhile(fields):
-    answer = skipped(MOVED_BY_AN_OLD_PAGE, "2026-03-01T21:05")
-    given_ = MOVED_BY_AN_OLD_PAGE.model_dump() | fields
+def test_no_hold_is_written_if_the_subscription_has_changed_meanwhile(fields):
+    answer = skipped(MOVED_ON_A_STALE_PAGE, "2026-03-01T21:05")
+    given_ = MOVED_ON_A_STALE_PAGE.model_dump() | fields
     assert skip_record_of(answer, OrderSubscription.model_validate(given_)) is None
 
 
-def test_a_state_of_an_earlier_version_tells_its_last_renewal_as_well():
+def test_the_last_renewal_is_also_known_from_a_state_of_an_earlier_version():
     state = {"period": "2026-03-01T06:00Z", "done_through": "2026-03-01T06:00Z", "outcome": "renewed",
              "target_order_id": "TgtAbcdefg", "frequency": "monthly"}  # fmt: skip
     answer = skipped(subscription(state, next_run_at="2026-03-01T21:05:00Z"), "2026-03-01T21:05")
@@ -117,7 +117,7 @@ def test_a_state_of_an_earlier_version_tells_its_last_renewal_as_well():
     assert "TgtAbcdefg" in answer.sentence
 
 
-def test_a_last_renewal_is_still_known_after_periods_that_were_skipped_and_after_another_adoption():
+def test_the_last_renewal_is_still_known_after_skipped_periods_and_another_adoption():
     late = Policy(catch_up="skip")
     one = renewed(subscription(), "2026-03-01T06:05")
     answer = skipped(one, "2026-04-05", late)
@@ -129,7 +129,7 @@ def test_a_last_renewal_is_still_known_after_periods_that_were_skipped_and_after
     assert change.metadata["perennial"]["last_order_id"] == "Tgt03010600"
 
 
-def test_a_renewal_by_the_engine_before_us_counts_as_well():
+def test_the_last_renewal_by_the_native_engine_counts_too():
     native = {
         "last_run_at": "2026-03-01T06:00:10Z",
         "succeeded_on_last_run": True,
@@ -148,7 +148,7 @@ def test_a_renewal_by_the_engine_before_us_counts_as_well():
 
 
 @pytest.mark.parametrize(("frequency", "days"), [("yearly", 40), ("yearly", 364), ("six-month", 90), ("monthly", 58)])
-def test_the_look_back_finds_the_charge_of_a_lost_record_however_far_the_date_was_moved(frequency, days):
+def test_a_charge_whose_record_was_lost_is_found_however_far_the_date_was_moved(frequency, days):
     first = subscription(frequency=frequency, starts_at="2026-03-01T06:00:00Z")
     unrecorded = copy(planned(first).reference, "completed", order(placed_at="2026-03-01T06:05:00Z"))
     later = first.model_copy(update={"next_run_at": at("2026-03-01T06:00") + timedelta(days=days)})
@@ -164,32 +164,32 @@ WEEKLY: dict[str, Any] = {"frequency": "weekly", "starts_at": "2026-03-01T06:00:
 
 
 def paid_late(placed_at: str, **state: Any) -> OrderSubscription:
-    """A weekly one of 1 March whose order was placed at some later time, after it had failed."""
+    """A weekly subscription whose order of 1 March failed and was placed later."""
     begun = {"period": "2026-03-01T06:00Z", "attempt": 1, "failures": {"payment": 1}, "outcome": "retry_scheduled",
              "order_copy_id": "CpyAbcdefb", "target_order_id": "TgtAbcdefg", **state}  # fmt: skip
     return renewed(subscription(begun, **WEEKLY), placed_at)
 
 
-def test_a_weekly_one_that_is_paid_late_is_not_charged_again_minutes_after():
+def test_a_weekly_subscription_paid_late_is_not_charged_again_minutes_later():
     answer = skipped(paid_late("2026-03-08T05:45"), "2026-03-08T06:00")
     assert answer.reason is SkipReason.TOO_CLOSE
     assert "of the period of Sun 1 Mar 06:00 UTC was placed on Sun 8 Mar 05:45 UTC" in answer.sentence
     assert "the period of Sun 8 Mar 06:00 UTC would follow within half an interval (3 days 12 hours)" in answer.sentence
 
 
-def test_a_weekly_one_that_is_paid_a_little_late_is_charged_on_its_next_date():
+def test_a_weekly_subscription_paid_slightly_late_is_charged_on_its_next_date():
     assert planned(paid_late("2026-03-04T05:45"), "2026-03-08T06:00").due == at("2026-03-08T06:00")
 
 
-def test_all_missed_periods_are_made_up_for_where_that_is_the_policy():
+def test_with_catch_up_all_every_missed_period_is_renewed():
     every = Policy(catch_up="all")
     one = paid_late("2026-03-08T05:45")
     assert planned(one, "2026-03-08T06:00", every).due == at("2026-03-08T06:00")
     answer = skipped(moved(one, "2026-03-08T20:00"), "2026-03-08T20:00", every)
-    assert answer.reason is SkipReason.TOO_CLOSE, "a date that somebody moved is none of those"
+    assert answer.reason is SkipReason.TOO_CLOSE, "a moved date is not a missed period"
 
 
-def test_after_an_outage_of_ours_nobody_is_asked_and_it_waits_until_half_an_interval_is_over():
+def test_after_an_outage_of_perennial_the_next_renewal_waits_half_an_interval_without_a_person():
     late = renewed(subscription(frequency="daily"), "2026-03-01T19:00")
     assert late.next_run_at == at("2026-03-02T06:00")
     answer = skipped(late, "2026-03-02T06:00")
@@ -206,7 +206,7 @@ def test_after_an_outage_of_ours_nobody_is_asked_and_it_waits_until_half_an_inte
 # --- what is not too close --------------------------------------------------------------------------
 
 
-def test_dates_that_a_crontab_names_are_renewed_however_close_they_are():
+def test_dates_named_by_a_crontab_are_renewed_however_close_they_are():
     one = subscription(frequency="0 6 1,3 * *")
     one = renewed(one, "2026-03-01T06:05")
     assert planned(one, "2026-03-03T06:05").due == at("2026-03-03T06:00")
@@ -215,23 +215,23 @@ def test_dates_that_a_crontab_names_are_renewed_however_close_they_are():
     assert skipped(moved(one, "2026-03-10T06:00"), "2026-03-10T06:05").reason is SkipReason.TOO_CLOSE
 
 
-def test_a_crontab_cannot_be_moved_for_good():
+def test_a_moved_date_does_not_change_the_later_dates_of_a_crontab():
     one = renewed(subscription(frequency="0 6 1 * *", next_run_at="2026-03-20T06:00:00Z"), "2026-03-20T06:05")
     assert one.next_run_at == at("2026-05-01T06:00"), "20 March stood for 1 April"
     one = renewed(subscription(frequency="0 6 1 * *", next_run_at="2026-03-10T06:00:00Z"), "2026-03-10T06:05")
     assert one.next_run_at == at("2026-04-01T06:00")
 
 
-def test_a_frequency_that_becomes_longer_or_shorter_is_charged_on_its_next_date():
+def test_a_subscription_with_a_changed_frequency_is_charged_on_its_next_date():
     weekly = renewed(subscription(**WEEKLY), "2026-03-01T06:05").model_copy(update={"frequency": "monthly"})
     assert planned(weekly, "2026-03-08T06:05").due == at("2026-03-08T06:00")
     monthly = renewed(subscription(), "2026-03-01T06:05").model_copy(update={"frequency": "weekly"})
     assert planned(moved(monthly, "2026-03-08T06:00"), "2026-03-08T06:05").due == at("2026-03-08T06:00")
 
 
-def test_a_period_whose_own_order_may_be_placed_is_looked_at():
+def test_a_period_is_not_too_close_to_its_own_order():
     work = planned(subscription({"last_period": "2026-03-01T06:00Z", "last_placed_at": "2026-03-01T06:05Z"}))
-    assert work.due == at("2026-03-01T06:00"), "somebody has reset the state: its copy is found by the reference"
+    assert work.due == at("2026-03-01T06:00"), "the state was reset; the copy is found by its reference"
 
 
 @given(
@@ -272,5 +272,5 @@ def test_an_interval_lasts_until_the_date_after_the_one_that_was_renewed(frequen
     ("minutes", "words"),
     [(0, "less than a minute"), (1, "1 minute"), (90, "1 hour 30 minutes"), (5040, "3 days 12 hours"), (1441, "1 day")],
 )
-def test_a_duration_is_said_in_words(minutes, words):
+def test_a_duration_is_written_in_words(minutes, words):
     assert duration_in_words(timedelta(minutes=minutes)) == words

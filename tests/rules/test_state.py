@@ -32,7 +32,7 @@ def test_nothing_that_json_can_hold_makes_reading_fail(stored):
 
 
 @given(st.dictionaries(names, json_values), st.dictionaries(st.text(), json_values))
-def test_keys_of_others_survive_a_write(stored, others):
+def test_keys_of_other_systems_survive_a_write(stored, others):
     metadata = {**others, "perennial": stored}
     state = RenewalState.read(metadata)
     assert state is not None
@@ -49,7 +49,7 @@ def test_keys_of_others_survive_a_write(stored, others):
     assert RenewalState.read(written) == state
 
 
-def test_an_unknown_key_added_by_somebody_meanwhile_survives():
+def test_an_unknown_key_that_was_added_meanwhile_survives():
     state = RenewalState.read({"perennial": {"v": 1}})
     assert state.written_into({"perennial": {"v": 1, "note": "call her"}})["perennial"]["note"] == "call her"
 
@@ -81,7 +81,7 @@ def test_a_broken_object_is_damaged_and_says_where(stored, complaint):
     assert complaint in state.damaged
 
 
-def test_a_stored_claim_of_damage_is_not_believed():
+def test_a_stored_key_named_damaged_is_ignored():
     assert RenewalState.read({"perennial": {"damaged": "no"}}).damaged is None
 
 
@@ -92,7 +92,7 @@ def test_instants_are_written_in_utc_with_a_z():
     assert written["attempts"] == ["2026-03-01T06:00:07Z"]
 
 
-def test_a_new_period_starts_afresh_and_remembers_the_charges_of_before():
+def test_a_new_period_starts_afresh_and_keeps_the_earlier_charges():
     before = RenewalState(
         instance="a", policy={"catch_up": "all"}, period=at("2026-02-01"), done_through=at("2026-02-01"),
         outcome="renewed", attempt=3, copies=2, order_copy_id="x", target_order_id="y", error="z",
@@ -110,7 +110,7 @@ def test_charges_older_than_thirty_days_do_not_count():
     assert state.attempts_until(at("2026-03-31")) == [at("2026-03-01T00:01")]
 
 
-def test_an_announcement_tells_which_attempt_on_which_order_is_made_and_can_be_taken_back():
+def test_an_announcement_names_the_attempt_and_the_order_and_can_be_taken_back():
     before = RenewalState(period=at("2026-03-01T06:00"), outcome="retry_scheduled", attempt=1, flow_run_id="theirs")
     moment = at("2026-03-02T07:00")
     announced = before.announcing(2, "CpyAbcdefb", "TgtAbcdefg", moment, "ours")
@@ -122,7 +122,7 @@ def test_an_announcement_tells_which_attempt_on_which_order_is_made_and_can_be_t
     assert held.without_announcement(before) == before.model_copy(update={"held": True, "policy": {"catch_up": "all"}})
 
 
-def test_attempts_of_more_than_thirty_days_ago_are_forgotten_by_an_announcement():
+def test_an_announcement_drops_attempts_older_than_thirty_days():
     before = RenewalState(attempts=[at("2026-01-01"), at("2026-02-20")])
     announced = before.announcing(1, "CpyAbcdefb", "TgtAbcdefg", at("2026-03-02"), None)
     assert announced.attempts == [at("2026-02-20"), at("2026-03-02")]
@@ -132,7 +132,7 @@ def test_attempts_of_more_than_thirty_days_ago_are_forgotten_by_an_announcement(
 
 
 @pytest.mark.parametrize("stored", [None, "yes", "", 0, 7, True, [1], ["perennial"]])
-def test_a_key_that_holds_no_object_is_damaged_and_never_taken_for_not_adopted(stored):
+def test_a_key_that_holds_no_object_is_damaged_and_not_mistaken_for_not_adopted(stored):
     state = RenewalState.read({"perennial": stored})
     assert state is not None
     assert f"metadata.perennial = {stored!r}: it must be an object" in str(state.damaged)

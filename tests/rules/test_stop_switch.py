@@ -1,4 +1,4 @@
-"""What the value of the Prefect variable `perennial_charging` means."""
+"""What the values of the Prefect variable `perennial_charging` mean."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_go_lets_customers_be_charged(value: Any) -> None:
     assert read_switch(value, WRITTEN) == CHARGING_IS_ON
 
 
-def test_a_stop_that_was_typed_in_the_ui_is_dated_by_when_it_was_written() -> None:
+def test_a_stop_typed_in_the_ui_counts_from_when_it_was_written() -> None:
     assert read_switch("stop: wrong prices", WRITTEN).sentence == (
         "charging is stopped since 2026-03-01 06:00 UTC: wrong prices"
     )
@@ -41,13 +41,13 @@ def test_a_long_value_is_quoted_in_part() -> None:
     assert len(read_switch("x" * 4000, WRITTEN).sentence) < 300
 
 
-def test_what_the_command_writes_is_read_again() -> None:
+def test_the_switch_reads_what_the_stop_command_writes() -> None:
     switch = read_switch(stopped("wrong prices", WRITTEN, CHARGING_IS_ON), WRITTEN + timedelta(hours=3))
 
     assert (switch.reason, switch.since) == ("wrong prices", WRITTEN)
 
 
-def test_stopped_once_more_it_stays_stopped_since_the_first_time() -> None:
+def test_a_second_stop_keeps_the_time_of_the_first() -> None:
     first = read_switch("stop: wrong prices", WRITTEN)
 
     switch = read_switch(stopped("wrong taxes, too", WRITTEN + timedelta(days=1), first))

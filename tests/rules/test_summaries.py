@@ -50,7 +50,7 @@ def test_a_line_says_what_happened_to_one_renewal():
     assert STOLEN.needs_person
 
 
-def test_a_line_of_a_subscription_left_alone_gives_the_reason():
+def test_a_line_about_a_skipped_subscription_gives_the_reason():
     left = skipped(SkipReason.SECOND_ENGINE)
     assert (left.outcome, left.skip_reason, left.needs_person) == (Outcome.SKIPPED, SkipReason.SECOND_ENGINE, True)
     assert left.reference == "SubOtherxx@2026-03-01T06:00Z"
@@ -123,7 +123,7 @@ def test_the_batches_of_a_sweep_add_up_to_the_whole(batches):
     assert together.sentence == whole.sentence
 
 
-def test_the_brakes_of_batches_are_told_once_each():
+def test_each_brake_of_the_batches_is_told_once():
     parts = [RenewalSummary.of([], NOW, brake=brake) for brake in ("a", None, "b", "a")]
     assert RenewalSummary.together(parts, NOW).brake == "a; b"
 
@@ -131,7 +131,7 @@ def test_the_brakes_of_batches_are_told_once_each():
 @pytest.mark.parametrize(
     ("surplus", "words"), [(0, ""), (1, "; 1 surplus copy cancelled"), (2, "; 2 surplus copies cancelled")]
 )
-def test_surplus_copies_are_told_and_need_nobody(surplus, words):
+def test_surplus_copies_are_mentioned_and_need_no_person(surplus, words):
     summary = RenewalSummary.of([RENEWED], NOW).model_copy(update={"surplus": surplus})
     assert summary.sentence == f"1 renewal: 1 renewed{words}"
     assert not summary.needs_attention
@@ -142,7 +142,7 @@ def test_the_surplus_copies_of_batches_add_up():
     assert RenewalSummary.together(parts, NOW).surplus == 3
 
 
-def test_what_is_overdue_is_told_and_adds_up():
+def test_the_overdue_renewals_of_batches_add_up():
     since = at("2026-02-01T06:00")
     part = RenewalSummary.of([DECLINED], NOW).model_copy(update={"overdue": 2, "overdue_since": since})
     later = RenewalSummary.of([], NOW).model_copy(update={"overdue": 1, "overdue_since": at("2026-02-09T06:00")})

@@ -41,20 +41,20 @@ def test_an_amount_is_written_in_the_units_of_its_currency(cents, currency, word
     assert amount_cell(cents, currency) == words
 
 
-def test_a_row_says_whose_renewal_it_is_and_which_order_and_where_to_look():
+def test_a_row_names_the_customer_the_order_and_the_amount_and_links_to_the_order():
     placed = order(total_amount_with_taxes_cents=2500, currency_code="EUR", customer_email="jane@example.org")
     row = row_of(OrderAnswered(Place(copy(REF, "completed", order("pending")), order("pending"), 1), placed))
     assert (row["customer"], row["order"], row["amount"]) == ("jane@example.org", "#1001", "25.00 EUR")
     assert row["in Commerce Layer"] == "https://dashboard.commercelayer.io/live/acme/apps/orders/list/TgtAbcdefg"
 
 
-def test_a_row_without_an_order_leads_to_the_subscription():
+def test_a_row_without_an_order_links_to_the_subscription():
     row = row_of(NotCreated(ReadFailed("/api/order_copies", "timeout")))
     assert (row["customer"], row["order"], row["amount"]) == ("jane@example.com", "", "")
     assert row["in Commerce Layer"] == "https://dashboard.commercelayer.io/live/acme/apps/subscriptions/list/SubAbcdefg"
 
 
-def test_what_a_customer_or_a_gateway_wrote_is_escaped():
+def test_text_from_customers_and_gateways_is_escaped():
     refused = order("pending", number="1](http://evil)", customer_email="<b>@x", currency_code="<i>",
                     total_amount_with_taxes_cents=1)  # fmt: skip
     row = row_of(CopyEnded(copy(REF, "failed", refused, errors_log={"base": ["[pay](http://evil.example)"]})))
@@ -64,7 +64,7 @@ def test_what_a_customer_or_a_gateway_wrote_is_escaped():
     assert "](http://" not in row["why"]
 
 
-def test_an_id_cannot_lead_out_of_the_dashboard():
+def test_an_id_cannot_make_a_link_leave_the_dashboard():
     assert DASHBOARD.order("../../x?y#z") == (
         "https://dashboard.commercelayer.io/live/acme/apps/orders/list/..%2F..%2Fx%3Fy%23z"
     )

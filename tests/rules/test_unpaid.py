@@ -1,4 +1,4 @@
-"""Renewals whose orders were placed and are not paid in the end."""
+"""Renewals whose orders were placed and then refunded, cancelled, or never paid."""
 
 import pytest
 from rules.making import copy, order
@@ -18,7 +18,7 @@ def lost(status="placed", payment="refunded", told=None, **fields):
     ("one", "how"),
     [(lost(), "refunded"), (lost("approved", "unpaid"), "unpaid"), (lost("cancelled", "voided"), "cancelled")],
 )
-def test_what_became_of_it_is_told_once(one, how):
+def test_what_became_of_an_order_is_reported_once(one, how):
     assert what_became_of(one) == how
     assert is_news(one)
     assert is_news(lost(one.status, one.payment_status, told="partially_refunded"))
@@ -26,14 +26,14 @@ def test_what_became_of_it_is_told_once(one, how):
     assert marked(one) == {"crm": 7, "perennial": {"period": "2026-03-01T06:00Z", "reported": how}}
 
 
-def test_an_order_whose_metadata_somebody_has_overwritten_is_marked_all_the_same():
+def test_an_order_with_overwritten_metadata_is_still_marked():
     one = lost().model_copy(update={"metadata": {"perennial": "text"}})
     assert is_news(one)
     assert marked(one) == {"perennial": {"reported": "refunded"}}
 
 
 @pytest.mark.parametrize("reference", [None, "SrcAbcdefg@run", "by-hand"])
-def test_an_order_that_no_renewal_made_is_none_of_its_business(reference):
+def test_an_order_that_no_renewal_made_is_not_reported(reference):
     assert not is_news(order(payment_status="refunded", reference=reference))
 
 

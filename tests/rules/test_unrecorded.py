@@ -1,4 +1,4 @@
-"""Copies whose run died before it recorded them, and whose subscription was moved to another date since."""
+"""Copies whose run died before it recorded them, and whose subscription has another date since."""
 
 import pytest
 from rules.making import at, copy, legacy, order, planned, subscription, withdrawn
@@ -7,7 +7,7 @@ from flows.rules.unrecorded import looked_back_to, recorded_copy, stale_copies, 
 
 OLD = "SubAbcdefg@2026-03-01T06:00Z"
 WORK = planned(subscription(next_run_at="2026-03-02T06:00:00Z"), "2026-03-02T06:05")
-"""It was due on 1 March. The customer has moved it by a day."""
+"""It was due on 1 March. The customer moved it by a day."""
 
 
 def settled(**state):
@@ -65,12 +65,12 @@ def test_an_unplaced_order_of_a_date_that_was_moved_is_withdrawn_and_settles_not
         copy(WORK.reference, "completed", order("draft")),
     ],
 )
-def test_what_came_to_nothing_or_is_somebody_elses_or_of_this_period_is_passed_over(passed_over):
+def test_copies_that_charge_nothing_or_belong_elsewhere_or_to_this_period_are_ignored(passed_over):
     assert unrecorded_period(WORK, [passed_over]) is None
     assert stale_copies(WORK, [passed_over]) == []
 
 
-def test_what_is_settled_is_not_settled_again():
+def test_a_settled_period_is_not_settled_again():
     assert unrecorded_period(settled(), [copy(OLD, "completed", order())]) is None
 
 
@@ -93,7 +93,7 @@ def test_the_look_goes_back_to_the_last_settled_period_and_leaves_out_its_copy()
     assert looked_back_to(WORK) == at("2025-12-30T06:00"), "a month, and 31 days more"
 
 
-def test_the_copy_of_a_period_that_is_open_is_looked_at():
+def test_the_copy_of_an_open_period_is_not_left_out():
     begun = {"period": "2026-03-01T06:00Z", "outcome": "retry_scheduled", "order_copy_id": "CpyAbcdefb"}
     assert recorded_copy(planned(subscription(begun))) is None
     assert recorded_copy(WORK) is None

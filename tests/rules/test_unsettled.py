@@ -1,4 +1,4 @@
-"""Whatever is not settled carries since when, and needs a person after the policy's `stuck_after`."""
+"""An unsettled renewal records since when, and needs a person after the policy's `stuck_after`."""
 
 from datetime import timedelta
 
@@ -29,7 +29,7 @@ ATTEMPT = Place(copy(REF, "completed", order("pending")), order("pending"), 1)
 ORDERLESS = copy(REF, "completed", None, target_order_id="TgtAbcdefg")
 UNSETTLED = {
     "a creation that is always answered 500": NotCreated(WriteFateUnknown("POST", "/api/order_copies", "500")),
-    "no read": NotCreated(ReadFailed("/api/order_copies", "500")),
+    "a read that fails": NotCreated(ReadFailed("/api/order_copies", "500")),
     "a completed copy without an order": CopyEnded(ORDERLESS),
     "a lost answer": PlacementRefused(ATTEMPT, LOST),
 }
@@ -40,7 +40,7 @@ def again(finding, state, at_=NOW):
 
 
 @pytest.mark.parametrize("finding", UNSETTLED.values(), ids=UNSETTLED)
-def test_it_takes_care_of_itself_for_a_day_and_then_needs_a_person(finding):
+def test_an_unsettled_renewal_needs_a_person_after_a_day(finding):
     first = again(finding, None)
     assert not first.needs_person
     assert first.state.unsettled_since == NOW
@@ -50,16 +50,16 @@ def test_it_takes_care_of_itself_for_a_day_and_then_needs_a_person(finding):
     stuck = again(finding, later.state, NOW + timedelta(hours=24))
     assert (stuck.outcome, stuck.needs_person) == (Outcome.NEEDS_ATTENTION, True)
     assert "since Sun 1 Mar 06:10 UTC: look at it" in stuck.sentence
-    assert stuck.state.outcome == later.state.outcome, "what is done next does not depend on who is told"
+    assert stuck.state.outcome == later.state.outcome, "telling a person does not change the next step"
     assert not stuck.state.held
 
 
-def test_it_is_over_once_the_period_goes_on():
+def test_a_renewed_period_is_no_longer_unsettled():
     before = again(UNSETTLED["a lost answer"], None)
     assert again(OrderAnswered(ATTEMPT, order()), before.state).state.unsettled_since is None
 
 
-def test_a_copy_that_is_now_under_way_and_now_lost_does_not_begin_anew_each_time():
+def test_alternating_between_under_way_and_unconfirmed_does_not_restart_the_wait():
     lost = again(CopyEnded(ORDERLESS), None)
     copying = again(StillRunning(copy(REF, "in_progress")), lost.state, NOW + timedelta(hours=12))
     assert copying.state.under_way_since == NOW
@@ -107,7 +107,7 @@ def test_refused_records_in_a_row_pull_the_brake():
     assert "3 records in a row were refused" in brake.pulled.sentence
 
 
-def test_what_earlier_runs_could_not_settle_does_not_stop_a_sweep_that_renews_others():
+def test_renewals_that_stay_unsettled_do_not_stop_a_sweep_that_renews_others():
     known, fresh = Brake(Policy(max_unconfirmed=3)), Brake(Policy(max_unconfirmed=3))
     hopeless = [again(UNSETTLED["a lost answer"], {"period": "2026-03-01T06:00Z", "unsettled_since": NOW.isoformat()})]
     known.note(again(OrderAnswered(ATTEMPT, order()), None))
@@ -115,4 +115,4 @@ def test_what_earlier_runs_could_not_settle_does_not_stop_a_sweep_that_renews_ot
         known.note(result)
         fresh.note(result)
     assert known.pulled is None
-    assert fresh.pulled is not None, "where nothing is renewed, it may be the shop"
+    assert fresh.pulled is not None, "if nothing is renewed, the shop may be the cause"

@@ -1,4 +1,4 @@
-"""What the watch says of one subscription, where a sandbox cannot make it so."""
+"""What the watch reports in cases that the sandbox cannot produce."""
 
 from datetime import timedelta
 
@@ -49,18 +49,18 @@ def alarm(one, as_of=NOW):
         ({"metadata": {}}, None),
     ],
 )
-def test_each_way_in_which_a_subscription_is_not_renewed_is_told_apart(fields, expected):
+def test_each_reason_why_a_subscription_is_not_renewed_has_its_own_alarm(fields, expected):
     assert alarm(subscription(DONE, **fields)) == expected
 
 
-def test_a_customer_with_a_date_within_bounds_gets_six_hours():
+def test_a_due_subscription_is_overdue_after_six_hours():
     one = subscription(DONE)
     due = at("2026-03-01T06:00")
     assert alarm(one, due + timedelta(hours=6) - timedelta(seconds=1)) is None
     assert alarm(one, due + timedelta(hours=6)) is Alarm.OVERDUE
 
 
-def test_metadata_are_lost_where_our_copies_are_and_nobody_else_has_renewed_since():
+def test_metadata_are_lost_if_we_made_copies_and_the_native_engine_has_not_run_since():
     gone = subscription(metadata={"crm": 7})
     assert was_adopted(gone, NOW)
     ours = [copy(BEFORE, created_at=at("2026-02-01T06:00"))]
@@ -69,7 +69,7 @@ def test_metadata_are_lost_where_our_copies_are_and_nobody_else_has_renewed_sinc
     assert lost_metadata(gone, [copy("OtherAbcde@2026-02-01T06:00Z")], NOW, LIMITS) is None
     given_back = subscription(metadata={"crm": 7}, last_run_at=at("2026-02-15T06:00"))
     assert lost_metadata(given_back, ours, NOW, LIMITS) is None
-    assert not was_adopted(subscription(metadata={"perennial": None}), NOW), "set to null, it is meant so"
+    assert not was_adopted(subscription(metadata={"perennial": None}), NOW), "null is deliberate"
 
 
 def test_two_placed_orders_are_an_alarm_and_a_placed_one_with_a_cancelled_one_is_not():
@@ -81,7 +81,7 @@ def test_two_placed_orders_are_an_alarm_and_a_placed_one_with_a_cancelled_one_is
     assert list(charged_twice([first, withdrawn])) == []
 
 
-def test_an_unplaced_order_is_an_alarm_unless_its_subscription_knows_it():
+def test_an_unplaced_order_is_an_alarm_unless_its_subscription_records_its_copy():
     unplaced = copy(BEFORE, target=order("pending"))
     assert left_unplaced(unplaced, {})
     assert left_unplaced(unplaced, {"SubAbcdefg": "CpyAnother"})

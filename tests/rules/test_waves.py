@@ -57,7 +57,7 @@ def sizes_of_waves(results: list[RenewalResult], policy: Policy = POLICY) -> lis
     ("total", "sizes"),
     [(0, []), (1, [1]), (10, [10]), (11, [10, 1]), (110, [10, 100]), (111, [10, 100, 1]), (9999, [10, 100, 9889])],
 )
-def test_a_sweep_is_made_in_a_few_some_more_and_the_rest(total, sizes):
+def test_a_sweep_has_a_small_wave_a_larger_one_and_the_rest(total, sizes):
     assert sizes_of_waves([RENEWED] * total) == sizes
 
 
@@ -68,7 +68,7 @@ def test_every_renewal_is_in_one_wave(results, first, more):
     assert all(sizes)
 
 
-def test_the_next_wave_is_no_larger_until_enough_of_the_first_could_be_judged():
+def test_waves_do_not_grow_until_enough_renewals_could_be_judged():
     assert sizes_of_waves([*[STOCK] * 9, RETRIED, *[STOCK] * 500]) == [10, 10]
     assert sizes_of_waves([*[RENEWED] * 5, *[UNCONFIRMED] * 2, *[RENEWED] * 500]) == [10, 10, 100, 387]
 
@@ -84,15 +84,15 @@ def test_too_many_failures_for_one_reason_pull_the_brake():
     assert pulled.sentence == "3 of 10 renewals failed for one reason (stock), more than 20%"
 
 
-def test_as_many_failures_as_the_policy_bears_do_not():
+def test_as_many_failures_as_the_policy_tolerates_do_not_pull_the_brake():
     assert after(*[RENEWED] * 8, *[STOCK] * 2) is None
 
 
-def test_different_reasons_are_not_added_up():
+def test_failures_for_different_reasons_are_not_added_up():
     assert after(*[RENEWED] * 6, STOCK, PAYMENT, STOCK, PAYMENT) is None
 
 
-def test_before_the_first_wave_is_finished_there_is_no_verdict():
+def test_failures_do_not_pull_the_brake_before_the_first_wave_ends():
     assert after(*[STOCK] * 9) is None
     assert after(*[STOCK] * 10) is not None
 
@@ -104,20 +104,20 @@ def test_a_shop_that_takes_copies_and_does_not_finish_them_pulls_the_brake():
     assert pulled.sentence == "3 of 10 order copies did not end in time, more than 20%"
 
 
-def test_what_was_left_running_by_an_earlier_sweep_says_nothing():
+def test_copies_left_running_by_an_earlier_sweep_do_not_pull_the_brake():
     assert after(*[result(StillRunning(copy(REF, "pending")), RETRY)] * 50) is None
 
 
-def test_what_an_earlier_run_renewed_tells_that_the_shop_is_well():
+def test_renewals_by_an_earlier_run_count_as_successes():
     assert after(*[FOUND] * 8, STOCK, STOCK) is None
 
 
-def test_copies_that_are_missing_are_no_lost_answers():
+def test_missing_copies_do_not_count_as_lost_answers():
     missing = HeldBack(Hold(HoldReason.COPY_MISSING, "not found"))
     assert after(*[result(missing, RETRY)] * 20) is None
 
 
-def test_retries_that_fail_say_nothing_about_the_shop():
+def test_failed_retries_do_not_pull_the_brake():
     assert after(*[RENEWED] * 10, *[RETRIED] * 90) is None
 
 
@@ -125,7 +125,7 @@ def test_a_share_of_one_switches_the_brake_off():
     assert after(*[STOCK] * 500, policy=Policy(brake_share=1)) is None
 
 
-def test_a_shop_that_locks_us_out_pulls_the_brake():
+def test_refused_credentials_pull_the_brake():
     assert after(*[LOCKED_OUT] * 10) is not None
 
 
@@ -151,7 +151,7 @@ def test_a_duplicate_pulls_the_brake_at_once_and_for_good():
 
 
 @given(st.lists(st.sampled_from([RENEWED, STOCK, PAYMENT, RETRIED, RUNNING, UNCONFIRMED]), max_size=60))
-def test_once_pulled_it_stays_pulled_for_the_same_reason(results):
+def test_a_pulled_brake_stays_pulled_for_the_same_reason(results):
     brake, first = Brake(POLICY), None
     for one in results:
         brake.note(one)

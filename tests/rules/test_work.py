@@ -1,4 +1,4 @@
-"""What a renewal and a copy by hand have in common for the steps that create, poll and place."""
+"""What renewals and manual copies have in common for the steps that create, poll and place."""
 
 from rules.making import at, copy, order, planned, subscription
 
@@ -8,33 +8,33 @@ from flows.rules.next_action import Create, Place
 from flows.rules.work import attempts_made, copy_options, next_action_for, references_of
 
 NOW = at("2026-03-01T06:05")
-BY_HAND = ManualCopy("SrcAbcdefg", "goodwill-1", options={"reuse_wallet": False})
+MANUAL_COPY = ManualCopy("SrcAbcdefg", "goodwill-1", options={"reuse_wallet": False})
 
 
-def test_each_is_decided_by_its_own_rules():
+def test_renewals_and_manual_copies_are_decided_by_their_own_rules():
     renewal = planned()
     assert next_action_for(renewal, [], NOW) == Create("SubAbcdefg@2026-03-01T06:00Z")
-    assert next_action_for(BY_HAND, [], NOW) == Create("goodwill-1")
-    for work in (renewal, BY_HAND):
+    assert next_action_for(MANUAL_COPY, [], NOW) == Create("goodwill-1")
+    for work in (renewal, MANUAL_COPY):
         found = copy(work.reference, "completed", order("draft"))
         assert next_action_for(work, iter([found]), NOW) == Place(found, order("draft"), 1)
 
 
-def test_each_is_found_by_its_references():
+def test_renewals_and_manual_copies_are_found_by_their_references():
     assert references_of(planned()) == ["SubAbcdefg@2026-03-01T06:00Z"]
-    assert references_of(BY_HAND) == ["goodwill-1"]
+    assert references_of(MANUAL_COPY) == ["goodwill-1"]
 
 
-def test_the_policy_says_how_a_renewal_is_copied_and_a_person_how_a_copy_by_hand_is():
+def test_the_policy_sets_the_copy_options_of_a_renewal_and_the_person_those_of_a_manual_copy():
     policy = Policy(apply_promotions=True, ignore_invalid_coupon=True, reuse_wallet=False)
     assert copy_options(planned(policy=policy)) == {
         "apply_promotions": True,
         "ignore_invalid_coupon": True,
         "reuse_wallet": False,
     }
-    assert copy_options(BY_HAND) == {"reuse_wallet": False}
+    assert copy_options(MANUAL_COPY) == {"reuse_wallet": False}
 
 
 def test_the_attempts_that_are_recorded_are_counted():
     tried = planned(subscription({"period": "2026-03-01T06:00Z", "attempt": 2, "outcome": "retry_scheduled"}))
-    assert [attempts_made(work) for work in (planned(), tried, BY_HAND)] == [0, 2, 0]
+    assert [attempts_made(work) for work in (planned(), tried, MANUAL_COPY)] == [0, 2, 0]

@@ -14,7 +14,7 @@ JSON_API = "application/vnd.api+json"
 
 
 class Caller:
-    """A plain HTTP caller with a token: it knows nothing of the project's client."""
+    """A plain HTTP client with a token; it shares no code with the project's client."""
 
     def __init__(self, sandbox: RunningSandbox) -> None:
         self.sandbox = sandbox
@@ -94,7 +94,7 @@ def source(sandbox: RunningSandbox) -> dict[str, Any]:
 
 @pytest.fixture
 def make_caller() -> Iterator[Callable[[RunningSandbox], Caller]]:
-    """Callers of other sandboxes than the module's own."""
+    """Makes callers for sandboxes other than the module's own."""
     made: list[Caller] = []
 
     def make(running: RunningSandbox) -> Caller:

@@ -1,4 +1,4 @@
-"""Time in the sandbox: it moves as told, and everything due on the way happens in order."""
+"""Time in the sandbox: the clock moves when it is told to, and what falls due on the way happens in order."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_clock_runs_at_the_rate_it_was_given(sandbox):
     assert sandbox.clock() == after
 
 
-def test_things_happen_in_order_also_those_that_others_add():
+def test_scheduled_actions_run_in_order_including_those_that_other_actions_add():
     clock = Clock(START, rate=0)
     scheduler, seen = Scheduler(clock), []
 
@@ -56,7 +56,7 @@ def test_things_happen_in_order_also_those_that_others_add():
     assert scheduler.now() == START
 
 
-def test_copies_finish_at_their_own_instants_however_far_the_clock_jumps(caller, sandbox, source):
+def test_copies_complete_at_their_own_times_however_far_the_clock_jumps(caller, sandbox, source):
     copy_id = caller.copy(source["source_order_id"])
     created = caller.attributes("order_copies", copy_id)["created_at"]
     sandbox.advance(5000)
@@ -81,7 +81,7 @@ def test_the_same_seed_gives_the_same_data_twice(make_caller):
 
 
 def cpu_of_a_day(subscriptions: int) -> float:
-    """CPU seconds that a sandbox takes for a day on which so many subscriptions run natively."""
+    """CPU seconds of a sandbox for a day on which its own engine runs this many subscriptions."""
     with RunningSandbox("--limits", "off", "--frozen", "--clock", "2032-12-31T23:59:59Z") as running:
         running.seed(active=subscriptions, due="2033-01-01T00:00:00Z", spread_seconds=80_000)
         before = running.cpu_seconds
@@ -90,19 +90,19 @@ def cpu_of_a_day(subscriptions: int) -> float:
 
 
 @pytest.mark.slow
-def test_an_event_costs_no_more_on_a_day_with_ten_thousand_of_them():
+def test_the_cpu_time_of_a_run_does_not_grow_with_the_number_of_runs():
     few, many = cpu_of_a_day(350), cpu_of_a_day(3500)
 
     assert many <= 2 * 10 * few
 
 
-def test_an_instant_is_written_with_milliseconds_and_read_in_any_zone():
+def test_a_time_is_written_with_milliseconds_and_read_in_any_time_zone():
     assert text_of(datetime(2026, 3, 1, 6, 0, 0, 123_999, tzinfo=UTC)) == "2026-03-01T06:00:00.123Z"
     assert instant_of("2026-03-01T07:00:00+01:00") == START
     assert instant_of("2026-03-01T06:00:00") == START
 
 
-def test_copies_finish_without_anybody_asking(make_caller):
+def test_copies_complete_without_any_request(make_caller):
     with RunningSandbox("--limits", "off", "--rate", "50") as running:
         copy_id = make_caller(running).copy(running.create_subscription()["source_order_id"])
         deadline = time.monotonic() + 120
@@ -115,7 +115,7 @@ def test_copies_finish_without_anybody_asking(make_caller):
     assert status == "completed"
 
 
-def test_what_fails_is_undone_alone_and_the_rest_of_the_day_goes_on(tmp_path, caplog):
+def test_a_scheduled_action_that_fails_is_rolled_back_and_the_others_still_run(tmp_path, caplog):
     clock = Clock(START, rate=0)
     sandbox = Sandbox(Settings(), tmp_path / "clock.sqlite", clock)
     database = sandbox.shop.database

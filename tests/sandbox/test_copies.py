@@ -8,7 +8,7 @@ from blocks.sandbox.running import RunningSandbox
 from blocks.sandbox.shop.failure_kinds import FAILURES
 
 
-def test_a_copy_goes_from_pending_over_in_progress_to_completed(caller, sandbox, source):
+def test_a_copy_goes_from_pending_through_in_progress_to_completed(caller, sandbox, source):
     copy_id = caller.copy(source["source_order_id"])
     states = []
     for _ in range(8):
@@ -22,7 +22,7 @@ def test_a_copy_goes_from_pending_over_in_progress_to_completed(caller, sandbox,
     assert copy["errors_count"] == 0
 
 
-def test_a_completed_copy_has_a_placed_and_authorized_target_that_inherits_no_reference(caller, sandbox, source):
+def test_the_target_order_of_a_copy_is_placed_and_authorized_and_inherits_no_reference(caller, sandbox, source):
     copy_id = caller.copy(source["source_order_id"], reference="r", reference_origin="perennial", metadata={"a": 1})
     sandbox.advance(10)
 
@@ -36,7 +36,7 @@ def test_a_completed_copy_has_a_placed_and_authorized_target_that_inherits_no_re
     assert (order["reference"], order["reference_origin"], order["metadata"]) == (None, None, {})
 
 
-def test_without_placing_the_target_stays_pending(caller, sandbox, source):
+def test_without_place_target_order_the_target_order_stays_pending(caller, sandbox, source):
     copy_id = caller.copy(source["source_order_id"], place_target_order=False)
     sandbox.advance(10)
 
@@ -44,7 +44,7 @@ def test_without_placing_the_target_stays_pending(caller, sandbox, source):
     assert caller.target(copy_id)["attributes"]["status"] == "pending"
 
 
-def test_placing_is_off_and_the_wallet_on_unless_asked_otherwise(caller, source):
+def test_by_default_a_copy_reuses_the_wallet_and_does_not_place(caller, source):
     created = caller.create("order_copies", {}, source_order=("orders", source["source_order_id"]))
 
     copy = created.json()["data"]["attributes"]
@@ -54,7 +54,7 @@ def test_placing_is_off_and_the_wallet_on_unless_asked_otherwise(caller, source)
 
 
 @pytest.mark.parametrize("kind", [name for name, failure in FAILURES.items() if failure.stage == "place"])
-def test_a_failure_at_placing_leaves_an_unpaid_pending_target(caller, sandbox, source, kind):
+def test_a_failure_at_placing_leaves_an_unpaid_pending_target_order(caller, sandbox, source, kind):
     sandbox.set_failure(source["source_order_id"], kind)
     copy_id = caller.copy(source["source_order_id"])
     sandbox.advance(10)
@@ -72,7 +72,7 @@ def test_a_failure_at_placing_leaves_an_unpaid_pending_target(caller, sandbox, s
 
 
 @pytest.mark.parametrize("kind", [name for name, failure in FAILURES.items() if failure.stage in {"copy", "collect"}])
-def test_a_failure_while_copying_leaves_no_target(caller, sandbox, source, kind):
+def test_a_failure_while_copying_leaves_no_target_order(caller, sandbox, source, kind):
     sandbox.set_failure(source["source_order_id"], kind)
     copy_id = caller.copy(source["source_order_id"])
     sandbox.advance(10)
@@ -83,7 +83,7 @@ def test_a_failure_while_copying_leaves_no_target(caller, sandbox, source, kind)
     assert caller.target(copy_id) is None
 
 
-def test_an_aborted_copy_has_no_time_no_log_and_no_target(caller, sandbox, source):
+def test_an_aborted_copy_has_no_end_time_no_errors_log_and_no_target_order(caller, sandbox, source):
     sandbox.set_failure(source["source_order_id"], "aborted")
     copy_id = caller.copy(source["source_order_id"])
     sandbox.advance(10)
@@ -95,11 +95,11 @@ def test_an_aborted_copy_has_no_time_no_log_and_no_target(caller, sandbox, sourc
 
 
 @pytest.mark.parametrize(("kind", "status"), [("stuck", "in_progress"), ("stuck_pending", "pending")])
-def test_a_stuck_copy_stays_until_it_is_released(caller, sandbox, source, kind, status):
+def test_a_stuck_copy_keeps_its_status_until_it_is_released(caller, sandbox, source, kind, status):
     sandbox.set_failure(source["source_order_id"], kind, times=1)
     copy_id = caller.copy(source["source_order_id"])
     sandbox.advance(5_000)
-    caller.log_in()  # the token did not live that long
+    caller.log_in()  # the token has expired meanwhile
     assert caller.attributes("order_copies", copy_id)["status"] == status
 
     sandbox.release(copy_id)
@@ -108,7 +108,7 @@ def test_a_stuck_copy_stays_until_it_is_released(caller, sandbox, source, kind, 
     assert caller.attributes("order_copies", copy_id)["status"] == "completed"
 
 
-def test_a_slow_copy_takes_its_time_and_then_works(caller, sandbox, source):
+def test_a_slow_copy_completes_late(caller, sandbox, source):
     sandbox.set_failure(source["source_order_id"], "slow")
     copy_id = caller.copy(source["source_order_id"])
 
@@ -118,7 +118,7 @@ def test_a_slow_copy_takes_its_time_and_then_works(caller, sandbox, source):
     assert caller.attributes("order_copies", copy_id)["status"] == "completed"
 
 
-def test_a_bounded_failure_works_after_so_many_times(caller, sandbox, source):
+def test_a_failure_that_is_set_for_two_times_happens_twice(caller, sandbox, source):
     sandbox.set_failure(source["source_order_id"], "declined", times=2)
     copy_id = caller.copy(source["source_order_id"])
     sandbox.advance(10)
@@ -129,7 +129,7 @@ def test_a_bounded_failure_works_after_so_many_times(caller, sandbox, source):
     assert caller.attributes("orders", target)["status"] == "placed"
 
 
-def test_skip_errors_completes_without_placing_what_cannot_be_paid(caller, sandbox, source):
+def test_with_skip_errors_a_copy_that_cannot_be_paid_completes_without_placing(caller, sandbox, source):
     sandbox.set_failure(source["source_order_id"], "declined")
     copy_id = caller.copy(source["source_order_id"], skip_errors=True)
     sandbox.advance(10)
@@ -138,7 +138,7 @@ def test_skip_errors_completes_without_placing_what_cannot_be_paid(caller, sandb
     assert caller.target(copy_id)["attributes"]["status"] == "pending"
 
 
-def test_skip_errors_places_what_only_lacks_stock(caller, sandbox, source):
+def test_with_skip_errors_an_order_that_is_only_out_of_stock_is_placed(caller, sandbox, source):
     sandbox.set_failure(source["source_order_id"], "out_of_stock")
     copy_id = caller.copy(source["source_order_id"], skip_errors=True)
     sandbox.advance(10)
@@ -163,7 +163,7 @@ def test_an_invalid_coupon_can_be_ignored(caller, sandbox, source):
     assert caller.target(copy_id)["attributes"]["status"] == "placed"
 
 
-def test_without_the_wallet_there_is_nothing_to_pay_with(caller, sandbox, source):
+def test_without_reuse_wallet_the_order_has_no_payment_method(caller, sandbox, source):
     copy_id = caller.copy(source["source_order_id"], reuse_wallet=False)
     sandbox.advance(10)
 
@@ -180,14 +180,14 @@ def test_a_customer_without_a_wallet_cannot_be_charged_but_a_free_order_is_place
     assert caller.target(copies[1])["attributes"]["payment_status"] == "free"
 
 
-def test_the_source_order_is_cancelled_when_asked(caller, sandbox, source):
+def test_cancel_source_order_cancels_the_source_order(caller, sandbox, source):
     caller.copy(source["source_order_id"], cancel_source_order=True)
     sandbox.advance(10)
 
     assert caller.attributes("orders", source["source_order_id"])["status"] == "cancelled"
 
 
-def test_two_copies_of_one_order_make_two_targets(caller, sandbox, source):
+def test_two_copies_of_one_order_make_two_target_orders(caller, sandbox, source):
     copies = [caller.copy(source["source_order_id"], reference="same") for _ in range(2)]
     sandbox.advance(10)
 
@@ -203,7 +203,7 @@ def test_a_deleted_copy_never_runs(caller, sandbox, source):
     assert caller.get(f"/order_copies/{copy_id}").status_code == 404
 
 
-def test_promotions_are_copied_frozen_or_recomputed_and_capture_can_be_automatic(make_caller):
+def test_promotions_are_recomputed_only_when_asked_and_capture_can_be_automatic(make_caller):
     with RunningSandbox("--limits", "off", "--frozen", "--promotion-percent", "10", "--auto-capture") as running:
         caller = make_caller(running)
         order_id = running.create_subscription(total_cents=2000)["source_order_id"]
@@ -216,11 +216,11 @@ def test_promotions_are_copied_frozen_or_recomputed_and_capture_can_be_automatic
     assert frozen["payment_status"] == "paid"
 
 
-def test_a_source_that_cannot_be_cancelled_fails_its_own_copy_and_no_other(caller, sandbox, source):
+def test_a_source_order_that_cannot_be_cancelled_fails_only_its_own_copy(caller, sandbox, source):
     created = caller.create("orders", {"place_async": True}, customer=("customers", source["customer_id"]))
     placing = created.json()["data"]["id"]
     assert caller.update("orders", placing, _place=True).json()["data"]["attributes"]["status"] == "placing"
-    sandbox.set_failure(placing, "placing")  # so that it stays so
+    sandbox.set_failure(placing, "placing")  # so that it stays `placing`
     sandbox.advance(5)
     stubborn = caller.copy(placing, place_target_order=False, cancel_source_order=True)
     lenient = caller.copy(placing, place_target_order=False, cancel_source_order=True, skip_errors=True)

@@ -1,4 +1,4 @@
-"""What the database promises beyond SQL: all or nothing, and no id twice."""
+"""What the sandbox's database adds to SQLite: nested transactions, and ids that never repeat."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def opened(path):
 
 
 class UndoneError(Exception):
-    """Ends a transaction."""
+    """Rolls a transaction back."""
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_no_id_comes_again_after_a_restart_when_the_transaction_that_made_the_first_was_undone(path, nested):
+def test_ids_do_not_repeat_after_a_restart_even_if_the_first_transaction_was_rolled_back(path, nested):
     database = opened(path)
     outer = database.transaction() if nested else nullcontext()
     with outer, suppress(UndoneError), database.transaction():
@@ -38,7 +38,7 @@ def test_no_id_comes_again_after_a_restart_when_the_transaction_that_made_the_fi
     again.close()
 
 
-def test_what_waits_for_the_commit_happens_after_it_and_never_when_it_was_undone(path):
+def test_after_commit_actions_run_after_the_outermost_commit_and_never_after_a_rollback(path):
     database, seen = opened(path), []
     with database.transaction():
         database.after_commit(lambda: seen.append("kept"))
@@ -54,7 +54,7 @@ def test_what_waits_for_the_commit_happens_after_it_and_never_when_it_was_undone
     database.close()
 
 
-def test_a_file_of_an_older_sandbox_gets_the_columns_that_it_lacks_and_keeps_the_rest(path):
+def test_a_database_of_an_older_sandbox_gets_the_missing_columns_and_keeps_its_data(path):
     with closing(sqlite3.connect(path)) as older:
         older.execute("CREATE TABLE orders (id TEXT PRIMARY KEY, number TEXT, status TEXT, payment_status TEXT)")
         older.execute("CREATE TABLE order_copies (id TEXT PRIMARY KEY, status TEXT)")

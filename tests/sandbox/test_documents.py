@@ -41,7 +41,7 @@ def test_an_id_is_ten_letters_and_a_time_has_milliseconds_and_z(caller, source):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", data["attributes"]["created_at"])
 
 
-def test_linkage_is_there_only_for_what_was_included(caller, source):
+def test_only_included_relationships_have_linkage(caller, source):
     copy_id = caller.copy(source["source_order_id"])
 
     plain = caller.get(f"/order_copies/{copy_id}").json()
@@ -55,7 +55,7 @@ def test_linkage_is_there_only_for_what_was_included(caller, source):
     assert [one["id"] for one in included["included"]] == [source["source_order_id"]]
 
 
-def test_an_include_goes_through_dots_and_to_many(caller, source):
+def test_an_include_can_follow_dots_and_to_many_relationships(caller, source):
     caller.copy(source["source_order_id"])
 
     document = caller.get(f"/order_subscriptions/{source['id']}", include="source_order.order_copies,customer").json()
@@ -65,7 +65,7 @@ def test_an_include_goes_through_dots_and_to_many(caller, source):
     assert len(order["relationships"]["order_copies"]["data"]) == 1
 
 
-def test_sparse_fields_leave_out_the_rest_also_of_included_resources(caller, source):
+def test_sparse_fields_apply_to_included_resources_too(caller, source):
     copy_id = caller.copy(source["source_order_id"])
     document = caller.http.get(
         f"/order_copies/{copy_id}?include=source_order&fields[order_copies]=status,source_order&fields[orders]=number"
@@ -77,7 +77,7 @@ def test_sparse_fields_leave_out_the_rest_also_of_included_resources(caller, sou
     assert "relationships" not in document["included"][0]
 
 
-def test_a_member_with_nothing_in_it_is_not_there(caller, source):
+def test_empty_members_are_left_out(caller, source):
     nothing = caller.http.get(f"/orders/{source['source_order_id']}?fields[orders]=id").json()["data"]
 
     assert list(nothing) == ["id", "type", "links", "meta"]
@@ -99,7 +99,7 @@ def test_a_patch_replaces_metadata_as_a_whole(caller, source):
     assert caller.attributes("order_subscriptions", source["id"])["metadata"] == {"b": 3}
 
 
-def test_statuses_of_create_update_delete_and_then_404(caller, source):
+def test_create_is_answered_201_update_200_delete_204_and_a_later_read_404(caller, source):
     created = caller.create("order_copies", {}, source_order=("orders", source["source_order_id"]))
     copy_id = created.json()["data"]["id"]
 
@@ -116,7 +116,7 @@ def test_success_and_error_carry_their_media_types(caller, source):
     assert caller.get("/orders/none").headers["content-type"] == "application/vnd.api+json; charset=utf-8"
 
 
-def test_accept_and_content_type_are_insisted_on_but_a_bodyless_get_may_have_one(caller, source):
+def test_wrong_accept_and_content_type_headers_are_refused(caller, source):
     html = caller.http.get("/orders", headers={"Accept": "text/html"})
     json_body = caller.http.post("/order_copies", content=b"{}", headers={"Content-Type": "application/json"})
 
@@ -151,7 +151,7 @@ def test_accept_and_content_type_are_insisted_on_but_a_bodyless_get_may_have_one
         ("filter[q][metadata_jcont]={", "INVALID_FILTER_VALUE"),
     ],
 )
-def test_a_query_that_is_not_offered_is_refused_by_its_code(caller, query, code):
+def test_an_invalid_query_is_refused_with_its_error_code(caller, query, code):
     assert error(caller.http.get(f"/order_copies?{query}")) == (400, code)
 
 
@@ -192,11 +192,11 @@ def test_a_query_that_is_not_offered_is_refused_by_its_code(caller, query, code)
         ),
     ],
 )
-def test_a_create_that_is_not_offered_is_refused_by_its_code(caller, body, status, code):
+def test_an_invalid_create_is_refused_with_its_error_code(caller, body, status, code):
     assert error(caller.http.post("/order_copies", content=body)) == (status, code)
 
 
-def test_a_validation_error_points_at_what_is_wrong(caller):
+def test_a_validation_error_points_at_the_wrong_member(caller):
     refused = caller.create("order_copies", {}).json()["errors"][0]
 
     assert refused["source"] == {"pointer": "/data/relationships/source_order"}
@@ -204,17 +204,17 @@ def test_a_validation_error_points_at_what_is_wrong(caller):
     assert refused["meta"] == {"error": "blank"}
 
 
-def test_methods_that_a_resource_does_not_have_give_405(caller, source):
+def test_a_method_that_a_resource_does_not_support_is_answered_405(caller, source):
     assert caller.http.put(f"/orders/{source['source_order_id']}").status_code in {405, 415}
     assert error(caller.http.delete("/orders")) == (405, "METHOD_NOT_ALLOWED")
     assert error(caller.http.post("/events", json={})) == (405, "METHOD_NOT_ALLOWED")
 
 
-def test_an_unknown_resource_gives_404(caller):
+def test_an_unknown_resource_is_answered_404(caller):
     assert error(caller.get("/unicorns")) == (404, "RECORD_NOT_FOUND")
 
 
-def test_related_resources_have_addresses_of_their_own(caller, source):
+def test_related_resources_can_be_read_at_their_own_urls(caller, source):
     copy_id = caller.copy(source["source_order_id"])
 
     order = caller.get(f"/order_copies/{copy_id}/source_order").json()["data"]
@@ -230,7 +230,7 @@ def test_related_resources_have_addresses_of_their_own(caller, source):
     assert error(caller.get(f"/order_copies/{copy_id}/colour")) == (404, "RECORD_NOT_FOUND")
 
 
-def test_pages_cover_everything_once_and_link_to_each_other(caller, sandbox):
+def test_pages_contain_every_resource_once_and_link_to_each_other(caller, sandbox):
     ids = set(sandbox.seed(23, due="2031-01-01T00:00:00Z")["subscription_ids"])
     seen = []
     url = "/order_subscriptions?page[size]=10&filter[q][next_run_at_eq]=2031-01-01T00:00:00Z"
@@ -252,7 +252,7 @@ def test_an_empty_list_has_no_pages_and_its_last_page_is_the_first(caller):
     assert "next" not in page["links"]
 
 
-def test_a_walk_by_id_cursor_sees_everything_once(caller, sandbox):
+def test_reading_a_list_by_id_cursor_finds_every_resource_once(caller, sandbox):
     ids = set(sandbox.seed(40, due="2032-01-01T00:00:00Z")["subscription_ids"])
     seen: list[str] = []
     while True:
@@ -274,7 +274,7 @@ def test_a_walk_by_id_cursor_sees_everything_once(caller, sandbox):
     assert len(seen) == 40
 
 
-def test_singletons_have_no_id_in_their_address(caller, sandbox):
+def test_singletons_have_no_id_in_their_url(caller, sandbox):
     assert caller.get("/organization").json()["data"]["attributes"]["slug"] == sandbox.organization
     application = caller.get("/application").json()["data"]
     assert application["type"] == "applications"
@@ -282,7 +282,7 @@ def test_singletons_have_no_id_in_their_address(caller, sandbox):
     assert application["attributes"]["kind"] == "integration"
 
 
-def test_factories_are_all_copies_of_either_kind(caller, source):
+def test_an_order_copy_is_listed_among_the_order_factories(caller, source):
     copy_id = caller.copy(source["source_order_id"])
 
     found = caller.filtered("/order_factories", source_order_id_eq=source["source_order_id"])
@@ -290,5 +290,5 @@ def test_factories_are_all_copies_of_either_kind(caller, source):
     assert [(one["id"], one["attributes"]["type"]) for one in found] == [(copy_id, "order_copies")]
 
 
-def test_an_order_that_others_depend_on_is_locked(caller, source):
+def test_an_order_on_which_others_depend_cannot_be_deleted(caller, source):
     assert error(caller.http.delete(f"/orders/{source['source_order_id']}")) == (423, "LOCKED")

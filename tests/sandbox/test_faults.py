@@ -1,4 +1,4 @@
-"""What the network does to a request, and what remains of it on the other side."""
+"""Injected network faults: what the caller sees, and whether the sandbox carried the request out."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ def attempt(caller, source, reference):
     )
 
 
-def exists(caller, reference):
+def count_copies(caller, reference):
     return len(caller.filtered("/order_copies", reference_eq=reference))
 
 
 @pytest.mark.parametrize("action", ["reset", "close"])
 @pytest.mark.parametrize(("when", "copies"), [("before", 0), ("after", 1)])
-def test_a_dropped_request_was_carried_out_only_when_dropped_after(caller, sandbox, source, action, when, copies):
+def test_a_dropped_request_was_carried_out_only_if_it_was_dropped_afterwards(
+    caller, sandbox, source, action, when, copies
+):
     sandbox.fault(action, when=when, method="POST", path=COPIES, times=1)
     with pytest.raises(httpx.TransportError):
         attempt(caller, source, f"{action}-{when}-{source['id']}")
 
-    assert exists(caller, f"{action}-{when}-{source['id']}") == copies
+    assert count_copies(caller, f"{action}-{when}-{source['id']}") == copies
 
 
-def test_a_reset_is_a_reset_and_no_byte_comes_before_it(caller, sandbox):
+def test_a_reset_arrives_as_a_tcp_reset_before_any_byte(caller, sandbox):
     sandbox.fault("reset", times=1)
     host, port = sandbox.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
@@ -45,14 +47,16 @@ def test_a_reset_is_a_reset_and_no_byte_comes_before_it(caller, sandbox):
 @pytest.mark.parametrize(
     ("body", "start"), [("html", b"<html>"), ("json", b'{"errors"'), ("nothing to see", b"nothing")]
 )
-def test_a_wrong_status_hides_what_happened(caller, sandbox, source, when, copies, body, start):
+def test_an_injected_status_does_not_tell_whether_the_request_was_carried_out(
+    caller, sandbox, source, when, copies, body, start
+):
     reference = f"status-{when}-{body[:4]}-{source['id']}"
     sandbox.fault("status", status=502, body=body, when=when, method="POST", path=COPIES, times=1)
     answer = attempt(caller, source, reference)
 
     assert answer.status_code == 502
     assert answer.content.startswith(start)
-    assert exists(caller, reference) == copies
+    assert count_copies(caller, reference) == copies
 
 
 @pytest.mark.parametrize(
@@ -69,7 +73,7 @@ def test_a_wrong_status_hides_what_happened(caller, sandbox, source, when, copie
         (503, "INTERNAL_SERVER_ERROR", "Internal server error"),
     ],
 )
-def test_a_json_fault_says_what_the_api_says_with_that_status(caller, sandbox, status, code, title):
+def test_a_json_fault_has_the_error_that_the_api_sends_with_that_status(caller, sandbox, status, code, title):
     sandbox.fault("status", status=status, body="json", times=1)
     answer = caller.get("/orders")
 
@@ -78,14 +82,14 @@ def test_a_json_fault_says_what_the_api_says_with_that_status(caller, sandbox, s
     assert error["detail"]
 
 
-def test_a_json_fault_with_429_is_the_edge_although_the_request_may_have_been_carried_out(caller, sandbox, source):
+def test_a_json_fault_with_429_looks_like_throttling_even_if_the_request_was_carried_out(caller, sandbox, source):
     reference = f"edge-{source['id']}"
     sandbox.fault("status", status=429, body="json", when="after", method="POST", path=COPIES, times=1)
     answer = attempt(caller, source, reference)
 
     assert answer.json() == {"errors": {"title": "Too Many Requests", "code": "THROTTLED", "status": 429}}
     assert answer.headers["retry-after"] == "0"
-    assert exists(caller, reference) == 1
+    assert count_copies(caller, reference) == 1
 
 
 @pytest.mark.parametrize("status", [204, 304])
@@ -98,7 +102,7 @@ def test_a_status_without_a_body_leaves_nothing_in_the_connection(caller, sandbo
     assert answers[0].content == b""
 
 
-def test_what_spoils_a_body_leaves_alone_an_answer_that_has_none(caller, sandbox, source):
+def test_a_fault_that_damages_bodies_does_not_affect_an_answer_without_one(caller, sandbox, source):
     copy_id = caller.copy(source["source_order_id"])
     sandbox.fault("malformed", method="DELETE", times=1)
 
@@ -106,41 +110,41 @@ def test_what_spoils_a_body_leaves_alone_an_answer_that_has_none(caller, sandbox
     assert caller.get("/organization").status_code == 200
 
 
-def test_a_delay_lets_the_caller_give_up_and_the_request_go_on(caller, sandbox, source):
+def test_a_delayed_request_is_carried_out_even_if_the_caller_has_given_up(caller, sandbox, source):
     reference = f"delay-{source['id']}"
     sandbox.fault("delay", when="before", seconds=0.3, method="POST", path=COPIES, times=1)
     caller.http.timeout = httpx.Timeout(0.1)
     with pytest.raises(httpx.ReadTimeout):
         attempt(caller, source, reference)
-    assert exists(caller, reference) == 0
+    assert count_copies(caller, reference) == 0
     caller.http.timeout = httpx.Timeout(5.0)
 
     sandbox.fault("delay", when="after", seconds=0.3, method="GET", path="/api/organization", times=1)
     caller.get("/organization")  # takes longer than what was left of the first delay
 
-    assert exists(caller, reference) == 1
+    assert count_copies(caller, reference) == 1
 
 
-def test_a_late_request_appears_when_the_sandbox_clock_has_moved(caller, sandbox, source):
+def test_a_late_request_is_carried_out_when_the_sandbox_clock_has_moved(caller, sandbox, source):
     reference = f"late-{source['id']}"
     sandbox.fault("late", seconds=30, method="POST", path=COPIES, times=1)
     with pytest.raises(httpx.TransportError):
         attempt(caller, source, reference)
 
     sandbox.advance(29)
-    assert exists(caller, reference) == 0
+    assert count_copies(caller, reference) == 0
     sandbox.advance(2)
-    assert exists(caller, reference) == 1
+    assert count_copies(caller, reference) == 1
 
 
-def test_a_truncated_body_promises_more_than_it_sends(caller, sandbox):
+def test_a_truncated_body_is_shorter_than_its_content_length(caller, sandbox):
     sandbox.fault("truncate", path="/api/organization", times=1)
 
     with pytest.raises(httpx.TransportError):
         caller.get("/organization")
 
 
-def test_a_malformed_body_has_a_good_status_and_is_not_json(caller, sandbox):
+def test_a_malformed_body_has_status_200_and_is_not_json(caller, sandbox):
     sandbox.fault("malformed", path="/api/organization", times=1)
     answer = caller.get("/organization")
 
@@ -149,7 +153,7 @@ def test_a_malformed_body_has_a_good_status_and_is_not_json(caller, sandbox):
         answer.json()
 
 
-def test_a_slow_body_arrives_whole_in_the_end(caller, sandbox):
+def test_a_slow_body_arrives_late_and_complete(caller, sandbox):
     sandbox.fault("slow", seconds=0.2, path="/api/organization", times=1)
     answer = caller.get("/organization")
 
@@ -157,16 +161,16 @@ def test_a_slow_body_arrives_whole_in_the_end(caller, sandbox):
     assert answer.json()["data"]["attributes"]["slug"] == sandbox.organization
 
 
-def test_an_injected_429_is_the_edge_and_executes_nothing(caller, sandbox, source):
+def test_a_request_that_is_answered_by_an_injected_429_is_not_carried_out(caller, sandbox, source):
     sandbox.fault("throttle", method="POST", path=COPIES, times=1)
     answer = attempt(caller, source, f"throttled-{source['id']}")
 
     assert answer.status_code == 429
     assert answer.json()["errors"]["code"] == "THROTTLED"
-    assert exists(caller, f"throttled-{source['id']}") == 0
+    assert count_copies(caller, f"throttled-{source['id']}") == 0
 
 
-def test_a_revoked_token_is_found_out_by_the_request_that_carries_it(caller, sandbox, source):
+def test_the_revoke_fault_invalidates_the_token_of_the_request(caller, sandbox, source):
     sandbox.fault("revoke", method="POST", path=COPIES, times=1)
 
     assert attempt(caller, source, "revoked").json()["errors"][0]["code"] == "INVALID_TOKEN"
@@ -174,7 +178,7 @@ def test_a_revoked_token_is_found_out_by_the_request_that_carries_it(caller, san
     assert attempt(caller, source, f"revoked-{source['id']}").status_code == 201
 
 
-def test_a_fault_hits_exactly_the_requests_it_is_told_to(caller, sandbox):
+def test_a_fault_hits_exactly_the_requests_that_nth_names(caller, sandbox):
     sandbox.fault("status", path="/api/organization", nth=[2, 4])
     statuses = [caller.get("/organization").status_code for _ in range(6)]
 
@@ -182,7 +186,7 @@ def test_a_fault_hits_exactly_the_requests_it_is_told_to(caller, sandbox):
     assert sandbox.faults() == []
 
 
-def test_a_fault_can_look_for_a_reference_in_body_or_query(caller, sandbox, source):
+def test_a_fault_can_match_a_reference_in_body_or_query(caller, sandbox, source):
     sandbox.fault("status", match=f"needle-{source['id']}", times=2)
 
     assert attempt(caller, source, "hay").status_code == 201
@@ -190,7 +194,7 @@ def test_a_fault_can_look_for_a_reference_in_body_or_query(caller, sandbox, sour
     assert caller.http.get(f"/order_copies?filter[q][reference_eq]=needle-{source['id']}").status_code == 500
 
 
-def test_a_share_is_hit_about_as_often_as_it_says(caller, sandbox):
+def test_a_fault_with_a_share_hits_about_that_share_of_requests(caller, sandbox):
     sandbox.fault("status", path="/api/organization", share=0.3)
     hits = sum(caller.get("/organization").status_code == 500 for _ in range(200))
 
@@ -198,7 +202,7 @@ def test_a_share_is_hit_about_as_often_as_it_says(caller, sandbox):
     assert sandbox.faults()[0]["hits"] == hits
 
 
-def test_paths_may_have_stars(caller, sandbox, source):
+def test_the_path_of_a_fault_can_have_a_wildcard(caller, sandbox, source):
     sandbox.fault("status", method="PATCH", path="/api/orders/*", times=1)
 
     assert caller.get(f"/orders/{source['source_order_id']}").status_code == 200

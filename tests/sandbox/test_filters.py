@@ -1,4 +1,4 @@
-"""Every documented predicate, on rows whose answer is known."""
+"""Every documented filter predicate, on five subscriptions whose matches are known."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_ids_are_compared_case_sensitively(caller, rows):
     assert caller.filtered("/order_subscriptions", id_eq=subscription_id.swapcase()) == []
 
 
-def test_sorting_goes_both_ways_and_by_several(caller, rows):
+def test_lists_sort_in_both_directions_and_by_several_attributes(caller, rows):
     up = caller.get("/order_subscriptions", sort="errors_count,id").json()["data"]
     down = caller.get("/order_subscriptions", sort="-errors_count").json()["data"]
 

@@ -1,4 +1,4 @@
-"""Filters through relationships that lead nowhere: there, as in an outer join, everything is null."""
+"""Filters across relationships: a missing related resource has only nulls, as in an outer join."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import pytest
         ("reference_or_target_order_status_eq_or_null", "pending", "nowhere pending placed"),
     ],
 )
-def test_what_has_no_such_relation_is_found_where_null_is_asked_for(caller, copies, name, value, expected):
+def test_a_missing_related_resource_is_filtered_as_null(caller, copies, name, value, expected):
     among = ",".join(copies)
     found = {copies[one["id"]] for one in caller.filtered("/order_copies", id_in=among, **{name: value})}
 
@@ -33,14 +33,14 @@ def test_what_has_no_such_relation_is_found_where_null_is_asked_for(caller, copi
 
 @pytest.fixture
 def copies(caller, sandbox, source):
-    """Three copies: the target of one is placed, of one pending, and one has none yet."""
+    """Three copies: the target order of one is placed, of one pending, and one ("nowhere") has none yet."""
     order_id = source["source_order_id"]
     made = {caller.copy(order_id): "placed", caller.copy(order_id, place_target_order=False): "pending"}
     sandbox.advance(10)
     return {**made, caller.copy(order_id): "nowhere"}
 
 
-def test_copies_are_found_by_the_state_of_their_target_and_without_those_that_are_known(caller, copies):
+def test_copies_are_filtered_by_the_status_of_their_target_order_and_by_excluded_ids(caller, copies):
     by_state = {state: copy_id for copy_id, state in copies.items()}
     among = ",".join(copies)
 
@@ -52,7 +52,7 @@ def test_copies_are_found_by_the_state_of_their_target_and_without_those_that_ar
     assert found(id_not_in=f"{by_state['pending']},{by_state['placed']}") == {by_state["nowhere"]}
 
 
-def test_subscriptions_that_share_a_source_order_are_found_by_what_they_are_not(caller, sandbox, source):
+def test_subscriptions_of_source_orders_are_filtered_by_excluded_statuses(caller, sandbox, source):
     order_id, other = source["source_order_id"], sandbox.create_subscription()
     rival = sandbox.create_subscription(source_order_id=order_id, status="active")["id"]
     cancelled = sandbox.create_subscription(source_order_id=order_id, status="cancelled")["id"]
@@ -67,7 +67,7 @@ def test_subscriptions_that_share_a_source_order_are_found_by_what_they_are_not(
     assert {one["id"] for one in everything} == {source["id"], rival, cancelled}
 
 
-def test_copies_are_found_by_origin_from_an_instant_on_that_counts(caller, sandbox, source):
+def test_copies_are_filtered_by_origin_and_by_created_at_inclusively(caller, sandbox, source):
     order_id = source["source_order_id"]
     caller.copy(order_id, reference_origin="perennial", reference="before")
     sandbox.advance(60)

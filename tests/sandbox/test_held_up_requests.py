@@ -1,4 +1,4 @@
-"""Requests that are carried out later than they came, and requests that are never answered."""
+"""Requests that the sandbox carries out later than they arrive, and requests that it never answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def copies_of(caller, source):
     return {one["attributes"]["reference"]: one for one in found}
 
 
-def test_a_creation_that_commits_late_may_have_the_time_of_its_arrival(caller, sandbox, source):
+def test_a_copy_that_is_committed_late_can_have_the_time_of_its_arrival(caller, sandbox, source):
     arrived_at = text_of(sandbox.clock())
     sandbox.fault("late", seconds=30, stamp="arrival", **CREATION)
     with pytest.raises(httpx.TransportError):
@@ -43,7 +43,7 @@ def test_a_creation_that_commits_late_may_have_the_time_of_its_arrival(caller, s
     assert late["created_at"] < punctual["created_at"]
 
 
-def test_a_creation_that_commits_late_has_the_time_of_the_commit_unless_asked_otherwise(caller, sandbox, source):
+def test_a_copy_that_is_committed_late_has_the_time_of_the_commit_by_default(caller, sandbox, source):
     sandbox.fault("late", seconds=30, **CREATION)
     with pytest.raises(httpx.TransportError):
         create(caller, source, "late")
@@ -55,7 +55,7 @@ def test_a_creation_that_commits_late_has_the_time_of_the_commit_unless_asked_ot
     assert late["created_at"] > punctual["created_at"]
 
 
-def test_a_copy_that_commits_late_starts_after_its_commit_and_ends_as_any_other(caller, sandbox, source):
+def test_a_copy_that_is_committed_late_starts_after_its_commit_and_completes(caller, sandbox, source):
     sandbox.fault("late", seconds=30, stamp="arrival", **CREATION)
     with pytest.raises(httpx.TransportError):
         create(caller, source, "late")
@@ -69,7 +69,7 @@ def test_a_copy_that_commits_late_starts_after_its_commit_and_ends_as_any_other(
     assert [event["attributes"]["name"] for event in events].count("order_copies.create") == 1
 
 
-def test_a_creation_may_be_answered_at_once_and_be_there_later(caller, sandbox, source):
+def test_a_creation_can_be_answered_before_the_copy_exists(caller, sandbox, source):
     sandbox.fault("late", seconds=30, stamp="arrival", answer="at_once", **CREATION)
     answer = create(caller, source, "answered")
     promised = answer.json()["data"]
@@ -81,7 +81,7 @@ def test_a_creation_may_be_answered_at_once_and_be_there_later(caller, sandbox, 
     assert copies_of(caller, source)["answered"] == promised
 
 
-def test_two_creations_that_were_answered_before_their_commit_keep_their_own_ids(caller, sandbox, source):
+def test_two_copies_that_were_answered_before_their_commit_keep_their_own_ids(caller, sandbox, source):
     sandbox.fault("late", seconds=30, stamp="arrival", answer="at_once", **{**CREATION, "times": 2})
     promised = {name: create(caller, source, name).json()["data"]["id"] for name in ("first", "second")}
     third = create(caller, source, "third").json()["data"]["id"]
@@ -91,7 +91,7 @@ def test_two_creations_that_were_answered_before_their_commit_keep_their_own_ids
     assert found == {**promised, "third": third}
 
 
-def test_a_caller_may_wait_for_the_commit(caller, sandbox, source):
+def test_a_late_request_can_be_answered_at_its_commit(caller, sandbox, source):
     sandbox.fault("late", seconds=30, stamp="arrival", answer="at_commit", **CREATION)
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(create, caller, source, "awaited")
@@ -105,7 +105,7 @@ def test_a_caller_may_wait_for_the_commit(caller, sandbox, source):
     assert copies_of(caller, source)["awaited"]["id"] == answer.json()["data"]["id"]
 
 
-def test_what_is_refused_on_arrival_is_not_carried_out_later(caller, sandbox, source):
+def test_a_request_that_is_refused_on_arrival_is_not_carried_out_later(caller, sandbox, source):
     sandbox.fault("late", seconds=30, stamp="arrival", answer="at_once", **CREATION)
     refused = caller.create("order_copies", {"reference": "nowhere"}, source_order=("orders", "none"))
     sandbox.advance(30)
@@ -114,7 +114,7 @@ def test_what_is_refused_on_arrival_is_not_carried_out_later(caller, sandbox, so
     assert caller.filtered("/order_copies", reference_eq="nowhere") == []
 
 
-def test_a_token_that_was_good_on_arrival_is_good_enough(caller, sandbox, source):
+def test_the_token_of_a_late_request_needs_to_be_valid_only_on_arrival(caller, sandbox, source):
     sandbox.fault("late", seconds=30, stamp="arrival", **CREATION)
     with pytest.raises(httpx.TransportError):
         create(caller, source, "late")
@@ -125,7 +125,7 @@ def test_a_token_that_was_good_on_arrival_is_good_enough(caller, sandbox, source
     assert set(copies_of(caller, source)) == {"late"}
 
 
-def test_what_was_written_as_of_an_earlier_instant_leaves_the_clock_alone(caller, sandbox, source):
+def test_a_late_commit_with_an_earlier_time_does_not_move_the_clock(caller, sandbox, source):
     sandbox.fault("late", seconds=30, stamp="arrival", **CREATION)
     with pytest.raises(httpx.TransportError):
         create(caller, source, "late")
@@ -136,7 +136,7 @@ def test_what_was_written_as_of_an_earlier_instant_leaves_the_clock_alone(caller
 
 
 @pytest.mark.parametrize(("when", "status"), [("before", "pending"), ("after", "placed")])
-def test_a_placing_that_is_never_answered_was_carried_out_only_when_it_hangs_after(
+def test_a_placing_that_is_never_answered_was_carried_out_only_if_it_hangs_afterwards(
     caller, sandbox, source, when, status
 ):
     copy_id = caller.copy(source["source_order_id"], place_target_order=False)
@@ -152,7 +152,7 @@ def test_a_placing_that_is_never_answered_was_carried_out_only_when_it_hangs_aft
     assert caller.attributes("orders", order_id)["status"] == status
 
 
-def test_a_sandbox_with_a_caller_who_still_waits_can_be_stopped(make_caller):
+def test_a_sandbox_can_be_stopped_while_a_request_waits_for_its_answer(make_caller):
     with RunningSandbox("--limits", "off", "--frozen") as running, ThreadPoolExecutor(1) as threads:
         caller = make_caller(running)
         running.fault("hang", path="/api/orders", times=1)

@@ -1,4 +1,4 @@
-"""Whatever is asked in whatever order, the books of the sandbox stay straight."""
+"""The sandbox's data stays consistent under random sequences of requests, failures, restarts and clock changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPTIONS = ("place_target_order", "reuse_wallet", "skip_errors", "ignore_invalid_
 
 
 class ShopInUse(RuleBasedStateMachine):
-    """A shop in which customers, merchants, engines and clocks do as they like."""
+    """Uses a shop in random ways, and checks its database after each step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,14 +78,14 @@ class ShopInUse(RuleBasedStateMachine):
         self.sandbox.timekeeper.advance(seconds)
 
     @rule(number=st.integers(0, 3), trigger=st.sampled_from(["_activate", "_deactivate", "_cancel"]))
-    def steer(self, number: int, trigger: str) -> None:
+    def change_subscription(self, number: int, trigger: str) -> None:
         key = self.subscriptions[number]
         data = {"type": "order_subscriptions", "id": key, "attributes": {trigger: True}}
         assert self._api("PATCH", f"/order_subscriptions/{key}", data).status in {200, 422}
 
     @precondition(lambda self: self._targets())
     @rule(data=st.data(), trigger=st.sampled_from(["_place", "_cancel", "_approve", "_capture", "_refund"]))
-    def treat(self, data: st.DataObject, trigger: str) -> None:
+    def change_order(self, data: st.DataObject, trigger: str) -> None:
         key = data.draw(st.sampled_from(self._targets()))
         document = {"type": "orders", "id": key, "attributes": {trigger: True}}
         assert self._api("PATCH", f"/orders/{key}", document).status in {200, 422}
@@ -129,7 +129,7 @@ class ShopInUse(RuleBasedStateMachine):
                           "OR (status = 'cancelled') <> (cancelled_at IS NOT NULL)") == []  # fmt: skip
 
     @invariant()
-    def a_completed_copy_that_places_has_placed(self) -> None:
+    def a_completed_copy_with_place_target_order_has_placed_its_order(self) -> None:
         assert self._rows("SELECT c.id FROM order_copies c JOIN orders o ON o.id = c.target_order_id "
                           "WHERE c.status = 'completed' AND c.place_target_order = 1 AND c.errors_count = 0 "
                           "AND o.placed_at IS NULL") == []  # fmt: skip
@@ -166,4 +166,4 @@ class ShopInUse(RuleBasedStateMachine):
 
 
 ShopInUse.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
-test_the_books_stay_straight = ShopInUse.TestCase
+test_the_data_stays_consistent = ShopInUse.TestCase

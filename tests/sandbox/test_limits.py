@@ -1,4 +1,4 @@
-"""Rate limits: sliding windows, the headers that were recorded, and a 429 that helps nobody."""
+"""Rate limits: sliding windows, the recorded headers, and a 429 with a useless Retry-After."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from blocks.sandbox.settings import Settings
 
 
 class Address:
-    """One source address asking a limiter whose clock the test moves."""
+    """One source address that sends requests to a limiter, whose clock the test moves."""
 
     def __init__(self, **settings) -> None:
         self.now = 1000.0
@@ -45,7 +45,7 @@ def test_averages_and_bursts_are_those_of_the_documentation(mode, method, path, 
     assert spaced.passed(average + 10, method, path, every=10 / burst) == average
 
 
-def test_the_token_endpoint_has_thirty_a_minute_in_either_mode():
+def test_the_token_endpoint_allows_thirty_requests_a_minute_in_either_mode():
     assert Address(mode="live").passed(40, "POST", "/oauth/token") == 30
     assert Address(mode="test").passed(40, "POST", "/oauth/token") == 30
 
@@ -60,7 +60,7 @@ def test_the_window_slides():
     assert address.ask("POST", "/api/order_copies").passes
 
 
-def test_reads_writes_endpoints_and_addresses_are_counted_apart():
+def test_reads_writes_endpoints_and_addresses_are_counted_separately():
     address = Address()
     address.passed(25, "POST", "/api/order_copies")
 
@@ -69,7 +69,7 @@ def test_reads_writes_endpoints_and_addresses_are_counted_apart():
     assert address.ask("POST", "/api/order_copies", peer="10.0.0.2").passes
 
 
-def test_writes_share_one_budget_unless_counted_per_method():
+def test_all_writes_share_one_limit_unless_they_are_counted_per_method():
     shared, apart = Address(), Address(write_counters="per-method")
     for address in (shared, apart):
         for number in range(100):
@@ -79,21 +79,21 @@ def test_writes_share_one_budget_unless_counted_per_method():
     assert apart.ask("PATCH", "/api/orders/x").passes
 
 
-def test_refused_requests_prolong_the_block_only_when_counted():
+def test_refused_requests_prolong_the_block_only_if_they_are_counted():
     forgiving, strict = Address(), Address(count_blocked=True)
 
     assert forgiving.passed(300, "POST", "/api/order_copies", every=0.1) == 75
     assert strict.passed(300, "POST", "/api/order_copies", every=0.1) == 25
 
 
-def test_the_remaining_count_is_after_this_request():
+def test_the_remaining_header_already_counts_this_request():
     address = Address()
 
     headers = address.ask("POST", "/api/order_copies").headers
     assert headers == {"X-Ratelimit-Limit": "100", "X-Ratelimit-Interval": "60", "X-Ratelimit-Remaining": "99"}
 
 
-def test_a_scaled_window_is_shorter_and_says_so():
+def test_a_scaled_window_is_shorter_and_the_headers_say_so():
     address = Address(limit_scale=0.1)
     address.passed(25, "POST", "/api/order_copies")
     address.now += 1.1
@@ -103,7 +103,7 @@ def test_a_scaled_window_is_shorter_and_says_so():
     assert admission.headers["X-Ratelimit-Interval"] == "6"
 
 
-def test_a_clock_that_was_set_back_forgets_what_comes_later_and_keeps_the_rest():
+def test_setting_the_clock_back_forgets_only_requests_that_are_now_in_the_future():
     address = Address()
     address.passed(10, "POST", "/api/order_copies")
     address.now += 1000

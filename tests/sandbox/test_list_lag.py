@@ -19,7 +19,7 @@ def listed(caller, copy_id):
     return caller.filtered("/order_copies", id_eq=copy_id)
 
 
-def test_a_list_shows_a_copy_only_when_the_lag_is_over_and_a_read_by_id_at_once(caller, source, lagging):
+def test_a_copy_is_listed_when_the_lag_is_over_and_can_be_read_by_id_at_once(caller, source, lagging):
     copy_id = caller.copy(source["source_order_id"])
 
     assert listed(caller, copy_id) == []
@@ -30,7 +30,7 @@ def test_a_list_shows_a_copy_only_when_the_lag_is_over_and_a_read_by_id_at_once(
     assert listed(caller, copy_id)[0]["attributes"]["status"] == "pending"
 
 
-def test_every_state_is_listed_as_late_as_it_came_however_far_the_clock_jumps(caller, source, lagging):
+def test_each_status_of_a_copy_is_listed_with_the_same_lag_however_far_the_clock_jumps(caller, source, lagging):
     copy_id = caller.copy(source["source_order_id"])
     seen = []
     for seconds in (30, 1, 2):
@@ -41,7 +41,7 @@ def test_every_state_is_listed_as_late_as_it_came_however_far_the_clock_jumps(ca
     assert caller.attributes("order_copies", copy_id)["status"] == "completed"
 
 
-def test_what_a_list_includes_and_filters_by_is_as_old_as_the_list(caller, source, lagging):
+def test_included_resources_and_filters_lag_like_the_list(caller, source, lagging):
     copy_id = caller.copy(source["source_order_id"], place_target_order=False)
     lagging.advance(60)
     order_id = caller.target(copy_id)["id"]
@@ -59,7 +59,7 @@ def test_what_a_list_includes_and_filters_by_is_as_old_as_the_list(caller, sourc
     assert caller.filtered("/order_copies", id_eq=copy_id, target_order_status_eq="pending") == []
 
 
-def test_lists_below_a_resource_lag_and_single_resources_below_it_do_not(caller, source, lagging):
+def test_related_lists_lag_and_single_related_resources_do_not(caller, source, lagging):
     order_id = source["source_order_id"]
     copy_id = caller.copy(order_id)
 
@@ -70,7 +70,7 @@ def test_lists_below_a_resource_lag_and_single_resources_below_it_do_not(caller,
     assert caller.get(f"/orders/{order_id}/order_copies").json()["data"][0]["id"] == copy_id
 
 
-def test_a_deleted_copy_stays_in_lists_for_as_long(caller, source, lagging):
+def test_a_deleted_copy_stays_listed_until_the_lag_is_over(caller, source, lagging):
     copy_id = caller.copy(source["source_order_id"])
     lagging.advance(40)
     caller.http.delete(f"/order_copies/{copy_id}")
@@ -90,7 +90,7 @@ def test_only_the_lists_that_are_named_lag(caller, sandbox, source, lagging):
     assert len(caller.filtered("/order_subscriptions", id_eq=source["id"], reference_eq="now")) == 1
 
 
-def test_without_lag_lists_are_the_present_again(caller, sandbox, source):
+def test_lists_are_up_to_date_when_the_lag_is_switched_off(caller, sandbox, source):
     sandbox.lag_lists(3600)
     copy_id = caller.copy(source["source_order_id"])
     assert listed(caller, copy_id) == []
@@ -114,7 +114,7 @@ def test_a_refused_write_never_reaches_a_list(caller, sandbox, source, lagging):
     assert len(caller.get(f"/orders/{order_id}/resource_errors").json()["data"]) == 1
 
 
-def test_a_clock_that_is_set_back_hides_nothing_for_longer(caller, source, lagging):
+def test_setting_the_clock_back_does_not_prolong_the_lag(caller, source, lagging):
     now = lagging.clock()
     copy_id = caller.copy(source["source_order_id"])
     lagging.set_clock("2025-01-01T00:00:00Z")
@@ -124,7 +124,7 @@ def test_a_clock_that_is_set_back_hides_nothing_for_longer(caller, source, laggi
     caller.log_in()
 
 
-def test_lists_lag_from_the_start_when_the_command_line_says_so_and_still_show_what_was_seeded(make_caller):
+def test_with_the_command_line_option_lists_lag_from_the_start_but_show_the_seeded_data(make_caller):
     with RunningSandbox("--limits", "off", "--frozen", "--list-lag", "10", "--subscriptions", "2") as running:
         caller = make_caller(running)
         copy_id = caller.copy(caller.get("/orders").json()["data"][0]["id"])
@@ -142,12 +142,12 @@ def test_a_lag_that_makes_no_sense_is_refused(sandbox, seconds):
         sandbox.lag_lists(seconds)
 
 
-def test_lists_that_do_not_exist_cannot_lag(sandbox):
+def test_a_lag_of_an_unknown_resource_is_refused(sandbox):
     with pytest.raises(SandboxFailed, match="unicorns"):
         sandbox.lag_lists(1, ["unicorns"])
 
 
-def test_the_lag_is_described_among_the_controls(sandbox):
+def test_the_openapi_description_includes_the_lag(sandbox):
     described = httpx.get(f"{sandbox.url}/_sandbox/openapi.json", trust_env=False).json()
 
     assert "list_lag_seconds" in described["paths"]["/_sandbox/lag"]["post"]["summary"]

@@ -1,4 +1,4 @@
-"""The engine that runs active subscriptions: on time, once, and without ever retrying."""
+"""Commerce Layer's own engine runs active subscriptions on time and once, and never retries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def runs(caller, subscription_id):
     return caller.get(f"/order_subscriptions/{subscription_id}/order_copies").json()["data"]
 
 
-def test_a_due_run_makes_one_copy_and_is_running_meanwhile(caller, sandbox, active):
+def test_a_due_subscription_is_running_while_its_one_copy_is_made(caller, sandbox, active):
     sandbox.advance(61)
     assert caller.attributes("order_subscriptions", active["id"])["status"] == "running"
     sandbox.advance(10)
@@ -39,7 +39,7 @@ def test_a_due_run_makes_one_copy_and_is_running_meanwhile(caller, sandbox, acti
     assert subscription["next_run_at"] == "2040-02-29T06:00:00.000Z"
 
 
-def test_the_target_order_knows_its_subscription(caller, sandbox, active):
+def test_the_target_order_is_related_to_its_subscription(caller, sandbox, active):
     sandbox.advance(80)
 
     orders = caller.filtered("/orders", order_subscription_id_eq=active["id"])
@@ -59,7 +59,7 @@ def test_a_failed_run_is_counted_and_not_retried(caller, sandbox, active):
     assert len(runs(caller, active["id"])) == 1
 
 
-def test_a_year_of_runs_comes_back_to_the_day_it_began(caller, sandbox, active):
+def test_a_monthly_subscription_returns_to_the_31st_after_shorter_months(caller, sandbox, active):
     sandbox.set_clock("2041-02-01T00:00:00Z")
     caller.log_in()
 
@@ -72,7 +72,7 @@ def test_a_year_of_runs_comes_back_to_the_day_it_began(caller, sandbox, active):
     ]  # fmt: skip
 
 
-def test_an_inactive_subscription_is_left_alone(caller, sandbox, active):
+def test_an_inactive_subscription_does_not_run(caller, sandbox, active):
     caller.update("order_subscriptions", active["id"], _deactivate=True)
     sandbox.advance(86_400)
     caller.log_in()
@@ -81,14 +81,14 @@ def test_an_inactive_subscription_is_left_alone(caller, sandbox, active):
     assert caller.attributes("order_subscriptions", active["id"])["next_run_at"] == "2040-01-31T06:00:00.000Z"
 
 
-def test_an_expired_subscription_is_left_alone(caller, sandbox, active):
+def test_an_expired_subscription_does_not_run(caller, sandbox, active):
     caller.update("order_subscriptions", active["id"], expires_at="2040-01-31T06:00:00Z")
     sandbox.advance(3600)
 
     assert runs(caller, active["id"]) == []
 
 
-def test_a_postponed_run_happens_when_it_was_postponed_to(caller, sandbox, active):
+def test_a_postponed_run_happens_at_its_new_time(caller, sandbox, active):
     caller.update("order_subscriptions", active["id"], next_run_at="2040-01-31T07:00:00Z")
     sandbox.advance(120)
     assert runs(caller, active["id"]) == []
@@ -106,11 +106,11 @@ def alerts(caller, subscription_id):
 def distant(caller, sandbox, active):
     """The active subscription, due in 40 hours, with the alert 24 hours before."""
     caller.update("order_subscriptions", active["id"], next_run_at="2040-02-01T22:00:00Z", renewal_alert_period=24)
-    assert alerts(caller, active["id"]) == ["2040-01-31T05:59:00.000Z"]  # of the run an hour ahead, which moved
+    assert alerts(caller, active["id"]) == ["2040-01-31T05:59:00.000Z"]  # for the run at 06:00, before it moved
     return active["id"]
 
 
-def test_an_alert_comes_so_many_hours_before_the_run_as_was_said_last(caller, sandbox, distant):
+def test_a_new_alert_period_moves_the_alert(caller, sandbox, distant):
     caller.update("order_subscriptions", distant, renewal_alert_period=2)
     sandbox.advance(86_400)
     caller.log_in()
@@ -122,7 +122,7 @@ def test_an_alert_comes_so_many_hours_before_the_run_as_was_said_last(caller, sa
     assert len(alerts(caller, distant)) == 2
 
 
-def test_an_alert_that_was_moved_to_the_past_comes_at_once_and_once(caller, sandbox, distant):
+def test_an_alert_that_is_moved_into_the_past_comes_at_once_and_only_once(caller, sandbox, distant):
     caller.update("order_subscriptions", distant, renewal_alert_period=720)
     sandbox.advance(0)
     assert len(alerts(caller, distant)) == 2
@@ -132,7 +132,7 @@ def test_an_alert_that_was_moved_to_the_past_comes_at_once_and_once(caller, sand
     assert len(alerts(caller, distant)) == 2
 
 
-def test_a_subscription_that_no_longer_expires_is_alerted_and_runs(caller, sandbox, distant):
+def test_a_subscription_that_no_longer_expires_has_its_alert_and_its_run(caller, sandbox, distant):
     caller.update("order_subscriptions", distant, expires_at="2040-02-01T00:00:00Z")
     sandbox.set_clock("2040-02-01T00:00:00Z")
     caller.log_in()
@@ -146,7 +146,7 @@ def test_a_subscription_that_no_longer_expires_is_alerted_and_runs(caller, sandb
     assert len(runs(caller, distant)) == 1
 
 
-def test_activating_again_does_not_run_what_was_missed(caller, sandbox, active):
+def test_a_reactivated_subscription_does_not_catch_up_on_missed_runs(caller, sandbox, active):
     caller.update("order_subscriptions", active["id"], _deactivate=True)
     sandbox.set_clock("2040-03-05T00:00:00Z")
     caller.log_in()
@@ -158,7 +158,7 @@ def test_activating_again_does_not_run_what_was_missed(caller, sandbox, active):
 
 
 @pytest.mark.parametrize("after", ["active", "inactive"])
-def test_a_run_whose_copy_is_deleted_is_over(caller, sandbox, active, after):
+def test_a_run_ends_when_its_copy_is_deleted(caller, sandbox, active, after):
     sandbox.advance(60.1)
     copy_id = runs(caller, active["id"])[0]["id"]
     if after == "inactive":
@@ -182,7 +182,7 @@ def test_a_subscription_cancelled_while_it_runs_stays_cancelled(caller, sandbox,
     assert caller.update("order_subscriptions", active["id"], _activate=True).status_code == 422
 
 
-def test_next_run_at_moves_only_into_the_future(caller, active):
+def test_next_run_at_must_be_in_the_future(caller, active):
     refused = caller.update("order_subscriptions", active["id"], next_run_at="2040-01-31T05:59:00Z")
 
     assert refused.status_code == 422
@@ -199,7 +199,7 @@ def test_a_subscription_on_a_placed_order_is_active_at_once(caller, source):
     assert created["renewal_alert_period"] == 1
 
 
-def test_a_subscription_by_itself_needs_a_start_and_begins_as_draft(caller, source):
+def test_a_subscription_that_its_source_order_does_not_activate_needs_a_start_and_begins_as_draft(caller, source):
     related = {"source_order": ("orders", source["source_order_id"])}
     attributes = {"frequency": "0 6 1 * *", "activate_by_source_order": False}
 
@@ -221,14 +221,14 @@ def test_a_frequency_is_a_name_or_a_crontab_line_that_is_not_faster_than_hourly(
     assert is_frequency(frequency) is valid
 
 
-def test_a_run_long_ago_is_followed_by_the_next_one_without_counting_them_all():
+def test_the_next_run_after_one_long_ago_is_found_without_counting_every_run():
     run, now = datetime.fromisoformat("0001-01-01T06:00:00Z"), datetime.fromisoformat("2026-03-01T06:30:00Z")
 
     assert first_after(now, "hourly", run, 1) == datetime.fromisoformat("2026-03-01T07:00:00Z")
     assert first_after(now, "monthly", run, 1) == datetime.fromisoformat("2026-04-01T06:00:00Z")
 
 
-def test_an_automatic_subscription_runs_by_recurring_copies(caller, sandbox, active):
+def test_an_automatic_subscription_makes_recurring_order_copies(caller, sandbox, active):
     automatic = sandbox.create_subscription(status="active", adopted=False, automatic=True, next_run_at=DUE)
     sandbox.advance(80)
 

@@ -1,9 +1,9 @@
 """
-The official JavaScript packages against the sandbox: whoever writes for Commerce Layer with them can run it here.
+The official JavaScript packages work with the sandbox, so that you can try code that uses them on it.
 
 The tests themselves are JavaScript, in the folder js/. The packages come from the npm registry, pinned with their
-hashes, and are kept outside the tree (`~/.cache/perennial`, or below `XDG_CACHE_HOME`). Where they cannot be
-installed the tests are skipped, and in CI (`CI=true`) they fail: nobody would see there that they were skipped.
+hashes, and are kept outside the tree (`~/.cache/perennial`, or below `XDG_CACHE_HOME`). If they cannot be installed,
+the tests are skipped; in CI (`CI=true`), where a skip would go unnoticed, they fail.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from blocks.sandbox.running import RunningSandbox
 JS = Path(__file__).parent / "js"
 FROZEN = ("--clock", "2026-03-01T06:00:00Z", "--frozen")
 SUITES = {
-    "tokens": ("--limits", "off", "--frozen"),  # by the real date, since js-auth and the SDK go by the machine's clock
+    "tokens": ("--limits", "off", "--frozen"),  # the real date, since js-auth and the SDK use the machine's clock
     "reading": ("--limits", "off", *FROZEN),
     "writing": ("--limits", "off", *FROZEN),
     "refusals": ("--limits", "off", *FROZEN),
@@ -37,7 +37,7 @@ SUITES = {
 NODE_MAJOR = 20
 
 
-def test_every_suite_is_run() -> None:
+def test_every_javascript_suite_is_run() -> None:
     assert {path.name.removesuffix(".test.mjs") for path in JS.glob("*.test.mjs")} == set(SUITES)
 
 
@@ -58,7 +58,7 @@ def packages() -> Path:
 
 
 def _install(cache: Path, folder: Path) -> None:
-    """Install beside the final place and move there in one step, since other test processes may do the same."""
+    """Install in a temporary folder, then rename it, since other test processes may install at the same time."""
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as making:
         made = Path(making) / "made"
@@ -98,8 +98,8 @@ def test_packages_that_cannot_be_installed_fail_in_ci_and_are_skipped_elsewhere(
 
 
 @pytest.mark.parametrize("suite", SUITES)
-def test_the_official_packages_agree_with_the_sandbox(suite: str, packages: Path, tmp_path: Path) -> None:
-    # Modules are looked up from where a file lies, so the tests are copied to where the packages can be linked.
+def test_the_official_packages_work_with_the_sandbox(suite: str, packages: Path, tmp_path: Path) -> None:
+    # Node looks for packages next to the script, so the scripts are copied next to a link to the packages.
     for path in JS.glob("*.mjs"):
         shutil.copy(path, tmp_path)
     (tmp_path / "node_modules").symlink_to(packages)

@@ -1,4 +1,4 @@
-"""Orders after the copy: placing again, paying at the checkout, healing a declined card."""
+"""Target orders after the copy: placing them again, paying at the checkout, replacing a declined card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def declined(caller, sandbox, source):
     return caller.target(copy_id)["id"]
 
 
-def test_placing_twice_places_once(caller, sandbox, source):
+def test_placing_an_order_again_changes_nothing(caller, sandbox, source):
     copy_id = caller.copy(source["source_order_id"], place_target_order=False)
     sandbox.advance(10)
     target = caller.target(copy_id)["id"]
@@ -30,7 +30,7 @@ def test_placing_twice_places_once(caller, sandbox, source):
     assert len(caller.filtered("/events", name_eq="orders.place")) >= 1
 
 
-def test_a_decline_at_placing_names_code_field_and_reason(caller, declined):
+def test_the_error_of_a_declined_placing_names_code_field_and_reason(caller, declined):
     error = caller.update("orders", declined, _place=True).json()["errors"][0]
 
     assert error["code"] == "PAYMENT_NOT_APPROVED_FOR_EXECUTION"
@@ -38,13 +38,13 @@ def test_a_decline_at_placing_names_code_field_and_reason(caller, declined):
     assert error["source"]["pointer"] == "/data/attributes/payment_source"
 
 
-def test_a_refused_placing_changes_nothing_else(caller, declined):
+def test_an_update_whose_placing_is_refused_changes_nothing(caller, declined):
     caller.update("orders", declined, _place=True, reference="half")
 
     assert caller.attributes("orders", declined)["reference"] is None
 
 
-def test_the_customer_can_pay_what_could_not_be_charged(caller, sandbox, declined):
+def test_a_customer_can_pay_a_declined_order_at_the_checkout(caller, sandbox, declined):
     sandbox.customer_pays(declined)
 
     order = caller.attributes("orders", declined)
@@ -52,7 +52,7 @@ def test_the_customer_can_pay_what_could_not_be_charged(caller, sandbox, decline
     assert caller.update("orders", declined, _place=True).status_code == 200
 
 
-def test_a_new_card_on_the_order_heals_this_order_only(caller, sandbox, source, declined):
+def test_a_new_card_on_a_target_order_is_used_for_that_order_only(caller, sandbox, source, declined):
     card = sandbox.add_payment_source(source["customer_id"])
     caller.update("orders", declined, _customer_payment_source_id=card)
 
@@ -62,19 +62,19 @@ def test_a_new_card_on_the_order_heals_this_order_only(caller, sandbox, source, 
     assert caller.attributes("order_copies", copy_id)["status"] == "failed"
 
 
-def test_a_new_card_on_the_subscription_changes_no_order_by_itself(caller, sandbox, source, declined):
+def test_a_new_card_on_the_subscription_does_not_change_the_card_of_any_order(caller, sandbox, source, declined):
     card = sandbox.add_payment_source(source["customer_id"])
     caller.relate("order_subscriptions", source["id"], "customer_payment_source", ("customer_payment_sources", card))
 
     copy_id = caller.copy(source["source_order_id"])
     sandbox.advance(10)
-    assert caller.attributes("order_copies", copy_id)["status"] == "failed", "it has the source order's card"
+    assert caller.attributes("order_copies", copy_id)["status"] == "failed", "the copy has the source order's card"
     assert caller.update("orders", declined, _place=True).status_code == 422, "this order still has the old card"
     caller.update("orders", declined, _customer_payment_source_id=card)
     assert caller.update("orders", declined, _place=True).status_code == 200
 
 
-def test_a_new_card_does_not_bring_back_stock(caller, sandbox, source):
+def test_a_new_card_does_not_cure_an_order_that_is_out_of_stock(caller, sandbox, source):
     sandbox.set_failure(source["source_order_id"], "out_of_stock_at_placing")
     copy_id = caller.copy(source["source_order_id"])
     sandbox.advance(10)
@@ -86,7 +86,7 @@ def test_a_new_card_does_not_bring_back_stock(caller, sandbox, source):
     assert refused.json()["errors"][0]["meta"] == {"error": "out_of_stock"}
 
 
-def test_a_cancelled_order_is_not_placed(caller, declined):
+def test_a_cancelled_order_cannot_be_placed(caller, declined):
     assert caller.update("orders", declined, _cancel=True).json()["data"]["attributes"]["status"] == "cancelled"
     assert caller.update("orders", declined, _cancel=True).status_code == 200
 
@@ -95,7 +95,7 @@ def test_a_cancelled_order_is_not_placed(caller, declined):
     assert refused["detail"] == "status - cannot transition from cancelled to placed"
 
 
-def test_an_order_goes_on_to_approved_captured_and_refunded(caller, sandbox, declined):
+def test_a_placed_order_can_be_approved_captured_and_refunded(caller, sandbox, declined):
     sandbox.set_failure(declined, "none")
     for trigger, status, payment in [
         ("_place", "placed", "authorized"),
@@ -111,7 +111,7 @@ def test_a_trigger_that_is_false_does_nothing(caller, declined):
     assert caller.update("orders", declined, _place=False).json()["data"]["attributes"]["status"] == "pending"
 
 
-def test_a_card_that_was_deleted_does_not_pay(caller, sandbox, source):
+def test_an_order_whose_card_was_deleted_is_placed_only_with_another_card(caller, sandbox, source):
     copy_id = caller.copy(source["source_order_id"], place_target_order=False)
     sandbox.advance(10)
     target = caller.target(copy_id)["id"]
@@ -126,7 +126,7 @@ def test_a_card_that_was_deleted_does_not_pay(caller, sandbox, source):
     assert caller.update("orders", target, _place=True).json()["data"]["attributes"]["status"] == "placed"
 
 
-def test_a_card_of_somebody_else_does_not_pay(caller, sandbox, source, declined):
+def test_a_card_of_another_customer_is_refused(caller, sandbox, source, declined):
     theirs = sandbox.create_subscription()["customer_payment_source_id"]
     refused = caller.update("orders", declined, _customer_payment_source_id=theirs)
     assert refused.status_code == 422
@@ -147,7 +147,7 @@ def test_a_card_of_somebody_else_does_not_pay(caller, sandbox, source, declined)
         ("invalid_coupon", "ignore_invalid_coupon"),
     ],
 )
-def test_what_a_copy_was_told_to_get_past_does_not_stop_a_later_placing(caller, sandbox, source, kind, option):
+def test_a_failure_that_the_copy_ignored_does_not_stop_a_later_placing(caller, sandbox, source, kind, option):
     sandbox.set_failure(source["source_order_id"], kind)
     copy_id = caller.copy(source["source_order_id"], place_target_order=False, **{option: True})
     sandbox.advance(10)
@@ -155,7 +155,7 @@ def test_what_a_copy_was_told_to_get_past_does_not_stop_a_later_placing(caller, 
     assert caller.update("orders", target, _place=True).json()["data"]["attributes"]["status"] == "placed"
 
 
-def test_another_failure_than_the_one_that_was_skipped_still_stops_the_placing(caller, sandbox, source):
+def test_a_later_failure_of_another_kind_still_stops_the_placing(caller, sandbox, source):
     sandbox.set_failure(source["source_order_id"], "out_of_stock")
     copy_id = caller.copy(source["source_order_id"], place_target_order=False, skip_errors=True)
     sandbox.advance(10)
@@ -187,7 +187,7 @@ def test_a_free_order_that_is_approved_and_captured_stays_free(caller, sandbox):
     assert (order["attributes"]["status"], order["attributes"]["payment_status"]) == ("approved", "free")
 
 
-def test_asynchronous_placing_happens_a_moment_later_and_keeps_its_errors(caller, sandbox, declined):
+def test_asynchronous_placing_ends_a_moment_later_and_stores_its_errors(caller, sandbox, declined):
     caller.update("orders", declined, place_async=True)
     answer = caller.update("orders", declined, _place=True)
     before = len(caller.get(f"/orders/{declined}/resource_errors").json()["data"])
@@ -207,7 +207,7 @@ def test_asynchronous_placing_happens_a_moment_later_and_keeps_its_errors(caller
 
 @pytest.fixture
 def pending(caller, sandbox, source):
-    """A target order that waits to be placed."""
+    """A target order that is not placed yet."""
     copy_id = caller.copy(source["source_order_id"], place_target_order=False)
     sandbox.advance(10)
     return caller.target(copy_id)["id"]
@@ -223,7 +223,7 @@ def states(caller, order_id):
     return order["status"], order["payment_status"]
 
 
-def test_a_slow_placing_takes_its_seconds_however_often_it_is_asked_for(caller, sandbox, source, pending):
+def test_asking_again_neither_speeds_up_nor_repeats_a_slow_placing(caller, sandbox, source, pending):
     sandbox.set_failure(source["source_order_id"], "slow_placing")
     assert place(caller, pending) == (200, "placing")
     sandbox.advance(100)
@@ -238,7 +238,7 @@ def test_a_slow_placing_takes_its_seconds_however_often_it_is_asked_for(caller, 
     assert [event["attributes"]["name"] for event in events].count("orders.place") == 1
 
 
-def test_a_stuck_placing_stays_until_it_is_released(caller, sandbox, source, pending):
+def test_a_stuck_order_stays_placing_until_it_is_released(caller, sandbox, source, pending):
     sandbox.set_failure(source["source_order_id"], "stuck_placing", times=1)
     assert place(caller, pending) == (200, "placing")
     sandbox.advance(6000)
@@ -250,7 +250,7 @@ def test_a_stuck_placing_stays_until_it_is_released(caller, sandbox, source, pen
 
 @pytest.mark.parametrize("of", ["the order", "its source"])
 @pytest.mark.parametrize("kind", [None, "none"])
-def test_a_stuck_placing_goes_on_when_its_failure_is_cleared(caller, sandbox, source, pending, of, kind):
+def test_a_stuck_order_is_placed_when_its_failure_is_cleared(caller, sandbox, source, pending, of, kind):
     order_id = pending if of == "the order" else source["source_order_id"]
     sandbox.set_failure(order_id, "stuck_placing")
     place(caller, pending)
@@ -261,7 +261,7 @@ def test_a_stuck_placing_goes_on_when_its_failure_is_cleared(caller, sandbox, so
     assert states(caller, pending) == ("placed", "authorized")
 
 
-def test_a_stuck_placing_may_end_with_a_decline_and_then_be_tried_again(caller, sandbox, pending):
+def test_a_stuck_placing_can_end_in_a_decline_and_be_tried_again(caller, sandbox, pending):
     sandbox.set_failure(pending, "stuck_placing")
     place(caller, pending)
     sandbox.set_failure(pending, "declined", times=1)
@@ -272,7 +272,7 @@ def test_a_stuck_placing_may_end_with_a_decline_and_then_be_tried_again(caller, 
     assert place(caller, pending) == (200, "placed")
 
 
-def test_a_customer_can_pay_what_is_stuck_while_it_is_placed(caller, sandbox, pending):
+def test_a_customer_can_pay_an_order_that_is_stuck_in_placing(caller, sandbox, pending):
     sandbox.set_failure(pending, "stuck_placing")
     place(caller, pending)
     sandbox.customer_pays(pending)
@@ -282,7 +282,7 @@ def test_a_customer_can_pay_what_is_stuck_while_it_is_placed(caller, sandbox, pe
     assert states(caller, pending) == ("placed", "paid")
 
 
-def test_a_copy_that_places_its_target_itself_is_not_slow_by_that(caller, sandbox, source):
+def test_a_copy_that_places_its_target_order_itself_does_not_get_stuck_in_placing(caller, sandbox, source):
     sandbox.set_failure(source["source_order_id"], "stuck_placing")
     copy_id = caller.copy(source["source_order_id"])
     sandbox.advance(10)
@@ -290,7 +290,7 @@ def test_a_copy_that_places_its_target_itself_is_not_slow_by_that(caller, sandbo
     assert states(caller, caller.target(copy_id)["id"]) == ("placed", "authorized")
 
 
-def test_placings_that_take_long_survive_a_restart(make_caller):
+def test_slow_and_stuck_placings_survive_a_restart(make_caller):
     with RunningSandbox("--limits", "off", "--frozen", "--clock", "2026-03-01T06:00:00Z") as running:
         caller, orders = make_caller(running), {}
         for kind in ("slow_placing", "stuck_placing"):

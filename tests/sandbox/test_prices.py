@@ -14,7 +14,7 @@ def copied(caller, sandbox, source_order_id: str) -> dict:
     return {**order["attributes"], "id": order["id"]}
 
 
-def test_a_new_price_holds_for_later_copies_and_leaves_the_source_order(caller, sandbox, source):
+def test_a_new_price_holds_for_later_copies_and_does_not_change_the_source_order(caller, sandbox, source):
     source_order_id = source["source_order_id"]
     before = copied(caller, sandbox, source_order_id)
     paid = caller.get(f"/orders/{source_order_id}").json()["data"]["attributes"]["total_amount_with_taxes_cents"]
@@ -31,7 +31,7 @@ def test_a_new_price_holds_for_later_copies_and_leaves_the_source_order(caller, 
     assert caller.get(f"/orders/{before['id']}").json()["data"]["attributes"]["currency_code"] == "EUR"
 
 
-def test_an_unplaced_order_changes_at_once_and_is_free_when_it_costs_nothing(caller, sandbox, source):
+def test_an_unplaced_order_has_a_new_price_at_once_and_is_free_when_it_costs_nothing(caller, sandbox, source):
     order = copied(caller, sandbox, source["source_order_id"])
 
     sandbox.change_price(order["id"], total_cents=0)
@@ -40,7 +40,7 @@ def test_an_unplaced_order_changes_at_once_and_is_free_when_it_costs_nothing(cal
     assert (placed["total_amount_with_taxes_cents"], placed["payment_status"]) == (0, "free")
 
 
-def test_a_payment_may_be_lost_after_the_order_was_placed(caller, sandbox, source):
+def test_a_placed_order_can_become_unpaid(caller, sandbox, source):
     order = copied(caller, sandbox, source["source_order_id"])
     caller.update("orders", order["id"], _place=True)
 
@@ -53,7 +53,7 @@ def test_a_payment_may_be_lost_after_the_order_was_placed(caller, sandbox, sourc
 @pytest.mark.parametrize(
     "members", [{}, {"total_cents": -1}, {"total_cents": "12"}, {"skus_count": True}, {"currency_code": "EURO"}]
 )
-def test_an_impossible_price_is_refused_with_its_name(sandbox, source, members):
+def test_an_impossible_price_is_refused_and_the_error_names_the_field(sandbox, source, members):
     with pytest.raises(SandboxFailed, match=next(iter(members), "nothing is changed")):
         sandbox.change_price(source["source_order_id"], **members)
 

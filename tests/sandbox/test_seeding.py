@@ -1,4 +1,4 @@
-"""Demo data, and the process that serves it."""
+"""Seeding demo data, and the sandbox's process: start, restart and end."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def test_seeded_subscriptions_are_due_adopted_and_payable(caller, sandbox):
     assert card["type"] == "customer_payment_sources"
 
 
-def test_a_subscription_of_the_31st_started_on_a_31st(caller, sandbox):
+def test_a_seeded_subscription_that_is_due_on_the_31st_started_on_a_31st(caller, sandbox):
     made = sandbox.seed(1, due="2026-03-31T06:00:00Z")
 
     subscription = caller.attributes("order_subscriptions", made["subscription_ids"][0])
     assert subscription["starts_at"] == "2026-01-31T06:00:00.000Z"
 
 
-def test_foreign_ones_are_not_adopted_and_active_ones_are_the_engines(caller, sandbox):
+def test_seeded_foreign_and_active_subscriptions_are_not_adopted(caller, sandbox):
     made = sandbox.seed(0, active=1, foreign=1, due="2050-01-01T00:00:00Z")
     active, foreign = (caller.attributes("order_subscriptions", one) for one in made["subscription_ids"])
 
@@ -53,7 +53,7 @@ def test_foreign_ones_are_not_adopted_and_active_ones_are_the_engines(caller, sa
     assert (foreign["status"], foreign["metadata"]) == ("inactive", {})
 
 
-def test_help_says_what_is_simulated_and_where_to_read_what_is_not():
+def test_help_says_what_is_simulated_and_where_the_differences_are_documented():
     shown = subprocess.run(
         [sys.executable, "-m", "blocks.sandbox", "--help"], capture_output=True, text=True, check=True
     )
@@ -64,14 +64,14 @@ def test_help_says_what_is_simulated_and_where_to_read_what_is_not():
 
 
 @pytest.fixture
-def sandbox_of_its_own(make_caller):
+def fresh_sandbox(make_caller):
     with RunningSandbox("--limits", "off", "--clock", "2026-03-01T06:00:00Z", "--frozen") as running:
         yield running, make_caller(running)
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_subscriptions_are_seeded_and_listed(sandbox_of_its_own):
-    running, caller = sandbox_of_its_own
+def test_a_hundred_thousand_subscriptions_are_seeded_and_listed(fresh_sandbox):
+    running, caller = fresh_sandbox
     running.seed(100_000, due="2026-03-01T06:00:00Z", spread_seconds=86_400)
 
     page = caller.get("/order_subscriptions", sort="-next_run_at", include="source_order,customer").json()
@@ -92,11 +92,11 @@ def test_a_hundred_thousand_subscriptions_are_seeded_and_listed(sandbox_of_its_o
         ({"declined": 500}, {"declined": 100}),
     ],
 )
-def test_a_mix_is_counts_or_shares(mix, expected):
+def test_a_mix_of_failures_is_given_as_counts_or_shares(mix, expected):
     assert Counter(distribute(mix, 100, None)) == expected
 
 
-def test_the_mix_of_failures_is_what_was_asked_for(sandbox):
+def test_seeding_sets_the_requested_mix_of_failures(sandbox):
     made = sandbox.seed(20, failures={"declined": 3, "out_of_stock": 2})
     with closing(sqlite3.connect(sandbox.database)) as database:
         kinds = dict(database.execute("SELECT order_id, kind FROM sandbox_failures").fetchall())
@@ -115,7 +115,7 @@ def test_the_mix_of_failures_is_what_was_asked_for(sandbox):
         {"n": 1},
     ],
 )
-def test_a_plan_that_makes_no_sense_is_refused(sandbox, plan):
+def test_a_seed_plan_that_makes_no_sense_is_refused(sandbox, plan):
     with pytest.raises(SandboxFailed):
         sandbox.seed(**plan)
 
@@ -138,7 +138,7 @@ def test_the_database_can_be_read_while_the_sandbox_writes(caller, sandbox, sour
 
 
 @pytest.mark.parametrize("kill", [False, True])
-def test_a_restarted_sandbox_goes_on_where_it_was(make_caller, kill):
+def test_a_restarted_sandbox_continues_where_it_stopped(make_caller, kill):
     with RunningSandbox("--limits", "off", "--frozen", "--clock", "2026-03-01T06:00:00Z") as running:
         caller = make_caller(running)
         copy_id = caller.copy(running.create_subscription()["source_order_id"])
@@ -163,7 +163,7 @@ def test_a_running_clock_does_not_go_back_when_the_sandbox_is_restarted():
         assert running.clock() > before
 
 
-def test_a_stopped_sandbox_can_be_started_again_and_is_new():
+def test_a_stopped_sandbox_can_be_started_again_and_is_empty():
     running = RunningSandbox()
     for _ in range(2):
         with running:
@@ -174,7 +174,7 @@ def test_a_stopped_sandbox_can_be_started_again_and_is_new():
         running.clock()
 
 
-def test_a_sandbox_that_cannot_start_says_so():
+def test_a_sandbox_that_cannot_start_reports_its_exit_status():
     with pytest.raises(SandboxFailed, match="status 2"):
         RunningSandbox("--mode", "imaginary").start()
 
@@ -239,7 +239,7 @@ def test_the_command_line_seeds_and_prints_where_it_listens():
         assert process.wait(10) == 0
 
 
-def test_the_description_lists_resources_and_controls(sandbox):
+def test_the_openapi_description_lists_resources_and_controls(sandbox):
     described = httpx.get(f"{sandbox.url}/_sandbox/openapi.json", trust_env=False).json()
 
     assert described["openapi"].startswith("3.")
@@ -248,7 +248,7 @@ def test_the_description_lists_resources_and_controls(sandbox):
     assert "post" in described["paths"]["/_sandbox/faults"]
 
 
-def test_counters_count_by_method_and_endpoint(caller, sandbox, source):
+def test_requests_are_counted_by_method_and_endpoint(caller, sandbox, source):
     sandbox.reset_counters()
     caller.copy(source["source_order_id"])
     caller.get(f"/orders/{source['source_order_id']}")

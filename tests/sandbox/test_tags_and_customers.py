@@ -1,4 +1,4 @@
-"""What surrounds a renewal: tags, customers and their data, and triggers with little effect here."""
+"""Tags, customers and their data, and triggers that the sandbox accepts with little effect."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def tags(caller, source):
-    """Two tags of their own for each test: name to id."""
+    """Two tags for this test only: ids by name."""
     names = [f"first-{source['id']}", f"second-{source['id']}"]
     return {name: caller.create("tags", {"name": name}).json()["data"]["id"] for name in names}
 
@@ -16,7 +16,7 @@ def tags_of(caller, kind, key):
     return [tag["attributes"]["name"] for tag in caller.get(f"/{kind}/{key}/tags").json()["data"]]
 
 
-def test_tags_are_added_and_removed_by_name_and_unknown_ones_discarded(caller, source, tags):
+def test_tags_are_added_and_removed_by_name_and_unknown_names_are_ignored(caller, source, tags):
     first, second = tags
     caller.update("order_subscriptions", source["id"], _add_tags=f"{first}, {second},nobody made this,{first}")
     assert sorted(tags_of(caller, "order_subscriptions", source["id"])) == [first, second]
@@ -27,7 +27,7 @@ def test_tags_are_added_and_removed_by_name_and_unknown_ones_discarded(caller, s
     assert linkage == [{"type": "tags", "id": tags[second]}]
 
 
-def test_a_tag_is_found_by_filters_and_shared_by_many(caller, sandbox, source, tags):
+def test_subscriptions_that_share_a_tag_are_found_by_it(caller, sandbox, source, tags):
     first, second = tags
     other = sandbox.create_subscription()["id"]
     caller.update("order_subscriptions", source["id"], _add_tags=first)
@@ -45,7 +45,7 @@ def test_a_tag_is_found_by_filters_and_shared_by_many(caller, sandbox, source, t
     assert len([one for one in document["included"] if one["id"] == tags[first]]) == 1
 
 
-def test_a_tag_that_is_deleted_is_on_nothing_any_more(caller, source, tags):
+def test_a_deleted_tag_is_removed_from_its_resources(caller, source, tags):
     first, _ = tags
     caller.update("customers", source["customer_id"], _add_tags=first)
     assert caller.http.delete(f"/tags/{tags[first]}").status_code == 204
@@ -53,14 +53,14 @@ def test_a_tag_that_is_deleted_is_on_nothing_any_more(caller, source, tags):
     assert tags_of(caller, "customers", source["customer_id"]) == []
 
 
-def test_a_tag_has_a_name_of_its_own(caller, tags):
+def test_a_tag_needs_a_unique_name(caller, tags):
     taken = caller.create("tags", {"name": next(iter(tags))})
 
     assert taken.json()["errors"][0]["meta"] == {"error": "taken"}
     assert caller.create("tags", {}).status_code == 422
 
 
-def test_tags_given_at_create_are_there_at_once_and_a_patch_replaces_them(caller, source, tags):
+def test_tags_are_set_by_a_create_and_replaced_by_an_update(caller, source, tags):
     first, second = tags.values()
 
     def document(kind, *given, key=None):
@@ -76,14 +76,14 @@ def test_tags_given_at_create_are_there_at_once_and_a_patch_replaces_them(caller
     assert wrong.json()["errors"][0]["source"] == {"pointer": "/data/relationships/tags"}
 
 
-def test_tagging_is_an_event_of_its_own(caller, source, tags):
+def test_adding_a_tag_creates_a_tagged_event(caller, source, tags):
     caller.update("order_subscriptions", source["id"], _add_tags=next(iter(tags)))
     events = caller.get(f"/order_subscriptions/{source['id']}/events").json()["data"]
 
     assert "order_subscriptions.tagged" in [event["attributes"]["name"] for event in events]
 
 
-def test_a_password_is_taken_and_never_shown(caller, source):
+def test_a_password_is_accepted_and_never_shown(caller, source):
     created = caller.create(
         "customers", {"email": f"{source['id']}@example.com", "password": "secret", "profile_id": "p"}
     )
@@ -96,7 +96,7 @@ def test_a_password_is_taken_and_never_shown(caller, source):
     assert caller.update("customers", source["customer_id"], password="other").status_code == 200
 
 
-def test_an_anonymization_is_requested_and_cancelled(caller, source):
+def test_an_anonymization_can_be_requested_and_cancelled(caller, source):
     key = source["customer_id"]
     assert caller.update("customers", key, _cancel_anonymization=True).status_code == 422
     for trigger, status in [("_request_anonymization", "requested"), ("_cancel_anonymization", "cancelled")]:
@@ -104,7 +104,7 @@ def test_an_anonymization_is_requested_and_cancelled(caller, source):
         assert answer["anonymization_status"] == status
 
 
-def test_a_webhook_can_be_made_disabled(caller):
+def test_a_webhook_can_be_created_disabled(caller):
     given = {"topic": "orders.place", "callback_url": "http://127.0.0.1:9/"}
     disabled, enabled = (caller.create("webhooks", {**given, name: True}) for name in ("_disable", "_enable"))
 
@@ -123,7 +123,7 @@ def pending(caller, sandbox, source):
     return caller.target(copy_id)["id"]
 
 
-def test_an_order_is_authorized_before_it_is_placed_and_not_charged_again(caller, sandbox, source, pending):
+def test_an_order_that_is_authorized_before_it_is_placed_is_not_charged_again(caller, sandbox, source, pending):
     sandbox.set_failure(source["source_order_id"], "declined")
     assert caller.update("orders", pending, _authorize=True).status_code == 422
     assert caller.attributes("orders", pending)["payment_status"] == "unpaid"
@@ -137,7 +137,7 @@ def test_an_order_is_authorized_before_it_is_placed_and_not_charged_again(caller
     assert caller.update("orders", pending, _authorize=True).status_code == 200
 
 
-def test_triggers_without_effect_here_are_taken(caller, pending):
+def test_triggers_without_effect_in_the_sandbox_are_accepted(caller, pending):
     before = caller.attributes("orders", pending)
     for name in (
         "_validate",

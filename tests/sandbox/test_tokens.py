@@ -1,4 +1,4 @@
-"""The token endpoint and what a bearer token is good for."""
+"""The token endpoint: which tokens it issues, how long they are valid, and which are refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def code(response):
     return response.status_code, response.json()["errors"][0]["code"]
 
 
-def test_the_token_says_which_shop_and_which_mode(caller, sandbox):
+def test_the_token_names_organization_and_mode(caller, sandbox):
     answer = caller.grant()
     said = claims(answer["access_token"])
 
@@ -33,7 +33,7 @@ def test_the_token_says_which_shop_and_which_mode(caller, sandbox):
     assert said["exp"] - said["iat"] == 7200
 
 
-def test_the_same_token_comes_back_with_less_time_until_fifteen_minutes_before_its_end(caller, sandbox):
+def test_the_same_token_is_returned_until_fifteen_minutes_before_it_expires(caller, sandbox):
     sandbox.revoke_tokens()
     first = caller.grant()
     sandbox.advance(6000)
@@ -61,7 +61,7 @@ def test_the_old_token_overlaps_with_the_new_one_and_then_expires(caller, sandbo
     assert refused.json()["errors"][0]["detail"].endswith("(has expired)")
 
 
-def test_a_bad_client_is_refused_with_a_number_as_status(sandbox):
+def test_wrong_credentials_are_refused_with_a_numeric_status(sandbox):
     body = {"grant_type": "client_credentials", "client_id": sandbox.client_id, "client_secret": "wrong"}
     refused = httpx.post(sandbox.auth_url, json=body, trust_env=False)
 
@@ -70,7 +70,7 @@ def test_a_bad_client_is_refused_with_a_number_as_status(sandbox):
     assert (error["title"], error["code"], error["status"]) == ("invalid_client", "UNAUTHORIZED", 401)
 
 
-def test_form_and_basic_credentials_are_taken_too(sandbox):
+def test_credentials_by_http_basic_and_a_form_body_are_accepted(sandbox):
     answer = httpx.post(
         sandbox.auth_url,
         data={"grant_type": "client_credentials"},
@@ -81,7 +81,7 @@ def test_form_and_basic_credentials_are_taken_too(sandbox):
     assert answer.status_code == 200
 
 
-def test_another_grant_type_is_refused(sandbox):
+def test_other_grant_types_are_refused(sandbox):
     assert httpx.post(sandbox.auth_url, json={"grant_type": "password"}, trust_env=False).status_code == 400
 
 
@@ -99,14 +99,14 @@ def test_missing_forged_and_revoked_tokens_are_invalid(caller, sandbox):
     assert caller.get("/orders").status_code == 200
 
 
-def test_tokeninfo_describes_the_bearer(caller, sandbox):
+def test_tokeninfo_describes_the_token(caller, sandbox):
     authorization = {"Authorization": caller.http.headers["Authorization"]}
     answer = httpx.get(f"{sandbox.url}/oauth/tokeninfo", headers=authorization, trust_env=False).json()
 
     assert answer["token"]["organization"]["slug"] == sandbox.organization
 
 
-def test_a_token_is_good_after_a_restart_and_still_checked_with_the_same_key(make_caller):
+def test_tokens_and_signing_keys_stay_valid_after_a_restart(make_caller):
     with RunningSandbox("--limits", "off") as sandbox:
         caller = make_caller(sandbox)
         keys = httpx.get(f"{sandbox.url}/.well-known/jwks.json", trust_env=False).json()["keys"]
@@ -117,7 +117,7 @@ def test_a_token_is_good_after_a_restart_and_still_checked_with_the_same_key(mak
         assert [key["alg"] for key in keys] == ["RS512"]
 
 
-def test_the_published_keys_cost_nothing_of_any_limit(make_caller):
+def test_requests_for_the_published_keys_count_towards_no_limit(make_caller):
     with RunningSandbox("--limit-clock", "virtual", "--frozen") as sandbox:
         caller = make_caller(sandbox)
         for _ in range(101):

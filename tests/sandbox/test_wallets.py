@@ -1,4 +1,4 @@
-"""Which card of the wallet pays, under each setting, and whose failures a card has."""
+"""Which card of the wallet an order is paid with under each setting, and which failures belong to a card."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def shop_with(make_caller):
 
 
 def three_cards(sandbox, caller, **members):
-    """A subscription whose source order, whose own and whose customer's newest card are three; their names by id."""
+    """A subscription with three cards (its source order's, its own, its customer's newest), and their names by id."""
     made = sandbox.create_subscription(**members)
     second = sandbox.add_payment_source(made["customer_id"])
     caller.relate("order_subscriptions", made["id"], "customer_payment_source", ("customer_payment_sources", second))
@@ -39,16 +39,16 @@ def three_cards(sandbox, caller, **members):
 
 
 def paid_by(sandbox, where):
-    """The status of the order that was copied, and the card that it is to be paid with."""
-    with closing(sqlite3.connect(sandbox.database)) as books:
+    """Status, payment status and card of one order."""
+    with closing(sqlite3.connect(sandbox.database)) as database:
         sql = f"SELECT status, payment_status, _customer_payment_source_id FROM orders WHERE {where}"
-        (row,) = books.execute(sql).fetchall()
+        (row,) = database.execute(sql).fetchall()
     return row
 
 
 def charges(sandbox):
-    with closing(sqlite3.connect(sandbox.database)) as books:
-        return books.execute("SELECT card_id, accepted FROM sandbox_charges ORDER BY rowid").fetchall()
+    with closing(sqlite3.connect(sandbox.database)) as database:
+        return database.execute("SELECT card_id, accepted FROM sandbox_charges ORDER BY rowid").fetchall()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_native_engine_charges_the_subscriptions_card_unless_told_otherwise(
 
 @pytest.mark.parametrize(("options", "expected"), [((), None), (("--missing-card", "newest"), NEWEST)])
 @pytest.mark.parametrize("by", ["a copy", "the engine"])
-def test_where_the_card_has_left_the_wallet_the_order_stays_pending_or_the_newest_pays(
+def test_an_order_whose_card_has_left_the_wallet_stays_pending_or_is_paid_with_the_newest(
     shop_with, options, expected, by
 ):
     sandbox, caller = shop_with(*options)
@@ -103,7 +103,7 @@ def test_where_the_card_has_left_the_wallet_the_order_stays_pending_or_the_newes
     assert (status, payment) == (("placed", "authorized") if expected else ("pending", "unpaid"))
 
 
-def test_the_engine_charges_nobody_where_the_subscription_has_no_card(shop_with):
+def test_the_engine_charges_no_card_if_the_subscription_has_none(shop_with):
     sandbox, caller = shop_with()
     made = sandbox.create_subscription(status="active", adopted=False, next_run_at="2026-03-01T07:00:00Z")
     related = {"customer_payment_source": {"data": None}}
@@ -116,7 +116,7 @@ def test_the_engine_charges_nobody_where_the_subscription_has_no_card(shop_with)
 
 
 @pytest.mark.parametrize("kind", ["declined", "hard_declined", "insufficient_funds", "expired_card"])
-def test_an_order_paid_with_another_card_does_not_fail_for_the_old_cards_reason(caller, sandbox, source, kind):
+def test_an_order_with_another_card_does_not_fail_because_of_the_old_one(caller, sandbox, source, kind):
     sandbox.set_failure(source["source_order_id"], kind)
     copy_id = caller.copy(source["source_order_id"], place_target_order=False)
     sandbox.advance(10)
@@ -131,7 +131,7 @@ def test_an_order_paid_with_another_card_does_not_fail_for_the_old_cards_reason(
     assert caller.update("orders", target, _place=True).status_code == 200
 
 
-def test_a_card_that_fails_fails_every_order_that_is_paid_with_it(caller, sandbox, source):
+def test_a_failure_that_is_set_on_a_card_fails_the_orders_paid_with_it(caller, sandbox, source):
     card = sandbox.add_payment_source(source["customer_id"])
     sandbox.set_card_failure(card, "declined", times=1)
     copy_id = caller.copy(source["source_order_id"], place_target_order=False)
@@ -140,14 +140,14 @@ def test_a_card_that_fails_fails_every_order_that_is_paid_with_it(caller, sandbo
     caller.update("orders", target, _customer_payment_source_id=card)
 
     assert caller.update("orders", target, _place=True).status_code == 422
-    assert caller.update("orders", target, _place=True).status_code == 200, "it failed once, as was asked for"
+    assert caller.update("orders", target, _place=True).status_code == 200, "the failure was set for one time"
     with pytest.raises(SandboxFailed, match="not a card's failure"):
         sandbox.set_card_failure(card, "out_of_stock")
     with pytest.raises(SandboxFailed, match="no customer payment source"):
         sandbox.set_card_failure("nobody", "declined")
 
 
-def test_what_is_not_the_cards_fault_fails_with_every_card(caller, sandbox, source):
+def test_a_failure_that_is_not_the_cards_happens_with_another_card_too(caller, sandbox, source):
     sandbox.set_failure(source["source_order_id"], "gateway_timeout")
     copy_id = caller.copy(source["source_order_id"], place_target_order=False)
     sandbox.advance(10)
@@ -157,7 +157,7 @@ def test_what_is_not_the_cards_fault_fails_with_every_card(caller, sandbox, sour
     assert caller.update("orders", target, _place=True).status_code == 422
 
 
-def test_an_order_shows_the_payment_source_of_the_card_that_it_is_paid_with(caller, sandbox, source):
+def test_an_order_shows_the_payment_source_of_its_card(caller, sandbox, source):
     copy_id = caller.copy(source["source_order_id"], place_target_order=False)
     sandbox.advance(10)
     target, card = caller.target(copy_id)["id"], sandbox.add_payment_source(source["customer_id"])
@@ -175,7 +175,7 @@ def test_an_order_shows_the_payment_source_of_the_card_that_it_is_paid_with(call
     assert caller.attributes("orders", target)["payment_source_details"] is None
 
 
-def test_a_customer_pays_at_the_checkout_with_a_card_of_their_own_wallet(caller, sandbox, source):
+def test_a_customer_can_pay_at_the_checkout_only_with_their_own_card(caller, sandbox, source):
     copy_id = caller.copy(source["source_order_id"], place_target_order=False)
     sandbox.advance(10)
     target, card = caller.target(copy_id)["id"], sandbox.add_payment_source(source["customer_id"])
@@ -189,14 +189,14 @@ def test_a_customer_pays_at_the_checkout_with_a_card_of_their_own_wallet(caller,
     assert charges(sandbox)[-1] == (card, 1)
 
 
-def test_a_second_subscription_of_a_source_order_has_its_customer_and_card(sandbox, source):
+def test_a_second_subscription_of_a_source_order_has_the_same_customer_and_card(sandbox, source):
     twin = sandbox.create_subscription(source_order_id=source["source_order_id"])
 
     names = ("source_order_id", "customer_id", "customer_payment_source_id")
     assert [twin[name] for name in names] == [source[name] for name in names]
 
 
-def test_a_card_that_is_made_through_the_api_has_a_payment_source(caller, source):
+def test_a_card_that_is_created_through_the_api_has_a_payment_source(caller, source):
     made = caller.create("customer_payment_sources", customer=("customers", source["customer_id"])).json()["data"]
 
     behind = caller.get(f"/customer_payment_sources/{made['id']}/payment_source").json()["data"]

@@ -1,4 +1,4 @@
-"""Webhooks: signed, as the API would show the resource, retried, and given up on."""
+"""Webhooks: what a delivery contains, how it is signed and retried, and when the circuit opens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 
 class Listener:
-    """An HTTP server that keeps what it is sent and answers with the statuses it was given, then 200."""
+    """An HTTP server that keeps the requests it receives and answers with `statuses` in turn, then with 200."""
 
     def __init__(self) -> None:
         self.received: Queue[tuple[dict[str, str], bytes]] = Queue()
@@ -89,7 +89,7 @@ def test_a_delivery_is_signed_over_its_raw_body(caller, listener, subscribe, sou
     assert document["included"][0]["id"] == source["source_order_id"]
 
 
-def test_a_copy_tells_of_its_creation_start_and_end(caller, sandbox, listener, subscribe, source):
+def test_creation_start_and_completion_of_a_copy_are_delivered(caller, sandbox, listener, subscribe, source):
     expected = {"order_copies.create", "order_copies.start", "order_copies.complete"}
     for topic in expected:
         subscribe(topic)
@@ -97,7 +97,7 @@ def test_a_copy_tells_of_its_creation_start_and_end(caller, sandbox, listener, s
     sandbox.advance(10)
 
     told = set()
-    while told != expected:  # copies of other tests end, too; next() gives up when nothing comes
+    while told != expected:  # copies of other tests complete, too; next() raises when nothing arrives
         headers, body = listener.next()
         if json.loads(body)["data"]["id"] == copy_id:
             told.add(headers["X-CommerceLayer-Topic"])
@@ -137,7 +137,7 @@ def test_thirty_failures_open_the_circuit_until_it_is_reset(caller, sandbox, lis
     listener.next()
 
 
-def test_a_disabled_webhook_hears_nothing(caller, listener, subscribe, source):
+def test_a_disabled_webhook_is_not_called(caller, listener, subscribe, source):
     webhook = subscribe("order_copies.create")
     assert caller.update("webhooks", webhook["id"], _disable=True).json()["data"]["attributes"]["disabled_at"]
     caller.copy(source["source_order_id"])
@@ -147,7 +147,7 @@ def test_a_disabled_webhook_hears_nothing(caller, listener, subscribe, source):
     assert json.loads(listener.next()[1])["data"]["id"] == copy_id
 
 
-def test_nobody_is_called_about_what_was_undone(caller, listener, subscribe, sandbox, source):
+def test_a_change_that_was_rolled_back_is_not_delivered(caller, listener, subscribe, sandbox, source):
     webhook = subscribe("orders.approve")
     order_id = source["source_order_id"]
     refused = caller.update("orders", order_id, reference="undone", _approve=True, _refund=True)
@@ -158,7 +158,7 @@ def test_nobody_is_called_about_what_was_undone(caller, listener, subscribe, san
     assert len(callbacks(caller, webhook["id"], 1)) == 1
 
 
-def test_calls_can_be_delivered_twice(caller, sandbox, listener, subscribe, source):
+def test_the_sandbox_can_deliver_each_event_twice(caller, sandbox, listener, subscribe, source):
     subscribe("order_copies.create")
     sandbox.deliver_webhooks(copies=2)
     caller.copy(source["source_order_id"])
@@ -168,7 +168,7 @@ def test_calls_can_be_delivered_twice(caller, sandbox, listener, subscribe, sour
     assert first[1] == second[1]
 
 
-def test_a_destroyed_resource_is_only_an_id(caller, listener, subscribe, source):
+def test_the_event_of_a_deleted_resource_contains_only_its_id(caller, listener, subscribe, source):
     subscribe("order_copies.destroy")
     copy_id = caller.copy(source["source_order_id"])
     caller.http.delete(f"/order_copies/{copy_id}")
@@ -178,7 +178,7 @@ def test_a_destroyed_resource_is_only_an_id(caller, listener, subscribe, source)
     assert set(data["attributes"].values()) == {None}
 
 
-def test_an_event_can_be_fired_again(caller, listener, subscribe, source):
+def test_an_event_can_be_triggered_again(caller, listener, subscribe, source):
     webhook = subscribe("order_copies.create")
     copy_id = caller.copy(source["source_order_id"])
     first = listener.next()
@@ -191,7 +191,7 @@ def test_an_event_can_be_fired_again(caller, listener, subscribe, source):
     assert len(caller.get(f"/events/{event['id']}/last_event_callbacks").json()["data"]) == 2
 
 
-def test_an_event_of_what_is_no_more_is_fired_again_with_only_its_id(caller, listener, subscribe, source):
+def test_the_event_of_a_deleted_resource_can_be_triggered_again(caller, listener, subscribe, source):
     subscribe("order_copies.destroy")
     copy_id = caller.copy(source["source_order_id"])
     caller.http.delete(f"/order_copies/{copy_id}")
@@ -202,7 +202,7 @@ def test_an_event_of_what_is_no_more_is_fired_again_with_only_its_id(caller, lis
     assert listener.next()[1] == first[1]
 
 
-def test_a_call_includes_what_it_can_and_leaves_out_the_rest(caller, listener, subscribe, source):
+def test_a_delivery_includes_related_resources_and_ignores_unknown_names(caller, listener, subscribe, source):
     subscribe("order_copies.create", include_resources=["source_order.customer", "event_stores", "colour"])
     caller.copy(source["source_order_id"])
 
@@ -210,6 +210,6 @@ def test_a_call_includes_what_it_can_and_leaves_out_the_rest(caller, listener, s
     assert included == {("orders", source["source_order_id"]), ("customers", source["customer_id"])}
 
 
-def test_a_webhook_needs_a_topic_and_an_address(caller):
+def test_a_webhook_needs_an_http_callback_url(caller):
     assert caller.create("webhooks", {"topic": "orders.place"}).status_code == 422
     assert caller.create("webhooks", {"topic": "orders.place", "callback_url": "ftp://x"}).status_code == 422

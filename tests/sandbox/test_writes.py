@@ -20,7 +20,7 @@ def error(response):
         ("order_subscriptions", {"frequency": None}, "frequency", "blank"),
     ],
 )
-def test_a_patch_is_held_to_the_rules_of_a_create(caller, source, kind, attributes, field, symbol):
+def test_an_update_must_meet_the_rules_of_a_create(caller, source, kind, attributes, field, symbol):
     caller.create("customers", {"email": "taken@example.com"})
     webhook = caller.create("webhooks", {"topic": "x", "callback_url": "http://127.0.0.1:9/"}).json()["data"]["id"]
     key = {"webhooks": webhook, "customers": source["customer_id"], "order_subscriptions": source["id"]}[kind]
@@ -33,17 +33,17 @@ def test_a_patch_is_held_to_the_rules_of_a_create(caller, source, kind, attribut
     assert caller.attributes(kind, key) == before
 
 
-def test_what_a_patch_leaves_out_or_repeats_is_not_checked_again(caller, source):
+def test_an_update_is_not_checked_for_fields_that_it_leaves_out_or_repeats(caller, source):
     email = caller.attributes("customers", source["customer_id"])["email"]
 
     assert caller.update("customers", source["customer_id"], reference="r").status_code == 200
     assert caller.update("customers", source["customer_id"], email=email).status_code == 200
 
 
-def test_a_card_cannot_be_taken_from_its_customer(caller, source):
+def test_a_card_cannot_be_removed_from_its_customer(caller, source):
     key, card = source["customer_payment_source_id"], "customer_payment_sources"
-    nobody = {"type": card, "id": key, "relationships": {"customer": {"data": None}}}
-    refused = caller.http.patch(f"/{card}/{key}", json={"data": nobody})
+    without_customer = {"type": card, "id": key, "relationships": {"customer": {"data": None}}}
+    refused = caller.http.patch(f"/{card}/{key}", json={"data": without_customer})
 
     assert error(refused) == (422, "VALIDATION_ERROR")
     assert refused.json()["errors"][0]["source"] == {"pointer": "/data/relationships/customer"}
@@ -55,7 +55,7 @@ def test_the_options_of_a_copy_cannot_be_changed(caller, source):
     assert error(caller.update("order_copies", copy_id, place_target_order=False)) == (400, "PARAM_NOT_ALLOWED")
 
 
-def test_the_id_in_a_patch_must_be_that_of_the_url(caller, source):
+def test_the_id_in_an_update_must_match_the_url(caller, source):
     body = {"data": {"type": "orders", "id": "another", "attributes": {}}}
 
     assert error(caller.http.patch(f"/orders/{source['source_order_id']}", json=body)) == (

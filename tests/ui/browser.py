@@ -1,4 +1,4 @@
-"""A headless Chromium, controlled by its DevTools protocol: open a page, wait for words, take a picture."""
+"""A headless Chromium, controlled through its DevTools protocol: open a page, wait for words, take a picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flows.cli.processes import process
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 60.0
-"""Seconds within which a page must show the words: the first one loads the whole UI."""
+"""Seconds within which a page must show the words; the first page loads the whole UI."""
 
 
 class Browser:
@@ -80,7 +80,7 @@ class Browser:
                 assert "error" not in answer, answer
                 result: dict[str, Any] = answer["result"]
                 return result
-        raise AssertionError("the browser has gone")
+        raise AssertionError("the browser has closed the connection")
 
 
 @asynccontextmanager

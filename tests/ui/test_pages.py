@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 PICTURES = os.environ.get("PERENNIAL_PICTURES")
-"""Folder for pictures of the pages, for whoever wants to look at them."""
+"""Folder in which to save pictures of the pages; without it, none are saved."""
 
 
 async def keep(browser: Browser, name: str) -> None:
@@ -42,7 +42,7 @@ async def merchant(server: PrefectServer) -> AsyncIterator[Merchant]:
         yield opened
 
 
-async def test_a_red_sweep_tells_on_its_page_and_in_its_table_why(
+async def test_a_failed_sweep_says_on_its_page_and_in_its_table_why_it_failed(
     server: PrefectServer, merchant: Merchant, browser: Browser
 ) -> None:
     merchant.sandbox.seed(6)
@@ -86,7 +86,7 @@ async def test_the_dashboard_shows_the_sweep_and_its_renewals(
     await keep(browser, "runs")
 
 
-async def test_the_block_catalogue_shows_ours_with_what_it_is_for(server: PrefectServer, browser: Browser) -> None:
+async def test_the_block_catalogue_shows_our_blocks(server: PrefectServer, browser: Browser) -> None:
     for module in ("blocks.commerce_layer.credentials", "blocks.renewal_policy"):
         prefect(server, "block", "register", "-m", module)
 
@@ -120,7 +120,7 @@ async def test_the_block_form_explains_its_fields_and_hides_the_secret(
     await keep(browser, "policy-form")
 
 
-async def test_the_deployment_forms_ask_in_words(server: PrefectServer, browser: Browser) -> None:
+async def test_the_deployment_forms_explain_their_parameters(server: PrefectServer, browser: Browser) -> None:
     deploy_all(server)
     async with get_client() as api:
         sweep = await api.read_deployment_by_name("renew-subscriptions/renew-subscriptions")
@@ -142,7 +142,7 @@ async def test_the_deployment_forms_ask_in_words(server: PrefectServer, browser:
     await keep(browser, "reorder-form")
 
 
-async def test_a_slip_is_explained_on_the_runs_page(
+async def test_a_wrong_parameter_is_explained_on_the_page_of_the_run(
     server: PrefectServer, merchant: Merchant, browser: Browser
 ) -> None:
     ended = await merchant.sweep(as_of="2099-01-01")

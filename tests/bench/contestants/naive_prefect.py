@@ -22,7 +22,7 @@ def _was_throttled(task: Any, task_run: Any, state: Any) -> bool:
 
 
 # A third of the window with jitter: a typical choice after the first 429s.
-again = {
+with_retries = {
     "retries": RETRIES,
     "retry_delay_seconds": TICKET.window_seconds / 3,
     "retry_jitter_factor": 0.5,
@@ -30,22 +30,22 @@ again = {
 }
 
 
-@task(**again)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
+@task(**with_retries)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
 async def create(shop: PlainShop, subscription: Resource) -> str:
     return await shop.copy(subscription)
 
 
-@task(**again)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
+@task(**with_retries)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
 async def poll(shop: PlainShop, copy_id: str) -> str:
     return await shop.wait(copy_id)
 
 
-@task(**again)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
+@task(**with_retries)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
 async def place(shop: PlainShop, subscription: Resource, order_id: str) -> None:
     await shop.place(subscription, order_id)
 
 
-@task(**again)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
+@task(**with_retries)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
 async def record(shop: PlainShop, subscription: Resource, order_id: str) -> None:
     await shop.record(subscription, order_id)
 

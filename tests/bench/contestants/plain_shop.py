@@ -1,4 +1,4 @@
-"""The shop for a small script: bare httpx, one request for each question, and a window's wait after a 429."""
+"""A client as a small script has it: plain httpx, one request for each question, and a window's wait after a 429."""
 
 from __future__ import annotations
 

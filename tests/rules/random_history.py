@@ -1,4 +1,4 @@
-"""One subscription, its workers, its customer and other runs, as chance will have it."""
+"""A random history of one subscription: what its sweeps, its customer, staff and other runs do."""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -41,38 +41,38 @@ from flows.rules.still_wanted import still_wanted
 from flows.rules.unrecorded import stale_copies, unrecorded_period
 
 
-class Life:
-    """One subscription from adoption on, as chance will have it."""
+class RandomHistory:
+    """One subscription with random events from its adoption on."""
 
-    def __init__(self, chance: Random) -> None:
-        self.chance = chance
+    def __init__(self, random: Random) -> None:
+        self.random = random
         self.policy = Policy(
-            catch_up=chance.choice(["latest", "all", "skip"]),
-            final_action=chance.choice(["hold", "hold", "skip_period", "cancel"]),
-            max_attempts_per_day=chance.randint(1, 5),
+            catch_up=random.choice(["latest", "all", "skip"]),
+            final_action=random.choice(["hold", "hold", "skip_period", "cancel"]),
+            max_attempts_per_day=random.randint(1, 5),
         )
         self.shop, self.now, self.runs = Shop(), at("2026-03-01T06:00"), 0
-        self.sub = subscription({"note": "keep"}, frequency=chance.choice(["daily", "monthly"]))
+        self.sub = subscription({"note": "keep"}, frequency=random.choice(["daily", "monthly"]))
         self.releases: Counter[datetime] = Counter()
         self.refused: set[datetime] = set()
         self.through: datetime | None = None
         self.seen: Counter[str] = Counter()
 
     def step(self) -> None:
-        happenings = [self.sweep] * 8 + [self.the_next_attempt_is_due] * 6 + [self.time_passes] * 2
-        happenings += [self.a_running_copy_ends, self.a_placing_order_ends] * 3
-        happenings += [self.the_customer_pays, self.the_customer_cancels_the_order, self.the_customer_postpones]
-        happenings += [self.a_person_releases_it, self.another_run_creates_a_copy, self.somebody_writes_metadata]
-        self.chance.choice(happenings)()
+        events = [self.sweep] * 8 + [self.the_next_attempt_is_due] * 6 + [self.time_passes] * 2
+        events += [self.a_running_copy_ends, self.a_placing_order_ends] * 3
+        events += [self.the_customer_pays, self.the_customer_cancels_the_order, self.the_customer_postpones]
+        events += [self.a_person_releases_it, self.another_run_creates_a_copy, self.another_system_writes_metadata]
+        self.random.choice(events)()
         self.check()
 
     # --- the sweep -----------------------------------------------------------------------------
 
     def sweep(self) -> None:
         self.runs += 1
-        # A scheduler that was down starts late runs, which work up to an instant of days ago.
-        self.as_of = self.now - timedelta(days=self.chance.choice([0, 0, 0, 1, 5]))
-        for _ in range(self.chance.randint(1, 2)):
+        # A scheduler that was down starts runs late: their instant is then days ago.
+        self.as_of = self.now - timedelta(days=self.random.choice([0, 0, 0, 1, 5]))
+        for _ in range(self.random.randint(1, 2)):
             answer = plan(self.sub, self.policy, self.as_of)
             if isinstance(answer, Skipped):
                 self.seen[f"skipped: {answer.reason}"] += 1
@@ -94,14 +94,14 @@ class Life:
         self.announced = self.sent = False
         finding = self.create_and_poll(renewal)
         if finding is None:
-            self.nobody_has_recorded_anything()
+            self.nothing_is_recorded()
             return
         result = result_of(renewal, finding, self.now, f"run-{self.runs}")
         self.seen[result.outcome.value] += 1
         self._check(renewal, result)
-        if self.chance.random() < 0.1:
+        if self.random.random() < 0.1:
             self.seen["died before the record"] += 1
-            self.nobody_has_recorded_anything()
+            self.nothing_is_recorded()
             return
         if self.announced:
             self.shop.charges.remove(self.now)
@@ -109,9 +109,9 @@ class Life:
             self.shop.charges.append(self.now)
         self._write(record_of(result, self.sub))
 
-    def nobody_has_recorded_anything(self) -> None:
-        """And then the customer moves the date."""
-        if self.chance.random() < 0.7:
+    def nothing_is_recorded(self) -> None:
+        """Nothing is recorded, and often the customer then moves the date."""
+        if self.random.random() < 0.7:
             self.postpone()
 
     def create_and_poll(self, renewal: Renewal) -> Finding | None:
@@ -120,7 +120,7 @@ class Life:
             created = self.create(renewal)
             if not isinstance(created, str):
                 return created
-            if self.chance.random() < 0.7:
+            if self.random.random() < 0.7:
                 self.a_running_copy_ends()
             action = self.look(renewal)
         for surplus in CopiesOfPeriod.of(self.shop.under(references_to_look_up(renewal))).surplus:
@@ -145,14 +145,14 @@ class Life:
 
     def create(self, renewal: Renewal) -> str | NotCreated | None:
         self._check_creation(renewal)
-        fate = self.chance.choice(["answered"] * 10 + ["answered late", "lost", "not sent", "refused", "died"])
+        fate = self.random.choice(["answered"] * 10 + ["answered late", "lost", "not sent", "refused", "died"])
         if fate == "not sent":
-            return NotCreated(self.chance.choice(NOT_SENT))
+            return NotCreated(self.random.choice(NOT_SENT))
         if fate == "refused":
-            return NotCreated(REFUSALS[self.chance.choice(sorted(LOGS))])
+            return NotCreated(REFUSALS[self.random.choice(sorted(LOGS))])
         if fate == "lost":
             return NotCreated(LOST)
-        if fate == "answered late":  # it was created again meanwhile
+        if fate == "answered late":  # the run created it again meanwhile
             self.shop.create(renewal.reference, self.now)
         name = self.shop.create(renewal.reference, self.now)
         return None if fate == "died" else name
@@ -166,10 +166,10 @@ class Life:
             self.announced = True
             self._record(state)
             self.shop.charges.append(self.now)
-            if self.chance.random() < 0.1:
+            if self.random.random() < 0.1:
                 self.seen["died after the announcement"] += 1
                 return None
-        fate = self.chance.choice(["answered"] * 8 + ["lost after", "lost before", "not sent", "died", "unwanted"])
+        fate = self.random.choice(["answered"] * 8 + ["lost after", "lost before", "not sent", "died", "unwanted"])
         if fate in {"not sent", "unwanted"}:
             return self.not_placed(attempt, fate, renewal)
         self.sent = True
@@ -177,8 +177,8 @@ class Life:
 
     def not_placed(self, attempt: Place, fate: str, renewal: Renewal) -> NotPlaced | None:
         if fate == "not sent":
-            return NotPlaced(attempt, self.chance.choice(NOT_SENT))
-        # The last look says that the customer has postponed it: the announcement is taken back.
+            return NotPlaced(attempt, self.random.choice(NOT_SENT))
+        # The last look shows that the customer postponed it: the run takes its announcement back.
         if self.announced:
             self.shop.charges.remove(self.now)
             self._record(renewal.state)
@@ -188,7 +188,7 @@ class Life:
 
     def answer(self, attempt: Place, fate: str) -> Finding | None:
         order_id = attempt.order.id
-        how = self.chance.choice(["placed", "placing", "declined", "declined", "declined"])
+        how = self.random.choice(["placed", "placing", "declined", "declined", "declined"])
         if fate != "lost before" and how in {"placed", "placing"}:
             self.shop.set_order(order_id, how, placed_at=self.now if how == "placed" else None)
         elif fate != "lost before":
@@ -200,7 +200,7 @@ class Life:
         if fate == "lost before" or (fate == "lost after" and how == "declined"):
             return PlacementRefused(attempt, LOST, found)
         if how == "declined":
-            return PlacementRefused(attempt, REFUSALS[self.chance.choice(sorted(LOGS))], found)
+            return PlacementRefused(attempt, REFUSALS[self.random.choice(sorted(LOGS))], found)
         return OrderAnswered(attempt, found)
 
     def _record(self, state: RenewalState, next_run_at: datetime | None = None) -> None:
@@ -219,19 +219,19 @@ class Life:
     # --- what others do meanwhile --------------------------------------------------------------
 
     def time_passes(self) -> None:
-        self.now += timedelta(minutes=self.chance.choice([1, 15, 60, 60 * 24, 60 * 24 * 4, 60 * 24 * 40]))
+        self.now += timedelta(minutes=self.random.choice([1, 15, 60, 60 * 24, 60 * 24 * 4, 60 * 24 * 40]))
 
     def the_next_attempt_is_due(self) -> None:
         self.now = max(self.now, self._state().next_attempt_at or self.sub.next_run_at)
 
     def a_running_copy_ends(self) -> None:
         for name in [name for name, found in self.shop.copies.items() if found.status == "in_progress"]:
-            how = self.chance.choice(["completed"] * 4 + ["failed", "failed with an order"])
-            self.shop.end_copy(name, how, self.chance.choice(sorted(LOGS)))
+            how = self.random.choice(["completed"] * 4 + ["failed", "failed with an order"])
+            self.shop.end_copy(name, how, self.random.choice(sorted(LOGS)))
 
     def a_placing_order_ends(self) -> None:
         for name in [name for name, found in self.shop.orders.items() if found.status == "placing"]:
-            is_placed = self.chance.random() < 0.5
+            is_placed = self.random.random() < 0.5
             self.shop.set_order(name, "placed" if is_placed else "pending", placed_at=self.now if is_placed else None)
 
     def another_run_creates_a_copy(self) -> None:
@@ -240,7 +240,7 @@ class Life:
             self.shop.create(answer.reference, self.now)
 
     def the_customer_pays(self) -> None:
-        """The order that was declined, for which they got a link."""
+        """The customer pays the declined order at the checkout."""
         name = self._state().target_order_id
         if name in self.shop.orders and self.shop.orders[name].status == "pending" and not self._is_charged(name):
             self.shop.set_order(name, "placed", placed_at=self.now)
@@ -255,11 +255,11 @@ class Life:
             self.refused.add(state.period)
 
     def the_customer_postpones(self) -> None:
-        if self.chance.random() < 0.3:
+        if self.random.random() < 0.3:
             self.postpone()
 
     def postpone(self) -> None:
-        later = self.now + timedelta(days=self.chance.randint(1, 20))
+        later = self.now + timedelta(days=self.random.randint(1, 20))
         self.sub = self.sub.model_copy(update={"next_run_at": later})
 
     def a_person_releases_it(self) -> None:
@@ -269,7 +269,7 @@ class Life:
             self.refused.discard(state.period)
             self._record(state.model_copy(update={"held": False}))
 
-    def somebody_writes_metadata(self) -> None:
+    def another_system_writes_metadata(self) -> None:
         self.sub = self.sub.model_copy(update={"metadata": {**self.sub.metadata, "erp": {"seen": f"{self.now:%F}"}}})
 
     def periods_with_a_placed_order(self) -> Counter[datetime]:
@@ -292,13 +292,13 @@ class Life:
         return state
 
     def _check_creation(self, renewal: Renewal) -> None:
-        """No copy for a period that is renewed, that may be by what exists, or whose order somebody cancelled."""
+        """No copy is created for a period that is renewed, has a live copy, or whose order a person cancelled."""
         assert renewal.state.done_through is None or renewal.due > renewal.state.done_through
         assert not [found.id for found in self.shop.of_period(renewal.due) if _counts(found)]
-        assert renewal.due not in self.refused, "a person cancelled it: only a person may have it again"
+        assert renewal.due not in self.refused, "a person cancelled it: only a person may renew it"
 
     def _check_placement(self, renewal: Renewal, attempt: Place) -> None:
-        """No charge for a period that has one, and none that the card networks do not allow."""
+        """No period is charged twice, and no card more often than the card networks allow."""
         for found in self.shop.of_period(renewal.due):
             assert found.target_order is None or found.target_order.placed_at is None
             assert found.target_order is None or found.target_order.status != "placing"
@@ -307,9 +307,11 @@ class Life:
             assert through is not None, f"{paid} is charged and not recorded yet"
             assert paid <= through, f"{paid} is charged and not recorded yet"
         alive = [found for found in self.shop.of_period(renewal.due) if _counts(found)]
-        assert attempt.copy.id == min(alive, key=lambda found: found.created_at).id, "the earliest one that lives"
+        assert attempt.copy.id == min(alive, key=lambda found: found.created_at).id, (
+            "only the order of the earliest live copy is placed"
+        )
         assert attempt.order.id == attempt.copy.target_order_id
-        assert renewal.due not in self.refused, "a person cancelled it: only a person may have it again"
+        assert renewal.due not in self.refused, "a person cancelled it: only a person may renew it"
         assert renewal.state.done_through is None or renewal.due > renewal.state.done_through
         recorded = renewal.state.attempts_until(self.now)
         assert sum(moment > self.now - timedelta(days=1) for moment in recorded) < self.policy.max_attempts_per_day
@@ -327,7 +329,7 @@ class Life:
             assert any(order is not None and order.is_placed for order in orders)
             assert after.done_through >= renewal.due
         if result.needs_person and not after.held:
-            # It goes on by itself: when the shop lets us in again, or when what is under way ends.
+            # It continues by itself: when the credentials work again, or when the copy or order under way ends.
             assert after.under_way_since or after.unsettled_since or result.failure.attempted is False
         assert len(result.sentence) < 400
 

@@ -1,4 +1,4 @@
-"""Processes that renew, and that can be killed, stopped and waited for; see `worker_process.py`."""
+"""Worker processes that a test can start, kill, stop and wait for; see `worker_process.py`."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Worker:
     status: int | None = None
 
     async def wait(self, seconds: float = 120) -> dict[str, Any] | None:
-        """The result of its run; `None` when it was killed. Raises TimeoutError."""
+        """Wait for the result of its run: `None` if it was killed. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
-            while not self.ended.is_set():  # noqa: ASYNC110 - many wait at the same time, and there are few threads
+            while not self.ended.is_set():  # noqa: ASYNC110 - many tasks wait at the same time, and there are few threads
                 await asyncio.sleep(0.01)
         if self.status == 0:
             result: dict[str, Any] = json.loads(self.result_file.read_text())
@@ -42,7 +42,7 @@ class Worker:
         return None
 
     def send(self, signal_number: int) -> None:
-        """Kill, stop or continue it. It may have ended in between."""
+        """Kill, stop or continue it, unless it has already ended."""
         if not self.ended.is_set():
             os.kill(self.pid, signal_number)
 
@@ -51,12 +51,12 @@ class Worker:
         self.send(signal.SIGKILL)
 
     async def stop(self) -> None:
-        """Stop it, until it gets SIGCONT."""
+        """Stop it until it gets SIGCONT."""
         self.send(signal.SIGSTOP)
         await self.until_stopped()
 
     async def until_stopped(self) -> bool:
-        """Wait until it is stopped; False when it has ended instead."""
+        """Wait until it is stopped. Returns False if it has ended instead."""
         while not self.ended.is_set():
             with suppress(OSError):
                 if self._is_stopped():
@@ -68,18 +68,18 @@ class Worker:
         return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-class Crew:
-    """Starts workers; use it as a context manager. They end with it."""
+class WorkerLauncher:
+    """A context manager that starts workers, and kills those that still run at its end."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="crew-")
+        self._folder = tempfile.TemporaryDirectory(prefix="workers-")
         self._started: queue.Queue[int] = queue.Queue()
         self._workers: dict[int, Worker] = {}
         self._process: subprocess.Popen[bytes]
         self._reader: threading.Thread
 
-    def __enter__(self) -> Crew:
-        log = (Path(self._folder.name) / "crew.log").open("wb")
+    def __enter__(self) -> WorkerLauncher:
+        log = (Path(self._folder.name) / "workers.log").open("wb")
         script = Path(__file__).with_name("worker_process.py")
         paths = os.pathsep.join(map(str, [*script.parents[1:3], *filter(None, [os.environ.get("PYTHONPATH")])]))
         self._process = subprocess.Popen(
@@ -109,21 +109,22 @@ class Crew:
         self._folder.cleanup()
 
     def log(self) -> str:
-        """What the workers said."""
-        return (Path(self._folder.name) / "crew.log").read_text()
+        """What the workers wrote to standard error."""
+        return (Path(self._folder.name) / "workers.log").read_text()
 
-    def hire(self, merchant: Merchant, *, flow: str = "sweep", wind: bool = True, **job: Any) -> Worker:
+    def start(self, merchant: Merchant, *, flow: str = "sweep", advance_clock: bool = True, **job: Any) -> Worker:
         """
         Start one run of a flow in a process of its own.
 
-        Further members: die_at (a place of `worker_process.PLACES`) with nth and signal; parameters; disk_is_full;
-        prefect (another address of the server); clock_jumps_by (seconds); clock (the address of a `SharedClock`, which
-        it follows instead of advancing the sandbox's clock).
+        Further options: kill_at (a key of `worker_process.KILL_POINTS`) with nth and signal; parameters; disk_is_full;
+        prefect (the address of another server); clock_jumps_by (seconds); clock (the address of a `SharedClock` to
+        follow instead of advancing the sandbox's clock).
         """
         assert self._process.stdin is not None
         result_file = Path(self._folder.name) / f"{uuid4()}.json"
         parameters = {"credentials": merchant.name, "policy": merchant.name, **job.pop("parameters", {})}
-        told = {"flow": flow, "wind": wind, "sandbox": merchant.sandbox.url, "result": str(result_file)}
+        told = {"flow": flow, "advance_clock": advance_clock, "sandbox": merchant.sandbox.url}
+        told |= {"result": str(result_file)}
         self._process.stdin.write(json.dumps({**job, **told, "parameters": parameters}).encode() + b"\n")
         self._process.stdin.flush()
         pid = self._started.get(timeout=120)
@@ -145,16 +146,16 @@ class Crew:
 
 
 async def until_hit(merchant: Merchant, worker: Worker | None = None, hits: int = 1) -> None:
-    """Wait until this many requests, of that worker or of any other, have met a fault of the sandbox."""
+    """Wait until this many requests have met a fault of the sandbox. Fails if `worker` ends first."""
     async with asyncio.timeout(200):
         while merchant.sandbox.counters()["faults"] < hits:
-            assert worker is None or not worker.ended.is_set(), "it ended before it came there"
+            assert worker is None or not worker.ended.is_set(), "the worker ended too early"
             await asyncio.sleep(0.02)
 
 
 async def until_posted(merchant: Merchant, count: int = 1, worker: Worker | None = None) -> None:
-    """Wait until this many order copies were created, or requested without success."""
+    """Wait until this many requests to create an order copy have arrived. Fails if `worker` ends first."""
     async with asyncio.timeout(200):
         while merchant.sandbox.counters()["requests"].get("POST /api/order_copies", 0) < count:
-            assert worker is None or not worker.ended.is_set(), "it ended before it came there"
+            assert worker is None or not worker.ended.is_set(), "the worker ended too early"
             await asyncio.sleep(0.01)

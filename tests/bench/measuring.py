@@ -62,7 +62,7 @@ SDK_SCRIPT = Contestant("official SDK", ("node", "renew.js"), share_of_work=0.5)
 BARE = Contestant("bare httpx", (sys.executable, "-m", "bench.contestants.bare"), at_once=200)
 
 
-def run(contestant: Contestant, race: Round, home: Path, policy: Mapping[str, Any] | None = None) -> Figures:
+def run(contestant: Contestant, round_: Round, home: Path, policy: Mapping[str, Any] | None = None) -> Figures:
     """
     One contestant in one round, on a sandbox (and, if it needs one, a Prefect server) of its own.
 
@@ -70,22 +70,22 @@ def run(contestant: Contestant, race: Round, home: Path, policy: Mapping[str, An
         ContestantFailed: it ended with an error, or did not renew all subscriptions.
     """
     home.mkdir(parents=True, exist_ok=True)
-    options = ["--copy-seconds", str(race.copy_seconds * 0.9), "--queue-seconds", str(race.copy_seconds * 0.1)]
+    options = ["--copy-seconds", str(round_.copy_seconds * 0.9), "--queue-seconds", str(round_.copy_seconds * 0.1)]
     options += ["--copy-spread", "0.2"]
-    options += ["--limit-scale", str(race.window_scale)] if race.limited else ["--limits", "off"]
+    options += ["--limit-scale", str(round_.window_scale)] if round_.limited else ["--limits", "off"]
     with RunningSandbox(*options) as sandbox, _server(home, contestant) as server:
-        sandbox.seed(race.renewals)
+        sandbox.seed(round_.renewals)
         sandbox.reset_counters()
-        ticket = _ticket(sandbox, race, contestant)
+        ticket = _ticket(sandbox, round_, contestant)
         before = _cpu_by_command()
-        ends_within = race.least_seconds + max(ENDS_WITHIN, race.renewals / 10)
+        ends_within = round_.least_seconds + max(ENDS_WITHIN, round_.renewals / 10)
         told = _start(contestant, ticket, server, home, policy or {}, ends_within)
         after = _cpu_by_command()
-        books = Books.of(sandbox.database)
-        if books.renewed != race.renewals:
-            raise ContestantFailed(f"{contestant.name} renewed {books.renewed} of {race.renewals}: {told}")
+        data = ShopData.of(sandbox.database)
+        if data.renewed != round_.renewals:
+            raise ContestantFailed(f"{contestant.name} renewed {data.renewed} of {round_.renewals}: {told}")
         counters = sandbox.counters()
-    return _figures(contestant, race, told, books, counters, _spent(before, after))
+    return _figures(contestant, round_, told, data, counters, _spent(before, after))
 
 
 def install_sdk() -> str | None:
@@ -110,16 +110,16 @@ def _server(home: Path, contestant: Contestant) -> Iterator[PrefectServer | None
         yield server
 
 
-def _ticket(sandbox: RunningSandbox, race: Round, contestant: Contestant) -> Ticket:
+def _ticket(sandbox: RunningSandbox, round_: Round, contestant: Contestant) -> Ticket:
     return Ticket(
         api_url=sandbox.api_url,
         auth_url=sandbox.auth_url,
         organization=sandbox.organization,
         client_id=sandbox.client_id,
         client_secret=sandbox.client_secret,
-        window_scale=race.window_scale,
-        limited=race.limited,
-        copy_seconds=race.copy_seconds,
+        window_scale=round_.window_scale,
+        limited=round_.limited,
+        copy_seconds=round_.copy_seconds,
         at_once=contestant.at_once,
     )
 
@@ -161,8 +161,8 @@ def _start(
 
 
 @dataclass(frozen=True)
-class Books:
-    """What the sandbox's own database says."""
+class ShopData:
+    """What the sandbox's own database says about the round."""
 
     renewed: int
     duplicates: int
@@ -170,11 +170,11 @@ class Books:
     last_create: float
 
     @classmethod
-    def of(cls, database: Path) -> Books:
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as books:
-            creations = [_seconds(row[0]) for row in books.execute("SELECT created_at FROM order_copies")]
-            placed = books.execute(_PLACED).fetchall()
-            changed = books.execute("SELECT updated_at FROM order_subscriptions WHERE updated_at > created_at")
+    def of(cls, database: Path) -> ShopData:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            creations = [_seconds(row[0]) for row in connection.execute("SELECT created_at FROM order_copies")]
+            placed = connection.execute(_PLACED).fetchall()
+            changed = connection.execute("SELECT updated_at FROM order_subscriptions WHERE updated_at > created_at")
             records = [_seconds(row[0]) for row in changed]
         tagged = {source for source, _, is_tagged in placed if is_tagged}
         duplicates = len(placed) - len({source for source, _, _ in placed})
@@ -195,9 +195,9 @@ def _seconds(text: str) -> float:
 
 def _figures(
     contestant: Contestant,
-    race: Round,
+    round_: Round,
     told: Mapping[str, Any],
-    books: Books,
+    data: ShopData,
     counters: Mapping[str, Any],
     spent: Mapping[str, float] | None,
 ) -> Figures:
@@ -206,10 +206,10 @@ def _figures(
         method, _, endpoint = request.partition(" ")
         if "/oauth/" not in endpoint:
             methods[method] = methods.get(method, 0) + count
-    share = share_of_limit(books.writes, books.last_create, race.window_seconds, race.writes_per_window)
+    share = share_of_limit(data.writes, data.last_create, round_.window_seconds, round_.writes_per_window)
     return Figures(
         contestant=contestant.name,
-        renewals=race.renewals,
+        renewals=round_.renewals,
         seconds=told["seconds"],
         writes=methods.get("POST", 0) + methods.get("PATCH", 0),
         reads=methods.get("GET", 0),
@@ -218,9 +218,9 @@ def _figures(
         server_cpu_seconds=spent["server"] if spent and contestant.needs_server else None,
         sandbox_cpu_seconds=spent["sandbox"] if spent else None,
         peak_megabytes=told["peak_megabytes"],
-        share_of_limit=share if race.limited else None,
+        share_of_limit=share if round_.limited else None,
         task_runs=told.get("task_runs"),
-        duplicates=books.duplicates,
+        duplicates=data.duplicates,
     )
 
 
@@ -228,7 +228,7 @@ def _figures(
 
 
 def _cpu_by_command() -> dict[str, float] | None:
-    """CPU seconds of our descendants by what they are, from /proc; `None` where there is none."""
+    """CPU seconds of the processes that we started, by kind, from /proc; `None` on a system without it."""
     if not Path("/proc/self/stat").exists():
         return None
     processes = {}
@@ -249,7 +249,7 @@ def _cpu_by_command() -> dict[str, float] | None:
 
 
 def _kind_of(process_id: int, processes: Mapping[int, tuple[int, str, int]]) -> str | None:
-    """What a process of ours is, by its own command or that of the ancestor below us."""
+    """The kind of a process that we started, by its own command or that of an ancestor."""
     kind = None
     while process_id in processes:
         if process_id == os.getpid():
