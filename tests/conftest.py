@@ -40,6 +40,11 @@ ONE_CERTIFICATE.write_text(Path(certifi.where()).read_text().partition(END := "-
 os.environ["SSL_CERT_FILE"] = os.environ["PREFECT_API_SSL_CERT_FILE"] = str(ONE_CERTIFICATE)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many workers again as there are cores: each one waits about a third of its time for a server's answer."""
+    return (os.cpu_count() or 1) * 3 // 2
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[PrefectServer]:
     """A Prefect server for this process and every process that it starts."""
