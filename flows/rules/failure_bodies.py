@@ -3,7 +3,7 @@ Reads the structure of a gateway's answer before its prose.
 
 Gateways pass on JSON objects, Ruby hashes or `key: value` fields inside a text. They are taken apart
 here: fields go to the tables of codes, the words among their values are read one by one, and what is
-left is prose. A false or empty field says nothing, and neither does a negation.
+left is prose. A false or empty field says nothing; what prose denies is in `failure_denials`.
 """
 
 import json
@@ -32,7 +32,7 @@ _FIELD = re.compile(
 )
 """A field outside of a readable object: quoted, or one word with an underscore or a capital inside, and its value."""
 
-_NOTHING = frozenset({"false", "null", "nil", "none", "no", "0", "n/a", ""})
+_NOTHING = frozenset({"false", "null", "nil", "none", "no", "n", "0", "n/a", ""})
 _URL = re.compile(r"\b(?:https?://|www\.)\S+", re.IGNORECASE)
 
 
@@ -149,36 +149,3 @@ def _spelled_out(key: str) -> str:
 def plain_key(key: str) -> str:
     """`network_decline_code`, `networkDeclineCode` and `Network-Decline-Code` are one key."""
     return re.sub(r"[^a-z0-9]", "", key.lower())
-
-
-_BAD = (
-    r"(lost|stolen|blocked|restricted|closed|expired|revoked|cancell?ed|deceased|suspended|locked|frozen|declined|"
-    r"refused|rejected|fraud\w*|suspicious|invalid)"
-)
-_STEP = r"(authentication|authori[sz]ation|action|confirmation|sca|3-?ds?\d?)"
-_EXTRA = r"( further| additional| any| user| customer| strong| 3-?d ?s\w*| sca)*"
-_CHECKS_OF = r"fraud|risk|3-?d[ -]?s\w*|avs|cvc|cvv2?|sca"
-_CHECKED = r"(check|checks|screening|review|result|authentication|verification|validation)"
-_WELL = r"(passed|ok|okay|green|successful|succeeded|accepted|clear|completed)"
-_NOT_SO = r"(not|never|isn't|wasn't|hasn't been|haven't been|nor|neither)"
-_NAMED = r"( suspected| considered| reported| marked| flagged| listed)?( as| to be| of)?"
-_DENIALS = re.compile(
-    "|".join([
-        # "no authentication required", "authentication is not required"
-        rf"\bno{_EXTRA} {_STEP}\b( is| was| being)?( required| needed| necessary)?",
-        rf"\b{_STEP}( by the \w+)?( is| was)?( not|n't) (required|needed|necessary|requested)",
-        rf"\bdo(es)? not require{_EXTRA} {_STEP}",
-        # "fraud check passed", "3DS authentication succeeded"
-        rf"\b({_CHECKS_OF})?[ -]?{_CHECKED}( has| have| was| were| is)?( been)?[: ]+{_WELL}\b",
-        # "card not blocked", "was never reported stolen", "no fraud suspected"
-        rf"\b{_NOT_SO}( been| be)?( a| an| any)?{_NAMED} {_BAD}( or {_BAD})*( card| account)?\b",
-        r"\bno (sign |signs |indication |suspicion |evidence )?(of )?fraud\w*( suspected| detected| found)?",
-        r"\bfraud (not|was not|is not) (suspected|detected|found)",
-    ]),
-    re.IGNORECASE,
-)  # fmt: skip
-
-
-def without_denials(text: str) -> str:
-    """A phrase without its negated statements: `card not blocked` says nothing about blocking."""
-    return _DENIALS.sub(" ", text)

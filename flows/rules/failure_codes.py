@@ -56,7 +56,11 @@ ADYEN = _table(
 )
 BRAINTREE = _table(hard="2005 2007 2009 2012 2013 2014 2015 2047 2053", soft="2000 2001 2002 2003 2004 2010 2046")
 _BARE = frozenset({"04", "07", "41", "43", "46", "57", "R0", "R1", "R3"})
-"""Codes that are clear even in a field that is only called `code`; 12, 14 and 15 are also gRPC codes."""
+"""
+Codes that are clear beside a word of payments, even in a field that is only called `code`.
+
+12, 14 and 15 are not: they are also gRPC codes.
+"""
 
 _NETWORKS = (
     "network|issuer|bank|acquirer|host|processor|gateway|auth|authorization|authorisation|raw|card|visa|mastercard"
@@ -68,26 +72,39 @@ _OF_THE_NETWORK = re.compile(
 _OF_A_REASON = re.compile(
     r"^((error|reason|result|return|failure|action|gateway|iso|sepa|ach)?code|(failure)?reason|cause|error)$"
 )
+_PLAIN = frozenset({"code", "errorcode", "error"})
+"""Keys whose code may be of anything, so that it counts only beside a word of payments."""
+_PAYMENT_WORDS = re.compile(
+    r"(?<!gift)(?<!gift )\bcard|\bpayments?\b|declin|refus|\bbank|issuer|acquirer|authori[sz]|transaction|direct debit|"
+    r"\b(mandate|iban|sepa|ach|funds|payer|charge|fraud)\b|hono(u)?r|pick ?up",
+    re.IGNORECASE,
+)
 _OF_ADVICE = re.compile(r"^((network|merchant|mastercard|mc|raw)*advice(code|raw)?|mac|maccode)$")
 _BACS = re.compile(r"\b(ARUDD|ADDACS|AUDDIS)\b\W*(?:return\W+|reason\W+)?(?:code\W+)?([0-9A-Z])(?![\w])")
 _OF_BANKS = r"(A[CG]\d\d|AM0[4-6]|BE0[145]|CNOR|DNOR|FOCR|MD0[1267]|MS0[23]|RC01|RR0[1-4]|SL01)"
 
 
-def read_fields(fields: Iterable[tuple[str, str]], *, of_payments: bool = True) -> Iterator[Reading]:
+def read_fields(
+    fields: Iterable[tuple[str, str]], *, of_payments: bool = True, beside: Iterable[str] = ()
+) -> Iterator[Reading]:
     """
     What the codes in the fields of an answer mean. Codes that are in no table mean nothing.
 
-    Unless the answer is `of_payments`, a field that is only called `code` may hold any number.
+    Unless the answer is `of_payments`, a field that is only called `code` may hold any number; and so it may if neither
+    another field nor what is said `beside` the fields has a word of payments.
     """
+    fields = list(fields)
+    said = " ; ".join([*beside, *(part for field in fields for part in field)]).replace("_", " ")
+    by_a_payment_word = _PAYMENT_WORDS.search(said) is not None
     for key, value in fields:
         name, code = plain_key(key), _code_in(value)
         if not of_payments and _OF_A_REASON.match(name):
             continue
-        if reading := _read_field(name, code, value):
+        if reading := _read_field(name, code, value, by_a_payment_word=by_a_payment_word):
             yield reading
 
 
-def _read_field(name: str, code: str, value: str) -> Reading | None:
+def _read_field(name: str, code: str, value: str, *, by_a_payment_word: bool) -> Reading | None:
     bacs = _BACS.search(value.replace("_", " "))
     if bacs:
         return _read_bacs(bacs)
@@ -95,7 +112,8 @@ def _read_field(name: str, code: str, value: str) -> Reading | None:
     if network:
         return _read_network(name, code, named=network["whose"] is not None)
     if _OF_A_REASON.match(name):
-        return _of_a_bank(code) or (_HARD if code in _BARE and value.strip() == code else None)
+        bare = _HARD if by_a_payment_word and code in _BARE and value.strip() == code else None
+        return (_of_a_bank(code) if by_a_payment_word or name not in _PLAIN else None) or bare
     return _read_named(name, code, value)
 
 
@@ -139,14 +157,19 @@ _BEFORE = (
     r"|\b(?:error|reason|bank|iso|result|return|failure|declined?|refused|failed|with|card|gateway) )"
 )
 _WORDS = re.compile(
-    rf"{_BEFORE}code\W{{0,3}}{_NUMBER}\b(?![:.]\d)"
-    r"|\b(?:response|decline|network|issuer|refusal|iso)(?: response| decline| refusal)? code\W{0,3}"
+    rf"{_BEFORE}code(?: is| was)?\W{{0,3}}{_NUMBER}\b(?![:.]\d)"
+    rf"|(?:^|(?<!\bno)[\s(\[,;])(?:rc|response)[\s:=]{{1,3}}(?P<short>\d\d|R[013])(?=\s*(?:$|[)\]:;,.-]))"
+    r"|\b(?:response|decline|network|issuer|refusal|iso)(?: response| decline| refusal)? code(?: is| was)?\W{0,3}"
     r"(?P<named>[0-9R][0-9A]|R0|R1|R3)\b"
     r"|(?:declin|refus)\w{0,5}\W{0,2}[(:\[]\s*(?:code\W{0,2})?"
     r"(?P<beside>0[47]|1[245]|4[136]|57|R[013])(?=\s*($|[)\]:.-]))",
     re.IGNORECASE,
 )
-_ADVICE_WORDS = re.compile(r"(?:\bmac|\badvice code)\W{0,3}(?P<code>\d\d)\b(?!:\d)", re.IGNORECASE)
+_ADVICE_WORDS = re.compile(
+    r"(?:\bmac|\badvice code)(?: is| was)?\W{0,3}(?P<code>\d\d)\b(?!:\d)"
+    r"|(?:^|[\s(\[,;])advice[\s:=]{1,3}(?P<short>\d\d)(?=\s*(?:$|[)\]:;,.-]))",
+    re.IGNORECASE,
+)
 _BANK_WORDS = re.compile(
     rf"(?:^|[(\[])\s*(?P<first>{_OF_BANKS}|R\d\d)(?=\s*($|[)\]:.,-]|\s[-:]))"
     rf"|\b(?:[Cc]ode|[Rr]eason|[Rr]eturn|[Rr]eturned|ACH|NACHA|SEPA|SDD)\W{{1,3}}(?:code\W{{1,2}})?(?P<named>{_OF_BANKS}|R\d\d)\b"
@@ -157,12 +180,15 @@ def read_codes_in_prose(phrase: str) -> Iterator[Reading]:
     """The meanings of codes in a sentence, where they are clearly codes."""
     text = phrase.replace("_", " ")
     for found in _WORDS.finditer(text):
-        if found["code"] or found["beside"]:
+        if found["code"] or found["beside"] or (found["short"] or "").upper() in _BARE:
             yield _HARD
+        elif found["short"]:
+            if NETWORK.get(found["short"]) == _SOFT:  # the others, such as `rc=12`, may mean anything
+                yield _SOFT
         elif reading := NETWORK.get(found["named"].upper()):
             yield reading
     for found in _ADVICE_WORDS.finditer(text):
-        if reading := ADVICE.get(found["code"]):
+        if reading := ADVICE.get(found["code"] or found["short"]):
             yield reading
     for found in _BANK_WORDS.finditer(text):
         code = found["first"] or found["named"]

@@ -14,9 +14,13 @@ _MACHINE = r"(service|server|system|network|processor|reader|gateway|connection|
 _CHECK = r"(check|screening|prevention|detection|protection|filter|service|system)"
 PRODUCT = r"(skus?|products?|items?|bundles?|markets?|countr(y|ies)|regions?|prices?|(shipping|payment) methods?)"
 
+_STAFF = r"(?! ?(service|server|support|system|manager|team|desk|agent|department|api|hub)\b)"
+"""Not `customer service`, and not `the mandate service`."""
+
 LOST = any_of(
     rf"\b(lost|stolen) {KIND}card(?! {_MACHINE})",
     rf"{CARD} (has been |was |is |been )?(reported )?(as )?(lost|stolen)\b",
+    rf"{CARD} (has been |was |is |been )?reported (as )?missing\b",
     r"\breported (as )?(lost|stolen)\b",
     r"\blost(/| or )stolen\b",
     r"pick[ -]?up card",
@@ -57,12 +61,14 @@ CONFIRM = any_of(
 """A payment that the customer must confirm in person."""
 
 _OURS = r"(?<!merchant )(?<!acquirer )(?<!gateway )(?<!your )(?<!connected )(?<!stripe )"
+_NOTHING_DONE = r"(?! (the|a|an|this|that|our|your|its|his|her|their|beta)\b)"
+"""Not `the team closed the ticket`: what is said is done to the account, not by somebody."""
 _OF_BANK = r"(bank |customer |payer |debtor |card |cardholder )?"
 CLOSED = any_of(
-    rf"\bclosed {_OF_BANK}account",
-    rf"{_OURS}\baccount[^.;]{{0,20}}\bclosed",
+    rf"\bclosed (the |their |his |her |this )?{_OF_BANK}account{_STAFF}",
+    rf"{_OURS}\baccount{_STAFF}[^.;]{{0,20}}\bclosed\b{_NOTHING_DONE}",
     r"\bnon[ -]transaction(al)? account",
-    rf"{_OURS}\baccount[^.;]{{0,15}}\btransferred",
+    rf"{_OURS}\baccount{_STAFF}[^.;]{{0,15}}\btransferred\b{_NOTHING_DONE}",
     rf"{_OURS}\baccount (has been |was |is )?dormant\b",
 )
 BLOCKED = any_of(
@@ -90,13 +96,14 @@ NUMBER = any_of(
     rf"\b(iban|bank account|routing number|sort code) (number |details |is |are |was |were )*{_WRONG}{_END}",
     r"\b(invalid|incorrect|wrong) (iban|bank (account )?details|routing number|sort code|account details)",
     r"\bno such (issuer|card|account|number)",
+    r"\bno such (paymentmethod|payment source|stored card|mandate|payment method\W+(pm|card|src)\b)",
     rf"\bno account{_END}",
     r"(unable|failed) to (locate|find) (the )?(bank )?account",
     r"(^|: |bank |customer |payer |debtor )account (number )?(was |is )?(not found|unknown|do(es not|esn't) exist)",
     r"\b(unknown|nonexistent) (bank |customer )?account",
 )
 
-_MANDATE = r"(mandate|billing agreement|payment agreement|pre-?approv\w+|debit instruction)"
+_MANDATE = rf"(mandate|billing agreement|payment agreement|pre-?approv\w+|debit instruction){_STAFF}"
 _ENDED = (
     r"(expired|revoked|cancel\w*|inactive|withdrawn|terminated|disputed|blocked|lapsed|no longer|not found|invalid|"
     r"rejected|refused|missing)"
@@ -107,7 +114,7 @@ MANDATE = any_of(
     r"agreement[^.;]{0,30}(revoked|cancel|inactive)",
     r"(^|: |\d |- )(instruction cancell?ed|no instruction)",
     r"direct debit[^.;]{0,20}(revoked|cancell?ed by (the )?(payer|customer|debtor))",
-    r"\b(no|without) (valid |active |sepa )*mandate\b(?! (id|reference))",
+    r"\b(no|without) (valid |active |sepa )*mandate\b(?! (id|reference|(is |was )?(required|needed|necessary)))",
     r"mandate (is |was )?not (valid|active|signed)\b(?! yet)",
     r"direct debits?( are| is)? not (allowed|enabled|permitted|accepted|supported)",
     r"does not (accept|allow|support) direct debit",
@@ -124,20 +131,36 @@ _NO_API = "".join(
     rf"(?<!{kind} )" for kind in ("access", "api", "auth", "bearer", "client", "id", "oauth", "refresh", "session")
 )
 TOKEN = any_of(
-    rf"\b{_OFCARDS}token\b[^.;]{{0,25}}\b{_GONE}",
+    rf"\b{_OFCARDS}token\b{_STAFF}[^.;]{{0,25}}\b{_GONE}",
     rf"\b{_GONE} {_OFCARDS}token\b",
     rf"{_NO_API}\btoken\b[^.;]{{0,25}}\b(permanently|deactivated|revoked|deleted)",
     r"\b(deactivated|deleted|permanently revoked) token",
+    r"\bpayment (method|source) (has been |was |is )?(detached|removed|deleted)\b"
+    r"(?! from (the |this |an? )?(market|shop|order|cart|checkout))",
+    rf"{CARD} (has been |was |is )?(detached|removed|deleted) from (the |your |a )?(\w+'s )?"
+    r"(wallet|vault|customer|account)\b",
 )
 """A stored card that no longer exists; not the token with which we call an API."""
 
-_WHO = r"(customer|payer|debtor|(account|card) ?holder)"
+_WHO = rf"(customer|payer|debtor|(account|card) ?holder){_STAFF}"
+_RECURRING = (
+    r"(the |this |a |all |their |his |her |any )*(sepa |direct )?"
+    r"(subscription|recurring|mandate|debit|standing order|billing)"
+)
 PERSON = any_of(
-    r"\bdeceased\b",
+    r"(holder|payer|payee|customer|debtor|beneficiary|person|owner|is|was|reported)( as| has| is| was)? deceased\b",
+    r"\bdeceased (bank |account |card )*(holder|payer|payee|customer|debtor|beneficiary|person|owner)\b",
+    r"(^|: ?|[(/,-] ?)deceased(?=\W*($|[.;,)(/-]))",
     r"(holder|payer|payee|customer|debtor|beneficiary) (has |is )?(died|dead|passed away)\b",
     r"(refused|refusal|disputed|stopped|revoked) by (the )?(customer|debtor|payer|payee|account ?holder|cardholder)",
     rf"{_WHO} (advises|claims|states)[^.;]{{0,80}}(not|un)[ -]?authori[sz]ed",
-    rf"{_WHO}[^.;]{{0,20}}\b(revoked|withdrew|withdrawn|disputes|disputed|stopped|opted out)\b",
+    rf"{_WHO}[^.;]{{0,20}}\b(revoked|withdrew|withdrawn|disputes|disputed|stopped)\b",
+    rf"{_WHO} (has |have )?opted out(?=\W*($|[.;,(]))",
+    r"\bopted out of (the |all |any |further )*(automatic |direct )?"
+    r"(recurring|subscription|billing|payments?|debit|charges)",
+    rf"{_WHO} (has )?cancell?ed {_RECURRING}\b",
+    rf"{_RECURRING} (payments? )?(has been |was |is )?cancell?ed by (the )?"
+    r"(customer|debtor|payer|account ?holder|cardholder)",
     r"(authori[sz]ation|consent)[^.;]{0,20}\b(revoked|withdrawn|disputed)",
     r"refund request(ed)? by",
 )

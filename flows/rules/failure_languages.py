@@ -1,6 +1,8 @@
 """
 The common reasons for a failure in Italian, German, French, Spanish, Portuguese and Dutch.
 
+Of Danish, Norwegian, Polish and Russian it knows a few phrases that have one meaning.
+
 Only the words listed here mean a hard decline. Other words and other languages are soft or unknown.
 Patterns are compared without accents and in lower case.
 """
@@ -9,6 +11,7 @@ import re
 import unicodedata
 
 from blocks.policy import FailureClass
+from flows.rules.failure_denials import without_denied
 from flows.rules.failure_hard_words import any_of
 
 _BUT = r"(?<!temporaneamente )(?<!vorubergehend )(?<!temporairement )(?<!temporalmente )"
@@ -48,10 +51,19 @@ BLOCKED = any_of(
     r"\bcartao (de credito )?(esta )?bloqueado|conta (esta )?bloqueada",
     r"\b(kaart|pas|betaalpas) (is )?geblokkeerd|\bgeblokkeerde (kaart|pas)|rekening (is )?geblokkeerd",
 )
+_NONE = r"\b(kein(en?)?|ohne|aucun|pas de|sans|nessun|senza|ningun|sin|nenhum|sem|geen|zonder)"
+_VALID = r"( (gultige[sn]?|aktive[sn]?|geldige?|actieve?))?"
+_UNNEEDED = (
+    r"(?! (sepa )?(ist |est |n'est |is |e )?"
+    r"(erforderlich|notwendig|notig|moglich|requis|necessaire|richiesto|necessari[oa]|requerido|vereist|nodig))"
+)
 FOR_GOOD = any_of(
     r"mandato (sdd )?(e )?(stato )?(revocato|scaduto|annullato)|titolare (del conto )?(e )?deceduto",
     r"(mandat|lastschriftmandat) (ist |wurde )?(widerrufen|abgelaufen|erloschen|geloscht)",
-    r"kontoinhaber (ist )?verstorben",
+    rf"{_NONE}{_VALID} (sepa[- ]?)?(lastschrift)?(mandat|mandato|mandaat|machtiging)\b{_UNNEEDED}",
+    r"\bmandat (sepa )?(est )?inexistant\b",
+    r"kontoinhaber (ist )?(verstorben|tot)\b",
+    r"lastschrift (wurde )?widersprochen",
     r"mandat (sepa )?(est |a ete )?(revoque|expire|resilie|annule)|titulaire (du compte )?(est )?decede",
     r"mandato (esta |ha sido )?(revocado|vencido|cancelado|caducado)|titular (de la cuenta )?(ha )?fallecido",
     r"mandato (foi |esta )?(revogado|expirado)|titular (da conta )?falecido",
@@ -59,7 +71,7 @@ FOR_GOOD = any_of(
 )
 NUMBER = any_of(
     r"numero (di |della )?carta (non valido|errato)",
-    r"(kartennummer|kontonummer|iban) (ist )?(ungultig|falsch)",
+    r"(kartennummer|kontonummer|iban) (ist )?(ungultig|falsch)|(?<!-)\bkonto existiert nicht\b",
     r"numero de (la )?carte (invalide|incorrect|errone)",
     r"numero de (la )?tarjeta (no valido|invalido|incorrecto)",
     r"numero do cartao (invalido|incorreto)",
@@ -70,9 +82,11 @@ FRAUD = (
     r"sospecha de fraude|suspeita de fraude|vermoeden van fraude"
 )
 FUNDS = any_of(
+    r"\bplafond (e )?(stato )?superato\b",
     r"(fondi|credito|saldo|disponibilita|plafond) (non sufficient[ei]|insufficient[ei])|saldo non disponibile",
     r"(nicht ausreichend\w*|unzureichend\w*|mangelnde|ungenugend\w*|keine ausreichende) (deckung|guthaben|mittel)"
-    r"|(konto|karte)\w* (ist )?nicht gedeckt|deckung nicht ausreichend",
+    r"|(konto|karte)\w* (ist )?nicht gedeckt|\b(guthaben|deckung) (ist )?nicht ausreichend|\bmangels deckung\b",
+    r"(?<!-)\b(karten)?limit (ist |wurde )?uberschritten",
     r"(fonds|solde|provision) insuffisante?s?|defaut de provision|provision non suffisante",
     r"(fondos|saldo|credito) insuficientes?|sin fondos",
     r"(fundos|saldo) insuficientes?|sem saldo",
@@ -123,17 +137,28 @@ PASSING = any_of(
     r"technische (fout|storing)|systeemfout|probeer[^.;]{0,15}later|tijdelijk niet beschikbaar",
 )
 
-_HARD = re.compile(any_of(LOST, FRAUD, CONFIRM, CLOSED, BLOCKED, FOR_GOOD, NUMBER))
+STOLEN_ELSEWHERE = any_of(
+    r"\bkort(et)? (er )?stjalet\b",
+    r"\bkarta (jest )?skradziona\b",
+    r"\bкарта (была )?украдена\b",  # noqa: RUF001 - a text in Cyrillic letters
+)
+FUNDS_ELSEWHERE = r"\bbrak srodkow\b"
+
+_HARD = re.compile(any_of(LOST, FRAUD, CONFIRM, CLOSED, BLOCKED, FOR_GOOD, NUMBER, STOLEN_ELSEWHERE))
 _SOFT = (
-    (re.compile(any_of(FUNDS, EXPIRED)), FailureClass.PAYMENT),
+    (re.compile(any_of(FUNDS, EXPIRED, FUNDS_ELSEWHERE)), FailureClass.PAYMENT),
     (re.compile(PASSING), FailureClass.TRANSIENT),
     (re.compile(STOCK), FailureClass.STOCK),
     (re.compile(REFUSED), FailureClass.PAYMENT),
 )
 _NOT = (
-    r"\b(non|nicht|kein\w*|pas|no|nao|niet|geen|sans|senza|ohne|sin|sem|zonder|nessun\w*|aucune?|ningun\w*|nenhum\w*)"
+    r"\b(non|nicht|kein\w*|pas|no|nao|niet|geen|sans|senza|ohne|sin|sem|zonder|nessun\w*|aucune?|ningun\w*|nenhum\w*|"
+    r"ikke|ingen|intet|nie|zadna|не)"
 )
 _IS = r"( (e|ist|est|a|ete|esta|ha|sido|foi|stata|stato|is|wurde|als|come|comme|como|de|d'))*"
+_BEFORE = re.compile(
+    rf"{_NOT}{_IS}( (se|si|es|il|la|le|der|die|das|un|una|une|eine?|hinweis auf|anzeichen fur))*( d'| l'|\s)*$"
+)
 _BAD = (
     r"(smarrita|rubata|persa|verloren|gestohlen\w*|perdue|volee|perdida|robada|perdido|roubado|gestolen|"
     r"bloccat[ao]|gesperrt\w*|bloquee|bloquead[ao]|geblokkeerd\w*|"
@@ -151,7 +176,7 @@ _DENIALS = re.compile(
 
 def read_in_other_languages(phrase: str) -> tuple[FailureClass, bool] | None:
     """The class of a phrase, and whether it is permanent; None when none of its words are known."""
-    text = _DENIALS.sub(" ", without_accents(phrase))
+    text = without_denied(_DENIALS.sub(" ", without_accents(phrase)), _HARD, _BEFORE)
     if _HARD.search(text):
         return FailureClass.PAYMENT, True
     return next(((cls, False) for pattern, cls in _SOFT if pattern.search(text)), None)

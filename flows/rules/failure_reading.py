@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from blocks.policy import FailureClass
-from flows.rules.failure_bodies import read_body, without_denials
+from flows.rules.failure_bodies import read_body
 from flows.rules.failure_codes import Reading, read_codes_in_prose, read_fields
+from flows.rules.failure_denials import without_denials
 from flows.rules.failure_hard_words import PRODUCT
 from flows.rules.failure_languages import read_in_other_languages
 from flows.rules.failure_words import READ, RULES, plain
@@ -54,7 +55,8 @@ def read_line(line: Line) -> Reading:
     body = read_body(line.message)
     phrases = [phrase[:READ] for phrase in body.phrases[:_PHRASES]]
     of_payments = _is_of_payments(line.attribute, phrases)
-    found = [_ranked(reading) for reading in read_fields(body.fields, of_payments=of_payments)]
+    beside = [line.attribute, *phrases]
+    found = [_ranked(reading) for reading in read_fields(body.fields, of_payments=of_payments, beside=beside)]
     for phrase in phrases:
         found += _read_phrase(line.attribute, phrase, of_payments=of_payments)
     return min(found, key=lambda each: each.rank).reading if found else _NOTHING_SAID

@@ -1,9 +1,11 @@
 """A failure in a few words for a person."""
 
 import re
+from collections.abc import Iterable
 
 from blocks.policy import FailureClass
-from flows.rules.failure_bodies import read_body, without_denials
+from flows.rules.failure_bodies import read_body
+from flows.rules.failure_denials import without_denials
 from flows.rules.failure_hard_words import (
     BLOCKED,
     CLOSED,
@@ -67,9 +69,15 @@ _SPEAKS_FOR_ITSELF = frozenset({FailureClass.PAYMENT, FailureClass.STOCK, Failur
 _QUOTED = 160
 
 
-def in_short(cls: FailureClass, text: str, *, permanent: bool = False) -> str:
-    """`card declined`: a failure in a few words for a person. Where no short form is known, `text` is quoted."""
-    lines = [without_denials(plain(line)) for phrase in read_body(text).phrases for line in phrase.split("; ")]
+def in_short(cls: FailureClass, text: str, *, lines: Iterable[str] = (), permanent: bool = False) -> str:
+    """
+    `card declined`: a failure in a few words for a person. Where no short form is known, `text` is quoted.
+
+    The lines of a text that was recorded are no longer known: it is read by what stands between semicolons.
+    """
+    phrases = [phrase for line in lines for phrase in read_body(line).phrases]
+    phrases = phrases or [part for phrase in read_body(text).phrases for part in phrase.split("; ")]
+    lines = [without_denials(plain(phrase)) for phrase in phrases]
     for pattern, words in _SHORT[cls]:
         if any(re.search(pattern, line, re.IGNORECASE) for line in lines):
             return words

@@ -235,7 +235,7 @@ RULES = (
         r"\bproducts?\b",
         r"shipping",
         r"deliver",
-        r"\bmarket",
+        r"\bmarkets?\b",
         r"address",
         r"\btax",
         r"customer email",

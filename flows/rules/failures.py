@@ -7,7 +7,7 @@ lines the most serious one counts. The table is in docs/failures.md.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from blocks.commerce_layer.errors import (
@@ -44,6 +44,8 @@ class Failure:
     text: str
     permanent: bool = False
     attempted: bool = True
+    lines: tuple[str, ...] = ()
+    """The messages of which `text` is made, where they are known."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", storable(self.text))
@@ -51,7 +53,7 @@ class Failure:
     @property
     def in_short(self) -> str:
         """In a few words, for a person: `card declined`."""
-        return in_short(self.cls, self.text, permanent=self.permanent)
+        return in_short(self.cls, self.text, lines=self.lines, permanent=self.permanent)
 
 
 _GRAVEST_FIRST = (
@@ -108,7 +110,7 @@ def _classify_refusal(error: ApiError, policy: Policy) -> Failure:
     if failure.cls is not FailureClass.UNKNOWN:
         return failure
     by_status = _BY_HTTP_STATUS.get(error.status, FailureClass.UNKNOWN)
-    return Failure(by_status, failure.text, permanent=failure.permanent)
+    return replace(failure, cls=by_status)
 
 
 def _our_own(text: str) -> Line:
@@ -140,7 +142,8 @@ def _gravest(lines: Iterable[Line], policy: Policy, *, only_patterns: bool = Fal
     readings = [_reading(line, policy, only_patterns=only_patterns) for line in lines]
     permanent = [cls for cls, is_permanent in readings if is_permanent]
     cls = min(permanent or [cls for cls, _ in readings], key=_GRAVEST_FIRST.index)
-    return Failure(cls, "; ".join(map(str, lines)), permanent=bool(permanent))
+    said = tuple(map(str, lines))
+    return Failure(cls, "; ".join(said), permanent=bool(permanent), lines=said)
 
 
 def _reading(line: Line, policy: Policy, *, only_patterns: bool) -> tuple[FailureClass, bool]:

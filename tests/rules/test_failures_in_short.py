@@ -52,6 +52,15 @@ def test_a_failure_has_a_short_text_and_keeps_the_full_one(log, cls, words):
     assert all(message in failure.text for messages in log.values() for message in messages)
 
 
+def test_a_message_with_a_semicolon_is_read_as_a_whole():
+    message = "Refused: limit; stolen"
+    failure = classify_copy(
+        copy(planned().reference, "failed", errors_log={"base": [message, "Do not retry"]}), Policy()
+    )
+    assert failure.text == "base: Refused: limit; stolen; base: Do not retry"
+    assert failure.in_short == "payment declined for good"
+
+
 def test_an_unknown_failure_is_quoted_and_cut():
     words = Failure(FailureClass.UNKNOWN, "x" * 500).in_short
     assert words.startswith("failed (xxx")

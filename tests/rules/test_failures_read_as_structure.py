@@ -108,12 +108,24 @@ NO_CODES = [
     {"quantity": 41}, {"risk_score": "43"}, {"http_status": 41}, {"currency_code": "46"}, {"size": "R16"},
     {"mac": "03:5b:a1:00:00:01"}, {"exit_code": 57},
 ]  # fmt: skip
+ONLY_BESIDE_PAYMENTS = [
+    {"code": "43", "message": "Quantity"}, {"error": {"code": "41"}}, {"code": "07"}, {"error_code": "43"},
+    {"code": "R10", "message": "Quantity"}, {"errors": [{"code": "57", "title": "Too many"}]}, {"reason": "43"},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("body", NO_CODES, ids=str)
 def test_a_number_in_any_other_field_is_not_a_hard_decline(body):
     assert reading(body)[1] is False
     assert reading(f"Not enough balance {json.dumps(body)}") == ("payment", False)
+
+
+@pytest.mark.parametrize("body", ONLY_BESIDE_PAYMENTS, ids=str)
+def test_a_number_that_is_only_called_a_code_counts_beside_a_word_of_payments(body):
+    assert reading(body) == ("unknown", False)
+    assert reading([body, "card"])[1] is True
+    assert reading(f"Refused {json.dumps(body)}")[1] is True
+    assert reading(body, "payment_source")[1] is True
 
 
 @pytest.mark.parametrize(
