@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from odd_shop import (
@@ -48,3 +50,12 @@ AMBIGUOUS = [
 
 async def placement() -> Placement:
     return Placement(REFERENCE, "perennial", {"perennial": {"period": "2026-03-01T06:00Z"}, "crm": 7})
+
+
+def reason(why: str) -> Callable[[], Awaitable[dict[str, Any]]]:
+    """Composes the metadata of an order that is cancelled."""
+
+    async def metadata() -> dict[str, Any]:
+        return {"perennial": {"withdrawn": why}}
+
+    return metadata

@@ -21,7 +21,7 @@ from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
 from blocks.commerce_layer.statuses import SubscriptionStatus
 from blocks.commerce_layer.transport import Timeouts
 from blocks.commerce_layer.views import COPIES, COPY_VIEW, ORDER_VIEW, ORDERS, SUBSCRIPTION_VIEW, SUBSCRIPTIONS, WALLET
-from blocks.commerce_layer.wire import Wire
+from blocks.commerce_layer.wire import Compose, Wire
 
 M = TypeVar("M", OrderCopy, OrderSubscription, Order)
 
@@ -113,9 +113,9 @@ class CommerceLayer:
         """Set `metadata` (all of it: the API replaces, it does not merge) and `next_run_at` (future only)."""
         moment = None if next_run_at is None else jsonapi.instant(next_run_at)
         attributes = {"metadata": metadata, "next_run_at": moment}
-        view = SUBSCRIPTION_VIEW
+        body = jsonapi.body_of(SUBSCRIPTIONS, attributes, resource_id=subscription_id)
         return await self._patch(
-            SUBSCRIPTIONS, OrderSubscription, subscription_id, attributes, view, tries=BOOKKEEPING_TRIES
+            SUBSCRIPTIONS, OrderSubscription, subscription_id, body, SUBSCRIPTION_VIEW, tries=BOOKKEEPING_TRIES
         )
 
     async def record_on_subscription(
@@ -215,13 +215,22 @@ class CommerceLayer:
 
     async def use_payment_source(self, order_id: str, payment_source_id: str) -> Order:
         """Set another payment source of the wallet on an unplaced order. It charges nothing, and may be repeated."""
-        attributes = {"_customer_payment_source_id": payment_source_id}
-        return await self._patch(ORDERS, Order, order_id, attributes, ORDER_VIEW, tries=BOOKKEEPING_TRIES)
+        body = jsonapi.body_of(ORDERS, {"_customer_payment_source_id": payment_source_id}, resource_id=order_id)
+        return await self._patch(ORDERS, Order, order_id, body, ORDER_VIEW, tries=BOOKKEEPING_TRIES)
 
-    async def cancel_order(self, order_id: str, *, metadata: Mapping[str, Any]) -> Order:
-        """Cancel an order and set all of its `metadata`. A cancelled order cannot be placed. May be repeated."""
-        attributes = {"_cancel": True, "metadata": metadata}
-        return await self._patch(ORDERS, Order, order_id, attributes, ORDER_VIEW, tries=BOOKKEEPING_TRIES)
+    async def cancel_order(self, order_id: str, compose: Callable[[], Awaitable[Mapping[str, Any]]]) -> Order:
+        """
+        Cancel an order and set all of its metadata to what `compose` returns. A cancelled order cannot be placed.
+
+        `compose` is called for each try, after all waiting for the rate limit, so that it can check that the order may
+        still be cancelled. If it raises, nothing is sent, and the exception reaches the caller.
+        """
+
+        async def body() -> jsonapi.Fields:
+            attributes = {"_cancel": True, "metadata": await compose()}
+            return jsonapi.body_of(ORDERS, attributes, resource_id=order_id)
+
+        return await self._patch(ORDERS, Order, order_id, body, ORDER_VIEW, tries=BOOKKEEPING_TRIES)
 
     # --- what all of them use -----------------------------------------------------------------
 
@@ -230,12 +239,11 @@ class CommerceLayer:
         endpoint: str,
         model: type[M],
         resource_id: str,
-        attributes: Mapping[str, Any],
+        body: jsonapi.Fields | Compose,
         view: Mapping[str, str],
         *,
-        tries: int = 1,
+        tries: int,
     ) -> M:
-        body = jsonapi.body_of(endpoint, attributes, resource_id=resource_id)
         return await self.wire.write(
             "PATCH",
             "write",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -24,24 +24,33 @@ async def hand_over_subscription(
     next_run_at: datetime | None = None,
     add_tag: str | None = None,
     remove_tag: str | None = None,
+    check: Callable[[], Awaitable[None]] | None = None,
 ) -> OrderSubscription:
     """
     Start or stop the API's own engine, set all of `metadata`, and tag it, in one request.
 
     It is sent once where there is a trigger; else it may be repeated. A tag that does not exist is passed over.
+    `check` is called for each try, after all waiting for the rate limit. If it raises, nothing is sent, and the
+    exception reaches the caller.
     """
     attributes: dict[str, Any] = {
         "metadata": metadata, "next_run_at": None if next_run_at is None else jsonapi.instant(next_run_at),
         "_add_tags": add_tag, "_remove_tags": remove_tag,
     }  # fmt: skip
     attributes |= {f"_{trigger}": True} if trigger else {}
+
+    async def body() -> jsonapi.Fields:
+        if check is not None:
+            await check()
+        return jsonapi.body_of(SUBSCRIPTIONS, attributes, resource_id=subscription_id)
+
     return await client.wire.write(
         "PATCH",
         "write",
         SUBSCRIPTIONS,
         reader(OrderSubscription),
         resource_id=subscription_id,
-        body=jsonapi.body_of(SUBSCRIPTIONS, attributes, resource_id=subscription_id),
+        body=body,
         params=SUBSCRIPTION_VIEW,
         tries=1 if trigger else BOOKKEEPING_TRIES,
     )

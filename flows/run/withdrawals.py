@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from prefect.events import emit_event
@@ -10,10 +12,18 @@ from prefect.logging import get_logger
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError
-from blocks.commerce_layer.resources import OrderCopy
+from blocks.commerce_layer.resources import Order, OrderCopy
 from blocks.commerce_layer.statuses import OrderStatus
 from flows.rules.order_copies import WITHDRAWN, CopiesOfPeriod, is_moving, noted
 from flows.run.freshness import LOOK_LASTS
+
+
+class _NotToCancel(Exception):  # noqa: N818 - the name says what was found
+    """The order is placed, may be placed at any moment, or is cancelled already."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order.id)
+        self.order = order
 
 
 class Withdrawals:
@@ -63,22 +73,35 @@ class Withdrawals:
 
     async def _cancel(self, order_id: str, why: str) -> bool:
         """
-        Cancel an order unless it is placed, and write the reason on it.
+        Cancel an order unless it is placed, and write the reason on it. Returns whether it was cancelled.
 
-        The order is read right before. If another run places it at that very moment, the answer shows it, and it is
-        noted. If something fails, the next sweep tries again: an unplaced order charges nothing.
+        The order is read when the rate limit lets the request go, before each try. If another run places it at that
+        very moment, the answer shows it, and it is noted. If something fails, the next sweep tries again: an unplaced
+        order charges nothing.
         """
-        try:
+        was_sent = False
+
+        async def note() -> Mapping[str, Any]:
+            nonlocal was_sent
             order = await self._client.get_order(order_id)
             if order.is_placed or is_moving(order) or order.status is OrderStatus.CANCELLED:
+                raise _NotToCancel(order)
+            was_sent = True
+            return noted(order, WITHDRAWN, why)
+
+        try:
+            seen = await self._client.cancel_order(order_id, note)
+        except _NotToCancel as found:
+            if not was_sent:
                 return False
-            answer = await self._client.cancel_order(order_id, metadata=noted(order, WITHDRAWN, why))
+            seen = found.order  # a try whose answer was lost may have cancelled it
         except CommerceLayerError as error:
             self._logger.warning("order %s could not be cancelled: %s", order_id, error)
             return False
-        if answer.placed_at is not None:
+        is_cancelled = seen.status is OrderStatus.CANCELLED
+        if is_cancelled and seen.placed_at is not None:
             self.cancelled_after_placing.append(order_id)
-        return answer.status is OrderStatus.CANCELLED
+        return is_cancelled
 
     def _announce(self, copy: OrderCopy, order_id: str, counts: OrderCopy) -> None:
         emit_event(

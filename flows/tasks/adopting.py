@@ -24,6 +24,7 @@ from flows.rules.outside_text import markdown
 from flows.rules.pausing import decide
 from flows.rules.state import TAG, RenewalState
 from flows.run.context import Run
+from flows.run.freshness import Freshness
 from flows.run.states import completed, failed
 
 ROWS_SHOWN = 500
@@ -36,6 +37,19 @@ _DONE = {
     Handover.PAUSE: ("paused", "would be paused"),
     Handover.RESUME: ("resumed", "would be resumed"),
 }
+
+
+class _Outdated(Exception):  # noqa: N818 - the name says what happened
+    """The subscription is not as it was when the decision was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """A decision, the subscription that it is about (None if there is none), and how old that read is."""
+
+    decision: Decision
+    subscription: OrderSubscription | None
+    read: Freshness
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,7 @@ async def hand_over(
     undone: list[Decision] = []
     for page in pages_of(subscription_ids):
         if dry_run:
-            decisions += await _decide(run, request, page)
+            decisions += [each.decision for each in await _decide(run, request, page)]
             continue
         for decision, problem in await _decide_and_change(run, request, page):
             if problem is None:
@@ -130,16 +144,19 @@ async def hand_over(
     return (failed if undone else completed)(result.sentence, result)
 
 
-async def _decide(run: Run, request: HandoverRequest, subscription_ids: Sequence[str]) -> list[Decision]:
+async def _decide(run: Run, request: HandoverRequest, subscription_ids: Sequence[str]) -> list[_Decided]:
+    read = Freshness()
     fresh = await run.client.get_subscriptions(subscription_ids)
     others: list[OrderSubscription] = []
     if request.handover is Handover.ADOPT:
         sources = {each.source_order_id for each in fresh.values() if each.source_order_id is not None}
         others = await run.client.list_subscriptions_of(sorted(sources))
     return [
-        _decide_one(run, request, fresh[each], others)
+        _Decided(_decide_one(run, request, fresh[each], others), fresh[each], read)
         if each in fresh
-        else Decision(each, Handling.REFUSED, "there is no such subscription in this organization and mode")
+        else _Decided(
+            Decision(each, Handling.REFUSED, "there is no such subscription in this organization and mode"), None, read
+        )
         for each in subscription_ids
     ]
 
@@ -160,28 +177,38 @@ async def _decide_and_change(
 ) -> list[tuple[Decision, str | None]]:
     # A sweep that is renewing one of them reads it again before it charges, and sees that it was given back.
     try:
-        decisions = await _decide(run, request, subscription_ids)
+        decided = await _decide(run, request, subscription_ids)
     except CommerceLayerError as error:
         undone = f"nothing was changed: {error}"
         return [(Decision(each, Handling.CHANGE, undone), undone) for each in subscription_ids]
-    problems = await asyncio.gather(*(_change(run, each) for each in decisions))
-    return list(zip(decisions, problems, strict=True))
+    problems = await asyncio.gather(*(_change(run, each) for each in decided))
+    return [(each.decision, problem) for each, problem in zip(decided, problems, strict=True)]
 
 
-async def _change(run: Run, decision: Decision) -> str | None:
+async def _change(run: Run, decided: _Decided) -> str | None:
     """Carry out one decision; returns why it is not done, or None when it is."""
-    change = decision.change
+    change = decided.decision.change
     if change is None:
         return None
     try:
-        return _differs(await _send(run, decision.subscription_id, change), change)
-    except CommerceLayerError as error:
+        return _differs(await _send(run, decided, change), change)
+    except (CommerceLayerError, _Outdated) as error:
         # The answer may be lost: the subscription as it is now shows whether the change was made.
-        seen = await _read(run, decision.subscription_id)
+        seen = await _read(run, decided.decision.subscription_id)
         return None if seen is not None and _differs(seen, change) is None else str(error)
 
 
-async def _send(run: Run, subscription_id: str, change: Change) -> OrderSubscription:
+async def _send(run: Run, decided: _Decided, change: Change) -> OrderSubscription:
+    subscription_id = decided.decision.subscription_id
+
+    async def check() -> None:
+        # A PATCH replaces all metadata: what a sweep or staff have written since would be lost.
+        if not decided.read.is_over:
+            return
+        now = (await run.client.get_subscriptions([subscription_id])).get(subscription_id)
+        if now != decided.subscription:
+            raise _Outdated("it was changed a moment ago; nothing was changed: run it again")
+
     return await hand_over_subscription(
         run.client,
         subscription_id,
@@ -190,6 +217,7 @@ async def _send(run: Run, subscription_id: str, change: Change) -> OrderSubscrip
         next_run_at=change.next_run_at,
         add_tag=TAG if change.tagged is True else None,
         remove_tag=TAG if change.tagged is False else None,
+        check=check,
     )
 
 
@@ -206,5 +234,5 @@ def _differs(seen: OrderSubscription, change: Change) -> str | None:
     if seen.status is not wanted[change.trigger]:
         return f"its status is {seen.raw_status or seen.status} all the same"
     if seen.metadata != change.metadata:
-        return "its metadata are not what was sent; somebody else may have changed them just now"
+        return "its metadata are not what was sent; a person or another program may have changed them just now"
     return None

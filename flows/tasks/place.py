@@ -153,7 +153,7 @@ class _Renewing:
         """
         Look at everything that may forbid the placement, until all of it is fresh at the same moment.
 
-        Each check may take seconds, in which another one becomes too old. The look comes last: whoever withdraws the
+        Each check may take seconds, in which another one becomes too old. The look comes last: a run that withdraws the
         order waits only until looks are too old to use.
         """
         caps, switch = self._run.caps, self._run.stop_switch
@@ -219,15 +219,20 @@ class _Renewing:
         return end
 
     async def _take_back_the_announcement(self) -> None:
-        """Remove the announcement of an attempt that was not made. If that fails, the attempt counts."""
-        client, subscription_id = self._run.client, self._renewal.subscription_id
-        with suppress(CommerceLayerError):
-            fresh = (await client.get_subscriptions([subscription_id])).get(subscription_id)
-            stored = RenewalState.read(fresh.metadata) if fresh is not None else None
-            ours = (Outcome.PLACING, self._run.identity.flow_run_id)
-            if fresh is not None and stored is not None and (stored.outcome, stored.flow_run_id) == ours:
-                metadata = stored.without_announcement(self._renewal.state).written_into(fresh.metadata)
-                await client.update_subscription(subscription_id, metadata=metadata)
+        """Remove the announcement of an attempt that was not made, if it is ours still. If that fails, it counts."""
+        run, subscription_id = self._run, self._renewal.subscription_id
+
+        async def change() -> SubscriptionChange:
+            subscription = (await run.client.get_subscriptions([subscription_id])).get(subscription_id)
+            stored = RenewalState.read(subscription.metadata) if subscription is not None else None
+            ours = (Outcome.PLACING, run.identity.flow_run_id)
+            if subscription is None or stored is None or (stored.outcome, stored.flow_run_id) != ours:
+                raise Stop(self._changed("is announced by another run"))
+            without = stored.without_announcement(self._renewal.state)
+            return SubscriptionChange(without.written_into(subscription.metadata))
+
+        with suppress(CommerceLayerError, Stop):
+            await run.client.record_on_subscription(subscription_id, change)
 
 
 async def _compose_manual_copy(run: Run, work: ManualCopy, attempt: Place) -> Placement:

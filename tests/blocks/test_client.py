@@ -17,6 +17,7 @@ from client_requests import (
     SUBSCRIPTION,
     SUBSCRIPTION_ANSWER,
     placement,
+    reason,
 )
 from odd_shop import (
     answer,
@@ -110,7 +111,7 @@ async def test_an_update_of_a_subscription_without_a_usable_answer_is_repeated(s
 async def test_the_cancellation_of_an_order_without_a_usable_answer_is_repeated(shop, client, trouble):
     shop.on(*PLACE, trouble, answer(200, {"data": resource("orders", "ordrOrdrOr", status="cancelled")}))
 
-    cancelled = await client.cancel_order("ordrOrdrOr", metadata={"perennial": {"withdrawn": "postponed"}})
+    cancelled = await client.cancel_order("ordrOrdrOr", reason("postponed"))
 
     assert cancelled.status == "cancelled"
     sent = [seen.body["data"]["attributes"] for seen in shop.requests(*PLACE)]
@@ -234,14 +235,14 @@ async def test_updates_send_what_was_given_and_nothing_else(shop, client):
     await client.update_subscription("subSubSubS", next_run_at=AS_OF)
     await client.record_on_subscription("subSubSubS", a_cancellation)
     await client.use_payment_source("ordrOrdrOr", "cardCardCa")
-    await client.cancel_order("ordrOrdrOr", metadata={})
+    await client.cancel_order("ordrOrdrOr", reason("surplus"))
 
     bodies = [seen.body["data"] for seen in shop.seen if seen.method == "PATCH"]
     assert [body["attributes"] for body in bodies] == [
         {"next_run_at": "2026-03-01T06:00:00.000Z"},
         {"metadata": {"a": 1}, "_cancel": True},
         {"_customer_payment_source_id": "cardCardCa"},
-        {"_cancel": True, "metadata": {}},
+        {"_cancel": True, "metadata": {"perennial": {"withdrawn": "surplus"}}},
     ]
     assert [body["id"] for body in bodies] == ["subSubSubS", "subSubSubS", *["ordrOrdrOr"] * 2]
 

@@ -6,8 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from meanwhile import Meanwhile, patch
 from merchant import Merchant
 
+from blocks.commerce_layer.clock import use_clock
+from blocks.commerce_layer.rate_limit import RateLimits
 from blocks.sandbox.running import RunningSandbox
 from flows.__main__ import main
 
@@ -135,3 +138,29 @@ def test_the_adopt_command_changes_nothing_without_apply(shop: Merchant, capsys)
 def test_the_adopt_command_names_the_block_that_is_not_set_up(shop: Merchant, capsys) -> None:
     assert main(["adopt", "AbcdefghiJ", "--credentials", "no-such-block"]) == 2
     assert "no-such-block" in capsys.readouterr().err
+
+
+async def test_what_is_written_while_a_handover_waits_for_the_rate_limit_is_not_overwritten(merchant: Merchant) -> None:
+    ids = [native(merchant.sandbox) for _ in range(2)]
+    await merchant.hand_over(*ids)
+    await merchant.install(limits=RateLimits(writes_per_minute=1))
+
+    def paused() -> list[str]:
+        return [each for each in ids if merchant.subscription(each)["metadata"]["perennial"].get("paused")]
+
+    def crm_writes() -> None:
+        (waiting,) = set(ids) - set(paused())
+        metadata = merchant.subscription(waiting)["metadata"]
+        patch(merchant, "order_subscriptions", waiting, metadata={**metadata, "crm": 8})
+
+    clock = Meanwhile(merchant, lambda: len(paused()) == 1, crm_writes)
+    with use_clock(clock):
+        ended = await merchant.hand_over(*ids, handover="pause")
+
+    assert clock.has_acted
+    assert (ended.name, ended.message) == ("Failed", "1 paused, 1 failed: run it again")
+    assert "it was changed a moment ago" in str(ended.facts["rows"])
+    assert sorted(merchant.subscription(each)["metadata"]["crm"] for each in ids) == [7, 8]
+    await merchant.install()
+    assert (await merchant.hand_over(*ids, handover="pause")).message == "1 paused, 1 need nothing"
+    assert paused() == ids

@@ -238,3 +238,29 @@ async def test_a_pause_between_announcement_and_placement_takes_the_attempt_back
     hold(held=False)
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
     assert len(merchant.placed()) == 1
+
+
+async def test_what_a_storefront_writes_while_an_announcement_is_taken_back_is_kept(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+    await merchant.sweep_that_dies_before_placing()
+    await merchant.install(limits=RateLimits(writes_per_minute=1))
+    done = []
+
+    def act() -> None:
+        metadata = merchant.subscription(made["id"])["metadata"]
+        if not done and metadata["perennial"].get("outcome") == "placing":
+            done.append("held")
+            metadata["perennial"]["held"] = True
+            patch(merchant, "order_subscriptions", made["id"], metadata=metadata)
+            merchant.sandbox.fault("throttle", **RECORDS, times=1)  # the write that takes the announcement back
+        elif done == ["held"] and not merchant.sandbox.faults():
+            done.append("basket")
+            patch(merchant, "order_subscriptions", made["id"], metadata={**metadata, "basket": "a new one"})
+
+    with use_clock(Meanwhile(merchant, lambda: True, act, once=False)):
+        await merchant.sweep()
+
+    assert done == ["held", "basket"]
+    metadata = merchant.subscription(made["id"])["metadata"]
+    assert (metadata["perennial"]["outcome"], metadata["perennial"]["attempt"]) == (None, 0)
+    assert metadata["basket"] == "a new one"

@@ -167,6 +167,27 @@ async def test_an_order_that_a_dead_sweep_left_is_withdrawn_once_its_renewal_is_
     assert merchant.placed() == []
 
 
+async def test_an_order_that_is_placed_while_its_withdrawal_waits_for_the_rate_limit_is_not_cancelled(
+    merchant: Merchant,
+) -> None:
+    made = merchant.sandbox.create_subscription()
+    await merchant.sweep_that_dies_before_placing()
+    (left,) = merchant.target_orders()
+    start_a_rival(merchant, made)
+    merchant.sandbox.fault("throttle", method="PATCH", path="/api/orders/*", match="_cancel", times=1)
+
+    def customer_pays() -> None:
+        patch(merchant, "orders", left["id"], _place=True)
+
+    clock = Meanwhile(merchant, lambda: not merchant.sandbox.faults(), customer_pays)
+    with use_clock(clock):
+        await merchant.sweep()
+
+    assert clock.has_acted
+    (order,) = merchant.target_orders()
+    assert (order["status"], order["payment_status"]) == ("placed", "authorized")
+
+
 async def test_a_withdrawal_that_fails_is_repeated_by_the_next_sweep(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()
     merchant.sandbox.fault("status", method="PATCH", path="/api/orders/*", match="_cancel", status=503)
