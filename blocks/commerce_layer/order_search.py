@@ -1,8 +1,9 @@
-"""Orders by their references, and what went wrong with orders: looked for only where something is missing."""
+"""Orders by reference or customer, and what went wrong with orders: looked for only where something is missing."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from blocks.commerce_layer import jsonapi
@@ -17,20 +18,27 @@ _WITH_ERRORS = jsonapi.query(
 )
 
 
-async def find_orders(client: CommerceLayer, references: Iterable[str]) -> dict[str, list[Order]]:
+async def find_placed_orders(
+    client: CommerceLayer, wanted: Mapping[str, str | None], created_since: datetime
+) -> list[Order]:
     """
-    Our orders by reference; those without an order have an empty list. 25 references a list call.
+    The orders with these references and those of these customers that are placed, or may be in a moment.
+
+    `wanted` maps references to the customers' email addresses, 25 of them in a list call: other systems may have
+    changed a reference, and a filter by metadata finds the orders of one subscription only. So all orders that these
+    customers have made at or after `created_since` are among them, and their metadata tell which are wanted.
 
     Raises:
         CommerceLayerError: they could not be read.
     """
-    found: dict[str, list[Order]] = {reference: [] for reference in references}
-    for filters in jsonapi.reference_filters(found):
-        filters |= {"reference_origin_eq": "perennial"}
+    unwanted = {"status_not_in": "draft,pending,cancelled", "created_at_gteq": jsonapi.instant(created_since)}
+    found: list[Order] = []
+    for references in jsonapi.pages_of(wanted):
+        # The API splits lists at commas and trims them.
+        emails = {email for each in references if (email := wanted[each]) and not set(email) & set(", \t\n")}
+        filters = {"reference_or_customer_email_in": ",".join([*references, *sorted(emails)]), **unwanted}
         async for document in _pages(client, filters, ORDER_VIEW):
-            for order in map(Order.model_validate, jsonapi.many(document)):
-                if order.reference in found:
-                    found[order.reference].append(order)
+            found += map(Order.model_validate, jsonapi.many(document))
     return found
 
 

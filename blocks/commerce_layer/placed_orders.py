@@ -1,4 +1,9 @@
-"""The orders that Perennial has placed: how many, what they cost, and which of them were not paid in the end."""
+"""
+The orders that Perennial has placed: how many, what they cost, and which of them were not paid in the end.
+
+They are known by `metadata.perennial`, which the request that places an order writes. Other systems write references of
+their own on placed orders.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,8 @@ from blocks.commerce_layer.views import ORDER_VIEW, ORDERS
 NOT_PAID = ("unpaid", "voided", "partially_voided", "refunded", "partially_refunded")
 """Payment statuses of a placed order whose customer did not pay, or not all of it, in the end."""
 
+_OURS = {"metadata_jcont": '{"perennial":{}}'}
+
 
 async def count_placed_orders(client: CommerceLayer, since: datetime, until: datetime) -> int:
     """How many orders were placed from `since` until before `until`, whatever became of them. Costs one read."""
@@ -28,9 +35,18 @@ async def iter_placed_orders(client: CommerceLayer, since: datetime) -> AsyncIte
         yield page
 
 
-async def iter_lost_orders(client: CommerceLayer, placed_since: datetime) -> AsyncIterator[list[Order]]:
-    """Those of them that were cancelled since, or are not paid, 25 at a time, by id."""
-    filters = {**_placed_since(placed_since), "status_or_payment_status_in": ",".join(("cancelled", *NOT_PAID))}
+async def iter_lost_orders(client: CommerceLayer, updated_since: datetime) -> AsyncIterator[list[Order]]:
+    """
+    The orders that were placed and then cancelled, or are not paid, 25 at a time, by id.
+
+    Only those that changed at or after `updated_since`, no matter when they were placed.
+    """
+    filters = {
+        **_OURS,
+        "placed_at_not_null": "true",
+        "updated_at_gteq": jsonapi.instant(updated_since),
+        "status_or_payment_status_in": ",".join(("cancelled", *NOT_PAID)),
+    }
     async for page in _pages(client, filters):
         yield page
 
@@ -50,7 +66,7 @@ async def set_order_metadata(client: CommerceLayer, order_id: str, metadata: Map
 
 
 def _placed_since(since: datetime) -> dict[str, str]:
-    return {"reference_origin_eq": "perennial", "placed_at_gteq": jsonapi.instant(since)}
+    return {**_OURS, "placed_at_gteq": jsonapi.instant(since)}
 
 
 async def _pages(client: CommerceLayer, filters: Mapping[str, str]) -> AsyncIterator[list[Order]]:

@@ -1,12 +1,12 @@
 """
-Which period an order copy belongs to.
+Which period an order copy or an order belongs to.
 
-Its reference says so. Other systems may change references, so the metadata of the copy, which are written when it is
-created, name the period, too.
+Its reference says so. Other systems may change references, so the metadata, which are written when a copy is created
+and when an order is placed, name the period, too.
 """
 
-from blocks.commerce_layer.resources import OrderCopy
-from flows.rules.references import REFERENCE_ORIGIN, Reference, parse_reference
+from blocks.commerce_layer.resources import Order, OrderCopy
+from flows.rules.references import REFERENCE_ORIGIN, Reference, parse_reference, reference_of
 from flows.rules.state import KEY
 
 
@@ -16,8 +16,25 @@ def period_of(copy: OrderCopy) -> Reference | None:
     return by_reference or _by_metadata(copy)
 
 
-def _by_metadata(copy: OrderCopy) -> Reference | None:
-    ours = copy.metadata.get(KEY)
+def period_of_order(order: Order) -> Reference | None:
+    """
+    The subscription and the period of an order; None when no renewal placed it.
+
+    Other systems write their own references on orders more often than on copies, so the metadata come first.
+    """
+    return _by_metadata(order) or parse_reference(order.reference)
+
+
+def first_reference(made: OrderCopy | Order) -> str | None:
+    """The reference that Perennial gave to a copy or an order, also if another system has changed it since."""
+    period = period_of_order(made) if isinstance(made, Order) else period_of(made)
+    if period is None or parse_reference(made.reference) == period:  # it may end in #2, as in version 0.1
+        return made.reference
+    return reference_of(*period)
+
+
+def _by_metadata(made: OrderCopy | Order) -> Reference | None:
+    ours = made.metadata.get(KEY)
     if not isinstance(ours, dict):
         return None
     return parse_reference(f"{ours.get('subscription_id')}@{ours.get('period')}")

@@ -22,20 +22,21 @@ NEARBY = timedelta(days=1)
 """How far a renewal must be from a reorder by hand; a quarter of the interval, if that is less."""
 
 
-class RenewalNearby(ValueError):  # noqa: N818 - says what is the matter
+class RenewalNearby(ValueError):  # noqa: N818 - the name says what happened
     """A renewal of the order to copy is due, or was just placed, and the person has not said that both are meant."""
 
 
 def refuse_beside_a_renewal(
-    subscriptions: Iterable[OrderSubscription], copies: Sequence[OrderCopy], now: datetime
+    subscriptions: Iterable[OrderSubscription], copies: Sequence[OrderCopy], now: datetime, time_zone: str
 ) -> None:
     """
     Raise RenewalNearby if an adopted subscription of the order is due, or was just renewed.
 
-    `subscriptions` and `copies` belong to the order to copy; `copies` cover at least the last `NEARBY`.
+    `subscriptions` have the order to copy as their source order, or one of them has made it by a renewal. `copies` are
+    those of their source orders, at least of the last `NEARBY`. `time_zone` is the policy's.
     """
     for subscription in subscriptions:
-        if is_driven_by_us(subscription) and (what := _nearby(subscription, copies, now)):
+        if is_driven_by_us(subscription) and (what := _nearby(subscription, copies, now, time_zone)):
             raise RenewalNearby(
                 f"subscription {subscription.id} renews this order, and {what}: a reorder would charge the customer "
                 "once more. Switch besides_renewal on if both are meant; else leave it to the sweep, or run "
@@ -43,9 +44,9 @@ def refuse_beside_a_renewal(
             )
 
 
-def _nearby(subscription: OrderSubscription, copies: Sequence[OrderCopy], now: datetime) -> str | None:
+def _nearby(subscription: OrderSubscription, copies: Sequence[OrderCopy], now: datetime, time_zone: str) -> str | None:
     state = RenewalState.read(subscription.metadata)
-    margin = _margin(subscription, state)
+    margin = _margin(subscription, state, time_zone)
     for copy in copies:
         owner, order = period_of(copy), copy.target_order
         if owner is not None and owner.subscription_id == subscription.id and order is not None and is_placed(copy):
@@ -61,13 +62,13 @@ def _nearby(subscription: OrderSubscription, copies: Sequence[OrderCopy], now: d
     return f"its renewal {reference_of(subscription.id, due)} is due"
 
 
-def _margin(subscription: OrderSubscription, state: RenewalState | None) -> timedelta:
+def _margin(subscription: OrderSubscription, state: RenewalState | None, time_zone: str) -> timedelta:
     due = subscription.next_run_at
     if due is None:
         return NEARBY
     try:
-        anchor = anchor_of(state, subscription.frequency, subscription.starts_at, due, "UTC")
-        following = Schedule(subscription.frequency, anchor).next_after(due)
+        anchor = anchor_of(state, subscription.frequency, subscription.starts_at, due, time_zone)
+        following = Schedule(subscription.frequency, anchor, time_zone).next_after(due)
         return min(NEARBY, (following - whole_minute(due)) / 4)
     except (UnknownFrequency, ValueError, OverflowError):  # a date beyond all calendars, such as one that means "never"
         return NEARBY

@@ -4,18 +4,19 @@ What else charges for a source order: another adopted subscription, or a copy th
 Each renewal copies the whole source order. If two are to be charged for it within one period, a person decides.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
 from blocks.commerce_layer.statuses import OrderStatus, SubscriptionStatus
 from blocks.policy import Policy
-from flows.rules.copy_periods import period_of
+from flows.rules.copy_periods import period_of, period_of_order
 from flows.rules.order_copies import FAILED_STATUSES, is_moving
-from flows.rules.references import REFERENCE_ORIGIN
+from flows.rules.references import REFERENCE_ORIGIN, period_text
 from flows.rules.renewal import Renewal
 from flows.rules.skips import NATIVE_STATUSES, Refusal, SkipReason
 from flows.rules.state import KEY, RenewalState
+from flows.rules.unrecorded import made_since
 from flows.rules.zones import in_words
 
 BESIDES_RENEWAL = "besides_renewal"
@@ -116,19 +117,37 @@ def _order_of(copy: OrderCopy) -> str:
     return f", and its order {order.shown_number} is {order.raw_status or order.status}"
 
 
-def placed_without_copy(renewal: Renewal, orders: Sequence[Order]) -> Refusal | None:
+def placed_without_copy(renewal: Renewal, orders: Iterable[Order]) -> Refusal | None:
     """
-    Why a renewal without an order copy waits for a person: an order with its reference is placed.
+    Why a renewal without an order copy waits for a person: an order of its period, or of another one that is not
+    settled, is placed.
 
-    The copy was deleted. `orders` are those with the renewal's reference.
+    The copy was deleted. The date may have been moved since, and another system may have changed the reference.
     """
     for order in orders:
-        if order.reference == renewal.reference and (order.is_placed or is_moving(order)):
+        period = _unsettled_period(renewal, order)
+        if period is not None and (order.is_placed or is_moving(order)):
+            which = "this period" if period == renewal.due else f"the period of {in_words(period, renewal.zone)}"
             return SkipReason.PLACED_WITHOUT_COPY, (
-                f"order {order.shown_number} of this period is {order.raw_status or order.status}, but its order copy "
-                "does not exist any more: move next_run_at on if it stands for this renewal, or cancel it to go on"
+                f"order {order.shown_number} of {which} is {order.raw_status or order.status}, but its order copy does "
+                f"not exist any more: cancel it to go on; or set metadata.{KEY}.done_through to "
+                f"{period_text(period)}, and move next_run_at on as well if it stands for this renewal"
             )
     return None
+
+
+def _unsettled_period(renewal: Renewal, order: Order) -> datetime | None:
+    """The order's period, if it is one of the same subscription that no run has settled."""
+    owner, through = period_of_order(order), renewal.state.done_through
+    if order.reference == renewal.reference:
+        return renewal.due  # whatever another system has written into its metadata
+    if owner is None or owner.subscription_id != renewal.subscription_id:
+        return None
+    if owner.due != renewal.due:
+        is_recent = order.created_at is None or order.created_at >= made_since(renewal)
+        if not is_recent or (through is not None and owner.due <= through):
+            return None
+    return owner.due
 
 
 def rival_at_adoption(

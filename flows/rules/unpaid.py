@@ -5,9 +5,9 @@ from typing import Any
 
 from blocks.commerce_layer.resources import Order, OrderCopy
 from blocks.commerce_layer.statuses import OrderStatus
+from flows.rules.copy_periods import period_of_order
 from flows.rules.order_copies import is_placed, noted
 from flows.rules.price import Price
-from flows.rules.references import parse_reference
 
 REPORTED = "reported"
 """Key in the `metadata.perennial` of an order: what was reported about it to a person, such as `refunded`."""
@@ -22,7 +22,7 @@ def is_news(order: Order) -> bool:
     """Whether the order belongs to a renewal, and what became of it was not reported yet."""
     ours = order.metadata.get("perennial")
     told = ours.get(REPORTED) if isinstance(ours, dict) else None
-    return parse_reference(order.reference) is not None and told != what_became_of(order)
+    return period_of_order(order) is not None and told != what_became_of(order)
 
 
 def is_replaced(order: Order, copies: Sequence[OrderCopy]) -> bool:

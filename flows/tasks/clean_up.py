@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
@@ -17,9 +17,9 @@ from prefect.logging import get_run_logger
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.jsonapi import pages_of
 from blocks.commerce_layer.resources import OrderCopy
+from flows.rules.copy_periods import first_reference, period_of
 from flows.rules.next_action import duplicate
 from flows.rules.order_copies import CopiesOfPeriod, is_open
-from flows.rules.references import parse_reference
 from flows.rules.still_wanted import no_longer_wanted
 from flows.rules.summaries import RenewalLine
 from flows.rules.waves import BrakePulled
@@ -70,8 +70,9 @@ async def clean_up_surplus_copies(run: Run, report: Report, since: datetime, unp
     """
     before = run.withdrawals.surplus
     try:
-        for references in pages_of(await _suspects(run, since, unplaced_since)):
-            found = [CopiesOfPeriod.of(copies) for copies in (await run.client.find_order_copies(references)).values()]
+        suspects = await _suspects(run, since, unplaced_since)
+        for references in pages_of(sorted(suspects)):
+            found = await _copies_of(run, {reference: suspects[reference] for reference in references})
             for copies in found:
                 await _review(run, report, copies)
             await _withdraw_unwanted_orders(run, found)
@@ -82,19 +83,44 @@ async def clean_up_surplus_copies(run: Run, report: Report, since: datetime, unp
     return completed(f"{count} surplus order copies found, their orders are cancelled", count)
 
 
-async def _suspects(run: Run, since: datetime, unplaced_since: datetime) -> list[str]:
-    """References with several copies, or with an unplaced order: an older copy may have been placed."""
-    counts: Counter[str] = Counter()
+async def _suspects(run: Run, since: datetime, unplaced_since: datetime) -> dict[str, list[str]]:
+    """
+    References with several copies, or with an unplaced order: an older copy may have been placed.
+
+    Each with the ids of those of its copies whose references another system has changed.
+    """
+    ids: defaultdict[str, set[str]] = defaultdict(set)
     unplaced: set[str] = set()
+    changed: defaultdict[str, set[str]] = defaultdict(set)
+
+    def note(copy: OrderCopy) -> str | None:
+        reference = first_reference(copy)
+        if reference is not None and copy.reference != reference:
+            changed[reference].add(copy.id)
+        return reference
+
     async for page in run.client.iter_our_copies(since):
-        counts.update(copy.reference for copy in page if copy.reference is not None)
+        for copy in page:
+            if (reference := note(copy)) is not None:
+                ids[reference].add(copy.id)
     async for page in run.client.iter_our_copies(unplaced_since, only_unplaced=True):
-        unplaced |= {copy.reference for copy in page if copy.reference is not None}
-    return sorted(unplaced | {reference for reference, count in counts.items() if count > 1})
+        unplaced |= {reference for copy in page if (reference := note(copy)) is not None}
+    suspects = unplaced | {reference for reference, its in ids.items() if len(its) > 1}
+    return {each: sorted(changed[each]) for each in suspects}
+
+
+async def _copies_of(run: Run, suspects: Mapping[str, Sequence[str]]) -> list[CopiesOfPeriod]:
+    """The copies with these references, and those with these ids, as just read."""
+    found = await run.client.find_order_copies(suspects)
+    changed = await run.client.get_order_copies(copy_id for its in suspects.values() for copy_id in its)
+    return [
+        CopiesOfPeriod.of([*copies, *(changed[each] for each in suspects[reference] if each in changed)])
+        for reference, copies in found.items()
+    ]
 
 
 async def _review(run: Run, report: Report, copies: CopiesOfPeriod) -> None:
-    if len(copies.placed) > 1 and copies.placed[0].reference not in report.charged_twice:
+    if len(copies.placed) > 1 and first_reference(copies.placed[0]) not in report.charged_twice:
         _report_double_charge(run, report, copies.placed)
     await run.withdrawals.cancel_surplus(copies)
 
@@ -110,7 +136,7 @@ async def _withdraw_unwanted_orders(run: Run, found: Iterable[CopiesOfPeriod]) -
         for copies in found
         if copies.canonical is not None
         and is_open(copies.canonical)
-        and (reference := parse_reference(copies.canonical.reference)) is not None
+        and (reference := period_of(copies.canonical)) is not None
     ]
     fresh = await run.client.get_subscriptions(subscription_id for _, subscription_id, _ in unplaced)
     async with asyncio.TaskGroup() as withdrawing:
@@ -121,10 +147,10 @@ async def _withdraw_unwanted_orders(run: Run, found: Iterable[CopiesOfPeriod]) -
 
 
 def _report_double_charge(run: Run, report: Report, placed: Sequence[OrderCopy]) -> None:
-    sentence, reference = duplicate(placed).sentence, placed[0].reference or ""
+    sentence, reference = duplicate(placed).sentence, first_reference(placed[0]) or ""
     report.charged_twice.add(reference)
-    parsed = parse_reference(reference)
-    subscription_id = parsed.subscription_id if parsed else reference
+    period = period_of(placed[0])
+    subscription_id = period.subscription_id if period else reference
     report.add(RenewalLine.charged_twice(subscription_id, reference, sentence), was_due=False)
     report.brake_pulled(BrakePulled(f"one period is charged twice: {reference}: {sentence}"))
     emit_event(

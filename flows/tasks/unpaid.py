@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.placed_orders import iter_lost_orders, set_order_metadata
 from blocks.commerce_layer.resources import Order
-from flows.rules.references import parse_reference
+from flows.rules.copy_periods import first_reference, period_of_order
 from flows.rules.summaries import RenewalLine
 from flows.rules.unpaid import is_news, is_replaced, marked, sentence_on, what_became_of
 from flows.run.context import Run
@@ -22,16 +22,17 @@ from flows.run.report import Report
 from flows.run.states import completed
 
 LOOKED_BACK = timedelta(days=31)
-"""How far back the payments of placed orders are checked."""
+"""How far back placed orders that have changed are checked, however old they are."""
 
 
 @task(task_run_name="look for unpaid renewals", cache_policy=NO_CACHE, retries=0)
 async def report_unpaid_renewals(run: Run, report: Report) -> State[int]:
     """
-    Report the renewals of the last 31 days whose orders are unpaid, voided, refunded or cancelled, each change once.
+    Report the renewals whose orders became unpaid, voided, refunded or cancelled in the last 31 days, each change once.
 
-    One filtered list shows them. The order is marked after it was reported: if a run dies in between, it is reported
-    again. What cannot be read is left to the next sweep.
+    One filtered list shows them, by the dates of the changes: a renewal may be refunded long after it was placed. The
+    order is marked after it was reported: if a run dies in between, it is reported again. What cannot be read is left
+    to the next sweep.
     """
     count = 0
     try:
@@ -44,10 +45,10 @@ async def report_unpaid_renewals(run: Run, report: Report) -> State[int]:
 
 
 async def _report(run: Run, report: Report, orders: list[Order]) -> int:
-    copies = await run.client.find_order_copies(order.reference for order in orders if order.reference)
+    copies = await run.client.find_order_copies(reference for order in orders if (reference := first_reference(order)))
     count = 0
     for order in orders:
-        if not is_replaced(order, copies[order.reference or ""]):
+        if not is_replaced(order, copies[first_reference(order) or ""]):
             _tell(run, report, order)
             count += 1
         fresh = await run.client.get_order(order.id)  # its current metadata, which a PATCH replaces as a whole
@@ -56,9 +57,9 @@ async def _report(run: Run, report: Report, orders: list[Order]) -> int:
 
 
 def _tell(run: Run, report: Report, order: Order) -> None:
-    reference, sentence, how = order.reference or "", sentence_on(order), what_became_of(order)
-    parsed = parse_reference(reference)
-    subscription_id = parsed.subscription_id if parsed else reference
+    reference, sentence, how = first_reference(order) or "", sentence_on(order), what_became_of(order)
+    period = period_of_order(order)
+    subscription_id = period.subscription_id if period else reference
     report.add(RenewalLine.unpaid(subscription_id, reference, order.id, sentence), was_due=False)
     emit_event(
         event="perennial.renewal.unpaid",

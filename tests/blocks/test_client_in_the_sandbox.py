@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from client_requests import reason
 from merchant import cancel
 from odd_shop import HandClock
 from pydantic import SecretStr
@@ -18,7 +19,7 @@ from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.errors import NotFound, Refused, WriteFateUnknown
 from blocks.commerce_layer.handing_over import hand_over_subscription, make_sure_of_tag
-from blocks.commerce_layer.order_search import errors_of_orders, find_orders
+from blocks.commerce_layer.order_search import errors_of_orders, find_placed_orders
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.rate_limit.stores import RateStore, SqliteStore
 from blocks.commerce_layer.statuses import OrderCopyStatus, OrderStatus, SubscriptionStatus
@@ -159,7 +160,7 @@ async def test_a_cancelled_order_keeps_its_metadata_and_cannot_be_placed(sandbox
     assert copy.target_order_id is not None
 
     for _ in range(2):
-        cancelled = await client.cancel_order(copy.target_order_id, metadata={"perennial": {"withdrawn": "why"}})
+        cancelled = await client.cancel_order(copy.target_order_id, reason("why"))
         assert (cancelled.status, cancelled.placed_at) == (OrderStatus.CANCELLED, None)
     with pytest.raises(Refused):
         await place_order(client, copy.target_order_id, placement)
@@ -173,7 +174,7 @@ async def test_an_order_that_was_cancelled_after_it_was_placed_still_says_when_i
     assert copy.target_order_id is not None
 
     placed = await place_order(client, copy.target_order_id, placement)
-    cancelled = await client.cancel_order(copy.target_order_id, metadata={})
+    cancelled = await client.cancel_order(copy.target_order_id, reason("why"))
 
     assert (cancelled.status, cancelled.placed_at) == (OrderStatus.CANCELLED, placed.placed_at)
 
@@ -341,21 +342,30 @@ async def test_a_tag_that_cannot_be_created_is_reported_and_an_unknown_one_is_ig
     assert (await hand_over_subscription(client, made["id"], None, metadata={}, add_tag="unheard-of")).tags == ()
 
 
-async def test_an_order_is_found_by_the_reference_that_its_placement_gave_it(sandbox, client):
-    copy = await completed_copy_for(sandbox, client, subscribe(sandbox))
-    reference = "SubSomebody@2026-03-01T06:00Z"
+async def test_a_placed_order_is_found_by_its_reference_or_by_its_customer(sandbox, client):
+    since = sandbox.clock()
+    subscription = subscribe(sandbox)
+    copy = await completed_copy_for(sandbox, client, subscription)
+    own = (await client.get_subscriptions([subscription["id"]]))[subscription["id"]]
+    reference, email = "SubSomebody@2026-03-01T06:00Z", own.customer_email
+    others = {f"SubNobody{number}@2026-03-01T06:00Z": None for number in range(30)}
+    assert await find_placed_orders(client, {reference: email}, since) == [], "it is not placed yet"
 
     async def tagged() -> Placement:
         return Placement(reference, "perennial", {})
 
     await place_order(client, copy.target_order_id, tagged)
-    wanted = [reference, *(f"SubNobody{number}@2026-03-01T06:00Z" for number in range(30))]
-    found = await find_orders(client, wanted)
+    before = client.requests_made["GET", "orders"]
+    by_reference = await find_placed_orders(client, {reference: None, **others}, since)
+    assert client.requests_made["GET", "orders"] - before == 2, "25 references in a call"
+    by_customer = await find_placed_orders(client, {"SubNobody@2026-03-01T06:00Z": email}, since)
 
-    assert [order.id for order in found[reference]] == [copy.target_order_id]
-    assert found[reference][0].is_placed
-    assert sum(map(len, found.values())) == 1
-    assert client.requests_made["GET", "orders"] == 2, "25 references in a call"
+    assert [order.id for order in by_reference] == [order.id for order in by_customer] == [copy.target_order_id]
+    assert by_reference[0].is_placed
+    sandbox.advance(60)
+    assert await find_placed_orders(client, {reference: email}, sandbox.clock()) == []
+    odd = {reference: "odd, but allowed@example.com"}
+    assert [order.id for order in await find_placed_orders(client, odd, since)] == [copy.target_order_id]
 
 
 async def test_the_errors_of_an_order_are_read_with_their_times_oldest_first(sandbox, client):

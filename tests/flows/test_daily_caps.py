@@ -10,6 +10,7 @@ import pytest_asyncio
 from merchant import UNLIMITED
 from sandbox_clock import SandboxClock
 
+from blocks.commerce_layer import jsonapi
 from blocks.commerce_layer.changes import OrderCopyDraft
 from blocks.commerce_layer.charging import Placement, create_order_copy, place_order
 from blocks.commerce_layer.client import CommerceLayer
@@ -54,7 +55,7 @@ async def placed(sandbox: RunningSandbox, client: CommerceLayer, count: int) -> 
     """Place `count` orders of 10.00 EUR each, as another run would."""
 
     async def placement() -> Placement:
-        return Placement("of another run", "perennial", {})
+        return Placement("of another run", "perennial", {"perennial": {"flow_run_id": "of another run"}})
 
     orders = []
     for _ in range(count):
@@ -64,6 +65,13 @@ async def placed(sandbox: RunningSandbox, client: CommerceLayer, count: int) -> 
         copy = (await client.get_order_copies([copy.id]))[copy.id]
         orders.append(await place_order(client, copy.target_order_id or "", placement))
     return orders
+
+
+async def rename(client: CommerceLayer, order: Order) -> None:
+    """Give the order other references, as an ERP does that imports it."""
+    names = {"reference": "ERP-4711", "reference_origin": "erp"}
+    body = jsonapi.body_of("orders", names, resource_id=order.id)
+    await client.wire.write("PATCH", "write", "orders", jsonapi.one, resource_id=order.id, body=body)
 
 
 async def test_without_caps_nothing_is_read_and_nothing_refused(sandbox: RunningSandbox, client: CommerceLayer) -> None:
@@ -102,6 +110,17 @@ async def test_counting_takes_two_list_requests_however_many_orders_there_are(
     assert counted.reached is not None
     assert "30 orders were placed today" in counted.reached
     assert sandbox.counters()["requests"][READS] == 2
+
+
+async def test_orders_whose_references_an_erp_has_changed_count(sandbox: RunningSandbox, client: CommerceLayer) -> None:
+    for order in await placed(sandbox, client, 2):
+        await rename(client, order)
+    by_number = caps(sandbox, client, max_renewals_per_day=2)
+    by_amount = caps(sandbox, client, max_amount_per_day={"EUR": 2000})
+
+    for counted in (by_number, by_amount):
+        await counted.count()
+        assert counted.reached is not None
 
 
 async def test_no_order_is_counted_twice_while_others_place_orders_and_lists_lag(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stored_runs
+from meanwhile import patch
 from merchant import Merchant
 
 from blocks.commerce_layer.changes import OrderCopyDraft
@@ -45,3 +46,16 @@ async def test_a_double_charge_is_found_by_the_next_sweep_which_stops_and_calls_
         f"perennial.subscription.{made['id']}", 1, "perennial.renewal.charged_twice", ended.flow_run_id
     )
     assert {event["payload"]["reference"] for event in found} == {copy["reference"]}
+
+
+async def test_a_double_charge_is_found_after_an_erp_changed_the_reference_of_one_copy(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
+    (copy,) = merchant.copies()
+    await charge_once_more(merchant, copy["reference"], made["source_order_id"])
+    patch(merchant, "order_copies", copy["id"], reference="ERP-4711")
+
+    ended = await merchant.sweep()
+
+    assert ended.name == "Failed"
+    assert f"one period is charged twice: {copy['reference']}" in ended.message

@@ -26,6 +26,17 @@ async def test_an_order_is_copied_and_placed_and_carries_its_reference(merchant:
     assert event["event"] == "perennial.reorder.completed"
 
 
+async def test_a_text_from_outside_does_not_become_a_link_in_the_artifact_of_a_reorder(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription(adopted=False)
+
+    ended = await merchant.reorder(made["source_order_id"], reference="[pay](https://evil.example)")
+
+    assert ended.name == "Completed"
+    rows = {row[""]: row["value"] for row in await stored_runs.table(ended.flow_run_id, "reorder")}
+    assert rows["reference"] == r"\[pay\](https\://evil.example)"
+    assert ended.facts["reference"] == "[pay](https://evil.example)"
+
+
 async def test_the_same_reference_twice_makes_one_copy(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(adopted=False)
     first = await merchant.reorder(made["source_order_id"], reference="twice")

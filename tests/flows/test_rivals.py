@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import httpx
+import pytest
 import stored_runs
 from meanwhile import JSON_API, Meanwhile, patch
 from merchant import Merchant
@@ -127,6 +131,26 @@ async def test_a_reorder_while_a_renewal_is_due_is_refused_unless_a_person_asks_
     assert (await merchant.reorder(made["source_order_id"])).name == "Completed"
 
 
+async def test_a_reorder_of_the_last_renewals_order_while_the_next_renewal_is_due_is_refused(
+    merchant: Merchant,
+) -> None:
+    made = merchant.sandbox.create_subscription()
+    await merchant.sweep()
+    (order,) = merchant.target_orders()
+    patch(merchant, "orders", order["id"], reference="ERP-4711", reference_origin="erp")
+    merchant.sandbox.advance(5 * 86_400)
+    assert (await merchant.reorder(order["id"])).name == "Completed", "no renewal is near"
+    merchant.sandbox.advance(27 * 86_400)
+
+    refused = await merchant.reorder(order["id"])
+
+    assert refused.name == "Failed"
+    assert f"its renewal {made['id']}@" in str(refused.facts)
+    assert "is due: a reorder would charge" in str(refused.facts)
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
+    assert len(merchant.placed()) == 3
+
+
 async def test_a_subscription_adopted_after_a_reorder_is_not_charged_until_that_order_is_cancelled(
     merchant: Merchant,
 ) -> None:
@@ -194,6 +218,67 @@ async def test_a_period_whose_order_is_placed_is_not_copied_again_after_its_copy
     assert (await merchant.sweep()).outcomes == {"renewed": 1, "needs_attention": 1}, (
         "the cancelled order is reported once"
     )
+
+
+async def placed_by_a_run_that_did_not_record_it(merchant: Merchant) -> dict[str, Any]:
+    """The placed order of a subscription's first period, which no run has recorded; its copy was deleted."""
+    await sweep_that_does_not_record(merchant)
+    (order,) = merchant.target_orders()
+    assert order["status"] == "placed"
+    delete_copy(merchant, order["copy_id"])
+    return order
+
+
+async def test_a_placed_order_whose_copy_was_deleted_is_found_after_its_date_was_moved(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+    order = await placed_by_a_run_that_did_not_record_it(merchant)
+    moved = merchant.sandbox.clock() + timedelta(days=20)
+    patch(merchant, "order_subscriptions", made["id"], next_run_at=moved.isoformat())
+    merchant.sandbox.advance(20 * 86_400 + 2 * 3600)
+
+    ended = await merchant.sweep()
+
+    assert merchant.copies() == []
+    assert ended.facts["skipped"] == {"placed_without_copy": 1}
+    (row,) = await stored_runs.table(ended.flow_run_id)
+    period = order["copy_reference"].partition("@")[2]
+    assert f"order #{order['number']} of the period of " in row["why"]
+    assert f"set metadata.perennial.done_through to {period}" in row["why"]
+
+    metadata = merchant.subscription(made["id"])["metadata"]
+    own = {**(metadata.get("perennial") or {}), "done_through": period}
+    patch(merchant, "order_subscriptions", made["id"], metadata={**metadata, "perennial": own})
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}, "a person has settled the earlier period"
+
+
+@pytest.mark.parametrize("days", [0, 20])
+async def test_a_placed_order_whose_copy_was_deleted_is_found_after_an_erp_changed_its_reference(
+    merchant: Merchant, days: int
+) -> None:
+    made = merchant.sandbox.create_subscription()
+    order = await placed_by_a_run_that_did_not_record_it(merchant)
+    patch(merchant, "orders", order["id"], reference="ERP-4711", reference_origin="erp")
+    if days:
+        moved = merchant.sandbox.clock() + timedelta(days=days)
+        patch(merchant, "order_subscriptions", made["id"], next_run_at=moved.isoformat())
+    merchant.sandbox.advance(days * 86_400 + 2 * 3600)
+
+    ended = await merchant.sweep()
+
+    assert merchant.copies() == []
+    assert ended.facts["skipped"] == {"placed_without_copy": 1}
+    assert ended.name == "Failed"
+
+
+async def test_looking_for_orders_without_copies_costs_one_list_per_25_late_renewals(merchant: Merchant) -> None:
+    merchant.sandbox.seed(subscriptions=25)
+    merchant.sandbox.advance(2 * 86_400)
+    merchant.sandbox.reset_counters()
+
+    ended = await merchant.sweep()
+
+    assert sum(ended.outcomes.values()) == 25
+    assert merchant.requests("GET /api/orders") <= 4
 
 
 async def test_looking_for_rivals_costs_one_list_per_25_renewals(merchant: Merchant) -> None:

@@ -82,6 +82,42 @@ async def test_a_report_that_could_not_be_noted_is_repeated_and_a_failed_read_do
     assert (await merchant.sweep()).outcomes == {}
 
 
+async def test_a_refund_is_reported_after_an_erp_changed_the_references_of_the_order(merchant: Merchant) -> None:
+    order = await renewed(merchant)
+    patch(merchant, "orders", order["id"], reference="ERP-4711", reference_origin="erp")
+    merchant.sandbox.set_payment_status(order["id"], "refunded")
+
+    ended = await merchant.sweep()
+
+    assert ended.outcomes == {"needs_attention": 1}
+    (row,) = await stored_runs.table(ended.flow_run_id)
+    assert row["renewal"] == order["copy_reference"]
+    assert (await merchant.sweep()).outcomes == {}
+
+
+async def test_a_refund_is_reported_however_long_after_the_renewal(merchant: Merchant) -> None:
+    merchant.sandbox.create_subscription(frequency="yearly")
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
+    (order,) = merchant.target_orders()
+    merchant.sandbox.advance(40 * 24 * HOUR)
+    assert (await merchant.sweep()).outcomes == {}
+
+    merchant.sandbox.set_payment_status(order["id"], "refunded")
+
+    assert (await merchant.sweep()).outcomes == {"needs_attention": 1}
+    assert (await merchant.sweep()).outcomes == {}
+
+
+async def test_an_order_that_was_withdrawn_before_it_was_placed_is_not_reported(merchant: Merchant) -> None:
+    merchant.sandbox.create_subscription()
+    await merchant.sweep_that_dies_before_placing()
+    (order,) = merchant.target_orders()
+    ours = {"subscription_id": order["copy_reference"][:10], "period": order["copy_reference"][11:]}
+    patch(merchant, "orders", order["id"], _cancel=True, metadata={"perennial": {**ours, "withdrawn": "postponed"}})
+
+    assert "needs_attention" not in (await merchant.sweep()).outcomes
+
+
 async def test_looking_for_unpaid_orders_costs_one_read_a_sweep_and_skips_old_orders(merchant: Merchant) -> None:
     order = await renewed(merchant)
     merchant.sandbox.set_payment_status(order["id"], "refunded")

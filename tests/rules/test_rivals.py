@@ -4,7 +4,7 @@ import pytest
 from rules.making import POLICY, at, copy, order, planned, subscription, withdrawn
 
 from blocks.policy import Policy
-from flows.rules.copy_periods import period_of
+from flows.rules.copy_periods import period_of, period_of_order
 from flows.rules.handover import Handling, Handover, HandoverRequest
 from flows.rules.next_action import Conclude, Create, Place, is_of_period, next_action
 from flows.rules.pausing import decide
@@ -180,8 +180,8 @@ def test_a_copy_that_is_no_second_charge_of_the_period_does_not_block(made):
     assert copy_besides(planned(), [made]) is None
 
 
-def near(subscription_, copies=(), now="2026-03-10T12:00"):
-    refuse_beside_a_renewal([subscription_], copies, at(now))
+def near(subscription_, copies=(), now="2026-03-10T12:00", time_zone="UTC"):
+    refuse_beside_a_renewal([subscription_], copies, at(now), time_zone)
 
 
 LATER = {"next_run_at": "2026-04-01T06:00:00Z"}
@@ -248,6 +248,15 @@ def test_a_reorder_that_is_not_close_to_a_renewal_is_allowed(one, copies):
     near(one, copies)
 
 
+def test_how_close_a_reorder_is_to_a_renewal_depends_on_the_calendar_of_the_policys_time_zone():
+    # Due at 10:00 in Berlin: the next date is 23 hours later there. By the calendar in UTC it would be one hour later.
+    one = subscription(frequency="0 9,10 * * *", next_run_at="2026-03-10T09:00:00Z", starts_at="2026-01-01T08:00:00Z")
+    with pytest.raises(RenewalNearby):
+        near(one, now="2026-03-10T04:00", time_zone="Europe/Berlin")
+    near(one, now="2026-03-10T03:00", time_zone="Europe/Berlin")
+    near(one, now="2026-03-10T04:00", time_zone="UTC")
+
+
 # --- what another system has changed or deleted ------------------------------------------------------
 
 
@@ -292,6 +301,45 @@ def test_orders_that_charge_nothing_for_this_period_do_not_block():
         order("pending", reference=REF),
         order("cancelled", reference=REF),
         order(reference="another"),
+        order(reference="SubOtherxx@2026-03-01T06:00Z"),
+        order(reference="ERP-4711", **tracked(whose="SubOtherxx")),
         withdrawn(),
     ]
     assert placed_without_copy(planned(), orders) is None
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        order(reference="SubAbcdefg@2026-02-20T06:00Z"),
+        order(reference="ERP-4711", **tracked("2026-02-20T06:00Z")),
+        order("placing", reference=None, created_at="2026-02-20T06:00:05Z", **tracked("2026-02-20T06:00Z")),
+    ],
+    ids=["by its reference", "by its metadata", "being placed"],
+)
+def test_a_placed_order_of_another_unsettled_period_without_its_copy_waits_for_a_person(found):
+    reason, sentence = placed_without_copy(planned(), [found]) or pytest.fail("it must wait")
+    assert reason is SkipReason.PLACED_WITHOUT_COPY
+    assert "#1001 of the period of Fri 20 Feb 06:00 UTC is" in sentence
+    assert "cancel it to go on; or set metadata.perennial.done_through to 2026-02-20T06:00Z" in sentence
+    before = planned(subscription({"done_through": "2026-02-19T06:00Z"}))
+    assert placed_without_copy(before, [found]) is not None
+    settled = planned(subscription({"done_through": "2026-02-20T06:00Z"}))
+    assert placed_without_copy(settled, [found]) is None
+
+
+def test_the_reference_of_the_period_counts_whatever_the_metadata_of_the_order_say():
+    renewal = planned(subscription({"done_through": "2026-02-01T06:00Z"}))
+    assert placed_without_copy(renewal, [order(reference=REF, **tracked("2026-02-01T06:00Z"))]) is not None
+
+
+def test_an_order_from_before_the_look_back_does_not_block_a_subscription_without_a_settled_period():
+    old, made_in = "2025-11-01T06:00Z", "2025-11-01T06:00:05Z"
+    assert placed_without_copy(planned(), [order(created_at=made_in, **tracked(old))]) is None
+    assert placed_without_copy(planned(), [order(created_at="2026-02-01T06:00:05Z", **tracked(old))]) is not None
+
+
+def test_an_order_whose_reference_was_changed_belongs_to_its_period_by_its_metadata():
+    assert period_of_order(order(reference=REF)) == ("SubAbcdefg", at("2026-03-01T06:00"))
+    assert period_of_order(order(reference="ERP-4711", **tracked())) == ("SubAbcdefg", at("2026-03-01T06:00"))
+    assert period_of_order(order(reference="ERP-4711", metadata={"perennial": "text"})) is None
