@@ -18,7 +18,10 @@ from mutmut.stats import status_by_exit_code
 
 ROOT = Path(__file__).resolve().parents[1]
 MADE = ROOT / "mutants" / "flows" / "rules"
-MODULES = ("periods", "renewal", "next_action", "outcomes", "result_builder", "retries", "records")
+MODULES = (
+    "periods", "anchors", "renewal", "skips", "spacing", "still_wanted", "next_action", "cards", "caps", "outcomes",
+    "result_builder", "retries", "records",
+)  # fmt: skip
 NOTICED = ("killed", "timeout", "segfault", "caught by type check")
 TARGET = 0.9
 

@@ -33,6 +33,17 @@ def is_paid_with(order: Order, card: CustomerPaymentSource | None) -> bool:
     return order.payment_source_id is not None and order.payment_source_id == card.payment_source_id
 
 
+def another_card_of(order: Order, card: CustomerPaymentSource | None) -> str | None:
+    """
+    The token of the card that an order is paid with, if it is known to be another one than this wallet card; else None.
+
+    Only two tokens can show that: an order may have a payment source of its own for the same card.
+    """
+    token = (order.payment_source_details or {}).get(_TOKEN)
+    is_another = isinstance(token, str) and card is not None and card.payment_source_token not in {None, token}
+    return token if is_another else None
+
+
 def is_confirmed(order: Order) -> bool:
     """
     Whether the customer has confirmed the payment of an unplaced order, but closed the page before it was placed.
@@ -64,14 +75,24 @@ def card_to_set(policy: Policy, subscription: OrderSubscription, order: Order) -
 
 
 def has_new_card(subscription: OrderSubscription, state: RenewalState) -> bool:
-    """Whether the open period failed because of its card, or may have, and the customer has changed the card since."""
-    source = subscription.customer_payment_source_id
+    """
+    Whether the open period failed because of its card, or may have, and the customer has changed the card since.
+
+    Holds for a price, a date or another order stay: no card changes them.
+    """
+    return failed_with_another(subscription.customer_payment_source_id, state)
+
+
+def failed_with_another(source: str | None, state: RenewalState) -> bool:
+    """`has_new_card` for a subscription that has this card now."""
     # Version 0.1 did not record the card, so a missing one there says nothing.
     is_new = source not in {None, state.payment_source_id} and "payment_source_id" in state.model_fields_set
     if not (is_new and state.is_unsettled):
         return False
     if state.held:
-        return state.error_class == FailureClass.PAYMENT
+        # If the retries are used up, each of them may have failed because of the card.
+        may_be_its_card = ON_THE_CARD if state.outcome is Outcome.EXHAUSTED else {FailureClass.PAYMENT}
+        return state.error_class in may_be_its_card
     # A period without a failure waits for a card network's limit.
     return state.outcome is Outcome.RETRY_SCHEDULED and state.error_class in {None, *ON_THE_CARD}
 

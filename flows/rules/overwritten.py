@@ -14,6 +14,7 @@ from typing import NamedTuple
 from blocks.commerce_layer.errors import ErrorItem, error_for_answer
 from blocks.commerce_layer.resource_errors import ResourceError
 from blocks.commerce_layer.resources import Order, OrderCopy
+from flows.rules.cards import another_card_of, failed_with_another, is_paid_with
 from flows.rules.failures import Failure, classify_copy, classify_error
 from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod
 from flows.rules.renewal import Renewal
@@ -44,7 +45,8 @@ def as_the_shop_tells(renewal: Renewal, errors: Sequence[ResourceError], as_of: 
     The renewal with a state that counts at least the failed attempts that the shop shows.
 
     `errors` are those of its order. The next attempt waits as the policy says, counted from the last failed one. If the
-    retries are used up, or the card must not be tried again, the state is held; its outcome says which.
+    retries are used up, or the card must not be tried again, the state is held; its outcome says which. Neither
+    concerns a card that the subscription got since then.
     """
     copies, copy, policy = CopiesOfPeriod.of(renewal.found), _open_copy(renewal), renewal.policy
     if copies.placed or copies.refused:  # charged, or a person decides whether it goes on
@@ -60,7 +62,10 @@ def as_the_shop_tells(renewal: Renewal, errors: Sequence[ResourceError], as_of: 
         return renewal
     if copy is None:
         return _after_failed_copies(renewal, told, copies.ended[-1], as_of)
-    return renewal.with_state(_counted(renewal, told, charges, copy, copy.target_order))
+    counted = _counted(renewal, told, charges, copy, copy.target_order)
+    if failed_with_another(renewal.payment_source_id, counted):
+        counted = counted.model_copy(update={"held": False, "next_attempt_at": None})
+    return renewal.with_state(counted)
 
 
 def _open_copy(renewal: Renewal) -> OrderCopy | None:
@@ -118,23 +123,46 @@ def _counted(
     cls = last.failure.cls
     by_class = Counter(each.failure.cls.value for each in told)
     failures = {name: max(by_class[name], before.failures.get(name, 0)) for name in {*by_class, *before.failures}}
-    attempts = _all_charges(before.attempts, [each.at for each in charges if each.failure.cls in ON_THE_CARD])
-    following = next_attempt(policy, cls, failures[cls], attempts, last.at)
+    card = _card_that_failed(renewal, order)
+    counts = _with_charges(before, [each.at for each in charges if each.failure.cls in ON_THE_CARD], card)
+    following = next_attempt(policy, cls, failures[cls], counts.attempts, last.at)
     is_over = last.failure.permanent or following is None
     outcome = Outcome.EXHAUSTED if following is None else Outcome.NEEDS_ATTENTION
-    return before.model_copy(
+    return counts.model_copy(
         update={
-            "attempt": len(told), "failures": failures, "attempts": attempts,
+            "attempt": len(told), "failures": failures,
             "outcome": outcome if is_over else Outcome.RETRY_SCHEDULED,
             "order_copy_id": copy.id, "target_order_id": order.id if order else None,
             "error_class": cls.value, "error": last.failure.text[:ERROR_LENGTH],
             "next_attempt_at": None if is_over else following, "held": is_over,
-            "payment_source_id": renewal.payment_source_id,
+            # If no card is known to have failed, the present one waits, too.
+            "payment_source_id": card or renewal.payment_source_id,
         }
     )  # fmt: skip
 
 
-def _all_charges(recorded: Sequence[datetime], told: Sequence[datetime]) -> list[datetime]:
-    """The instants of all charges. We record a charge seconds after the shop does: such a pair is one charge."""
-    missing = [moment for moment in told if all(abs(moment - known) > ONE_ATTEMPT for known in recorded)]
-    return sorted([*recorded, *missing])
+def _card_that_failed(renewal: Renewal, order: Order | None) -> str | None:
+    """
+    The card that this order was to be paid with when it failed last; None when that is not known.
+
+    It is the subscription's or, if that one was attached later, the one that the state names, else the order's token.
+    """
+    current = renewal.payment_source_id
+    if order is None or current is None or not renewal.policy.reuse_wallet:
+        return None
+    if is_paid_with(order, renewal.card):
+        return current
+    another, named = another_card_of(order, renewal.card), renewal.state.payment_source_id
+    return named if another is not None and named not in {None, current} else another
+
+
+def _with_charges(state: RenewalState, told: Sequence[datetime], card: str | None) -> RenewalState:
+    """
+    The state with all charges that the shop tells of; those that it lacks were made with this card, if that is known.
+
+    We record a charge seconds after the shop does: such a pair is one charge.
+    """
+    missing = [moment for moment in told if all(abs(moment - known) > ONE_ATTEMPT for known in state.attempts)]
+    for moment in sorted(missing):
+        state = state.model_copy(update=state.counting(moment, card))
+    return state.model_copy(update={"attempts": sorted(state.attempts)})

@@ -2,7 +2,8 @@
 What a renewal costs, and whether that price may be charged.
 
 A copied order has the shop's current prices. Before it is placed, its total is compared with the price of the last
-renewal, else with the source order. A price that the customer did not agree to is not charged: it waits for a person.
+renewal, else with the source order. A price that the customer did not agree to is not charged: it waits for a person,
+and so does one that cannot be compared with any other.
 """
 
 from typing import Self
@@ -51,13 +52,17 @@ def objection(order: Order, expected: Price | None, accepted: Price | None, tole
     Why a person must see the price of this order before it is charged; None when it may be charged.
 
     `tolerance` is the increase in percent that needs no person. A lower price needs none either, unless it is 0 or is
-    for fewer items. `accepted` is the price that a person has accepted for this renewal.
+    for fewer items. What cannot be compared needs one. `accepted` is the price that a person has accepted for this
+    renewal.
     """
     price = Price.of(order)
-    if expected is None or price == accepted or (reason := _reason(price, expected, tolerance)) is None:
+    if price == accepted:
+        return None
+    reason = _nothing_to_compare(price) if expected is None else _reason(price, expected, tolerance)
+    if reason is None:
         return None
     return (
-        f"{reason}: nobody is charged. If that is wrong, mend the price; then release the subscription. Releasing it "
+        f"{reason}: no one is charged. If that is wrong, mend the price; then release the subscription. Releasing it "
         f"accepts {price} for this renewal, and no other price"
     )
 
@@ -69,16 +74,28 @@ def difference(price: Price, expected: Price | None) -> str:
     return f", for {price} instead of {expected}"
 
 
+def _nothing_to_compare(price: Price) -> str:
+    return f"its order costs {price}, and neither the last renewal's price nor the source order's is known"
+
+
 def _reason(price: Price, expected: Price, tolerance: float) -> str | None:
     if price.cents is None or price.currency is None or expected.cents is None:
         return f"its order costs an unknown amount instead of {expected}"
     if price.currency != expected.currency:
         return f"its order is in another currency: it costs {price} instead of {expected}"
-    if price.items is not None and expected.items is not None and price.items < expected.items:
-        fewer = f"its order has {price.items} of {expected.items} items"
-        return f"{fewer}: it costs {price} instead of {expected}"
+    if (fewer := _fewer_items(price, expected)) is not None:
+        return f"its order has {fewer}: it costs {price} instead of {expected}"
     if price.cents == 0 != expected.cents:
         return f"its order costs nothing: {price} instead of {expected}"
     if (price.cents - expected.cents) * 100 > tolerance * expected.cents:
         return f"its order costs {price} instead of {expected} (price_tolerance is {tolerance:g} %)"
     return None
+
+
+def _fewer_items(price: Price, expected: Price) -> str | None:
+    """`1 of 2 items`, if some are missing or that cannot be seen."""
+    if expected.items is None:
+        return None
+    if price.items is None:
+        return f"an unknown number of items instead of {expected.items}"
+    return f"{price.items} of {expected.items} items" if price.items < expected.items else None

@@ -46,15 +46,15 @@ def record_of(result: RenewalResult, fresh: OrderSubscription) -> Record | None:
     if overtaken and not result.is_settled and not result.was_attempted:
         return None
     settlement = _settlement(result, fresh)
-    state = settlement.state.model_copy(update={"policy": stored.policy, "paused": stored.paused})
+    state = settlement.state
     if overtaken and not result.is_settled:
         state = _merged(state, stored)
     if stored.held and not planned.held and not overtaken:  # by a person, while the renewal was under way
-        state = state.model_copy(update={"held": True})
+        state = state.model_copy(update={"held": True, "held_since": stored.held_since or result.happened})
     cancel = result.cancel and fresh.status is not SubscriptionStatus.CANCELLED
     # A card that was set on the subscription meanwhile stays.
     card = result.new_card if fresh.customer_payment_source_id == result.renewal.payment_source_id else None
-    return Record(state.written_into(fresh.metadata), settlement.next_run_at, cancel, card)
+    return Record(_metadata(state, stored, fresh), settlement.next_run_at, cancel, card)
 
 
 def another_placed_order(result: RenewalResult, fresh: OrderSubscription) -> str | None:
@@ -81,8 +81,7 @@ def skip_record_of(skipped: Skipped, fresh: OrderSubscription) -> Record | None:
         return None
     if whole_minute(fresh.next_run_at) > through:
         return None
-    kept = {"policy": stored.policy, "paused": stored.paused}
-    return Record(state.model_copy(update=kept).written_into(fresh.metadata), next_run_at)
+    return Record(_metadata(state, stored, fresh), next_run_at)
 
 
 def _hold_record(state: RenewalState, stored: RenewalState, fresh: OrderSubscription) -> Record | None:
@@ -90,7 +89,19 @@ def _hold_record(state: RenewalState, stored: RenewalState, fresh: OrderSubscrip
     is_as_planned = fresh.next_run_at is not None and whole_minute(fresh.next_run_at) == state.too_close_on
     if stored.held or not is_as_planned or stored.done_through != state.done_through:
         return None
-    return Record(state.model_copy(update={"policy": stored.policy}).written_into(fresh.metadata))
+    return Record(_metadata(state, stored, fresh))
+
+
+def _metadata(state: RenewalState, stored: RenewalState, fresh: OrderSubscription) -> dict[str, Any]:
+    """
+    The metadata of every record. What only others write into the state stays as it is `stored` now.
+
+    That is the policy, the pause, and all keys that Perennial does not know.
+    """
+    ours = {name: getattr(state, name) for name in RenewalState.model_fields}
+    theirs = {"policy": stored.policy, "paused": stored.paused}
+    # `written_into` keeps the unknown keys as they are stored; those of the plan may be outdated.
+    return RenewalState.model_construct(**ours | theirs).written_into(fresh.metadata)
 
 
 def _is_behind(renewal: Renewal, stored: RenewalState) -> bool:
@@ -129,5 +140,6 @@ def _merged(ours: RenewalState, stored: RenewalState) -> RenewalState:
             "attempts": sorted({*ours.attempts, *stored.attempts}),
             "attempt_cards": {**stored.attempt_cards, **ours.attempt_cards},
             "held": ours.held or stored.held,
+            "held_since": ours.held_since or stored.held_since,
         }
     )

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
+from blocks.commerce_layer.resources import CustomerPaymentSource, OrderCopy, OrderSubscription
 from blocks.policy import Policy, PolicyOverrideInvalid
 from flows.rules.anchors import anchor_of
 from flows.rules.cards import has_new_card
@@ -50,6 +50,7 @@ class Renewal:
     expires_at: datetime | None
     next_run_at: datetime
     payment_source_id: str | None = None
+    card: CustomerPaymentSource | None = None
     customer_email: str | None = None
     warnings: tuple[str, ...] = field(default=())
     found: tuple[OrderCopy, ...] = field(default=())
@@ -157,7 +158,7 @@ def _draft(subscription: OrderSubscription, state: RenewalState, policy: Policy)
         state=state.for_period(due), metadata=dict(subscription.metadata), policy=policy,
         frequency=subscription.frequency, starts_at=subscription.starts_at, expires_at=end_of(subscription),
         next_run_at=subscription.next_run_at, payment_source_id=subscription.customer_payment_source_id,
-        customer_email=subscription.customer_email,
+        card=subscription.customer_payment_source, customer_email=subscription.customer_email,
     )  # fmt: skip
 
 
@@ -234,7 +235,7 @@ class _Choice:
             f"{before}, and the period of {self._say(due)} would follow within half an interval "
             f"({duration_in_words(found.half)}): release it to have it charged all the same, or move next_run_at"
         )
-        state = held_for(found, self.subscription, self.state, due, sentence[:ERROR_LENGTH])
+        state = held_for(found, self.subscription, self.state, due, sentence[:ERROR_LENGTH], self.as_of)
         return self.skipped(SkipReason.TOO_CLOSE, sentence, due, Settlement(state, None))
 
     def _dates(self) -> Iterator[datetime]:
@@ -279,13 +280,7 @@ class _Choice:
         return (f"older periods are skipped on purpose ({why}): {named}{more}",)
 
     def _for(self, due: datetime, warnings: tuple[str, ...] = ()) -> Renewal:
-        draft = self.draft
-        return Renewal(
-            subscription_id=draft.subscription_id, source_order_id=draft.source_order_id, due=due,
-            state=self.state.for_period(due), metadata=draft.metadata, policy=draft.policy, frequency=draft.frequency,
-            starts_at=draft.starts_at, expires_at=draft.expires_at, next_run_at=draft.next_run_at,
-            payment_source_id=draft.payment_source_id, customer_email=draft.customer_email, warnings=warnings,
-        )  # fmt: skip
+        return replace(self.draft, due=due, state=self.state.for_period(due), warnings=warnings)
 
     def _say(self, instant: datetime) -> str:
         zone = self.draft.zone

@@ -9,7 +9,8 @@ when the last order was placed, and a period that follows it too closely is not 
   held. A person releases it to charge the period all the same; moving `next_run_at` also releases it.
 * It **waits by itself** if nothing failed and we were late, as after an outage: until half an interval is over.
 
-The dates that `catch_up: all` makes up are charged one after the other, as the merchant chose.
+The dates that were missed because we were late, and that `catch_up: all` makes up, are charged one after the other, as
+the merchant chose.
 """
 
 from dataclasses import dataclass
@@ -91,9 +92,13 @@ def too_close(
     is_moved = _is_moved(subscription, state, policy, due)
     if abs(due - last.period) < half:
         return TooClose(last, half)
-    if as_of - last.placed_at >= half or (policy.catch_up == "all" and not is_moved):
+    if as_of - last.placed_at >= half:
         return None
     paid_late = state.period == last.period and (bool(state.failures) or state.attempt > 1)
+    # It was due already when the last one was placed, and only we were late.
+    is_missed = due <= last.placed_at and not (is_moved or paid_late)
+    if is_missed and policy.catch_up == "all":
+        return None
     return TooClose(last, half, None if is_moved or paid_late else last.placed_at + half)
 
 
@@ -116,12 +121,13 @@ def _half_interval(frequency: str, state: RenewalState, last: LastRenewal, time_
 
 
 def held_for(
-    found: TooClose, subscription: OrderSubscription, state: RenewalState, due: datetime, why: str
+    found: TooClose, subscription: OrderSubscription, state: RenewalState, due: datetime, why: str, as_of: datetime
 ) -> RenewalState:
-    """The state that holds the period `due` for a person."""
+    """The state that holds the period `due` for a person, since `as_of`."""
     assert subscription.next_run_at is not None
     news = {
-        "held": True, "outcome": Outcome.NEEDS_ATTENTION, "error_class": FailureClass.UNKNOWN.value, "error": why,
+        "held": True, "held_since": as_of, "outcome": Outcome.NEEDS_ATTENTION,
+        "error_class": FailureClass.UNKNOWN.value, "error": why,
         "too_close_to": found.last.order_id, "too_close_on": whole_minute(subscription.next_run_at),
         "last_period": found.last.period, "last_placed_at": found.last.placed_at, "last_order_id": found.last.order_id,
     }  # fmt: skip

@@ -132,6 +132,25 @@ async def exhausted(merchant: Merchant, made: Made) -> None:
         merchant.sandbox.advance(5 * DAY)
 
 
+async def exhausted_as(merchant: Merchant, made: Made, cls: str) -> None:
+    """Decline the card until the retries are used up. The text of the decline is read as this failure class."""
+    await merchant.install(failure_patterns={"Your card was declined": cls})
+    merchant.sandbox.set_failure(made["source_order_id"], "declined")
+    for _ in range(6):
+        await merchant.sweep()
+        merchant.sandbox.advance(4 * DAY)
+    state = merchant.subscription(made["id"])["metadata"]["perennial"]
+    assert (state["outcome"], state["error_class"], state["held"]) == ("exhausted", cls, True)
+
+
+async def exhausted_without_a_readable_reason(merchant: Merchant, made: Made) -> None:
+    await exhausted_as(merchant, made, "unknown")
+
+
+async def exhausted_by_passing_faults(merchant: Merchant, made: Made) -> None:
+    await exhausted_as(merchant, made, "transient")
+
+
 async def waiting(merchant: Merchant, made: Made) -> None:
     merchant.sandbox.set_failure(made["source_order_id"], "declined")
     await merchant.sweep()
@@ -157,7 +176,10 @@ async def not_begun(_: Merchant, __: Made) -> None:
     return
 
 
-POINTS = [not_begun, left_by_a_dead_run, left_by_a_run_that_recorded_nothing, waiting, held, exhausted, renewed]
+POINTS = [
+    not_begun, left_by_a_dead_run, left_by_a_run_that_recorded_nothing, waiting, held, exhausted,
+    exhausted_without_a_readable_reason, exhausted_by_passing_faults, renewed,
+]  # fmt: skip
 
 
 async def change_card_and_renew_twice(merchant: Merchant, made: Made, point: Callable[..., Any]) -> None:

@@ -60,7 +60,7 @@ async def test_a_price_that_nobody_agreed_to_is_held_for_a_person_and_not_charge
     ended = await merchant.sweep()
 
     assert (ended.name, ended.outcomes) == ("Failed", {"needs_attention": 1})
-    assert (await why(ended)).startswith(f"{said}: nobody is charged. If that is wrong, mend the price; then release")
+    assert (await why(ended)).startswith(f"{said}: no one is charged. If that is wrong, mend the price; then release")
     assert charged(merchant) == []
     assert [order["status"] for order in merchant.target_orders()] == ["cancelled"]
     state = own_state(merchant, made)

@@ -126,6 +126,10 @@ def test_the_next_sweep_tries_a_new_card_without_waiting_for_the_retry_of_the_ol
         ({"error_class": "coupon"}, False),
         ({"outcome": "needs_attention", "held": True}, True),
         ({"outcome": "exhausted", "held": True}, True),
+        ({"outcome": "exhausted", "held": True, "error_class": "unknown"}, True),
+        ({"outcome": "exhausted", "held": True, "error_class": "transient"}, True),
+        ({"outcome": "exhausted", "held": True, "error_class": "stock"}, False),
+        ({"outcome": "needs_attention", "held": True, "error_class": "catalogue"}, False),  # its price
         ({"outcome": "needs_attention", "held": True, "error_class": "unknown"}, False),
         ({"outcome": "placing"}, False),
         ({"done_through": "2026-03-01T06:00Z"}, False),

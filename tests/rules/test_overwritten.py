@@ -1,13 +1,16 @@
 """Attempts that another system deleted from the state, or that no run recorded, are restored from the shop's data."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from rules.making import at, copy, order, planned, subscription, withdrawn
 
+from blocks.commerce_layer.errors import ErrorItem, Refused
 from blocks.commerce_layer.resource_errors import ResourceError
 from blocks.policy import Policy
-from flows.rules.findings import CopyEnded, HeldBack
+from flows.rules.cards import charges_on
+from flows.rules.findings import CopyEnded, HeldBack, PlacementRefused
 from flows.rules.next_action import Conclude, Create, Hold, HoldReason, Place, next_action
 from flows.rules.outcomes import result_of
 from flows.rules.overwritten import as_the_shop_tells, order_to_ask
@@ -24,8 +27,6 @@ def declined(*moments, message="Your card was declined", name="payment_source"):
 
 
 def renewal(errors_count=0, found=None, policy=POLICY, now="2026-03-10T06:05", **state) -> Renewal:
-    from dataclasses import replace
-
     unpaid = copy(REF, "completed", order("pending", errors_count=errors_count))
     sub = subscription(state, customer_payment_source_id="CpsAbcdefg")
     work = planned(sub, as_of=now, policy=policy)
@@ -92,7 +93,7 @@ def test_used_up_retries_do_not_start_again():
     assert result.state.error_class == "payment", "the customer may still pay at the checkout"
     assert result.state.payment_source_id == "CpsAbcdefg", "the same card is not a new one"
     assert result.sentence.startswith("card declined; retries used up after 3 attempts (the shop tells of 3 failed")
-    assert result.sentence.endswith("somebody has written back old metadata); held for a person: release it to go on")
+    assert result.sentence.endswith("old metadata was written back); held for a person: release it to go on")
 
 
 @pytest.mark.parametrize("action", ["cancel", "skip_period"])
@@ -136,6 +137,95 @@ def test_an_error_without_a_date_or_text_is_tolerated():
     raised, action = told(renewal(2), errors)
     assert (raised.state.attempt, raised.state.failures) == (1, {"unknown": 1})
     assert isinstance(action, Hold)
+
+
+# --- the card of the errors -----------------------------------------------------------------------------
+
+THREE = ("2026-03-01T06:01", "2026-03-02T06:01", "2026-03-10T06:00")
+OLD, NEW = "cardOldOld", "cardNewNew"
+
+
+def with_cards(on_the_order: str | None, current: str | None, errors_count=3, policy=POLICY, **state) -> Renewal:
+    """A renewal whose order shows one card, of a subscription that has another one now."""
+    details = None if on_the_order is None else {"payment_method_id": f"pm_{on_the_order}"}
+    unpaid = order("pending", errors_count=errors_count, payment_source_details=details)
+    wallet = {"id": current, "payment_source_token": f"pm_{current}"} if current else None
+    sub = subscription(state, customer_payment_source_id=current, customer_payment_source=wallet)
+    return replace(planned(sub, as_of="2026-03-10T06:05", policy=policy), found=(copy(REF, "completed", unpaid),))
+
+
+@pytest.mark.parametrize("moments", [THREE[-1:], THREE], ids=["waits", "retries used up"])
+@pytest.mark.parametrize("text", ["Your card was declined", "an error occurred"], ids=["declined", "unreadable"])
+def test_a_card_attached_after_the_last_decline_is_tried_although_the_state_was_reset(moments, text):
+    errors = declined(*moments, message=text, name="payment_source")
+    raised, action = told(with_cards(OLD, NEW), errors)
+    assert isinstance(action, Place)
+    assert action.attempt == len(moments) + 1, "the attempts still count for the period"
+    assert raised.state.payment_source_id != NEW
+
+
+def test_a_card_attached_after_a_hard_decline_is_tried_although_the_state_was_reset():
+    _, action = told(with_cards(OLD, NEW), declined(THREE[0], message="The card was reported stolen"))
+    assert isinstance(action, Place)
+
+
+def test_a_new_card_does_not_inherit_the_limit_of_the_card_that_the_order_shows():
+    policy = Policy(max_attempts_per_month=5)
+    moments = [f"2026-03-0{day}T06:01" for day in (1, 2, 3, 4, 5)]
+    raised, action = told(with_cards(OLD, NEW, errors_count=5, policy=policy), declined(*moments))
+    assert isinstance(action, Place)
+    assert len(raised.state.attempts) == 5
+    assert charges_on(raised.state, NEW, at("2026-03-10T06:05")) == []
+
+
+def test_after_the_new_card_was_declined_too_its_own_wait_is_kept():
+    raised, _ = told(with_cards(OLD, NEW), declined(THREE[0]))
+    attempt = Place(raised.found[0], raised.found[0].target_order, 2, card=NEW)
+    refused = Refused(422, (ErrorItem(detail="was declined", pointer="/data/attributes/payment_source"),), "PATCH", "/")
+    state = result_of(raised, PlacementRefused(attempt, refused), at("2026-03-10T06:05")).state
+    assert (state.attempt, state.failures, state.payment_source_id) == (2, {"payment": 2}, NEW)
+    assert state.next_attempt_at == at("2026-03-13T06:05")
+
+    _, action = told(with_cards(NEW, NEW), declined(THREE[0], "2026-03-10T06:05"))  # the state was reset again
+    assert isinstance(action, Hold)
+    assert action.until == at("2026-03-13T06:05")
+
+
+def test_a_card_that_an_older_state_names_keeps_its_charges():
+    state = {"period": "2026-03-01T06:00Z", "attempt": 1, "failures": {"payment": 1}, "payment_source_id": OLD,
+             "attempts": ["2026-03-01T06:01Z"], "outcome": "retry_scheduled"}  # fmt: skip
+    raised, action = told(with_cards(OLD, NEW, **state), declined(*THREE))
+    assert isinstance(action, Place)
+    assert raised.state.payment_source_id == OLD
+    assert len(charges_on(raised.state, OLD, at("2026-03-10T06:05"))) == 3
+    assert charges_on(raised.state, NEW, at("2026-03-10T06:05")) == []
+
+
+@pytest.mark.parametrize(
+    ("on_the_order", "current", "policy"),
+    [
+        (NEW, NEW, POLICY),
+        (None, NEW, POLICY),
+        (OLD, None, POLICY),
+        (OLD, NEW, Policy(payment_retries=["1d", "3d"], reuse_wallet=False)),
+    ],
+    ids=["its own", "not shown", "no card", "reuse_wallet is off"],
+)
+def test_a_period_waits_unless_its_order_is_known_to_show_a_card_that_is_charged_no_more(on_the_order, current, policy):
+    for moments in (THREE[-1:], THREE):
+        _, action = told(with_cards(on_the_order, current, policy=policy), declined(*moments))
+        assert isinstance(action, Hold)
+
+
+def test_a_new_card_does_not_end_the_wait_for_a_failure_that_no_card_changes():
+    errors = declined(THREE[-1], message="SKU is out of stock", name="line_items")
+    _, action = told(with_cards(OLD, NEW), errors)
+    assert isinstance(action, Hold)
+
+
+def test_charges_of_an_order_that_does_not_show_its_card_count_for_every_card():
+    raised, _ = told(with_cards(None, NEW), declined(*THREE))
+    assert raised.state.attempt_cards == {}
 
 
 # --- copies that failed -------------------------------------------------------------------------------

@@ -23,9 +23,14 @@ def attempt(target, source=None):
     return Place(copy(REF, target=target, source_order=source), target, 1)
 
 
-@pytest.mark.parametrize("target", [costing(), costing(999), costing(1), costing(1000, items=3), costing(items=None)])
+@pytest.mark.parametrize("target", [costing(), costing(999), costing(1), costing(1000, items=3)])
 def test_the_same_price_or_less_needs_no_person(target):
     assert objection(target, TEN, None, 0) is None
+
+
+@pytest.mark.parametrize("items", [None, 1, 2])
+def test_the_number_of_items_matters_only_if_it_was_known_before(items):
+    assert objection(costing(items=items), Price(cents=1000, currency="EUR"), None, 0) is None
 
 
 @pytest.mark.parametrize(
@@ -35,6 +40,14 @@ def test_the_same_price_or_less_needs_no_person(target):
         (costing(0), "its order costs nothing: 0.00 EUR instead of 10.00 EUR"),
         (costing(0, items=1), "its order has 1 of 2 items: it costs 0.00 EUR instead of 10.00 EUR"),
         (costing(900, items=1), "its order has 1 of 2 items: it costs 9.00 EUR instead of 10.00 EUR"),
+        (
+            costing(items=None),
+            "its order has an unknown number of items instead of 2: it costs 10.00 EUR instead of 10.00 EUR",
+        ),
+        (
+            costing(500, items=None),
+            "its order has an unknown number of items instead of 2: it costs 5.00 EUR instead of 10.00 EUR",
+        ),
         (costing(1000, "USD"), "its order is in another currency: it costs 10.00 USD instead of 10.00 EUR"),
         (costing(1, "JPY"), "its order is in another currency: it costs 1 JPY instead of 10.00 EUR"),
         (costing(None), "its order costs an unknown amount instead of 10.00 EUR"),
@@ -44,7 +57,7 @@ def test_the_same_price_or_less_needs_no_person(target):
 def test_any_other_price_waits_for_a_person_and_names_both_amounts_and_the_way_out(target, said):
     sentence = objection(target, TEN, None, 0)
     assert sentence is not None
-    assert sentence.startswith(f"{said}: nobody is charged. If that is wrong, mend the price; then release")
+    assert sentence.startswith(f"{said}: no one is charged. If that is wrong, mend the price; then release")
     assert sentence.endswith(f"accepts {Price.of(target)} for this renewal, and no other price")
 
 
@@ -72,7 +85,8 @@ def test_only_the_price_that_a_person_accepted_is_allowed():
 
 
 def test_an_unknown_price_can_be_accepted_too():
-    assert objection(costing(None), TEN, Price.of(costing(None)), 0) is None
+    for target in (costing(None), costing(items=None)):
+        assert objection(target, TEN, Price.of(target), 0) is None
 
 
 def test_the_expected_price_is_that_of_the_last_renewal_or_else_of_the_source_order():
@@ -81,7 +95,19 @@ def test_the_expected_price_is_that_of_the_last_renewal_or_else_of_the_source_or
     assert expected_price(Price(cents=None, currency=None), costing(500)) == Price.of(costing(500))
     assert expected_price(None, costing(None)) is None
     assert expected_price(None, None) is None
-    assert objection(costing(999_999), None, None, 0) is None, "there is nothing to compare it with"
+
+
+@pytest.mark.parametrize("target", [costing(999_999), costing(0), costing(None), costing(1000, None)])
+def test_an_order_with_nothing_to_compare_its_price_with_waits_for_a_person(target):
+    said = objection(target, None, None, 1000)
+    assert said is not None
+    price = Price.of(target)
+    assert said.startswith(
+        f"its order costs {price}, and neither the last renewal's price nor the source order's is known"
+    )
+    assert objection(target, None, price, 0) is None, "a person has accepted it"
+    assert price_hold(planned(), attempt(target, source=costing(None))) is not None
+    assert price_hold(planned(), attempt(target)) is not None
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,19 @@
 """What a record contains if the subscription has changed since the renewal was planned."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import pytest
 from rules.making import at, copy, order, planned, subscription
 
 from blocks.commerce_layer.errors import ErrorItem, NotConnected, Refused, WriteFateUnknown
 from blocks.policy import Policy
-from flows.rules.findings import CopyEnded, NotCreated, NotPlaced, OrderAnswered, PlacementRefused
-from flows.rules.next_action import Place
+from flows.rules.findings import CopyEnded, HeldBack, NotCreated, NotPlaced, OrderAnswered, PlacementRefused
+from flows.rules.next_action import Hold, HoldReason, Place
 from flows.rules.outcomes import result_of
 from flows.rules.records import Record, another_placed_order, record_of, skip_record_of
-from flows.rules.renewal import Renewal, Skipped, plan
+from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.results import RenewalResult
 from flows.rules.state import Outcome
 
@@ -32,13 +34,13 @@ def renewed(placed_at: str = "2026-03-01T06:09:00Z", **fields: Any) -> RenewalRe
     return result_of(planned(subscription(**fields)), OrderAnswered(place(), order(placed_at=placed_at)), NOW, "ours")
 
 
-def second_attempt() -> Renewal:
-    return planned(subscription(BEGUN), "2026-03-02T07:00")
+def second_attempt(**others: Any) -> Renewal:
+    return planned(subscription({**BEGUN, **others}), "2026-03-02T07:00")
 
 
-def failed_again() -> RenewalResult:
+def failed_again(**others: Any) -> RenewalResult:
     refused = PlacementRefused(place(2), DECLINE, order("pending"))
-    return result_of(second_attempt(), refused, at("2026-03-02T07:01"), "ours")
+    return result_of(second_attempt(**others), refused, at("2026-03-02T07:01"), "ours")
 
 
 def written(record: Record | None) -> dict[str, Any]:
@@ -154,6 +156,57 @@ def test_a_hold_that_staff_set_during_the_renewal_is_kept():
     assert written(record_of(renewed(), held))["held"] is True
     by_another_run = {**BEGUN, "outcome": "exhausted", "held": True, "flow_run_id": "another"}
     assert written(record_of(renewed(), subscription(by_another_run)))["held"] is False, "its period is renewed now"
+
+
+def too_close_record(theirs: dict[str, Any]) -> Record | None:
+    """The record of a date that was moved to the evening of the renewed day."""
+    done = {"period": DUE, "done_through": DUE, "last_period": DUE, "last_placed_at": DUE, "last_order_id": "TgtOld"}
+    evening = {"next_run_at": "2026-03-01T21:00:00Z"}
+    skipped = plan(subscription({**done, "erp": "planned"}, **evening), Policy(), at("2026-03-01T21:05"))
+    assert isinstance(skipped, Skipped)
+    assert skipped.reason is SkipReason.TOO_CLOSE
+    return skip_record_of(skipped, subscription({**done, **theirs}, **evening))
+
+
+def price_held() -> RenewalResult:
+    hold = Hold(HoldReason.PRICE, "its order costs 12.00 EUR instead of 10.00 EUR", copy=UNPLACED)
+    return result_of(planned(subscription({"erp": "planned"})), HeldBack(hold), NOW, "ours")
+
+
+def test_a_hold_is_recorded_with_its_date_and_released_without_it():
+    assert written(record_of(price_held(), subscription()))["held_since"] == "2026-03-01T06:10Z"
+    by_staff = written(record_of(renewed(), subscription({"held": True})))
+    assert (by_staff["held"], by_staff["held_since"]) == (True, "2026-03-01T06:10Z")
+    released = {"held_since": "2026-02-01T06:00Z"}
+    for result in (renewed(state=released), failed_again(**released)):
+        assert written(record_of(result, subscription({**BEGUN, **released})))["held_since"] is None
+    by_another_run = {**BEGUN, "held": True, "held_since": "2026-03-02T06:00Z", "flow_run_id": "another"}
+    assert written(record_of(failed_again(), subscription(by_another_run)))["held_since"] == "2026-03-02T06:00Z"
+    assert written(too_close_record({}))["held_since"] is not None
+
+
+RECORDS: dict[str, Callable[[dict[str, Any]], Record | None]] = {
+    "renewed": lambda theirs: record_of(renewed(state={"erp": "planned"}), subscription(theirs)),
+    "failed": lambda theirs: record_of(failed_again(erp="planned"), subscription({**BEGUN, **theirs})),
+    "failed beside another run": lambda theirs: record_of(
+        failed_again(erp="planned"), subscription({**BEGUN, "flow_run_id": "another", **theirs})
+    ),
+    "nothing sent": lambda theirs: record_of(
+        result_of(planned(), NotPlaced(place(), NotConnected("PATCH", "/x", "refused")), NOW), subscription(theirs)
+    ),
+    "held for its price": lambda theirs: record_of(price_held(), subscription(theirs)),
+    "skipped": lambda theirs: skip_record_of(late(state={"erp": "planned"}), subscription(theirs)),
+    "too close": too_close_record,
+}
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+def test_no_record_overwrites_what_others_wrote_into_the_state_meanwhile(kind):
+    theirs = {"paused": True, "policy": {"stock_retries": []}, "erp": "theirs"}
+    state = written(RECORDS[kind](theirs))
+    assert {key: state[key] for key in theirs} == theirs
+    without = written(RECORDS[kind]({}))
+    assert (without["paused"], without["policy"], without.get("erp")) == (False, None, None), "removed meanwhile"
 
 
 # --- announcements -------------------------------------------------------------------------------------

@@ -181,18 +181,42 @@ def test_a_weekly_subscription_paid_slightly_late_is_charged_on_its_next_date():
     assert planned(paid_late("2026-03-04T05:45"), "2026-03-08T06:00").due == at("2026-03-08T06:00")
 
 
-def test_with_catch_up_all_every_missed_period_is_renewed():
-    every = Policy(catch_up="all")
-    one = paid_late("2026-03-08T05:45")
-    assert planned(one, "2026-03-08T06:00", every).due == at("2026-03-08T06:00")
-    answer = skipped(moved(one, "2026-03-08T20:00"), "2026-03-08T20:00", every)
-    assert answer.reason is SkipReason.TOO_CLOSE, "a moved date is not a missed period"
+@pytest.mark.parametrize("catch_up", ["latest", "all", "skip"])
+def test_no_catch_up_charges_twice_within_minutes_after_a_period_was_paid_late(catch_up):
+    answer = skipped(paid_late("2026-03-08T05:45"), "2026-03-08T06:00", Policy(catch_up=catch_up))
+    assert answer.reason is SkipReason.TOO_CLOSE
 
 
-def test_after_an_outage_of_perennial_the_next_renewal_waits_half_an_interval_without_a_person():
+EVERY = Policy(catch_up="all")
+
+
+def test_with_catch_up_all_every_period_that_was_missed_in_an_outage_is_renewed_in_one_sweep():
+    one = subscription(frequency="daily")
+    for day in (2, 3, 4):
+        work = planned(one, "2026-03-04T06:05", EVERY)
+        assert work.due == at(f"2026-03-0{day}T06:00"), "catch_up_limit is 3"
+        placed = CopyEnded(copy(work.reference, "completed", order(placed_at="2026-03-04T06:05:00Z")))
+        one = recorded(one, record_of(result_of(work, placed, at("2026-03-04T06:05"), "run"), one))
+    assert one.next_run_at == at("2026-03-05T06:00")
+
+
+def test_with_catch_up_all_a_moved_date_is_not_a_missed_period():
+    answer = skipped(moved(paid_late("2026-03-08T05:45"), "2026-03-08T20:00"), "2026-03-08T20:00", EVERY)
+    assert answer.reason is SkipReason.TOO_CLOSE
+
+
+def test_with_catch_up_all_periods_missed_behind_one_that_was_paid_late_wait_for_a_person():
+    answer = skipped(paid_late("2026-03-20T06:00"), "2026-03-20T06:05", EVERY)
+    assert answer.reason is SkipReason.TOO_CLOSE
+    assert answer.due == at("2026-03-08T06:00")
+
+
+@pytest.mark.parametrize("catch_up", ["latest", "all"])
+def test_after_an_outage_of_perennial_the_next_renewal_waits_half_an_interval_without_a_person(catch_up):
+    policy = Policy(catch_up=catch_up)
     late = renewed(subscription(frequency="daily"), "2026-03-01T19:00")
     assert late.next_run_at == at("2026-03-02T06:00")
-    answer = skipped(late, "2026-03-02T06:00")
+    answer = skipped(late, "2026-03-02T06:00", policy)
     assert answer.reason is SkipReason.TOO_SOON
     assert not answer.reason.needs_person
     assert answer.settlement is None
@@ -200,7 +224,7 @@ def test_after_an_outage_of_perennial_the_next_renewal_waits_half_an_interval_wi
         "order Tgt03010600 of the period of Sun 1 Mar 06:00 UTC was placed late, on Sun 1 Mar 19:00 UTC: the period of "
         "Mon 2 Mar 06:00 UTC waits until half an interval is over, Mon 2 Mar 07:00 UTC"
     )
-    assert planned(late, "2026-03-02T07:00").due == at("2026-03-02T06:00")
+    assert planned(late, "2026-03-02T07:00", policy).due == at("2026-03-02T06:00")
 
 
 # --- what is not too close --------------------------------------------------------------------------
