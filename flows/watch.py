@@ -31,7 +31,7 @@ async def watch_renewals(
     Args:
         overdue: How long a renewal or a retry may be due without an attempt, such as 6h or 1d.
         unplaced: How old an unplaced order of ours may be that belongs to no waiting renewal.
-        held: How long a subscription may be held for a person without any change.
+        held: How long a subscription may be held for a person.
         stopped: How long all charging may be stopped.
         credentials: Name of the Commerce Layer Credentials block of the shop.
         policy: Name of the Renewal Policy block.

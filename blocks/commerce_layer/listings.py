@@ -90,6 +90,13 @@ async def iter_unplaced_copies(client: CommerceLayer, created_until: datetime) -
         yield page
 
 
+async def iter_placed_copies(client: CommerceLayer, placed_since: datetime) -> AsyncIterator[list[OrderCopy]]:
+    """Our copies whose target order was placed at or after `placed_since` (UTC), 25 at a time."""
+    filters = {"reference_origin_eq": "perennial", "target_order_placed_at_gteq": jsonapi.instant(placed_since)}
+    async for page in _pages(client, COPIES, OrderCopy, filters, COPY_VIEW):
+        yield page
+
+
 async def _first_adopted(client: CommerceLayer, filters: Mapping[str, str]) -> list[OrderSubscription]:
     filters = {**filters, "metadata_jcont": '{"perennial":{}}'}
     async for page in _pages(client, SUBSCRIPTIONS, OrderSubscription, filters, SUBSCRIPTION_VIEW):

@@ -27,14 +27,11 @@ from flows.rules.renewal import Renewal, Skipped
 from flows.rules.state import RenewalState
 from flows.rules.zones import instant_of, wall_of, with_year
 from flows.run.context import ClocksDiffer, NotSetUp, Run, Unreachable, open_run
+from flows.run.no_such_subscription import NoSuchSubscription
 from flows.sweep.first_look import Due, take_first_look
 
 COLUMNS = 3
 """Columns in which the next dates are shown."""
-
-
-class NoSuchSubscription(LookupError):  # noqa: N818 - says what is wrong
-    """The shop has no subscription with this id."""
 
 
 @dataclass(frozen=True)

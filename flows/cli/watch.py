@@ -50,7 +50,7 @@ class ExitCode(IntEnum):
 
 
 @dataclass(frozen=True)
-class _CannotWatch(Exception):  # noqa: N818 - says what is the matter
+class _CannotWatch(Exception):  # noqa: N818 - the name says what happened
     """Why nothing is known about the shop."""
 
     code: ExitCode
@@ -80,7 +80,7 @@ def watch(
     Args:
         overdue: How long a renewal or a retry may be due without an attempt.
         unplaced: How old an unplaced order may be that belongs to no waiting renewal.
-        held: How long a subscription may be held without any change.
+        held: How long a subscription may be held for a person.
         stopped: How long charging may be stopped; known only with a credentials block.
         machine: Print JSON, for machines.
         credentials: Name of a credentials block, instead of the environment.

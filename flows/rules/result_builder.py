@@ -142,9 +142,11 @@ class ResultBuilder:
         settlement: Settlement | None = None, hold: Hold | None = None, needs_person: bool = False,
     ) -> RenewalResult:  # fmt: skip
         state, next_run_at = settlement or Settlement(self.state, None)
+        # No renewal of a held subscription is planned, so this hold is a new one.
+        ended = {"outcome": outcome, "held_since": self.as_of if state.held else None}
         return RenewalResult(
             renewal=self.renewal, outcome=outcome, what=what, then=then, failure=failure, hold=hold,
-            state=state.model_copy(update={"outcome": outcome}), next_run_at=next_run_at, happened=self.as_of,
+            state=state.model_copy(update=ended), next_run_at=next_run_at, happened=self.as_of,
             needs_person=needs_person,
         )  # fmt: skip
 

@@ -75,7 +75,10 @@ _FOR_A_PERSON = frozenset(
     | {SkipReason.BAD_DATE, SkipReason.TOO_CLOSE}
 )
 
-_OPEN = frozenset({SkipReason.HELD, SkipReason.RETRY_NOT_DUE, SkipReason.NOT_READABLE, SkipReason.CHANGED})
+_OPEN = frozenset(
+    {SkipReason.HELD, SkipReason.RETRY_NOT_DUE, SkipReason.NOT_READABLE, SkipReason.CHANGED}
+    | {SkipReason.CHARGING_STOPPED, SkipReason.CAP_REACHED}
+)
 
 _NO_LONGER_WANTED = frozenset(
     {SkipReason.NOT_DUE, SkipReason.EXPIRED, SkipReason.CANCELLED, SkipReason.NOT_INACTIVE, SkipReason.GONE}

@@ -160,6 +160,8 @@ class RenewalState(BaseModel):
     """Nothing is renewed while this is true. A storefront may set it, as `perennial pause` does."""
     held: bool = False
     """A person must act first; set it to false to go on."""
+    held_since: Instant | None = None
+    """Since when it is held; null when it is not, and when a person or an earlier version has held it."""
 
     damaged: str | None = Field(default=None, exclude=True)
     """Why the stored object cannot be trusted; null when it can. Never stored."""
@@ -188,7 +190,10 @@ class RenewalState(BaseModel):
             raise ValueError(f"a damaged state is not written back: {self.damaged}")
         stored = metadata.get(KEY)
         kept = dict(stored) if isinstance(stored, Mapping) else {}
-        return {**metadata, KEY: {**kept, **self.model_dump(mode="json")}}
+        ours = self.model_dump(mode="json")
+        if not self.held:
+            ours["held_since"] = None
+        return {**metadata, KEY: {**kept, **ours}}
 
     @property
     def is_unsettled(self) -> bool:
@@ -208,7 +213,7 @@ class RenewalState(BaseModel):
             "period": due, "outcome": None, "attempt": 0, "failures": {}, "copies": 0, "next_attempt_at": None,
             "under_way_since": None, "unsettled_since": None, "error_class": None, "error": None,
             "order_copy_id": None, "target_order_id": None, "payment_source_id": None, "final_action": None,
-            "held": False, "price_to_accept": None, "too_close_to": None, "too_close_on": None,
+            "held": False, "held_since": None, "price_to_accept": None, "too_close_to": None, "too_close_on": None,
         }  # fmt: skip
         return self.model_copy(update=fresh)
 

@@ -78,7 +78,7 @@ def _changed_since(
         return SkipReason.GONE, "the subscription does not exist any more"
     state = RenewalState.read(fresh.metadata)
     if state is not None and state.done_through is not None and state.done_through >= renewal.due:
-        return SkipReason.CHANGED, "another run has settled this period a moment ago"
+        return SkipReason.NOTHING_PENDING, "another run has settled this period a moment ago"
     return (
         status_refusal(fresh)
         or _not_due_any_more(renewal, fresh, as_of)

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from blocks.commerce_layer.errors import AccessDenied, CommerceLayerError, NotFound, Refused
 from flows.rules.results import RenewalResult
+from flows.rules.skips import Skipped
 from flows.rules.summaries import RenewalLine
 from flows.rules.zones import in_words
 
@@ -31,6 +32,16 @@ def unrecorded_line(result: RenewalResult, error: CommerceLayerError, now: datet
         told += f"; and so it has gone since {in_words(since, result.renewal.zone)}: look at it"
         return line.model_copy(update={"sentence": told, "needs_person": True})
     return line.model_copy(update={"sentence": told})
+
+
+def unrecorded_skip_line(skipped: Skipped, error: CommerceLayerError) -> RenewalLine:
+    """The line of a subscription that is left alone, if that could not be written because of `error`."""
+    line = RenewalLine.of(skipped)
+    if is_refusal(error):
+        told = f"{skipped.sentence}; NOT RECORDED, and refused ({error}): {_WAY_OUT}"
+        return line.model_copy(update={"sentence": told, "needs_person": True})
+    told = f"{skipped.sentence}; not recorded yet ({error}); the next sweep decides anew"
+    return line.model_copy(update={"sentence": told, "open_since": skipped.due})
 
 
 def _since(result: RenewalResult) -> datetime:

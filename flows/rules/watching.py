@@ -5,7 +5,7 @@ Only the shop's data decide. A stopped scheduler, a lost worker and a misread du
 overdue, and no run has attempted it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,8 +14,6 @@ from zoneinfo import ZoneInfo
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.commerce_layer.statuses import SubscriptionStatus
 from blocks.policy import Policy
-from flows.rules.next_action import duplicate
-from flows.rules.order_copies import CopiesOfPeriod, is_open
 from flows.rules.references import parse_reference, whole_minute
 from flows.rules.renewal import Renewal, SkipReason, plan
 from flows.rules.skips import damage_in_words, status_refusal
@@ -51,11 +49,11 @@ class WatchLimits:
     unplaced_after: timedelta = timedelta(days=1)
     """An unplaced order of ours that belongs to no waiting renewal."""
     held_after: timedelta = timedelta(days=14)
-    """A held subscription that has not changed since."""
+    """A subscription that is held for a person."""
     stopped_after: timedelta = timedelta(hours=6)
     """Charging that a person has stopped and not started again."""
     placed_within: timedelta = timedelta(days=2)
-    """How far back to look for two placed orders of one period."""
+    """How far back to look for orders placed as the second of their period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,44 +133,6 @@ def unreadable(subscription_id: str, error: Exception) -> WatchFinding:
     return WatchFinding(Alarm.UNREADABLE, subscription_id, sentence)
 
 
-def charged_twice(copies: Iterable[OrderCopy]) -> Iterator[WatchFinding]:
-    """An alarm for each reference with several placed orders."""
-    by_reference: dict[str, list[OrderCopy]] = {}
-    for copy in copies:
-        by_reference.setdefault(copy.reference or "", []).append(copy)
-    for reference, same in by_reference.items():
-        placed = CopiesOfPeriod.of(same).placed
-        if len(placed) > 1:
-            parsed = parse_reference(reference)
-            whose = parsed.subscription_id if parsed else reference
-            order = placed[-1].target_order
-            sentence = f"{reference}: {duplicate(placed).sentence}"
-            yield WatchFinding(
-                Alarm.CHARGED_TWICE, whose, sentence, placed[-1].created_at,
-                order.customer_email if order else None, order.id if order else None,
-            )  # fmt: skip
-
-
-def left_unplaced(copy: OrderCopy, known: Mapping[str, str | None]) -> WatchFinding | None:
-    """
-    The alarm about an old unplaced order of ours; None when its renewal still waits.
-
-    `known` maps each subscription that is not cancelled to the order copy that its state names.
-    """
-    parsed = parse_reference(copy.reference)
-    if not is_open(copy) or parsed is None or known.get(parsed.subscription_id) == copy.id:
-        return None
-    sentence = (
-        f"order {copy.target_order_id} of {copy.reference} is not placed, and no renewal waits with it: the next sweep "
-        "cancels it unless it is older than 31 days; then cancel it in the dashboard"
-    )
-    order = copy.target_order
-    return WatchFinding(
-        Alarm.UNPLACED, parsed.subscription_id, sentence, copy.created_at,
-        order.customer_email if order else None, copy.target_order_id,
-    )  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True)
 class _Watching:
     """One adopted subscription."""
@@ -204,13 +164,18 @@ class _Watching:
         return self._overdue(next_run_at)
 
     def _held(self) -> WatchFinding | None:
-        since = self.subscription.updated_at
-        # Without an open period it is a customer's pause, which the customer or staff end.
-        if not self.state.is_unsettled or since is None or since + self.limits.held_after > self.as_of:
+        since = self.state.held_since or self._held_at_the_latest_since()
+        if since is None or since + self.limits.held_after > self.as_of:
             return None
         why = f" after: {self.state.error}" if self.state.error else ""
-        sentence = f"held for a person{why}; nothing has happened to it since. Release it, or cancel it"
-        return self._alarm(Alarm.HELD, sentence, since)
+        return self._alarm(Alarm.HELD, f"held for a person{why}; nobody has released it: release or cancel it", since)
+
+    def _held_at_the_latest_since(self) -> datetime | None:
+        """Since when a hold without a date counts; any write of another system changes `updated_at`."""
+        if self.state.is_unsettled:
+            return self.state.period
+        known = (self.subscription.updated_at, self.subscription.next_run_at)
+        return min((moment for moment in known if moment is not None), default=None)
 
     def _retry(self, due: datetime) -> WatchFinding | None:
         if due + self.limits.overdue_after > self.as_of:
@@ -233,8 +198,8 @@ class _Watching:
         if since + self.limits.overdue_after > self.as_of:
             return None
         sentence = (
-            f"due since {self._say(since)}, and nothing has attempted it: is the schedule on, a worker running, and "
-            "does the last sweep find it? "
+            f"due since {self._say(since)}, and nothing has attempted it: is the schedule on, a worker running, or is "
+            "charging stopped? Does the last sweep find it? "
             f"`perennial explain {self.subscription.id}` says what a sweep would do"
         )
         return self._alarm(Alarm.OVERDUE, sentence, since)

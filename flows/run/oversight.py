@@ -7,7 +7,7 @@ wrong filter of the due list cannot hide a subscription here as well.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 
 from blocks.commerce_layer import listings
@@ -16,8 +16,8 @@ from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.policy import Policy
 from flows.rules import watching
 from flows.rules.dashboard_links import Dashboard
-from flows.rules.state import RenewalState
 from flows.rules.stop_switch import CHARGING_IS_ON, StopSwitch
+from flows.rules.watch_orders import OpenWork, charged_twice, left_unplaced, placed_late
 from flows.rules.watch_reports import WatchReport
 from flows.rules.watching import Alarm, WatchFinding, WatchLimits
 
@@ -33,8 +33,9 @@ async def look_over(
     """
     Everything that is wrong at `as_of` (UTC), by these limits. `switch` is the stop switch, if it could be read.
 
-    Reads all subscriptions, our unplaced orders, and the order copies of the last days (to find several placed orders
-    of one period), 25 in a call.
+    Reads all subscriptions, our unplaced orders, and the orders placed in the last days (to find several placed orders
+    of one period), 25 in a call. For periods that were due before that, such as those of late retries, it also reads
+    their older orders.
 
     Raises:
         CommerceLayerError: the shop cannot be read.
@@ -53,7 +54,7 @@ class _Looking:
 
     def __init__(self, client: CommerceLayer, policy: Policy, as_of: datetime, limits: WatchLimits) -> None:
         self._client, self._policy, self._as_of, self._limits = client, policy, as_of, limits
-        self._known: dict[str, str | None] = {}
+        self._known: dict[str, OpenWork] = {}
         self._perhaps_lost: list[OrderSubscription] = []
         self.seen = 0
         self.findings: list[WatchFinding] = []
@@ -70,8 +71,8 @@ class _Looking:
 
     async def at_orders(self) -> None:
         async for page in listings.iter_unplaced_copies(self._client, self._as_of - self._limits.unplaced_after):
-            self._add(watching.left_unplaced(copy, self._known) for copy in page)
-        self._add(watching.charged_twice([copy async for copy in self._recent_copies()]))
+            self._add(left_unplaced(copy, self._known) for copy in page)
+        self._add(charged_twice(await self._recently_placed()))
 
     async def at_lost_metadata(self) -> None:
         sources = [each.source_order_id for each in self._perhaps_lost if each.source_order_id]
@@ -79,17 +80,20 @@ class _Looking:
         for each in self._perhaps_lost:
             self._add([watching.lost_metadata(each, copies, self._as_of, self._limits)])
 
-    async def _recent_copies(self) -> AsyncIterator[OrderCopy]:
-        async for page in self._client.iter_our_copies(self._as_of - self._limits.placed_within):
-            for copy in page:
-                yield copy
+    async def _recently_placed(self) -> list[OrderCopy]:
+        """The copies placed recently, and those of their periods that may have been placed before."""
+        since = self._as_of - self._limits.placed_within
+        pages = listings.iter_placed_copies(self._client, since)
+        copies = [copy async for page in pages for copy in page]
+        others = await self._client.find_order_copies(sorted(placed_late(copies, since)))
+        return [*copies, *(copy for same in others.values() for copy in same)]
 
     def _take_in(self, subscription: OrderSubscription) -> None:
-        state = RenewalState.read(subscription.metadata)
-        self._known[subscription.id] = state.order_copy_id if state else None
         if watching.was_adopted(subscription, self._as_of):
             self._perhaps_lost.append(subscription)
         try:
+            if (work := OpenWork.of(subscription, self._policy, self._as_of)) is not None:
+                self._known[subscription.id] = work
             self._add([watching.finding_about(subscription, self._policy, self._as_of, self._limits)])
         except Exception as error:  # noqa: BLE001 - one odd subscription must not hide the others
             said = f"it cannot be looked at: {type(error).__name__}: {error}"

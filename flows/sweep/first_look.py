@@ -7,8 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
+from prefect.logging import get_logger
+
 from blocks.commerce_layer.client import CommerceLayer
-from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
+from blocks.commerce_layer.errors import AccessDenied
+from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
+from blocks.commerce_layer.splitting import read_in_parts
 from flows.rules.cards import is_to_be_placed_now
 from flows.rules.next_action import is_of_period, references_to_look_up
 from flows.rules.order_copies import is_open
@@ -21,6 +25,8 @@ from flows.run.context import Run
 from flows.run.reads import look_at_copies, look_at_subscriptions
 from flows.sweep.lost_copies import charged_without_a_copy
 from flows.sweep.overwritten_states import with_counts_of_the_shop
+
+_LOGGER = get_logger("perennial.first_look")
 
 
 class Due(NamedTuple):
@@ -82,11 +88,39 @@ async def paid_meanwhile(client: CommerceLayer, subscriptions: Iterable[OrderSub
 
     Costs one list call for 25 that wait, and none while no subscription waits.
     """
-    states = {each.id: RenewalState.read(each.metadata) for each in subscriptions}
-    waiting = {each: state for each, state in states.items() if state and waits_for_payment(state)}
+    waiting = _waiting_for_payment(subscriptions)
+    return _paid(waiting, await client.get_orders(_order_ids(waiting)) if waiting else {})
+
+
+async def known_as_paid(client: CommerceLayer, subscriptions: Iterable[OrderSubscription]) -> frozenset[str]:
+    """
+    Those of `paid_meanwhile` whose orders can be read. The first look reads them again, and reports what it cannot.
+
+    Raises:
+        AccessDenied: the API client may not read orders.
+    """
+    waiting = _waiting_for_payment(subscriptions)
     if not waiting:
         return frozenset()
-    orders = await client.get_orders(state.target_order_id for state in waiting.values() if state.target_order_id)
+    parts = await read_in_parts(_order_ids(waiting), client.get_orders)
+    if isinstance(parts.trouble, AccessDenied):
+        raise parts.trouble
+    if unread := [*parts.unreadable, *parts.left]:
+        why = parts.trouble or next(iter(parts.unreadable.values()))
+        _LOGGER.warning("orders %s cannot be read, so they count as not paid: %s", ", ".join(unread), why)
+    return _paid(waiting, {order_id: order for part in parts.read for order_id, order in part.items()})
+
+
+def _waiting_for_payment(subscriptions: Iterable[OrderSubscription]) -> dict[str, RenewalState]:
+    states = {each.id: RenewalState.read(each.metadata) for each in subscriptions}
+    return {each: state for each, state in states.items() if state and waits_for_payment(state)}
+
+
+def _order_ids(waiting: Mapping[str, RenewalState]) -> list[str]:
+    return [state.target_order_id for state in waiting.values() if state.target_order_id]
+
+
+def _paid(waiting: Mapping[str, RenewalState], orders: Mapping[str, Order]) -> frozenset[str]:
     return frozenset(
         each
         for each, state in waiting.items()

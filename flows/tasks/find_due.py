@@ -18,15 +18,12 @@ from flows.rules.due_order import DueEntry, in_order
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.summaries import RenewalLine
 from flows.run.context import Run
+from flows.run.missing_from_due_list import find_missing_from_due_list, latest
+from flows.run.no_such_subscription import NoSuchSubscription
 from flows.run.report import Report
 from flows.run.states import completed
-from flows.run.strays import find_strays, latest
 from flows.run.unreadable import unreadable_line
-from flows.sweep.first_look import Due, paid_meanwhile
-
-
-class NoSuchSubscription(LookupError):  # noqa: N818 - says what is the matter
-    """The field `subscriptions` names one that does not exist, or is empty. Nothing was renewed."""
+from flows.sweep.first_look import Due, known_as_paid
 
 
 @task(task_run_name="find due subscriptions", cache_policy=NO_CACHE)
@@ -36,7 +33,7 @@ async def find_due_subscriptions(run: Run, report: Report, only: Sequence[str] |
 
     Read by id cursor: renewals meanwhile cannot make the list skip a subscription. Only ids and dates are kept, so
     100,000 of them take a few megabytes; each is read again right before it is renewed. Those that failed before come
-    last (`due_order`). Subscriptions that no due list can show are looked for and reported (`strays`).
+    last (`due_order`). Subscriptions that no due list can show are looked for and reported, too.
 
     Raises:
         NoSuchSubscription: `only` names a subscription that does not exist; then none is renewed.
@@ -48,7 +45,7 @@ async def find_due_subscriptions(run: Run, report: Report, only: Sequence[str] |
         not_adopted = latest(not_adopted)
         for unreadable, error in page.unreadable.items():
             report.add(unreadable_line(unreadable, page.dates.get(unreadable), error, run), was_due=False)
-        paid = await paid_meanwhile(run.client, page.subscriptions)
+        paid = await known_as_paid(run.client, page.subscriptions)
         for subscription in page.subscriptions:
             planned = _plan(run, subscription, paid)
             if isinstance(planned, Exception):
@@ -61,12 +58,12 @@ async def find_due_subscriptions(run: Run, report: Report, only: Sequence[str] |
             else:
                 not_adopted.append(subscription)
     if only is None:
-        for stray in await find_strays(run, not_adopted):
-            report.add(RenewalLine.of(stray), was_due=False)
+        for missing in await find_missing_from_due_list(run, not_adopted):
+            report.add(RenewalLine.of(missing), was_due=False)
     due = _in_order(run, entries)
     report.expect(len(due))
-    who = "1 subscription is" if len(due) == 1 else f"{len(due)} subscriptions are"
-    return completed(f"{who} due at {run.as_of:%Y-%m-%d %H:%M} UTC", due)
+    subject = "1 subscription is" if len(due) == 1 else f"{len(due)} subscriptions are"
+    return completed(f"{subject} due at {run.as_of:%Y-%m-%d %H:%M} UTC", due)
 
 
 def _in_order(run: Run, entries: Sequence[DueEntry]) -> list[Due]:
@@ -114,5 +111,5 @@ def _sentence(missing: Sequence[str], organization: str) -> str:
     names = ", ".join(map(repr, missing))
     return (
         f"subscriptions names {names}: there is no such subscription in organization {organization}. An id is the "
-        "ten letters in the subscription's address in the dashboard, not its number. Nobody was renewed."
+        "ten letters in the subscription's address in the dashboard, not its number. Nothing was renewed."
     )

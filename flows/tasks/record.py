@@ -23,6 +23,7 @@ from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, NotConnected, Refused, Unauthorized, WriteFateUnknown
 from blocks.commerce_layer.resources import OrderSubscription
 from blocks.policy import FinalAction
+from flows.rules.changes_that_go_on import once_it_goes_on
 from flows.rules.findings import Finding, LeftAlone
 from flows.rules.outcomes import result_of
 from flows.rules.records import Record, another_placed_order, record_of, skip_record_of
@@ -30,9 +31,9 @@ from flows.rules.references import reference_of
 from flows.rules.renewal import Renewal, Skipped
 from flows.rules.results import RenewalResult
 from flows.rules.shown_orders import with_its_order
-from flows.rules.state import TAG
+from flows.rules.state import TAG, Outcome
 from flows.rules.summaries import RenewalLine
-from flows.rules.unrecorded_results import is_refusal, unrecorded_line
+from flows.rules.unrecorded_results import is_refusal, unrecorded_line, unrecorded_skip_line
 from flows.run.checkout_cards import follow_the_card
 from flows.run.context import Run
 from flows.run.states import completed, failed
@@ -44,11 +45,11 @@ PAUSE = 2.0
 """Seconds to wait before it is sent again."""
 
 
-class NothingToWrite(Exception):  # noqa: N818 - says what is the matter
+class NothingToWrite(Exception):  # noqa: N818 - the name says what happened
     """The subscription is as it should be, or another run has recorded the period."""
 
 
-class _PlacedTwice(Exception):  # noqa: N818 - says what is the matter
+class _PlacedTwice(Exception):  # noqa: N818 - the name says what happened
     """Another run has recorded another placed order for this period."""
 
     def __init__(self, order_id: str) -> None:
@@ -82,6 +83,7 @@ async def record_outcome(run: Run, renewal: Renewal, finding: Finding | LeftAlon
     try:
         if isinstance(finding, LeftAlone):
             recorded = await record_skip(run, finding.skipped)
+            recorded = replace(recorded, line=once_it_goes_on(recorded.line, renewal, run.now()))
         else:
             result = await follow_the_card(run, result_of(renewal, finding, run.now(), run.identity.flow_run_id))
             recorded = await _write_down(run, result)
@@ -100,12 +102,11 @@ async def record_skip(run: Run, skipped: Skipped) -> Recorded:
     """
     Report a subscription that is left alone; record it if periods are skipped on purpose (the catch-up).
 
-    If it cannot be recorded, the next sweep decides in the same way.
+    If it cannot be recorded, the next sweep decides anew. If the record is refused, a person must act.
     """
     _announce_skip(run, skipped)
-    line = RenewalLine.of(skipped)
     if skipped.settlement is None:
-        return Recorded(line)
+        return Recorded(RenewalLine.of(skipped))
 
     async def fresh() -> OrderSubscription | None:
         return (await run.client.get_subscriptions([skipped.subscription_id])).get(skipped.subscription_id)
@@ -113,8 +114,9 @@ async def record_skip(run: Run, skipped: Skipped) -> Recorded:
     try:
         await _write(run, skipped.subscription_id, fresh, lambda subscription: skip_record_of(skipped, subscription))
     except CommerceLayerError as error:
-        line = line.model_copy(update={"sentence": f"{line.sentence}; not recorded yet ({error})"})
-    return Recorded(line)
+        line = unrecorded_skip_line(skipped, error)
+        return Recorded(line, not_written=str(error), is_refused=is_refusal(error))
+    return Recorded(RenewalLine.of(skipped))
 
 
 async def _write_down(run: Run, result: RenewalResult) -> Recorded:
@@ -250,9 +252,9 @@ def _announce(run: Run, recorded: Recorded, result: RenewalResult) -> None:
         "sentence": recorded.line.sentence,
         "flow_run_id": run.identity.flow_run_id,
     }
-    _emit(run, f"perennial.renewal.{result.outcome.value}", facts)
+    _emit(run, f"perennial.renewal.{result.outcome.value}", result.outcome, facts)
     if result.final_action is not None and recorded.not_written is None:
-        _emit(run, f"perennial.final_action.{result.final_action.value}", facts)
+        _emit(run, f"perennial.final_action.{result.final_action.value}", result.outcome, facts)
 
 
 def _announce_skip(run: Run, skipped: Skipped) -> None:
@@ -265,17 +267,17 @@ def _announce_skip(run: Run, skipped: Skipped) -> None:
         "sentence": skipped.sentence,
         "flow_run_id": run.identity.flow_run_id,
     }
-    _emit(run, "perennial.renewal.skipped", facts)
+    _emit(run, "perennial.renewal.skipped", Outcome.SKIPPED, facts)
 
 
-def _emit(run: Run, event: str, facts: dict[str, str | int | None]) -> None:
+def _emit(run: Run, event: str, outcome: Outcome, facts: dict[str, str | int | None]) -> None:
     says = "/".join(str(facts.get(key)) for key in ("reference", "attempt", "next_attempt_at", "reason"))
     emit_event(
         event=event,
         resource={
             "prefect.resource.id": f"perennial.subscription.{facts['subscription_id']}",
             "prefect.resource.name": str(facts["reference"]),
-            "perennial.outcome": event.rpartition(".")[2],
+            "perennial.outcome": outcome.value,
             "perennial.failure-class": str(facts.get("failure_class") or ""),
             "perennial.final-action": str(facts.get("final_action") or ""),
             "perennial.organization": run.organization,

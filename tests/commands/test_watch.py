@@ -140,14 +140,35 @@ def test_a_subscription_that_is_held_for_long_is_found_and_a_paused_one_is_not(
     box: RunningSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     held = adopted(box, {"period": ago(box, days=1), "outcome": "needs_attention", "held": True, "error": "declined"})
-    adopted(box, {"held": True})
-    touch(box, held)
+    by_hand = adopted(box, {"held": True})
+    settled = {"period": ago(box, days=27), "done_through": ago(box, days=27), "outcome": "renewed"}
+    after_a_renewal = adopted(box, {**settled, "held": True}, days=3)
+    adopted(box, {"paused": True})
+    for each in (held, by_hand, after_a_renewal):
+        touch(box, each)
 
-    assert watch(capsys)[0] == 0
+    assert found(watch(capsys)[1]) == []
     box.advance(15 * DAY)
 
-    assert found(watch(capsys)[1]) == [("held", held)]
+    assert sorted(found(watch(capsys)[1])) == sorted(("held", each) for each in (held, by_hand, after_a_renewal))
     assert watch(capsys, "--held", "3w")[0] == 0
+
+
+def test_a_hold_grows_old_although_another_system_saves_the_subscription_every_night(
+    box: RunningSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits = {"period": ago(box, days=40), "outcome": "exhausted", "held": True}
+    dated = adopted(box, {**waits, "held_since": ago(box, days=13)}, days=-40)
+    undated = adopted(box, {**waits, "period": ago(box, days=13)}, days=-13)
+    by_hand = adopted(box, {"held": True}, days=-13)
+    touch(box, by_hand)
+
+    assert found(watch(capsys)[1]) == []
+    box.advance(2 * DAY)
+    for each in (dated, undated, by_hand):
+        touch(box, each)
+
+    assert sorted(found(watch(capsys)[1])) == sorted(("held", each) for each in (dated, undated, by_hand))
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
 import stored_runs
-from meanwhile import patch
+from meanwhile import Meanwhile, patch
 from merchant import Ended, Merchant
+
+from blocks.commerce_layer.clock import use_clock
 
 DAY = 86_400
 RECORDS = {"method": "PATCH", "path": "/api/order_subscriptions/*"}
@@ -87,6 +90,34 @@ async def test_a_subscription_that_cannot_be_read_does_not_stop_the_others_and_i
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
 
 
+async def test_an_order_of_a_held_subscription_that_cannot_be_read_does_not_stop_the_others(merchant: Merchant) -> None:
+    held = merchant.sandbox.create_subscription(failure="hard_declined")["id"]
+    paid = merchant.sandbox.create_subscription(failure="hard_declined")["id"]
+    await merchant.sweep()
+    (order_id,) = [each["id"] for each in merchant.target_orders() if each["copy_reference"].startswith(held)]
+    (theirs,) = [each["id"] for each in merchant.target_orders() if each["copy_reference"].startswith(paid)]
+    merchant.sandbox.customer_pays(theirs)
+    for _ in range(8):
+        merchant.sandbox.create_subscription()
+    merchant.sandbox.fault("status", status=500, method="GET", path="/api/orders", match=order_id)
+
+    ended = await merchant.sweep()
+
+    assert ended.outcomes == {"renewed": 9, "skipped": 1}
+
+
+async def test_a_skipped_period_whose_record_is_refused_fails_the_run_at_once(merchant: Merchant) -> None:
+    await merchant.install(catch_up="skip", late_after="1d")
+    long_ago = (merchant.sandbox.clock() - timedelta(days=3)).isoformat()
+    late = merchant.sandbox.create_subscription(next_run_at=long_ago)["id"]
+    merchant.sandbox.fault("status", status=403, body="json", **RECORDS)
+
+    ended = await merchant.sweep()
+
+    assert (ended.name, ended.outcomes, merchant.copies()) == ("Failed", {"skipped": 1}, [])
+    assert "NOT RECORDED" in (await row_of(ended, late))["why"]
+
+
 async def test_one_unreadable_subscription_does_not_hide_the_others_on_its_page_of_the_due_list(
     merchant: Merchant,
 ) -> None:
@@ -98,6 +129,26 @@ async def test_one_unreadable_subscription_does_not_hide_the_others_on_its_page_
     ended = await merchant.sweep()
 
     assert ended.outcomes == {"renewed": 5, "skipped": 1}
+
+
+async def test_a_subscription_that_another_system_changes_in_every_sweep_fails_the_run_after_a_day(
+    merchant: Merchant,
+) -> None:
+    made = merchant.sandbox.create_subscription()["id"]
+    states = ({"sync": number} for number in count())
+
+    def synchronise() -> None:
+        patch(merchant, "order_subscriptions", made, metadata={"perennial": next(states)})
+
+    with use_clock(Meanwhile(merchant, lambda: True, synchronise, once=False)):
+        first = await merchant.sweep()
+        merchant.sandbox.advance(DAY)
+        ended = await merchant.sweep()
+
+    assert (first.name, first.outcomes, merchant.placed()) == ("Completed", {"skipped": 1}, [])
+    assert (ended.name, ended.outcomes) == ("Failed", {"skipped": 1})
+    assert "it is due since" in (await row_of(ended, made))["why"]
+    assert (await merchant.sweep()).outcomes == {"renewed": 1}
 
 
 async def test_a_creation_that_is_always_answered_500_fails_the_run_after_a_day(merchant: Merchant) -> None:

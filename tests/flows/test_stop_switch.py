@@ -22,6 +22,7 @@ from flows.cli.prefect_server import free_port
 from flows.rules.stop_switch import VARIABLE, StopSwitch
 from flows.run import stop_switch
 from flows.run.stop_switch import SharedSwitch, switch_now
+from flows.watch import watch_renewals
 
 STOP = {"charging": "stop", "reason": "wrong prices", "since": "2026-03-01T06:00:00+00:00"}
 SAID = "charging is stopped since 2026-03-01 06:00 UTC: wrong prices"
@@ -63,6 +64,23 @@ async def test_while_charging_is_stopped_orders_are_copied_and_not_placed(mercha
     assert (ended.name, ended.message) == ("Completed", f"{SAID}; 0 renewals: 3 not charged")
     assert [order["status"] for order in merchant.target_orders()] == ["pending"] * 3
     assert merchant.placed() == []
+
+
+async def test_renewals_that_a_long_stop_keeps_waiting_count_as_overdue_and_their_orders_not_as_forgotten(
+    merchant: Merchant,
+) -> None:
+    merchant.sandbox.seed(3)
+
+    async with stopped({**STOP, "reason": "three days"}):
+        await merchant.sweep()
+        merchant.sandbox.advance(3 * 86_400)
+        ended = await merchant.sweep()
+        watched = await watch_renewals(credentials=merchant.name, policy=merchant.name, return_state=True)
+
+    assert (ended.name, ended.facts["overdue"]) == ("Completed", 3)
+    assert "; 3 overdue, the oldest since" in ended.message
+    assert " overdue" in str(watched.message)
+    assert "order left unplaced" not in str(watched.message)
 
 
 async def test_once_charging_goes_on_the_next_sweep_places_the_orders_that_wait(merchant: Merchant) -> None:

@@ -110,6 +110,7 @@ async def test_a_final_action_and_a_skipped_renewal_have_events_of_their_own(mer
     seen = await stored_runs.events(f"perennial.subscription.{given_up['id']}", 2, flow_run_id=run_id)
     assert {each["event"] for each in seen} == {"perennial.renewal.exhausted", "perennial.final_action.skip_period"}
     assert {each["payload"]["final_action"] for each in seen} == {"skip_period"}
+    assert {each["resource"]["perennial.outcome"] for each in seen} == {"exhausted"}
     (left,) = await stored_runs.events(f"perennial.subscription.{with_a_rival['id']}", 1, flow_run_id=run_id)
     assert left["event"] == "perennial.renewal.skipped"
     assert left["payload"]["reason"] == "second_engine"

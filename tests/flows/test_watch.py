@@ -80,6 +80,22 @@ async def test_two_placed_orders_of_one_period_are_found(merchant: Merchant) -> 
     assert "cancel all but one of them" in ended.facts["found"][0]["sentence"]
 
 
+async def test_an_order_that_is_placed_days_after_another_one_of_its_period_is_found(merchant: Merchant) -> None:
+    made = merchant.sandbox.create_subscription()
+    await merchant.sweep()
+    (first,) = merchant.copies()
+    marks = {"reference": first["reference"], "reference_origin": "perennial"}
+    second = copy_order(merchant, made["source_order_id"], **marks)
+    merchant.sandbox.advance(5 * DAY)
+    assert found(await watch(merchant)) == [("order left unplaced", made["id"])]
+    (order_id,) = [each["target_order_id"] for each in merchant.copies() if each["id"] == second]
+    patch(merchant, "orders", order_id, _place=True)
+
+    ended = await watch(merchant)
+
+    assert found(ended) == [("charged twice", made["id"])]
+
+
 async def test_an_unplaced_order_is_found_unless_it_waits_for_a_retry(merchant: Merchant) -> None:
     waiting = merchant.sandbox.create_subscription(failure="declined")
     other = merchant.sandbox.create_subscription(next_run_at="2099-01-01T00:00:00Z")

@@ -145,3 +145,11 @@ def test_an_empty_list_is_an_empty_object_as_php_writes_it():
     state = RenewalState.read({"perennial": {"failures": [], "policy": [], "attempts": []}})
     assert (state.damaged, state.failures, state.policy) == (None, {}, {})
     assert state.written_into({"perennial": []})["perennial"]["attempt"] == 0
+
+
+def test_the_date_of_a_hold_is_kept_as_long_as_it_is_held_and_no_longer():
+    held = RenewalState(held=True, held_since=at("2026-03-01T06:00"))
+    paused = held.model_copy(update={"paused": True}).written_into({})
+    assert RenewalState.read(paused).held_since == held.held_since
+    released = held.model_copy(update={"held": False}).written_into(paused)
+    assert RenewalState.read(released).held_since is None

@@ -54,7 +54,11 @@ def test_a_subscription_that_has_not_changed_since_the_plan_is_renewed():
         ),
         ({"metadata": {"perennial": {"policy": {"catch_up": "all"}}}}, SkipReason.CHANGED, "metadata.perennial"),
         ({"metadata": {"perennial": {"outcome": "placing", "attempt": 1}}}, SkipReason.CHANGED, "metadata.perennial"),
-        ({"metadata": {"perennial": {"done_through": "2026-03-01T06:00Z"}}}, SkipReason.CHANGED, "settled this period"),
+        (
+            {"metadata": {"perennial": {"done_through": "2026-03-01T06:00Z"}}},
+            SkipReason.NOTHING_PENDING,
+            "settled this period",
+        ),
     ],
 )
 def test_a_subscription_that_has_changed_since_the_plan_is_not_renewed(fields, reason, words):
@@ -74,7 +78,7 @@ def test_a_deleted_subscription_is_not_renewed():
 
 def test_a_period_that_another_run_has_settled_is_not_withdrawn():
     settled = subscription({"done_through": "2026-03-01T06:00Z"}, next_run_at="2026-04-01T06:00:00Z")
-    assert refused(settled).reason is SkipReason.CHANGED
+    assert not refused(settled).reason.leaves_it_open, "it is renewed"
     assert not refused(settled).reason.ends_the_renewal, "its order is placed"
 
 

@@ -18,8 +18,9 @@ from blocks.policy import Policy
 from flows.rules.findings import CopyEnded, NotCreated, OrderAnswered, PlacementRefused, StillRunning
 from flows.rules.next_action import Place
 from flows.rules.outcomes import result_of
+from flows.rules.skips import Skipped, SkipReason
 from flows.rules.state import Outcome
-from flows.rules.unrecorded_results import unrecorded_line
+from flows.rules.unrecorded_results import unrecorded_line, unrecorded_skip_line
 from flows.rules.waves import Brake
 
 REF = "SubAbcdefg@2026-03-01T06:00Z"
@@ -116,3 +117,14 @@ def test_renewals_that_stay_unsettled_do_not_stop_a_sweep_that_renews_others():
         fresh.note(result)
     assert known.pulled is None
     assert fresh.pulled is not None, "if nothing is renewed, the shop may be the cause"
+
+
+def test_a_period_whose_skipping_is_refused_needs_a_person_at_once_and_a_lost_record_does_not():
+    late = Skipped("SubAbcdefg", at("2026-03-01T06:00"), SkipReason.LATE, "it is too late: skipped on purpose")
+    refused = unrecorded_skip_line(late, refusal(403))
+    assert refused.needs_person
+    assert "NOT RECORDED" in refused.sentence
+    assert "let the API client update order subscriptions" in refused.sentence
+    lost = unrecorded_skip_line(late, LOST)
+    assert not lost.needs_person
+    assert lost.open_since == late.due, "it counts as overdue"

@@ -7,15 +7,14 @@ from rules.making import POLICY, at, copy, order, subscription
 
 from flows.rules.dashboard_links import Dashboard
 from flows.rules.stop_switch import CHARGING_IS_ON, StopSwitch
+from flows.rules.watch_orders import OpenWork, charged_twice, left_unplaced
 from flows.rules.watch_reports import WatchReport
 from flows.rules.watching import (
     Alarm,
     WatchFinding,
     WatchLimits,
-    charged_twice,
     charging_stopped,
     finding_about,
-    left_unplaced,
     lost_metadata,
     was_adopted,
 )
@@ -84,9 +83,22 @@ def test_two_placed_orders_are_an_alarm_and_a_placed_one_with_a_cancelled_one_is
 def test_an_unplaced_order_is_an_alarm_unless_its_subscription_records_its_copy():
     unplaced = copy(BEFORE, target=order("pending"))
     assert left_unplaced(unplaced, {})
-    assert left_unplaced(unplaced, {"SubAbcdefg": "CpyAnother"})
-    assert left_unplaced(unplaced, {"SubAbcdefg": unplaced.id}) is None
+    assert left_unplaced(unplaced, {"SubAbcdefg": OpenWork("CpyAnother", None)})
+    assert left_unplaced(unplaced, {"SubAbcdefg": OpenWork(unplaced.id, None)}) is None
     assert left_unplaced(copy(BEFORE, target=order()), {}) is None
+
+
+def test_an_unplaced_order_of_a_due_renewal_is_no_alarm_of_its_own():
+    waiting = copy("SubAbcdefg@2026-03-01T06:00Z", target=order("pending"))
+
+    def told(fields, as_of=NOW):
+        return left_unplaced(waiting, {"SubAbcdefg": OpenWork.of(subscription(**fields), POLICY, as_of)})
+
+    assert told({"state": DONE}) is None, "a stop or a dead scheduler records nothing"
+    assert told({"state": {**DONE, "done_through": "2026-03-01T06:00Z"}})
+    assert told({"state": {**DONE, "paused": True}})
+    assert told({"state": DONE, "next_run_at": "2026-03-10T06:00:00Z"}), "it was postponed"
+    assert told({"state": DONE}, NOW + timedelta(days=31)), "a later period is due"
 
 
 def test_the_report_has_the_worst_first_and_escapes_what_others_wrote():
