@@ -7,13 +7,14 @@ is found from outside.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
@@ -23,6 +24,9 @@ from flows.cli.notification import Recipient
 SWEEP = "renew-subscriptions/renew-subscriptions"
 """The deployment of the sweep."""
 
+WATCH = "watch-renewals/watch-renewals"
+"""The deployment of the watch."""
+
 POOL = "perennial"
 """The work pool of the deployments."""
 
@@ -30,8 +34,14 @@ _FLOWS = ["renew-subscriptions", "renew-batch", "watch-renewals"]
 _FAILED = {"prefect.flow-run.Failed", "prefect.flow-run.Crashed", "prefect.flow-run.TimedOut"}
 _ENDED = _FAILED | {"prefect.flow-run.Completed", "prefect.flow-run.Cancelled"}
 
-_LOOKED_AHEAD = 20
-"""Dates of a schedule that are looked at for its longest interval."""
+_LOOKED_AHEAD = timedelta(days=8)
+"""How far a schedule is looked at for its longest interval: more than a week, so that every weekend counts."""
+
+_AT_LEAST, _AT_MOST = 20, 12_000
+"""Dates of a schedule that are looked at; 12,000 are eight days of one a minute."""
+
+_AT_ONCE = 500
+"""Dates to ask for at once; Prefect tries no more than 1,000."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +195,7 @@ async def make_alarms(prefect: PrefectClient, recipient: Recipient, times: Times
 
 
 def is_as(found: Automation, wanted: AutomationCore) -> bool:
-    """Whether an automation is as the code makes it, whoever it notifies apart."""
+    """Whether an automation is as the code makes it; whom it notifies does not matter."""
     return (found.trigger, found.actions, found.description) == (wanted.trigger, wanted.actions, wanted.description)
 
 
@@ -195,24 +205,35 @@ async def times_of(prefect: PrefectClient) -> Times:
         deployment = await prefect.read_deployment_by_name(SWEEP)
     except ObjectNotFound:
         return Times()
-    interval = await longest_interval(deployment)
+    interval = await longest_interval(deployment.schedules, datetime.now(UTC))
     return Times(interval) if interval else Times()
 
 
-async def longest_interval(deployment: DeploymentResponse) -> timedelta | None:
-    """The longest time between two of the next dates of its active schedules; None when it has no dates."""
-    dates = [await _dates_of(each.schedule) for each in deployment.schedules if each.active]
+async def longest_interval(schedules: Sequence[DeploymentSchedule], since: datetime) -> timedelta | None:
+    """The longest time between two of the next dates of the active ones; None when there are no two."""
+    found = [await _dates_of(each.schedule, since) for each in schedules if each.active]
     # As far as all of them are known: beyond the last date of a frequent one, only a rare one seems to be left.
-    known_until = min((each[-1] for each in dates if each), default=datetime.now(UTC))
-    known = sorted({date for each in dates for date in each if date <= known_until})
-    return max((later - earlier for earlier, later in pairwise(known)), default=None)
+    known_until = min((dates[-1] for dates, goes_on in found if goes_on), default=None)
+    dates = sorted({date for dates, _ in found for date in dates if known_until is None or date <= known_until})
+    return max((later - earlier for earlier, later in pairwise(dates)), default=None)
 
 
-async def _dates_of(schedule: Any) -> list[datetime]:
+async def _dates_of(schedule: Any, since: datetime) -> tuple[list[datetime], bool]:
+    """The next dates, until one is beyond what is looked at; and whether there are more."""
     # By the server's own classes, because only they know the dates.
     kinds: dict[str, Any] = {"cron": CronSchedule, "interval": IntervalSchedule, "rrule": RRuleSchedule}
-    for field, kind in kinds.items():
-        if hasattr(schedule, field):
-            known = kind.model_validate(schedule.model_dump())
-            return list(await known.get_dates(_LOOKED_AHEAD, start=datetime.now(UTC)))
-    return []
+    kind = next((kind for field, kind in kinds.items() if hasattr(schedule, field)), None)
+    if kind is None:
+        return [], False
+    known = kind.model_validate(schedule.model_dump())
+    dates: list[datetime] = []
+    many = _AT_LEAST
+    while len(dates) < _AT_LEAST or (dates[-1] <= since + _LOOKED_AHEAD and len(dates) < _AT_MOST):
+        start = dates[-1] + timedelta(seconds=1) if dates else since
+        more = await known.get_dates(many, start=start)
+        # As plain ones: the difference of Prefect's own is no plain timedelta on every Python.
+        dates += [datetime.fromtimestamp(each.timestamp(), UTC) for each in more]
+        if len(more) < many:
+            return dates, False
+        many = _AT_ONCE
+    return dates, True

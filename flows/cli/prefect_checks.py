@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import StateType, WorkerStatus
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
-from flows.cli.alarms import POOL, SWEEP, alarms, is_as, times_of
+from flows.cli.alarms import POOL, SWEEP, WATCH, alarms, is_as, times_of
 from flows.cli.checked import Checked
 from flows.cli.notification import CannotNotify, Recipient, reach
 from flows.cli.server_version import too_old_or_new, version_of
@@ -31,14 +31,17 @@ ENTRYPOINTS = {
     "renew-batch/renew-batch": "flows.renew_batch.renew_batch",
     "reorder/reorder": "flows.reorder.reorder",
     "adopt-subscriptions/adopt-subscriptions": "flows.adopt.adopt_subscriptions",
-    "watch-renewals/watch-renewals": "flows.watch.watch_renewals",
+    WATCH: "flows.watch.watch_renewals",
 }
 """The deployments of `prefect.yaml`."""
+
+SCHEDULED = {SWEEP: ("sweep", "sweeps"), WATCH: ("watch", "watches")}
+"""Those that run by themselves, with the words for one run and for several."""
 
 SERVICES = {
     "scheduler": "no schedule fires",
     "triggers": "no alarm fires",
-    "foreman": "nobody is told that a worker is gone",
+    "foreman": "no one is told that a worker is gone",
 }
 """Services of the server that Perennial needs, and what happens without them."""
 
@@ -53,15 +56,13 @@ async def check_server(prefect: PrefectClient) -> AsyncIterator[Checked]:
     """The version of the server, and its services."""
     version = await version_of(prefect)
     wrong = too_old_or_new(version) if version else None
-    address = str(prefect.api_url)
     if wrong is not None:
-        found, _, way_out = wrong.rpartition(". ")
-        yield Checked("Prefect server", found, way_out)
+        yield Checked("Prefect server", wrong.found, wrong.way_out)
     else:
-        yield Checked("Prefect server", f"{version or 'Prefect Cloud'} at {address}")
+        yield Checked("Prefect server", f"{version or 'Prefect Cloud'} at {prefect.api_url}")
     if prefect.server_type == ServerType.CLOUD:
         return
-    settings = (await prefect._client.get("/admin/settings")).json()  # noqa: SLF001 - Prefect has no method for it
+    settings = (await prefect.request("GET", "/admin/settings")).json()
     services: Mapping[str, Any] = settings.get("server", {}).get("services", {})
     for name, without in SERVICES.items():
         if not services.get(name, {}).get("enabled", True):
@@ -70,7 +71,7 @@ async def check_server(prefect: PrefectClient) -> AsyncIterator[Checked]:
 
 
 async def check_deployments(prefect: PrefectClient) -> AsyncIterator[Checked]:
-    """All deployments, and what may prevent the sweep from running."""
+    """All deployments, and what may prevent the sweep and the watch from running."""
     for name, entrypoint in ENTRYPOINTS.items():
         try:
             deployment = await prefect.read_deployment_by_name(name)
@@ -82,8 +83,8 @@ async def check_deployments(prefect: PrefectClient) -> AsyncIterator[Checked]:
             yield Checked(name, found, way_out)
         if not wrong:
             yield Checked(name, "deployed")
-        if name == SWEEP:
-            yield await _schedule(prefect, deployment)
+        if name in SCHEDULED:
+            yield await _schedule(prefect, deployment, *SCHEDULED[name])
 
 
 def _wrong_with(deployment: DeploymentResponse, entrypoint: str) -> list[tuple[str, str]]:
@@ -105,28 +106,30 @@ def _wrong_with(deployment: DeploymentResponse, entrypoint: str) -> list[tuple[s
     return wrong
 
 
-async def _schedule(prefect: PrefectClient, deployment: DeploymentResponse) -> Checked:
-    active = [each for each in deployment.schedules if each.active]
-    if not active:
-        found = "it is paused" if deployment.schedules else "there is none"
-        return Checked("schedule", f"{found}: no sweep starts by itself", "switch it on in the UI, on its deployment")
+async def _schedule(prefect: PrefectClient, deployment: DeploymentResponse, run: str, runs: str) -> Checked:
+    what = f"schedule of {deployment.name}"
+    if not deployment.schedules:
+        return Checked(what, f"there is none: no {run} starts by itself", _DEPLOY)
+    if not any(each.active for each in deployment.schedules):
+        found = f"it is paused: no {run} starts by itself"
+        return Checked(what, found, f"switch it on in the UI, on the page of {deployment.name}")
     planned = await prefect.read_flow_runs(
         deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
         flow_run_filter=FlowRunFilter(
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
         ),
     )
-    late = [run for run in planned if run.state_name == "Late"]
+    late = sum(each.state_name == "Late" for each in planned)
     if late:
-        many = "1 sweep is late" if len(late) == 1 else f"{len(late)} sweeps are late"
-        return Checked("schedule", f"{many}: no worker has begun with it", _worker_command())
+        many = f"1 {run} is late" if late == 1 else f"{late} {runs} are late"
+        return Checked(what, f"{many}: no worker has begun with it", _worker_command())
     changed = deployment.updated or deployment.created
     is_new = changed is not None and datetime.now(UTC) - changed < PLANS_WITHIN
     if not planned and not deployment.paused and not is_new:
         found = "it is on, but the server's scheduler plans no runs"
         way_out = "read the server's log; with whenever 0.10, Prefect 3.9 plans none on Python 3.11 and 3.12"
-        return Checked("schedule", found, way_out)
-    return Checked("schedule", "on" if planned else "on; its first runs are about to be planned")
+        return Checked(what, found, way_out)
+    return Checked(what, "on" if planned else "on; its first runs are about to be planned")
 
 
 async def check_pool(prefect: PrefectClient) -> AsyncIterator[Checked]:
@@ -167,7 +170,7 @@ async def check_alarms(prefect: PrefectClient) -> AsyncIterator[Checked]:
         found = await prefect.read_automations_by_name(alarm.name)
         what = f"alarm {alarm.name.removeprefix('perennial: ')!r}"
         if not found:
-            yield Checked(what, "there is no such automation: nobody is told", _NOTIFY)
+            yield Checked(what, "there is no such automation: no one is told", _NOTIFY)
             continue
         if len(found) > 1:
             yield Checked(what, f"there are {len(found)} automations of this name", "delete all but one in the UI")
@@ -177,7 +180,7 @@ async def check_alarms(prefect: PrefectClient) -> AsyncIterator[Checked]:
             continue
         blocks = [action.block_document_id for action in one.actions if hasattr(action, "block_document_id")]
         if not blocks:
-            yield Checked(what, "it notifies nobody", _NOTIFY)
+            yield Checked(what, "it notifies no one", _NOTIFY)
             continue
         try:
             recipient: Recipient = await reach(prefect, blocks[0])

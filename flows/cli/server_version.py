@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from prefect.client.base import ServerType
 from prefect.client.orchestration import PrefectClient
@@ -13,17 +14,26 @@ OLDEST = (3, 8, 8)
 MAJOR = 3
 
 
-def too_old_or_new(version: str) -> str | None:
-    """Why a server of this version will not do, and the way out; None when it will."""
+class Unsuitable(NamedTuple):
+    """Why a server will not do, and the way out."""
+
+    found: str
+    way_out: str
+
+
+def too_old_or_new(version: str) -> Unsuitable | None:
+    """Why a server of this version will not do; None when it will."""
     numbers = tuple(int(each) for each in re.findall(r"\d+", version.partition("+")[0])[:3])
     oldest = ".".join(map(str, OLDEST))
     if numbers < OLDEST:
-        return (
+        found = (
             f"the Prefect server is {version}, and Perennial needs {oldest} or newer: no older one is tried, and "
-            "Prefect itself warns of a server that is older than its client. Upgrade the server"
+            "Prefect itself warns of a server that is older than its client"
         )
+        return Unsuitable(found, "Upgrade the server")
     if numbers[0] > MAJOR:
-        return f"the Prefect server is {version}, and Perennial speaks to version {MAJOR} only. Upgrade Perennial"
+        found = f"the Prefect server is {version}, and Perennial works with version {MAJOR} only"
+        return Unsuitable(found, "Upgrade Perennial")
     return None
 
 
@@ -42,8 +52,8 @@ async def require_version(prefect: PrefectClient) -> None:
     version = await version_of(prefect)
     wrong = too_old_or_new(version) if version else None
     if wrong is not None:
-        raise WrongServer(wrong)
+        raise WrongServer(f"{wrong.found}. {wrong.way_out}")
 
 
-class WrongServer(RuntimeError):  # noqa: N818 - says what is the matter
+class WrongServer(RuntimeError):  # noqa: N818 - the name says what happened
     """The Prefect server is of a version that Perennial does not work with."""

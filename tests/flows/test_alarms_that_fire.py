@@ -12,13 +12,17 @@ import pytest
 import pytest_asyncio
 from deploying import prefect as prefect_command
 from merchant import Merchant
+from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
+from prefect.events.actions import CallWebhook
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
 from prefect.states import Completed, Pending, Running
 from prefect.variables import Variable
 
 from flows.cli.alarm_listener import listening
 from flows.cli.alarms import POOL, Times, alarms, make_alarms
-from flows.cli.notification import recipient_of
+from flows.cli.notification import HEADERS, recipient_of
 from flows.cli.prefect_server import PrefectServer
 from flows.renew import renew_subscriptions
 from flows.rules.stop_switch import VARIABLE
@@ -111,3 +115,43 @@ async def test_charging_that_is_stopped_raises_an_alarm(heard: Heard, stopped: N
     await merchant.sweep()
 
     assert await until(heard, "charging is stopped since", "wrong prices")
+
+
+@pytest_asyncio.fixture
+async def stock_heard(server: PrefectServer) -> AsyncIterator[Heard]:
+    """What an automation posts that knows nothing of Perennial: any flow run Failed, as Prefect's UI makes it."""
+    said: Heard = []
+    with listening(said.append) as webhook:
+        block = Webhook.model_validate({"method": "POST", "url": webhook, "headers": HEADERS})
+        block_id = await block.asave("stock-webhook", overwrite=True)
+        async with get_client() as prefect:
+            stock = await prefect.create_automation(
+                AutomationCore(
+                    name="any flow run failed",
+                    trigger=EventTrigger(
+                        expect={"prefect.flow-run.Failed"},
+                        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+                        posture=Posture.Reactive,
+                    ),
+                    actions=[CallWebhook(block_document_id=block_id, payload=STOCK_PAYLOAD)],
+                )
+            )
+            yield said
+            await prefect.delete_automation(stock)
+
+
+STOCK_PAYLOAD = '{"text": "{{ flow_run.id }} ended as {{ flow_run.state.name }}"}'
+
+
+async def test_a_stock_automation_on_any_failed_flow_run_fires_for_a_sweep_that_needs_a_person(
+    stock_heard: Heard, merchant: Merchant
+) -> None:
+    merchant.sandbox.seed(2)
+    healthy = await merchant.sweep()
+    merchant.sandbox.create_subscription(failure="hard_declined")
+    ended = await merchant.sweep()
+
+    await until(stock_heard, f"{ended.flow_run_id} ended as Failed")
+
+    assert ended.outcomes["needs_attention"] == 1, "the state was returned with its facts; nothing was raised"
+    assert not [said for said in stock_heard if str(healthy.flow_run_id) in said["text"]]

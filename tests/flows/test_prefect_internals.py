@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import pytest
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
+from flows.cli.prefect_checks import SERVICES
 from flows.cli.prefect_server import PrefectServer, drain
 from flows.run import prefect_internals
 from flows.run.prefect_internals import TASK_RUN_LOGGER, quieten_task_runs
@@ -78,3 +80,14 @@ async def test_prefect_does_not_log_what_the_states_of_a_renewal_already_say(
     said = [record.getMessage() for record in caplog.records if record.name == TASK_RUN_LOGGER]
     assert [each for each in said if each != "the look is repeated"] == ["Finished in state Completed('3 renewals')"]
     assert said.count("the look is repeated") == 2
+
+
+async def test_the_settings_of_the_server_say_of_each_service_that_we_need_whether_it_is_on(
+    server: PrefectServer,
+) -> None:
+    """`perennial setup --check` reads them. A service that Prefect renames would count as on."""
+    async with get_client() as prefect:
+        settings = (await prefect.request("GET", "/admin/settings")).json()
+
+    services = settings["server"]["services"]
+    assert {name: services.get(name, {}).get("enabled") for name in SERVICES} == dict.fromkeys(SERVICES, True)

@@ -12,9 +12,12 @@ import stored_runs
 from deploying import deploy_all, prefect
 from merchant import Merchant, open_merchant
 from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow_async
 from ui.browser import CHROMIUM, Browser, open_browser
 
+from flows.cli.alarms import SWEEP
 from flows.cli.prefect_server import PrefectServer
+from flows.renew import renew_subscriptions
 
 pytestmark = [
     pytest.mark.slow,
@@ -123,7 +126,7 @@ async def test_the_block_form_explains_its_fields_and_hides_the_secret(
 async def test_the_deployment_forms_explain_their_parameters(server: PrefectServer, browser: Browser) -> None:
     deploy_all(server)
     async with get_client() as api:
-        sweep = await api.read_deployment_by_name("renew-subscriptions/renew-subscriptions")
+        sweep = await api.read_deployment_by_name(SWEEP)
         reorder = await api.read_deployment_by_name("reorder/reorder")
 
     await browser.open(f"{server.url}/deployments/deployment/{sweep.id}", "renew-subscriptions", "Schedules", "sweep")
@@ -140,6 +143,24 @@ async def test_the_deployment_forms_explain_their_parameters(server: PrefectServ
         "the ten letters in its address in the dashboard", "which charges the customer",
     )  # fmt: skip
     await keep(browser, "reorder-form")
+
+
+async def test_a_failed_sweep_is_listed_on_the_page_of_its_deployment_under_the_default_filter(
+    server: PrefectServer, merchant: Merchant, browser: Browser
+) -> None:
+    deploy_all(server)
+    merchant.sandbox.seed(2)
+    merchant.sandbox.create_subscription(failure="hard_declined")
+    given = {"credentials": merchant.name, "policy": merchant.name}
+    async with get_client() as api:
+        sweep = await api.read_deployment_by_name(SWEEP)
+        made = await api.create_flow_run_from_deployment(sweep.id, parameters=given)
+        await run_flow_async(renew_subscriptions, flow_run=made, parameters=given, return_type="state")
+        ended = await api.read_flow_run(made.id)
+
+    listed = f"{ended.name}\nperennial\nFailed\n"  # its name, tag and state, one below the other
+    await browser.open(f"{server.url}/deployments/deployment/{sweep.id}", "All except scheduled", listed)
+    await keep(browser, "deployment-runs")
 
 
 async def test_a_wrong_parameter_is_explained_on_the_page_of_the_run(
