@@ -37,3 +37,6 @@ async def test_eight_processes_at_once_renew_three_thousand_periods_once_each(
     print(report(findings, tally, plan))
     assert findings.is_clean, findings.complaints
     assert findings.renewals >= 3000
+    assert findings.surplus > 1000
+    assert sum(tally.faults.values()) > 1000
+    assert tally.kills.total() > 20

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from card_charges import attach_card, charges
 from chaos.checker import Auditor
 from chaos.worker_launcher import WorkerLauncher, until_hit
 from chaos.worker_process import KILL_POINTS
+from meanwhile import patch
 from merchant import Merchant
 
 DUE = 3
@@ -203,3 +205,38 @@ async def test_a_worker_killed_around_the_cancellation_of_a_subscription_charges
     assert merchant.subscription(made["id"])["status"] == "cancelled"
     assert merchant.rows("SELECT * FROM orders WHERE placed_at IS NOT NULL AND id != ?", made["source_order_id"]) == []
     assert len(merchant.copies()) == 1
+
+
+CARD = {"method": "PATCH", "path": ORDERS, "match": "_customer_payment_source_id"}
+CANCELLATION = {"method": "PATCH", "path": ORDERS, "match": "_cancel"}
+ONLY_CHAOS = pytest.param(NOT_YET, marks=pytest.mark.chaos, id="before")
+
+
+@pytest.mark.parametrize("held_up", [ONLY_CHAOS, pytest.param(NO_ANSWER, id="after")])
+async def test_the_next_run_charges_the_new_card_after_a_worker_was_killed_while_it_set_that_card(
+    merchant: Merchant, launcher: WorkerLauncher, held_up: dict[str, Any]
+) -> None:
+    made = merchant.sandbox.create_subscription()
+    card = attach_card(merchant, made)
+
+    await kill_during(merchant, launcher, {**CARD, **held_up})
+    assert merchant.placed() == []
+    await merchant.sweep()
+
+    assert len(merchant.placed()) == 1
+    assert charges(merchant) == [(card, 1)]
+
+
+@pytest.mark.parametrize("held_up", [ONLY_CHAOS, pytest.param(NO_ANSWER, id="after")])
+async def test_nothing_is_charged_after_a_worker_was_killed_while_it_withdrew_an_order(
+    merchant: Merchant, launcher: WorkerLauncher, held_up: dict[str, Any]
+) -> None:
+    made = merchant.sandbox.create_subscription()
+    await merchant.sweep_that_dies_before_placing()
+    patch(merchant, "order_subscriptions", made["id"], _cancel=True)
+
+    await kill_during(merchant, launcher, {**CANCELLATION, **held_up})
+    await merchant.sweep()
+
+    assert [order["status"] for order in merchant.target_orders()] == ["cancelled"]
+    assert merchant.placed() == []
