@@ -37,7 +37,7 @@ THE_CUSTOMERS = frozenset({FailureClass.PAYMENT})
 """Failures that the customer causes. No other failure cancels a subscription: a gateway may be down."""
 
 
-class PolicyOverrideInvalid(ValueError):  # noqa: N818 - it says what happened
+class PolicyOverrideInvalid(ValueError):  # noqa: N818 - the name says what happened
     """A subscription's own policy (`metadata.perennial.policy`) cannot be read; `problems` names each field."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ from flows.rules.findings import CopyEnded, Finding, HeldBack, LeftAlone, NotCre
 from flows.rules.next_action import Place
 from flows.rules.renewal import Renewal
 from flows.run.context import Run, open_run, sweep_name
+from flows.run.parameters import Instant
 from flows.run.report import final_state, open_report
 from flows.run.states import run_task
 from flows.sweep.batching import in_batches
@@ -18,7 +19,6 @@ from flows.sweep.pacing import in_waves
 from flows.tasks.clean_up import reviewing
 from flows.tasks.create import create_order_copy
 from flows.tasks.find_due import find_due_subscriptions
-from flows.tasks.parameters import Instant
 from flows.tasks.place import place_target_order
 from flows.tasks.poll import poll_order_copy
 from flows.tasks.publish import publish_summary

@@ -95,4 +95,4 @@ async def _send_and_count(client: httpx.AsyncClient, *given: Any, **more: Any) -
         _Requests.under_way -= 1
 
 
-httpx.AsyncClient.send = _send_and_count  # type: ignore[method-assign]
+httpx.AsyncClient.send = _send_and_count  # type: ignore[method-assign]  # only in tests, to count requests

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -60,14 +61,54 @@ def test_every_document_that_the_readme_links_to_exists(link: str) -> None:
     assert (ROOT / link).exists()
 
 
-@pytest.mark.parametrize(("file", "function"), re.findall(r"`([\w/]+\.py):([\w.]+)`", ARCHITECTURE))
-def test_every_function_that_the_architecture_page_names_is_in_the_file_it_says(file: str, function: str) -> None:
+FUNCTIONS = re.compile(r"`([\w/]+\.py):([\w.]+)`")
+
+
+def function_in(file: str, function: str) -> ast.FunctionDef | ast.AsyncFunctionDef:
     *classes, name = function.split(".")
     scope: list[ast.stmt] = ast.parse((ROOT / file).read_text()).body
     for each in classes:
         scope = next(node.body for node in scope if isinstance(node, ast.ClassDef) and node.name == each)
+    functions = [node for node in scope if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return next(node for node in functions if node.name == name)
 
-    assert name in [node.name for node in scope if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+def named_by(file: str, function: str) -> set[tuple[str, str]]:
+    """What a function names, each with the file it is defined in."""
+    imported = {
+        alias.asname or alias.name: (f"{node.module.replace('.', '/')}.py", alias.name)
+        for node in ast.parse((ROOT / file).read_text()).body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    nodes = [node for line in function_in(file, function).body for node in ast.walk(line)]
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return {imported.get(name, (file, name)) for name in names}
+
+
+@pytest.mark.parametrize(("file", "function"), FUNCTIONS.findall(ARCHITECTURE))
+def test_every_function_that_the_architecture_page_names_is_in_the_file_it_says(file: str, function: str) -> None:
+    assert function_in(file, function)
+
+
+@pytest.mark.parametrize(("verb", "method"), [("creates", "POST"), ("places", "PATCH")])
+def test_the_walk_to_each_request_that_costs_money_is_short_and_each_function_names_the_next(
+    verb: str, method: str
+) -> None:
+    (table,) = re.findall(rf"^### The line that {verb}$(.*?)^#", ARCHITECTURE, re.MULTILINE | re.DOTALL)
+    walk = FUNCTIONS.findall(table)
+
+    assert "`flows/renew.py`: `renew`" in README
+    assert walk[0] == ("flows/renew.py", "renew")
+    for here, (file, function) in pairwise(walk):
+        assert (file, function.rpartition(".")[2]) in named_by(*here), f"{here} does not name {function}"
+    assert walk[-1][0] == "blocks/commerce_layer/charging.py"
+    assert f'`"{method}"`' in table
+    assert method in [node.value for node in ast.walk(function_in(*walk[-1])) if isinstance(node, ast.Constant)]
+    # `run_task`, in none of the rows, is one call more than the steps between them.
+    assert len(walk) <= 6, "calls"
+    assert len({"README.md", *(file for file, _ in walk)}) == 4, "files"
 
 
 @pytest.mark.parametrize("deployment", deployments(), ids=lambda each: str(each["name"]))

@@ -18,7 +18,7 @@ PAGE_SIZE = 25
 Fields = dict[str, Any]
 
 
-class MalformedDocument(ValueError):  # noqa: N818 - says what it is
+class MalformedDocument(ValueError):  # noqa: N818 - the name says what happened
     """An answer that is not the JSON:API document it should be."""
 
 

@@ -73,7 +73,7 @@ async def read_in_parts(items: Sequence[T], read_part: Callable[[Sequence[T]], A
     """
     Call `read_part` on all items, or on halves of them wherever it raises.
 
-    What says that nobody can be read (AccessDenied, NotConnected, Throttled) ends it at once. No CommerceLayerError
+    An error that concerns all items (AccessDenied, NotConnected, Throttled) ends it at once. No CommerceLayerError
     comes through; see `Parts.trouble`.
     """
     parts = Parts(read_part)

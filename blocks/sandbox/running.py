@@ -18,7 +18,7 @@ import psutil
 _START_SECONDS = 30.0
 
 
-class SandboxFailed(Exception):  # noqa: N818  it says what happened
+class SandboxFailed(Exception):  # noqa: N818 - the name says what happened
     """The sandbox did not start or refused a control; the message gives the reason."""
 
 

@@ -129,8 +129,8 @@ def _show(facts: dict[str, Any]) -> None:
             table.add_column(heading, overflow="fold")
         for row in facts["rows"]:
             colour = COLOURS[row["handling"]]
-            who, what = escape(plain(row["subscription"])), escape(plain(row["what"]))
-            table.add_row(who, f"[{colour}]{WORDS[row['handling']]}[/]", what)
+            subscription, what = escape(plain(row["subscription"])), escape(plain(row["what"]))
+            table.add_row(subscription, f"[{colour}]{WORDS[row['handling']]}[/]", what)
         out.print(table)
     out.print(f"\n[bold]{escape(facts['sentence'])}[/]")
     if facts["dry_run"]:

@@ -1,4 +1,4 @@
-"""A webhook on this machine, so that alarms can be seen where nobody has a chat to send them to."""
+"""A webhook on this machine, so that alarms can be seen without a chat to send them to."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ GREETING = "Perennial's alarms will arrive here."
 HEADERS = {"Content-Type": "application/json"}
 
 
-class CannotNotify(ValueError):  # noqa: N818 - says what is the matter
+class CannotNotify(ValueError):  # noqa: N818 - the name says what happened
     """Alarms cannot be sent there; the message says why, and the way out. It never carries the URL's path."""
 
 

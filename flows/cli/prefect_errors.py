@@ -9,7 +9,7 @@ import httpx
 from prefect.settings import get_current_settings
 
 
-class PrefectUnavailable(RuntimeError):  # noqa: N818 - says what is wrong
+class PrefectUnavailable(RuntimeError):  # noqa: N818 - the name says what happened
     """Prefect's API cannot be reached, or refused the request. The message names its address and the way out."""
 
 

@@ -30,7 +30,7 @@ SETTINGS = "PREFECT_"
 """The prefix of Prefect's settings in the environment."""
 
 
-class ServiceDidNotStart(RuntimeError):  # noqa: N818 - says what happened
+class ServiceDidNotStart(RuntimeError):  # noqa: N818 - the name says what happened
     """A service ended, or did not answer in time. The message has the end of its log."""
 
 
@@ -167,8 +167,8 @@ def wait_until_it_answers(url: str, child: psutil.Popen, log: Path) -> None:
     while time.monotonic() < deadline:
         if child.poll() is not None:
             raise ServiceDidNotStart(f"a service did not start: {how_it_ended(child)}:\n{_tail(log)}")
-        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310
-            if answer.status == 200:  # noqa: PLR2004
+        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own server
+            if answer.status == 200:  # noqa: PLR2004 - the HTTP status
                 return
         time.sleep(0.1)
     raise ServiceDidNotStart(

@@ -27,7 +27,7 @@ def stop(reason: Annotated[str, Parameter(name="REASON")], /) -> int:
         reason: Why, in a few words; every run says it.
     """
     if not reason.strip():
-        print("give a reason: every run says it, and somebody will ask", file=sys.stderr)
+        print("give a reason: every run says it, and people will ask", file=sys.stderr)
         return 2
     return _tell(lambda before: stopped(reason, datetime.now(UTC), before))
 

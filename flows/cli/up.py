@@ -33,7 +33,7 @@ PREFECT = (sys.executable, "-m", "prefect")
 console = Console(highlight=False, soft_wrap=True)
 
 
-class ProcessEnded(RuntimeError):  # noqa: N818 - says what happened
+class ProcessEnded(RuntimeError):  # noqa: N818 - the name says what happened
     """The server or the worker ended while it should run."""
 
 
@@ -142,7 +142,7 @@ def _run_the_first_sweep(server: PrefectServer) -> None:
 
 def _prefect(server: PrefectServer, *arguments: str) -> None:
     command, environment = [*PREFECT, *arguments], {**os.environ, **server.environment}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if done.returncode:
         raise SystemExit(f"`prefect {' '.join(arguments)}` failed:\n{done.stdout}{done.stderr}")
 

@@ -22,7 +22,7 @@ from flows.rules.zones import with_year
 
 DATES_SHOWN = 24
 
-_FOR_SOMEBODY_TO_START = frozenset({SkipReason.HELD, SkipReason.PAUSED, SkipReason.NOT_ADOPTED, SkipReason.NO_NEXT_RUN})
+_A_PERSON_STARTS_IT = frozenset({SkipReason.HELD, SkipReason.PAUSED, SkipReason.NOT_ADOPTED, SkipReason.NO_NEXT_RUN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def _why_not(answer: Skipped, first: UpcomingRenewal | None, policy: Policy) -> 
 
 def _waits_for_person(answer: Renewal | Skipped) -> bool:
     """Whether its calendar goes on as soon as a person acts."""
-    return isinstance(answer, Skipped) and (answer.reason.needs_person or answer.reason in _FOR_SOMEBODY_TO_START)
+    return isinstance(answer, Skipped) and (answer.reason.needs_person or answer.reason in _A_PERSON_STARTS_IT)
 
 
 def _next_step(renewal: Renewal, action: NextAction | None) -> str:

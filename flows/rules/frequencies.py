@@ -38,7 +38,7 @@ class Crontab:
 Frequency = Every | Crontab
 
 
-class UnknownFrequency(ValueError):  # noqa: N818 - it says what happened
+class UnknownFrequency(ValueError):  # noqa: N818 - the name says what happened
     """A frequency from which no date follows: says which, why, and what to write instead."""
 
     def __init__(self, frequency: str, why: str) -> None:

@@ -28,7 +28,7 @@ from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod, is_moving
 from flows.rules.references import parse_reference
 
 
-class ReferenceTaken(ValueError):  # noqa: N818 - says what is the matter
+class ReferenceTaken(ValueError):  # noqa: N818 - the name says what happened
     """The requested reference cannot be used for this order."""
 
 

@@ -218,7 +218,7 @@ def _failed_before(renewal: Renewal, as_of: datetime) -> Hold | None:
     known = stored.for_period(renewal.due).attempt if stored is not None else 0
     sentence = (
         f"the shop tells of {state.attempt} failed attempt{'' if state.attempt == 1 else 's'} in this period, "
-        f"metadata.perennial of {known}: a record was lost, or somebody has written back old metadata"
+        f"metadata.perennial of {known}: a record was lost, or old metadata was written back"
     )
     return Hold(HoldReason.FAILED_BEFORE, sentence, None if state.held else state.next_attempt_at)
 

@@ -27,6 +27,11 @@ def looked_back_to(renewal: Renewal) -> datetime:
     return renewal.due - interval_at(renewal.frequency, renewal.due, renewal.policy.time_zone) - LOOK_BACK
 
 
+def made_since(renewal: Renewal) -> datetime:
+    """The earliest instant at which a copy or an order of this period, or of an unrecorded one, may have been made."""
+    return min(renewal.due, looked_back_to(renewal))
+
+
 def recorded_copy(renewal: Renewal) -> str | None:
     """The id of the last period's copy, once that period is settled: it need not be listed again."""
     stored = RenewalState.read(renewal.metadata)

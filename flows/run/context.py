@@ -39,19 +39,19 @@ PLACED_AT_ONCE = 12
 """Placements under way at the same time. At 4 s each they still use up the largest documented write limit."""
 
 
-class NotSetUp(LookupError):  # noqa: N818 - says what is wrong
+class NotSetUp(LookupError):  # noqa: N818 - the name says what happened
     """A block or a deployment does not exist, or cannot be used."""
 
 
-class Unreachable(ConnectionError):  # noqa: N818 - says what is wrong
+class Unreachable(ConnectionError):  # noqa: N818 - the name says what happened
     """Commerce Layer could not be reached, and nothing was sent."""
 
 
-class ClocksDiffer(RuntimeError):  # noqa: N818 - says what is wrong
+class ClocksDiffer(RuntimeError):  # noqa: N818 - the name says what happened
     """The shop's clock and our own differ: by one of the two, customers would be charged on the wrong date."""
 
 
-class AheadOfTime(ValueError):  # noqa: N818 - says what is wrong
+class AheadOfTime(ValueError):  # noqa: N818 - the name says what happened
     """`as_of` is in the future: customers would be charged before they are due."""
 
 

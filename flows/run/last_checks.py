@@ -12,7 +12,7 @@ from flows.rules.work import Work, next_action_for, not_charged
 from flows.run.context import Run
 
 
-class Stop(Exception):  # noqa: N818 - says what it does
+class Stop(Exception):  # noqa: N818 - the name says what happened
     """The last look shows that nothing may be sent; `end` says how the renewal ends instead."""
 
     def __init__(self, end: CopyEnded | StillRunning | HeldBack | LeftAlone | NotPlaced) -> None:

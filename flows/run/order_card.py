@@ -8,7 +8,7 @@ from blocks.policy import Policy
 from flows.rules.cards import card_to_set, is_confirmed
 
 
-class OtherCard(Exception):  # noqa: N818 - says what is the matter
+class OtherCard(Exception):  # noqa: N818 - the name says what happened
     """The order is not paid with `card`, which is the subscription's: nothing must be sent before it is."""
 
     def __init__(self, card: str) -> None:

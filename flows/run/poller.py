@@ -35,7 +35,7 @@ Seconds for which a copy that is likely done waits, at most, for others to share
 Waiting does not slow a sweep down, because the limits bound it, not the reads of copies.
 """
 
-LINGER = 0.5
+PATIENCE_WHEN_DONE = 0.5
 """The same for a copy that is likely done when the waiting begins, as those of earlier runs are."""
 
 CLOCK_STEP = 1.0
@@ -150,7 +150,7 @@ class CopyPoller:
             deadline=now + max(self._deadline_seconds - age, 0.0),
             # A quarter of the usual time: a copy that takes a minute is read a few more times, and not a hundred times.
             interval=max(SHORTEST_INTERVAL, first_look / 4),
-            patience=PATIENCE if first > 0 else LINGER,
+            patience=PATIENCE if first > 0 else PATIENCE_WHEN_DONE,
         )
         self._waiting.append(entry)
         self._has_waiting.set()

@@ -24,7 +24,7 @@ from flows.rules.renewal import Renewal
 from flows.rules.unrecorded import looked_back_to, recorded_copy
 from flows.run.freshness import Freshness
 
-LINGER = 0.25
+WAIT_FOR_OTHERS = 0.25
 """Seconds that a call with free places waits for more subscriptions; too short for a customer or a limit to notice."""
 
 LOOK_TRIES = 3
@@ -153,7 +153,7 @@ class LastLooks:
         async with self._one_call:
             while (known := self._fresh(kind, renewal)) is None:
                 if len(waiting) < PAGE_SIZE:
-                    await current_clock().sleep(LINGER)
+                    await current_clock().sleep(WAIT_FOR_OTHERS)
                 await self._until_there_is_room()
                 # In the order in which they began to wait: the rate limit lets them go in the same order.
                 others = [each for each in waiting.values() if self._fresh(kind, each) is None and each is not renewal]

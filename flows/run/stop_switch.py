@@ -94,7 +94,7 @@ class SharedSwitch:
         if switch.sentence in self._announced:
             return
         self._announced.add(switch.sentence)
-        get_run_logger().warning("%s; nobody is charged", switch.sentence)
+        get_run_logger().warning("%s; no one is charged", switch.sentence)
         # One event for each stop and day: a reminder, and not one for every sweep.
         name, today = "perennial.charging.stopped", current_clock().now().date()
         emit_event(

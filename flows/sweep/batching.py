@@ -44,7 +44,7 @@ SECONDS_PER_RENEWAL = 10.0
 _SUMMARY = "perennial-summary"
 
 
-class BatchesLost(RuntimeError):  # noqa: N818 - says what happened
+class BatchesLost(RuntimeError):  # noqa: N818 - the name says what happened
     """Batches that ended without a summary, or did not end. Subscriptions that they did not renew are still due."""
 
 

@@ -33,7 +33,7 @@ renewal, if that is longer.
 """
 
 
-class ContestantFailed(RuntimeError):  # noqa: N818 - says what happened
+class ContestantFailed(RuntimeError):  # noqa: N818 - the name says what happened
     """A contestant ended with an error, or did not finish the work."""
 
 

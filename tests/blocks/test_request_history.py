@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blocks.commerce_layer.rate_limit.entries import LEASE_SECONDS, Answer, Ask
+from blocks.commerce_layer.rate_limit.entries import GIVEN_UP_AFTER, Answer, Ask
 from blocks.commerce_layer.rate_limit.rate_limits import Windows
 from blocks.commerce_layer.rate_limit.request_history import RequestHistory
 from blocks.commerce_layer.rate_limit.stores import dump, load
@@ -133,10 +133,10 @@ def test_no_window_of_the_server_ever_holds_more_than_the_limit(steps):
         endpoint = f"endpoint{endpoint_number}"
         if history.take(Ask(owner, "create", "POST", endpoint), str(number), windows, now) == 0:
             under_way.append((str(number), now, endpoint, share))
-        # The server may have seen a request that is given up after the lease at any time before that.
-        for lost in [one for one in under_way if now - one[1] >= LEASE_SECONDS]:
+        # The server may have seen a request that is given up at any time before that.
+        for lost in [one for one in under_way if now - one[1] >= GIVEN_UP_AFTER]:
             under_way.remove(lost)
-            arrivals.append((lost[1] + lost[3] * LEASE_SECONDS, lost[2]))
+            arrivals.append((lost[1] + lost[3] * GIVEN_UP_AFTER, lost[2]))
 
     for start, endpoint in arrivals:
         assert sum(start <= at < start + 60 for at, _ in arrivals) <= 8

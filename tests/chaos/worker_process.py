@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import fastapi  # noqa: F401 - these five imports make a first flow run half a second faster
-import graphviz  # noqa: F401
+import graphviz  # noqa: F401 - as above
 import httpx
 import prefect.concurrency.v1.services
 import prefect.flow_engine
-import prefect.task_engine  # noqa: F401
+import prefect.task_engine  # noqa: F401 - as above
 from chaos.shared_clock import following
 from prefect.settings import PREFECT_API_URL, temporary_settings
 

@@ -50,7 +50,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPrefect]:
 
 
 async def _deploy_to(server: OwnPrefect, home: Path) -> None:
-    deploy_all(PrefectServer(server.url, private_settings(home, server.url), None, home / "x.log"))  # type: ignore[arg-type]
+    deploy_all(PrefectServer(server.url, private_settings(home, server.url), None, home / "x.log"))  # type: ignore[arg-type]  # its process is not used
     async with get_client() as api:
         sweep = await api.read_deployment_by_name(SWEEP)
         (schedule,) = sweep.schedules

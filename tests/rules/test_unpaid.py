@@ -3,6 +3,7 @@
 import pytest
 from rules.making import copy, order
 
+from flows.rules.copy_periods import first_reference
 from flows.rules.unpaid import is_news, is_replaced, marked, sentence_on, what_became_of
 
 REF = "SubAbcdefg@2026-03-01T06:00Z"
@@ -30,6 +31,18 @@ def test_an_order_with_overwritten_metadata_is_still_marked():
     one = lost().model_copy(update={"metadata": {"perennial": "text"}})
     assert is_news(one)
     assert marked(one) == {"perennial": {"reported": "refunded"}}
+
+
+@pytest.mark.parametrize("reference", [None, "", "ERP-4711"])
+def test_an_order_whose_reference_was_changed_is_reported_under_the_reference_of_its_renewal(reference):
+    ours = {"subscription_id": "SubAbcdefg", "period": "2026-03-01T06:00Z"}
+    one = order(payment_status="refunded", reference=reference, metadata={"perennial": ours})
+    assert is_news(one)
+    assert first_reference(one) == REF
+
+
+def test_the_reference_of_a_later_copy_of_version_0_1_is_kept():
+    assert first_reference(order(payment_status="refunded", reference=f"{REF}#2")) == f"{REF}#2"
 
 
 @pytest.mark.parametrize("reference", [None, "SrcAbcdefg@run", "by-hand"])

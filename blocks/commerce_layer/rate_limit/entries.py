@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LEASE_SECONDS = 60.0
+GIVEN_UP_AFTER = 60.0
 """Seconds after which a request without an answer is given up: its sender may have died. It counts from then."""
 
 
@@ -24,7 +24,7 @@ class Entry:
     @property
     def counts_from(self) -> float:
         """When its time in the windows begins; without an answer, the latest possible time."""
-        return self.taken + LEASE_SECONDS if self.answered is None else self.answered
+        return self.taken + GIVEN_UP_AFTER if self.answered is None else self.answered
 
 
 @dataclass(slots=True)

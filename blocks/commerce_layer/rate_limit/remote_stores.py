@@ -46,7 +46,7 @@ class RedisStore:
             seconds, microseconds = await self._redis.time()
             history = load(text.decode() if isinstance(text, bytes) else text) if text else RequestHistory()
             result = change(history, seconds + microseconds / 1e6)
-            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis has not annotated it
             pipe.set(key, dump(history), ex=KEPT_SECONDS)
             await pipe.execute()
             return result

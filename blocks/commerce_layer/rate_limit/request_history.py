@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from blocks.commerce_layer.rate_limit.entries import LEASE_SECONDS, Answer, Ask, Entry, Foreign
+from blocks.commerce_layer.rate_limit.entries import GIVEN_UP_AFTER, Answer, Ask, Entry, Foreign
 from blocks.commerce_layer.rate_limit.rate_limits import Windows
 
 LATE_SECONDS = 0.25
@@ -262,7 +262,7 @@ class RequestHistory:
 
         What was in the windows when a request began is kept until its answer, whose headers refer to that time.
         """
-        open_since = (e.taken for e in self.entries if e.answered is None and 0 <= now - e.taken < LEASE_SECONDS)
+        open_since = (e.taken for e in self.entries if e.answered is None and 0 <= now - e.taken < GIVEN_UP_AFTER)
         since = min(open_since, default=now) - windows.seconds - windows.guard
         self.entries = [e for e in self.entries if e.counts_from > since and e.taken <= now]
         self.foreign = [seen for seen in self.foreign if since < seen.at <= now and seen.count > 0]

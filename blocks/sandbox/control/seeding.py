@@ -51,7 +51,7 @@ class SeedPlan:
         """
         for name in ("subscriptions", "active", "foreign"):
             count = getattr(self, name)
-            if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= 1_000_000:  # noqa: PLR2004
+            if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= 1_000_000:  # noqa: PLR2004  enough for any test
                 raise ValueError(f"{name} is {count!r}; it lies between 0 and 1000000")
         for name, known in (("failures", FAILURES.__contains__), ("frequencies", is_frequency)):
             mix = getattr(self, name)

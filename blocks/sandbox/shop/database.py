@@ -38,7 +38,7 @@ class Reader(Protocol):
         ...
 
 
-class _DryRunOver(Exception):  # noqa: N818  it says what happened
+class _DryRunOver(Exception):  # noqa: N818 - the name says what happened
     """Rolls a dry run back."""
 
 

@@ -30,22 +30,22 @@ with_retries = {
 }
 
 
-@task(**with_retries)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
+@task(**with_retries)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]  # no overload takes a dict of options
 async def create(shop: PlainShop, subscription: Resource) -> str:
     return await shop.copy(subscription)
 
 
-@task(**with_retries)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
+@task(**with_retries)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]  # no overload takes a dict of options
 async def poll(shop: PlainShop, copy_id: str) -> str:
     return await shop.wait(copy_id)
 
 
-@task(**with_retries)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
+@task(**with_retries)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]  # no overload takes a dict of options
 async def place(shop: PlainShop, subscription: Resource, order_id: str) -> None:
     await shop.place(subscription, order_id)
 
 
-@task(**with_retries)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]
+@task(**with_retries)  # type: ignore[arg-type, call-overload, untyped-decorator, unused-ignore]  # no overload takes a dict of options
 async def record(shop: PlainShop, subscription: Resource, order_id: str) -> None:
     await shop.record(subscription, order_id)
 

@@ -23,7 +23,7 @@ from flows.run.context import Run
 _AT_ONCE = WatchLimits(overdue_after=timedelta(0))
 
 
-async def find_strays(run: Run, not_adopted: Sequence[OrderSubscription]) -> list[Skipped]:
+async def find_missing_from_due_list(run: Run, not_adopted: Sequence[OrderSubscription]) -> list[Skipped]:
     """
     The shop's adopted subscriptions that no sweep can renew, at most 25 of each kind.
 
@@ -31,8 +31,8 @@ async def find_strays(run: Run, not_adopted: Sequence[OrderSubscription]) -> lis
     cannot be read is logged, and left to the next sweep.
     """
     try:
-        strays = [*await _with_another_status(run), *await _without_a_date(run)]
-        return [*strays, *await _without_metadata(run, not_adopted)]
+        found = [*await _with_another_status(run), *await _without_a_date(run)]
+        return [*found, *await _without_metadata(run, not_adopted)]
     except CommerceLayerError as error:
         get_run_logger().warning("subscriptions that no due list shows could not be looked for: %s", error)
         return []
