@@ -9,8 +9,8 @@ when the last order was placed, and a period that follows it too closely is not 
   held. A person releases it to charge the period all the same; moving `next_run_at` also releases it.
 * It **waits by itself** if nothing failed and we were late, as after an outage: until half an interval is over.
 
-The dates that were missed because we were late, and that `catch_up: all` makes up, are charged one after the other, as
-the merchant chose.
+The dates that were missed, and that `catch_up: all` makes up, are charged one after the other, as the merchant chose. A
+date that comes only after the last order was placed is not one of them.
 """
 
 from dataclasses import dataclass
@@ -94,11 +94,10 @@ def too_close(
         return TooClose(last, half)
     if as_of - last.placed_at >= half:
         return None
-    paid_late = state.period == last.period and (bool(state.failures) or state.attempt > 1)
-    # It was due already when the last one was placed, and only we were late.
-    is_missed = due <= last.placed_at and not (is_moved or paid_late)
-    if is_missed and policy.catch_up == "all":
+    was_missed = due <= last.placed_at and not is_moved  # it was due already when the last one was placed
+    if was_missed and policy.catch_up == "all":
         return None
+    paid_late = state.period == last.period and (bool(state.failures) or state.attempt > 1)
     return TooClose(last, half, None if is_moved or paid_late else last.placed_at + half)
 
 
