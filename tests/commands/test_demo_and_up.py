@@ -18,13 +18,19 @@ from flows.cli.trial_environment import FAILURES, failures_among
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def _as_in_a_terminal() -> None:
+    """Under `nohup`, or in the background of a script, processes ignore these signals, and so do their children."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def running(*arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """A command, in an environment without the settings of these tests' own Prefect."""
     clean = {name: text for name, text in os.environ.items() if not name.startswith("PREFECT_")}
     with subprocess.Popen(
         [sys.executable, "-u", "-m", "flows", *arguments], cwd=ROOT, env={**clean, **variables}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_as_in_a_terminal,  # noqa: PLW1509 - it only resets two signals
     ) as command:  # fmt: skip
         try:
             yield command
