@@ -25,7 +25,7 @@ time.sleep(60)
 
 
 def within_seconds(holds: Callable[[], object]) -> bool:
-    for _ in range(100):
+    for _ in range(600):
         if holds():
             return True
         time.sleep(0.1)
@@ -85,13 +85,30 @@ def test_a_child_that_does_not_end_when_asked_is_killed(tmp_path: Path, monkeypa
     assert child.returncode == -signal.SIGKILL
 
 
+REPORTS_SIGTERM = """
+import signal, time
+signal.signal(signal.SIGTERM, lambda *_: print("asked to end", flush=True))
+print("ready", flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
 def test_a_second_ctrl_c_kills_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "ENDS_WITHIN", 3600)  # without the second Ctrl-C this would not end
     log = tmp_path / "log"
-    with process([sys.executable, "-c", IGNORES_SIGTERM], {}, log) as child:
-        assert within_seconds(log.read_text)
-        ctrl_c = threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,))
-        ctrl_c.start()
+
+    def press_ctrl_c_once_it_was_asked_to_end() -> None:
+        within_seconds(lambda: "asked to end" in log.read_text())
+        signal.raise_signal(signal.SIGINT)
+
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
+    try:
+        with process([sys.executable, "-c", REPORTS_SIGTERM], {}, log) as child:
+            assert within_seconds(log.read_text)
+            threading.Thread(target=press_ctrl_c_once_it_was_asked_to_end).start()
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
     assert child.returncode == -signal.SIGKILL
 
