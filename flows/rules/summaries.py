@@ -149,6 +149,8 @@ class RenewalSummary(BaseModel):
     """Why the sweep stopped creating before its end; null when it did not."""
     gave_up: str | None = None
     """Why the sweep could not go on: Commerce Layer or Prefect did not answer; null when it could."""
+    unchecked: str | None = None
+    """A check of the whole shop that Commerce Layer refuses, so that no sweep makes it; null when there is none."""
     charging_stopped: str | None = None
     """Since when, and why, a person has stopped charging; null when charging was on."""
     left: int = Field(default=0, ge=0)
@@ -190,6 +192,7 @@ class RenewalSummary(BaseModel):
         return cls(
             as_of=as_of, seconds=seconds, brake="; ".join(brakes) or None,
             gave_up="; ".join(dict.fromkeys(part.gave_up for part in parts if part.gave_up)) or None,
+            unchecked="; ".join(dict.fromkeys(part.unchecked for part in parts if part.unchecked)) or None,
             charging_stopped=next((part.charging_stopped for part in parts if part.charging_stopped), None),
             outcomes=sum((Counter(part.outcomes) for part in parts), Counter()),
             failures=sum((Counter(part.failures) for part in parts), Counter()),
@@ -208,8 +211,8 @@ class RenewalSummary(BaseModel):
 
     @property
     def needs_attention(self) -> bool:
-        """Whether a person must act: on at least one renewal, or because the brake was pulled."""
-        return self.for_a_person > 0 or self.brake is not None or self.gave_up is not None
+        """Whether a person must act: on at least one renewal, or because of the sweep as a whole."""
+        return self.for_a_person > 0 or any((self.brake, self.gave_up, self.unchecked))
 
     @property
     def sentence(self) -> str:
@@ -223,6 +226,7 @@ class RenewalSummary(BaseModel):
         """The sentence; if a person must act, after what matters most: `2 need a person: 100 renewals: ...`."""
         matters = [f"{self.for_a_person} {_verb(self.for_a_person, 'need')} a person"] if self.for_a_person else []
         matters += ["stopped"] if self.brake or self.gave_up else []
+        matters += [self.unchecked] if self.unchecked else []
         if self.charging_stopped:
             return f"{', '.join((*matters, self.charging_stopped))}; {self.sentence}"
         return f"{', '.join(matters)}: {self.sentence}" if matters else self.sentence

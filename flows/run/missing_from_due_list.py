@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from prefect.logging import get_run_logger
-
 from blocks.commerce_layer import listings
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import OrderSubscription
@@ -19,22 +17,25 @@ from flows.rules.skips import Skipped, SkipReason, status_refusal
 from flows.rules.state import TAG
 from flows.rules.watching import WatchLimits, lost_metadata
 from flows.run.context import Run
+from flows.run.report import Report
 
 _AT_ONCE = WatchLimits(overdue_after=timedelta(0))
 
 
-async def find_missing_from_due_list(run: Run, not_adopted: Sequence[OrderSubscription]) -> list[Skipped]:
+async def find_missing_from_due_list(
+    run: Run, report: Report, not_adopted: Sequence[OrderSubscription]
+) -> list[Skipped]:
     """
     The shop's adopted subscriptions that no sweep can renew, at most 25 of each kind.
 
     `not_adopted` are the due ones without `metadata.perennial`: their order copies show whether they have lost it. What
-    cannot be read is logged, and left to the next sweep.
+    cannot be read is left to the next sweep.
     """
     try:
         found = [*await _with_another_status(run), *await _without_a_date(run)]
         return [*found, *await _without_metadata(run, not_adopted)]
     except CommerceLayerError as error:
-        get_run_logger().warning("subscriptions that no due list shows could not be looked for: %s", error)
+        report.not_checked("adopted subscriptions that no due list shows", error)
         return []
 
 

@@ -16,7 +16,9 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
+from blocks.commerce_layer.errors import CommerceLayerError
 from flows.rules.summaries import RenewalLine, RenewalSummary
+from flows.rules.unrecorded_results import is_refusal
 from flows.rules.waves import BrakePulled
 from flows.run.context import Run
 from flows.run.states import completed, failed
@@ -58,6 +60,7 @@ class Report:
         self._overdue: list[datetime] = []
         self._brake: BrakePulled | None = None
         self._gave_up: str | None = None
+        self._refused_checks: list[str] = []
 
     def expect(self, due: int) -> None:
         """Add to the number of subscriptions that the sweep will work on."""
@@ -102,6 +105,17 @@ class Report:
         """Note that the sweep cannot go on, and why."""
         self._gave_up = str(error)
 
+    def not_checked(self, what: str, error: CommerceLayerError) -> None:
+        """
+        Note that a check of the whole shop could not be made; `what` completes "... could not be checked".
+
+        The next sweep makes it, unless Commerce Layer refuses it: it will again, so a person must act.
+        """
+        get_run_logger().warning("%s could not be checked: %s", what, error)
+        if is_refusal(error):
+            said = f"{what} cannot be checked ({error}): let the API client read order copies, orders and subscriptions"
+            self._refused_checks.append(said)
+
     def summary(self) -> RenewalSummary:
         """The summary of all lines so far."""
         while self._run.withdrawals.cancelled_after_placing:
@@ -117,6 +131,7 @@ class Report:
                 "requests": dict(requests),
                 "brake": self._brake.sentence if self._brake else self._folded.brake,
                 "gave_up": self._gave_up or self._folded.gave_up,
+                "unchecked": "; ".join(dict.fromkeys(self._refused_checks)) or self._folded.unchecked,
                 "charging_stopped": self._charging_stopped() or self._folded.charging_stopped,
                 "left": max(0, self.due - self.done),
                 "overdue": self._folded.overdue + len(self._overdue),

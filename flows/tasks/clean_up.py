@@ -12,7 +12,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
-from prefect.logging import get_run_logger
 
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.jsonapi import pages_of
@@ -77,7 +76,7 @@ async def clean_up_surplus_copies(run: Run, report: Report, since: datetime, unp
                 await _review(run, report, copies)
             await _withdraw_unwanted_orders(run, found)
     except CommerceLayerError as error:
-        get_run_logger().warning("the recent order copies could not be read: %s", error)
+        report.not_checked("recent order copies", error)
         return completed(f"the recent order copies could not be read: {error}", 0)
     count = run.withdrawals.surplus - before
     return completed(f"{count} surplus order copies found, their orders are cancelled", count)

@@ -58,7 +58,7 @@ async def find_due_subscriptions(run: Run, report: Report, only: Sequence[str] |
             else:
                 not_adopted.append(subscription)
     if only is None:
-        for missing in await find_missing_from_due_list(run, not_adopted):
+        for missing in await find_missing_from_due_list(run, report, not_adopted):
             report.add(RenewalLine.of(missing), was_due=False)
     due = _in_order(run, entries)
     report.expect(len(due))

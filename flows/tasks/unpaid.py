@@ -9,7 +9,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
-from prefect.logging import get_run_logger
 
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.placed_orders import iter_lost_orders, set_order_metadata
@@ -39,7 +38,7 @@ async def report_unpaid_renewals(run: Run, report: Report) -> State[int]:
         async for page in iter_lost_orders(run.client, run.now() - LOOKED_BACK):
             count += await _report(run, report, [order for order in page if is_news(order)])
     except CommerceLayerError as error:
-        get_run_logger().warning("the orders of recent renewals could not be read: %s", error)
+        report.not_checked("payments of earlier renewals", error)
         return completed(f"the orders of recent renewals could not be read: {error}", count)
     return completed(f"{count} unpaid renewals found", count)
 

@@ -238,3 +238,35 @@ async def test_the_table_names_customer_order_and_amount_and_links_to_the_dashbo
         assert row["in Commerce Layer"] == (
             f"https://dashboard.commercelayer.io/test/{merchant.sandbox.organization}/apps/orders/list/{order['id']}"
         )
+
+
+@pytest.mark.parametrize(
+    ("path", "match", "what"),
+    [
+        ("/api/orders", "payment_status_in", "payments of earlier renewals"),
+        ("/api/order_copies", "target_order_status_in", "recent order copies"),
+        ("/api/order_subscriptions", "metadata_jcont", "adopted subscriptions that no due list shows"),
+    ],
+)
+async def test_a_check_of_the_shop_that_is_refused_needs_a_person_and_the_renewals_go_on(
+    merchant: Merchant, path: str, match: str, what: str
+) -> None:
+    merchant.sandbox.create_subscription()
+    merchant.sandbox.fault("status", status=403, body="json", method="GET", path=path, match=match)
+
+    ended = await merchant.sweep()
+
+    assert ended.outcomes == {"renewed": 1}
+    assert ended.name == "Failed"
+    assert ended.message.startswith(f"{what} cannot be checked (")
+    assert "let the API client read" in ended.message
+
+
+async def test_a_check_of_the_shop_that_fails_for_a_moment_is_left_to_the_next_sweep(merchant: Merchant) -> None:
+    merchant.sandbox.create_subscription()
+    merchant.sandbox.fault("status", status=503, method="GET", path="/api/orders", match="payment_status_in")
+
+    ended = await merchant.sweep()
+
+    assert (ended.name, ended.outcomes) == ("Completed", {"renewed": 1})
+    assert ended.facts["unchecked"] is None
