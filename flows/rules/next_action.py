@@ -96,7 +96,7 @@ _RELEASED = frozenset({Outcome.NEEDS_ATTENTION, Outcome.EXHAUSTED})
 def references_to_look_up(renewal: Renewal) -> list[str]:
     """The references that copies of this period can have: the period's own, and those that version 0.1 numbered."""
     # Version 0.1 created copy n + 1 only after copy n was recorded, so one beyond its record is enough.
-    last = renewal.state.copies + 1 if renewal.state.copies else 0
+    last = renewal.state.copies + 1
     numbered = (numbered_reference(renewal.subscription_id, renewal.due, number) for number in range(2, last + 1))
     return [renewal.reference, *numbered]
 

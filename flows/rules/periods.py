@@ -8,10 +8,9 @@ the policy's zone; hours are counted in elapsed time. All instants are aware, in
 
 import calendar
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Literal
 from zoneinfo import ZoneInfo
 
 from croniter import CroniterBadDateError, croniter
@@ -172,16 +171,15 @@ class _CrontabGrid(_Grid):
         self._expression, self._anchor, self._zone = expression, anchor, zone
 
     def ascending_from(self, instant: datetime) -> Iterator[datetime]:
-        return (moment for moment in self._walk("next", instant, -WIDEST_GAP) if moment >= self._anchor)
+        return (moment for moment in self._walk(croniter.get_next, instant, -WIDEST_GAP) if moment >= self._anchor)
 
     def descending_from(self, instant: datetime) -> Iterator[datetime]:
-        return self._walk("prev", instant, WIDEST_GAP)
+        return self._walk(croniter.get_prev, instant, WIDEST_GAP)
 
-    def _walk(self, to: Literal["next", "prev"], instant: datetime, margin: timedelta) -> Iterator[datetime]:
+    def _walk(self, step: Callable[..., datetime], instant: datetime, margin: timedelta) -> Iterator[datetime]:
         # The margin: a time in a gap moves past wall times that look later than it. croniter leaves out the start
         # itself, hence one more minute.
         margin += timedelta(minutes=1 if margin > timedelta(0) else -1)
         walk = croniter(self._expression, wall_of(instant, self._zone) + margin)
-        step = walk.get_next if to == "next" else walk.get_prev
         while True:
-            yield instant_of(step(datetime), self._zone)
+            yield instant_of(step(walk, datetime), self._zone)

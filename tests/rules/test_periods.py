@@ -171,6 +171,12 @@ def test_a_crontab_gives_no_date_before_the_subscription_starts():
     assert schedule.latest_until(at("2026-03-31")) is None
 
 
+def test_a_crontab_gives_the_start_of_the_subscription_if_that_is_one_of_its_dates():
+    schedule = Schedule("0 8 1 * *", at("2026-04-01T08:00"))
+    assert schedule.next_after(at("2020-01-01")) == at("2026-04-01T08:00")
+    assert schedule.upcoming(at("2020-01-01"), 2) == [at("2026-04-01T08:00"), at("2026-05-01T08:00")]
+
+
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2060, 1, 1)), zones, st.integers(0, 23), st.integers(0, 59))
 def test_a_daily_crontab_agrees_with_an_independent_implementation(start, zone_name, hour, minute):
     zone = ZoneInfo(zone_name)
@@ -221,7 +227,7 @@ def test_plurals_and_spellings_of_the_dashboard_are_tolerated(frequency):
         ("0 R * * *", "not a valid crontab"),
         ("0 H * * *", "not a valid crontab"),
         ("0 6 L * *", "not a valid crontab"),
-        ("0 6 30 2 *", "never comes"),
+        ("0 6 30 2 *", "such a date never comes"),
     ],
 )
 def test_an_unknown_frequency_says_why_and_what_to_write(frequency, why):
