@@ -35,7 +35,7 @@ chaos: venv ## Kill, drop, delay and overlap for an hour and more, and count dou
 year: venv ## 365 daily sweeps over 500 subscriptions on a virtual clock (some twenty minutes)
 	@$(RUN) tests/year.py --days 365 --subscriptions 500
 
-mutants: venv ## Put small faults into the rules, and count which ones the tests notice (an hour or two; DIGITS=37: a fifth)
+mutants: venv ## Put small faults into the rules, and count which ones the tests notice (some hours; DIGITS=37: a fifth)
 	@$(RUN) tests/mutants.py --digits "$(DIGITS)"
 
 bench: venv ## Perennial beside a naive Prefect project, the official SDK and bare HTTP

@@ -2,7 +2,7 @@
 Mutation testing: mutmut puts small faults into the rules, one at a time, and the tests of the rules must notice them.
 
 Prints for each module the share of faults that the tests noticed, and exits with 1 if a share is below 90 %.
-`--digits 37` tries only the faults whose number ends in 3 or 7, a fifth of them: all of them take an hour or two.
+`--digits 37` tries only the faults whose number ends in 3 or 7, a fifth of them: all of them take some hours.
 """
 
 from __future__ import annotations
