@@ -8,25 +8,22 @@ was its order placed, and is there any copy that should not exist?
 
 from __future__ import annotations
 
-import calendar
 import json
 import re
 import sqlite3
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from year_calendar import date_after, dates_of, one_step_later
 from year_people import Diary, DiaryEntry, Member, SweepRun
 
-MONTHS = {"monthly": 1, "two-month": 2, "three-month": 3, "four-month": 4, "six-month": 6, "yearly": 12}
-STEPS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1), "weekly": timedelta(weeks=1)}
 CARD_FIELDS = {"payment_source", "payment_method"}
 STALLED_AFTER = timedelta(days=8)
 """A period that waits for no person ends within this time: the longest retry delay, and a little more."""
@@ -145,7 +142,7 @@ class _Walk:
             self.report.wrong += [f"{copy['reference']}: made after the cancellation" for copy in after]
 
     def _must_renew(self, sweep: SweepRun) -> None:
-        pending = [self.next_due, *_dates(self.member, self.next_due, sweep.began, self.zone)]
+        pending = [self.next_due, *dates_of(self.member, self.next_due, sweep.began, self.zone)]
         newest = self.held or pending[-1]  # a subscription that was held for a period goes on with that period
         if self._is_too_close(newest, sweep.began):
             self.waited = True
@@ -180,7 +177,7 @@ class _Walk:
             return
         if not self.periods[self.open].placed_at and not self.member.greedy:
             self.report.lost.append(f"{self.member.subscription_id}@{self.open}: settled without an order")
-        self.next_due = _after(self.member, max(self.open, self.next_due), self.zone)
+        self.next_due = date_after(self.member, max(self.open, self.next_due), self.zone)
         if self.periods[self.open].placed_at:
             self.last = self.periods[self.open]
         self.open = None
@@ -188,7 +185,7 @@ class _Walk:
 
     def _count_from(self, date: datetime) -> None:
         """Count from `date` if it is more than two hours off the calendar; a crontab keeps its own dates."""
-        around = _dates(self.member, date - timedelta(hours=2, seconds=1), date + timedelta(hours=2), self.zone)
+        around = dates_of(self.member, date - timedelta(hours=2, seconds=1), date + timedelta(hours=2), self.zone)
         if " " not in self.member.frequency and next(around, None) is None:
             self.member = replace(self.member, starts_at=date)
 
@@ -201,7 +198,7 @@ class _Walk:
         """
         if self.last is None or self.released:
             return False
-        half = (_one_later(self.member, self.last.due, self.zone) - self.last.due) / 2
+        half = (one_step_later(self.member, self.last.due, self.zone) - self.last.due) / 2
         by_date = date - self.last.due < half
         is_too_close = by_date or now - self.last.placed_at[0] < half
         if is_too_close and (by_date or self.last.failed_attempts > 0):
@@ -292,64 +289,6 @@ def _charged_after_it_was_replaced(entries: Sequence[DiaryEntry], charges: dict[
         for at in charges[entry.old_card]
         if at > entry.at
     ]
-
-
-def _dates(member: Member, after: datetime, until: datetime | None, zone: ZoneInfo) -> Iterator[datetime]:
-    """The calendar's dates later than `after`, up to `until`."""
-    for date in _calendar(member, after, zone):
-        if until is not None and date > until:
-            return
-        if date > after:
-            yield date
-
-
-def _after(member: Member, date: datetime, zone: ZoneInfo) -> datetime:
-    """The date after a renewal; a date that was moved off the calendar counts as the nearest one on it."""
-    first = min(member.starts_at, date) - timedelta(days=1)
-    later = _dates(member, date - timedelta(seconds=1), None, zone)
-    candidate, following = next(later), next(later)
-    if candidate == date:
-        return following
-    earlier = max(_dates(member, max(first, date - timedelta(days=400)), date, zone), default=None)
-    if earlier is None:
-        return following if candidate - date < (following - candidate) / 2 else candidate
-    return following if candidate - date < date - earlier else candidate
-
-
-def _one_later(member: Member, date: datetime, zone: ZoneInfo) -> datetime:
-    wall = date.astimezone(zone).replace(tzinfo=None)
-    if member.frequency in MONTHS:
-        return _instant(_months_later(wall, MONTHS[member.frequency]), zone)
-    if member.frequency == "hourly":
-        return date + STEPS["hourly"]
-    return _instant(wall + STEPS.get(member.frequency, STEPS["weekly"]), zone)
-
-
-def _calendar(member: Member, after: datetime, zone: ZoneInfo) -> Iterator[datetime]:
-    anchor = member.starts_at
-    wall = anchor.astimezone(zone).replace(tzinfo=None)
-    if member.frequency == "hourly":
-        first = max(0, (after - anchor) // STEPS["hourly"])
-        yield from (anchor + k * STEPS["hourly"] for k in count(first))
-    elif member.frequency in STEPS:
-        first = max(0, (after - anchor) // STEPS[member.frequency] - 1)
-        yield from (_instant(wall + k * STEPS[member.frequency], zone) for k in count(first))
-    elif member.frequency in MONTHS:
-        yield from (_instant(_months_later(wall, k * MONTHS[member.frequency]), zone) for k in count(0))
-    else:
-        minute, hour, _, _, weekday = member.frequency.split()
-        day = after.astimezone(zone).replace(tzinfo=None, hour=int(hour), minute=int(minute), second=0, microsecond=0)
-        days = (day + timedelta(days=k) for k in count(-1))
-        yield from (_instant(each, zone) for each in days if each.isoweekday() % 7 == int(weekday))
-
-
-def _months_later(wall: datetime, months: int) -> datetime:
-    year, month = divmod(wall.year * 12 + wall.month - 1 + months, 12)
-    return wall.replace(year=year, month=month + 1, day=min(wall.day, calendar.monthrange(year, month + 1)[1]))
-
-
-def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
-    return wall.replace(tzinfo=zone).astimezone(UTC)
 
 
 _REFERENCE = re.compile(r"(\w{10})@(\d{4}-\d\d-\d\dT\d\d:\d\d)Z(?:#\d+)?")
