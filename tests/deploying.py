@@ -1,13 +1,25 @@
-"""Deploys `prefect.yaml` to the tests' Prefect server, with the `prefect` commands that a person would type."""
+"""
+Deploys `prefect.yaml` to the tests' Prefect server, with the `prefect` commands that a person would type, and starts
+workers that run what a test starts and nothing else.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
 
 from flows.cli.prefect_server import PrefectServer
+from flows.cli.processes import process
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,3 +38,54 @@ def deploy_all(server: PrefectServer) -> str:
     """Create a process work pool and all deployments of `prefect.yaml` in it; returns what was printed."""
     prefect(server, "work-pool", "create", "perennial", "--type", "process", "--overwrite")
     return prefect(server, "deploy", "--all")
+
+
+@contextmanager
+def at_work(server: PrefectServer, folder: Path, names: Sequence[str]) -> Iterator[None]:
+    """
+    Workers of the pool with these names, which take one run each at a time. Their output is appended to `folder`.
+
+    A sweep that fell due at a quarter past would renew before the run that a test starts, so no schedule is active.
+    """
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "perennial", "--type", "process"]
+    environment = {**server.environment, "PYTHONPATH": str(ROOT), "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    with ExitStack() as opened:
+        opened.enter_context(no_schedule_active())
+        for name in names:
+            one = [*command, "--name", name, "--limit", "1"]
+            opened.enter_context(process(one, environment, folder / f"{name}.log"))
+        yield
+
+
+@contextmanager
+def no_schedule_active() -> Iterator[None]:
+    """Pauses the schedules of all deployments, and removes the runs that they have planned; resumes them at the end."""
+    paused = asyncio.run(_pause())
+    try:
+        yield
+    finally:
+        asyncio.run(_resume(paused))
+
+
+async def _pause() -> list[tuple[UUID, UUID]]:
+    """Returns the ids of the deployments and of their schedules that were active."""
+    async with get_client() as api:
+        active = [
+            (deployment.id, schedule.id)
+            for deployment in await api.read_deployments()
+            for schedule in deployment.schedules
+            if schedule.active
+        ]
+        for deployment_id, schedule_id in active:
+            await api.update_deployment_schedule(deployment_id, schedule_id, active=False)
+        scheduled = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+        for run in await api.read_flow_runs(flow_run_filter=FlowRunFilter(state=scheduled)):
+            if run.auto_scheduled:
+                await api.delete_flow_run(run.id)
+    return active
+
+
+async def _resume(paused: list[tuple[UUID, UUID]]) -> None:
+    async with get_client() as api:
+        for deployment_id, schedule_id in paused:
+            await api.update_deployment_schedule(deployment_id, schedule_id, active=True)

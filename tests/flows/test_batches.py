@@ -1,12 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,6 +10,7 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 from chaos.checker import Auditor
+from deploying import at_work, deploy_all
 from merchant import Merchant
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -22,13 +19,11 @@ from prefect.client.schemas.objects import FlowRun
 
 from blocks.sandbox.running import RunningSandbox
 from flows.cli.prefect_server import PrefectServer
-from flows.cli.processes import process
 from flows.run.context import NotSetUp, open_run
 from flows.run.report import open_report
 from flows.sweep import batching
 from flows.sweep.batching import BATCHES_AT_ONCE, Batches
 
-ROOT = Path(__file__).resolve().parents[2]
 WORKERS = ("first", "second")
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.xdist_group("workers")]
@@ -37,8 +32,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.xdist_group("wor
 @pytest.fixture(scope="module")
 def pool(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The deployments, and two workers that take one run each at a time."""
-    prefect(server, "work-pool", "create", "perennial", "--type", "process", "--overwrite")
-    prefect(server, "--no-prompt", "deploy", "--all")
+    deploy_all(server)
     with at_work(server, tmp_path_factory.mktemp("workers"), WORKERS):
         yield
 
@@ -48,22 +42,6 @@ def two_more(server: PrefectServer, pool: None, tmp_path: Path) -> Iterator[None
     """Two more workers, so four in all."""
     with at_work(server, tmp_path, ("third", "fourth")):
         yield
-
-
-@contextmanager
-def at_work(server: PrefectServer, logs: Path, names: Sequence[str]) -> Iterator[None]:
-    with ExitStack() as workers:
-        for name in names:
-            command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "perennial", "--name", name]
-            workers.enter_context(process([*command, "--limit", "1"], server.environment, logs / name))
-        yield
-
-
-def prefect(server: PrefectServer, *arguments: str) -> None:
-    environment = {**os.environ, **server.environment}
-    command = [sys.executable, "-m", "prefect", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest_asyncio.fixture

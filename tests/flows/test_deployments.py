@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import stored_runs
-from deploying import ROOT, deploy_all
+from deploying import at_work, deploy_all, no_schedule_active
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
@@ -23,7 +22,6 @@ from blocks.commerce_layer.rate_limit import RateLimits
 from blocks.sandbox.running import RunningSandbox
 from flows.cli.installation import credentials_for, install
 from flows.cli.prefect_server import PrefectServer
-from flows.cli.processes import process
 from flows.cli.up import mark_abandoned_runs_crashed
 
 pytestmark = pytest.mark.slow
@@ -90,6 +88,31 @@ async def test_the_schedule_fires_by_itself(deployed: str) -> None:
     assert {moment.minute % 15 for moment in scheduled if moment} == {0}
 
 
+async def plan_overdue_sweeps() -> None:
+    """Lets the server plan the runs of the hour that has just passed."""
+    sweep = await deployment("renew-subscriptions/renew-subscriptions")
+    now = datetime.now(UTC)
+    hour = {"start_time": (now - timedelta(hours=1)).isoformat(), "end_time": now.isoformat()}
+    async with get_client() as prefect:
+        answer = await prefect._client.post(f"/deployments/{sweep.id}/schedule", json=hour)
+        answer.raise_for_status()
+
+
+async def planned_runs() -> list[FlowRun]:
+    async with get_client() as prefect:
+        return [run for run in await prefect.read_flow_runs() if run.auto_scheduled and run.state_type == "SCHEDULED"]
+
+
+def test_while_the_workers_of_a_test_are_at_work_no_scheduled_run_falls_due(deployed: str) -> None:
+    asyncio.run(plan_overdue_sweeps())
+    assert len(asyncio.run(planned_runs())) >= 4
+
+    with no_schedule_active():
+        assert asyncio.run(planned_runs()) == []
+
+    assert asyncio.run(deployment("renew-subscriptions/renew-subscriptions")).schedules[0].active
+
+
 @pytest.mark.parametrize("name", [f"{each}/{each}" for each in ("renew-subscriptions", "reorder", "renew-batch")])
 async def test_every_field_of_the_run_form_has_a_sentence_of_help(deployed: str, name: str) -> None:
     found = await deployment(name)
@@ -110,9 +133,7 @@ async def test_as_of_is_a_date_field_and_subscriptions_is_a_list(deployed: str) 
 
 @pytest.fixture
 def worker(server: PrefectServer, deployed: str, tmp_path: Path) -> Iterator[None]:
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "perennial", "--type", "process"]
-    environment = {**os.environ, **server.environment, "PYTHONPATH": str(ROOT), "PREFECT_WORKER_QUERY_SECONDS": "1"}
-    with process(command, environment, tmp_path / "worker.log"):
+    with at_work(server, tmp_path, ["worker"]):
         yield
 
 
