@@ -9,6 +9,10 @@ import httpx
 from merchant import Merchant
 from sandbox_clock import SandboxClock
 
+from blocks.commerce_layer.changes import OrderCopyDraft
+from blocks.commerce_layer.charging import Placement, create_order_copy, place_order
+from blocks.commerce_layer.clock import current_clock
+
 JSON_API = {"Accept": "application/vnd.api+json", "Content-Type": "application/vnd.api+json"}
 
 
@@ -56,3 +60,18 @@ def _send(merchant: Merchant, method: str, path: str, **data: Any) -> dict[str, 
     answer.raise_for_status()
     sent: dict[str, Any] = answer.json()["data"] if answer.content else {}
     return sent
+
+
+async def charge_once_more(merchant: Merchant, reference: str, source_order_id: str) -> None:
+    """Create a copy with Perennial's reference and place its order, as another program would."""
+
+    async def placement() -> Placement:
+        return Placement(reference, "perennial", {})
+
+    async with merchant.dashboard() as dashboard:
+        copy = await create_order_copy(dashboard, OrderCopyDraft(source_order_id=source_order_id, reference=reference))
+        while not copy.is_final:
+            await current_clock().sleep(1)
+            copy = (await dashboard.get_order_copies([copy.id]))[copy.id]
+        assert copy.target_order_id is not None
+        await place_order(dashboard, copy.target_order_id, placement)

@@ -76,6 +76,12 @@ class Merchant:
         await self.sweep()
         self.sandbox.clear_faults()
 
+    async def watch(self, **limits: str) -> Ended:
+        """Run the watch once, in this process."""
+        from flows.watch import watch_renewals
+
+        return await _ended(await watch_renewals(credentials=self.name, policy=self.name, return_state=True, **limits))
+
     async def reorder(self, source_order_id: str, **parameters: Any) -> Ended:
         """Run the manual reorder once, in this process."""
         from flows.reorder import reorder

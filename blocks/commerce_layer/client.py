@@ -147,11 +147,6 @@ class CommerceLayer:
             params=SUBSCRIPTION_VIEW,
         )
 
-    async def iter_subscriptions(self, status: SubscriptionStatus) -> AsyncIterator[list[OrderSubscription]]:
-        """All subscriptions in a status, 25 at a time, by id."""
-        async for page in self._pages(SUBSCRIPTIONS, OrderSubscription, {"status_eq": status}, SUBSCRIPTION_VIEW):
-            yield page
-
     # --- order copies -------------------------------------------------------------------------
 
     async def room_for_creation(self, ahead: int) -> float:
@@ -184,20 +179,6 @@ class CommerceLayer:
             filters = {"source_order_id_in": ",".join(ids), "created_at_gteq": jsonapi.instant(created_since), **known}
             found += await self._all(COPIES, OrderCopy, filters, COPY_VIEW)
         return found
-
-    async def iter_our_copies(
-        self, created_since: datetime, *, only_unplaced: bool = False, reference_origin: str = "perennial"
-    ) -> AsyncIterator[list[OrderCopy]]:
-        """
-        The copies of this origin made at or after `created_since`, 25 at a time, by id.
-
-        `only_unplaced`: only those with a target order that can still be placed.
-        """
-        filters = {"reference_origin_eq": reference_origin, "created_at_gteq": jsonapi.instant(created_since)}
-        if only_unplaced:
-            filters["target_order_status_in"] = "draft,pending"
-        async for page in self._pages(COPIES, OrderCopy, filters, COPY_VIEW):
-            yield page
 
     async def get_order_copies(self, ids: Iterable[str]) -> dict[str, OrderCopy]:
         """The copies by id, with their target orders; those that do not exist are absent."""

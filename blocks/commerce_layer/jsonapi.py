@@ -115,10 +115,9 @@ def instant(moment: datetime) -> str:
 
 
 def _included(document: Fields) -> dict[tuple[str, str], Fields]:
-    listed = document.get("included") or []
-    return {
-        (item["type"], item["id"]): item for item in listed if isinstance(item, dict) and {"type", "id"} <= item.keys()
-    }
+    listed = document.get("included")
+    items = listed if isinstance(listed, list) else []
+    return {_key(item): item for item in items if isinstance(item, dict)}
 
 
 def _flat(item: object, included: Mapping[tuple[str, str], Fields], document: Fields) -> Fields:
@@ -137,14 +136,18 @@ def _flat(item: object, included: Mapping[tuple[str, str], Fields], document: Fi
 def _linked(name: str, linkage: object, included: Mapping[tuple[str, str], Fields], document: Fields) -> Fields:
     """What a relationship adds: `{name}_id` and the resource, or `{singular}_ids` and them; nothing without linkage."""
     if isinstance(linkage, list):
-        there = [included.get((str(_object(entry).get("type")), str(_object(entry).get("id")))) for entry in linkage]
+        there = [included.get(_key(_object(entry))) for entry in linkage]
         resources = [_flat(item, {}, document) for item in there if item is not None]
         return {f"{name.removesuffix('s')}_ids": tuple(_identifiers(linkage)), name: resources}
     if not isinstance(linkage, dict) or "id" not in linkage:
         return {}
-    found = included.get((str(linkage.get("type")), linkage["id"]))
+    found = included.get(_key(linkage))
     # We read only one level. It also keeps inclusions that form a circle from recursing without end.
     return {f"{name}_id": linkage["id"]} | ({name: _flat(found, {}, document)} if found else {})
+
+
+def _key(item: Fields) -> tuple[str, str]:
+    return str(item.get("type")), str(item.get("id"))
 
 
 def _identifiers(linkage: Iterable[object]) -> Iterable[str]:

@@ -1,23 +1,24 @@
 """
 Lists that go on past a resource which cannot be read, and the lists that only an overseer needs.
 
-Where a page cannot be read, its ids are listed alone, without the attributes that may be to blame, and the
-subscriptions are read by id in ever smaller parts.
+Where a page cannot be read, its ids are listed alone, without the attributes that may be to blame, and its resources
+are read by id in ever smaller parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from blocks.commerce_layer import jsonapi
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.errors import CommerceLayerError, ReadFailed, Refused
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.commerce_layer.splitting import read_in_parts
+from blocks.commerce_layer.statuses import SubscriptionStatus
 from blocks.commerce_layer.views import COPIES, COPY_VIEW, SUBSCRIPTION_VIEW, SUBSCRIPTIONS
 
 M = TypeVar("M", OrderCopy, OrderSubscription)
@@ -25,28 +26,53 @@ M = TypeVar("M", OrderCopy, OrderSubscription)
 SOURCES_AT_ONCE = 200
 """Ids in one filter: some 2,300 characters of an address, which every proxy takes."""
 
-_DATES_ONLY = jsonapi.query(fields={SUBSCRIPTIONS: ("next_run_at",)})
+_OUR_ORIGIN = {"reference_origin_eq": "perennial"}
 
 
-@dataclass(frozen=True, slots=True)
-class SubscriptionPage:
-    """At most 25 subscriptions of a list, and the ids of those that cannot be read, with the reason."""
+@dataclass(frozen=True)
+class Page(Generic[M]):
+    """At most 25 resources of a list, and the ids of those that cannot be read, with the reason."""
 
-    subscriptions: list[OrderSubscription]
+    readable: list[M]
     unreadable: dict[str, CommerceLayerError] = field(default_factory=dict)
     dates: dict[str, datetime | None] = field(default_factory=dict)
-    """When those that cannot be read are due, as far as the list says (UTC)."""
+    """Of those that cannot be read, as far as the list says (UTC): when they are due, or when they were created."""
 
 
-async def iter_due(client: CommerceLayer, as_of: datetime) -> AsyncIterator[SubscriptionPage]:
+@dataclass(frozen=True)
+class _Kind(Generic[M]):
+    """How resources of one type are listed, and read one by one."""
+
+    endpoint: str
+    model: type[M]
+    view: Mapping[str, str]
+    date: str
+    get: Callable[[CommerceLayer, Sequence[str]], Awaitable[dict[str, M]]]
+
+
+_SUBSCRIPTIONS = _Kind(
+    SUBSCRIPTIONS, OrderSubscription, SUBSCRIPTION_VIEW, "next_run_at", CommerceLayer.get_subscriptions
+)
+_COPIES = _Kind(COPIES, OrderCopy, COPY_VIEW, "created_at", CommerceLayer.get_order_copies)
+
+
+async def iter_due(client: CommerceLayer, as_of: datetime) -> AsyncIterator[Page[OrderSubscription]]:
     """The inactive subscriptions whose next run is at or before `as_of` (UTC), by id."""
-    async for page in _iter({"status_eq": "inactive", "next_run_at_lteq": jsonapi.instant(as_of)}, client):
+    async for page in _iter(
+        client, _SUBSCRIPTIONS, {"status_eq": "inactive", "next_run_at_lteq": jsonapi.instant(as_of)}
+    ):
         yield page
 
 
-async def iter_not_cancelled(client: CommerceLayer) -> AsyncIterator[SubscriptionPage]:
+async def iter_not_cancelled(client: CommerceLayer) -> AsyncIterator[Page[OrderSubscription]]:
     """All subscriptions that are not cancelled, adopted or not, whatever their status and date, by id."""
-    async for page in _iter({"status_not_eq": "cancelled"}, client):
+    async for page in _iter(client, _SUBSCRIPTIONS, {"status_not_eq": "cancelled"}):
+        yield page
+
+
+async def iter_with_status(client: CommerceLayer, status: SubscriptionStatus) -> AsyncIterator[Page[OrderSubscription]]:
+    """All subscriptions in a status, by id."""
+    async for page in _iter(client, _SUBSCRIPTIONS, {"status_eq": status}):
         yield page
 
 
@@ -71,73 +97,60 @@ async def our_copies_of(
     found: list[OrderCopy] = []
     left = iter(dict.fromkeys(source_order_ids))
     while some := list(islice(left, SOURCES_AT_ONCE)):
-        filters = {"reference_origin_eq": "perennial", "source_order_id_in": ",".join(some)}
-        async for page in _pages(client, COPIES, OrderCopy, filters, COPY_VIEW):
-            found += page
+        filters = {**_OUR_ORIGIN, "source_order_id_in": ",".join(some)}
+        async for page in _iter(client, _COPIES, filters):
+            found += page.readable
             if only_first_page:
                 return found
     return found
 
 
-async def iter_unplaced_copies(client: CommerceLayer, created_until: datetime) -> AsyncIterator[list[OrderCopy]]:
-    """Our copies made at or before `created_until` (UTC) whose target order can still be placed, 25 at a time."""
-    filters = {
-        "reference_origin_eq": "perennial",
-        "created_at_lteq": jsonapi.instant(created_until),
-        "target_order_status_in": "draft,pending",
-    }
-    async for page in _pages(client, COPIES, OrderCopy, filters, COPY_VIEW):
+async def iter_our_copies(
+    client: CommerceLayer,
+    *,
+    created_since: datetime | None = None,
+    created_until: datetime | None = None,
+    only_unplaced: bool = False,
+) -> AsyncIterator[Page[OrderCopy]]:
+    """
+    The copies that carry our origin and were made within these times (UTC, both included), 25 at a time, by id.
+
+    `only_unplaced`: only those with a target order that can still be placed.
+    """
+    filters = dict(_OUR_ORIGIN)
+    if created_since is not None:
+        filters["created_at_gteq"] = jsonapi.instant(created_since)
+    if created_until is not None:
+        filters["created_at_lteq"] = jsonapi.instant(created_until)
+    if only_unplaced:
+        filters["target_order_status_in"] = "draft,pending"
+    async for page in _iter(client, _COPIES, filters):
         yield page
 
 
-async def iter_placed_copies(client: CommerceLayer, placed_since: datetime) -> AsyncIterator[list[OrderCopy]]:
+async def iter_placed_copies(client: CommerceLayer, placed_since: datetime) -> AsyncIterator[Page[OrderCopy]]:
     """Our copies whose target order was placed at or after `placed_since` (UTC), 25 at a time."""
-    filters = {"reference_origin_eq": "perennial", "target_order_placed_at_gteq": jsonapi.instant(placed_since)}
-    async for page in _pages(client, COPIES, OrderCopy, filters, COPY_VIEW):
+    filters = {**_OUR_ORIGIN, "target_order_placed_at_gteq": jsonapi.instant(placed_since)}
+    async for page in _iter(client, _COPIES, filters):
         yield page
 
 
 async def _first_adopted(client: CommerceLayer, filters: Mapping[str, str]) -> list[OrderSubscription]:
-    filters = {**filters, "metadata_jcont": '{"perennial":{}}'}
-    async for page in _pages(client, SUBSCRIPTIONS, OrderSubscription, filters, SUBSCRIPTION_VIEW):
-        return page
+    async for page in _iter(client, _SUBSCRIPTIONS, {**filters, "metadata_jcont": '{"perennial":{}}'}):
+        return page.readable
     return []
 
 
-async def _pages(
-    client: CommerceLayer, endpoint: str, model: type[M], filters: Mapping[str, str], view: Mapping[str, str]
-) -> AsyncIterator[list[M]]:
-    after: dict[str, str] = {}
-    while True:
-        ids, is_last, items = await _page(client, endpoint, model, {**filters, **after}, view)
-        if ids:
-            yield items
-        if is_last or not ids:
-            return
-        after = {"id_gt": ids[-1]}
-
-
-async def _page(
-    client: CommerceLayer, endpoint: str, model: type[M], filters: Mapping[str, str], view: Mapping[str, str]
-) -> tuple[list[str], bool, list[M]]:
-    def understand(document: jsonapi.Fields) -> tuple[list[str], bool, list[M]]:
-        items = [model.model_validate(item) for item in jsonapi.many(document)]
-        return [item.id for item in items], jsonapi.is_last_page(document), items
-
-    params = {**view, **jsonapi.query(filters=filters, sort="id", page_size=jsonapi.PAGE_SIZE)}
-    return await client.wire.read(endpoint, understand, params=params)
-
-
-async def _iter(filters: Mapping[str, str], client: CommerceLayer) -> AsyncIterator[SubscriptionPage]:
+async def _iter(client: CommerceLayer, kind: _Kind[M], filters: Mapping[str, str]) -> AsyncIterator[Page[M]]:
     after: dict[str, str] = {}
     while True:
         wanted = {**filters, **after}
         try:
-            ids, is_last, found = await _page(client, SUBSCRIPTIONS, OrderSubscription, wanted, SUBSCRIPTION_VIEW)
-            page = SubscriptionPage(found)
+            ids, is_last, found = await _page(client, kind, wanted)
+            page = Page(found)
         except (ReadFailed, Refused) as error:
-            dates, is_last = await _dates(client, wanted)
-            ids, page = list(dates), await _one_by_one(client, dates, error)
+            dates, is_last = await _dates(client, kind, wanted)
+            ids, page = list(dates), await _one_by_one(client, kind, dates, error)
         if ids:
             yield page
         if is_last or not ids:
@@ -145,26 +158,41 @@ async def _iter(filters: Mapping[str, str], client: CommerceLayer) -> AsyncItera
         after = {"id_gt": ids[-1]}
 
 
-async def _dates(client: CommerceLayer, filters: Mapping[str, str]) -> tuple[dict[str, datetime | None], bool]:
-    """The ids of a page with the dates of their next runs, and whether it is the last page."""
+async def _page(client: CommerceLayer, kind: _Kind[M], filters: Mapping[str, str]) -> tuple[list[str], bool, list[M]]:
+    def understand(document: jsonapi.Fields) -> tuple[list[str], bool, list[M]]:
+        items = [kind.model.model_validate(item) for item in jsonapi.many(document)]
+        return [item.id for item in items], jsonapi.is_last_page(document), items
+
+    params = {**kind.view, **_query(filters)}
+    return await client.wire.read(kind.endpoint, understand, params=params)
+
+
+def _query(filters: Mapping[str, str], **more: Any) -> dict[str, str]:
+    return jsonapi.query(filters=filters, sort="id", page_size=jsonapi.PAGE_SIZE, **more)
+
+
+async def _dates(
+    client: CommerceLayer, kind: _Kind[M], filters: Mapping[str, str]
+) -> tuple[dict[str, datetime | None], bool]:
+    """The ids of a page with their dates, and whether it is the last page."""
 
     def understand(document: jsonapi.Fields) -> tuple[dict[str, datetime | None], bool]:
-        dates = {str(item["id"]): _instant_or_none(item.get("next_run_at")) for item in jsonapi.many(document)}
+        dates = {str(item["id"]): _instant_or_none(item.get(kind.date)) for item in jsonapi.many(document)}
         return dates, jsonapi.is_last_page(document)
 
-    params = {**_DATES_ONLY, **jsonapi.query(filters=filters, sort="id", page_size=jsonapi.PAGE_SIZE)}
-    return await client.wire.read(SUBSCRIPTIONS, understand, params=params)
+    only_dates = _query(filters, fields={kind.endpoint: (kind.date,)})
+    return await client.wire.read(kind.endpoint, understand, params=only_dates)
 
 
 async def _one_by_one(
-    client: CommerceLayer, dates: Mapping[str, datetime | None], error: CommerceLayerError
-) -> SubscriptionPage:
-    parts = await read_in_parts(list(dates), client.get_subscriptions)
+    client: CommerceLayer, kind: _Kind[M], dates: Mapping[str, datetime | None], error: CommerceLayerError
+) -> Page[M]:
+    parts = await read_in_parts(list(dates), lambda ids: kind.get(client, ids))
     if parts.trouble is not None:
         raise parts.trouble from error
     found = {key: each for part in parts.read for key, each in part.items()}
     unreadable = dict(parts.unreadable)
-    return SubscriptionPage(
+    return Page(
         [found[each] for each in dates if each in found], unreadable, {each: dates[each] for each in unreadable}
     )
 

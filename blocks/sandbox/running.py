@@ -176,7 +176,8 @@ class RunningSandbox:
         Add a fault; see `blocks.sandbox.http.faults.ACTIONS`.
 
         Members: when (before, after), method, path (with `*`), match (pattern in query or body), times, nth,
-        share, status, body (html, json or a text), seconds, stamp (commit, arrival), answer (lost, at_commit, at_once).
+        share, status, body (html, json or a text), seconds, stamp (commit, arrival), answer (lost, at_commit, at_once),
+        changes (attributes with their values, by id).
         """
         return self._control("POST", "faults", {"action": action, **members})
 

@@ -133,6 +133,12 @@ def unreadable(subscription_id: str, error: Exception) -> WatchFinding:
     return WatchFinding(Alarm.UNREADABLE, subscription_id, sentence)
 
 
+def unreadable_copies(which: str, error: Exception) -> WatchFinding:
+    """The alarm about an order copy, or the copies with one reference, that Commerce Layer does not show."""
+    sentence = f"Commerce Layer cannot show order copy {which}, so it is not checked: tell their support ({error})"
+    return WatchFinding(Alarm.UNREADABLE, which, sentence)
+
+
 @dataclass(frozen=True, slots=True)
 class _Watching:
     """One adopted subscription."""

@@ -13,6 +13,7 @@ from datetime import datetime
 from blocks.commerce_layer import listings
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
+from blocks.commerce_layer.splitting import read_in_parts
 from blocks.policy import Policy
 from flows.rules import watching
 from flows.rules.dashboard_links import Dashboard
@@ -64,14 +65,16 @@ class _Looking:
 
     async def at_subscriptions(self) -> None:
         async for page in listings.iter_not_cancelled(self._client):
-            self.seen += len(page.subscriptions) + len(page.unreadable)
+            self.seen += len(page.readable) + len(page.unreadable)
             self.findings += [watching.unreadable(each, error) for each, error in page.unreadable.items()]
-            for subscription in page.subscriptions:
+            for subscription in page.readable:
                 self._take_in(subscription)
 
     async def at_orders(self) -> None:
-        async for page in listings.iter_unplaced_copies(self._client, self._as_of - self._limits.unplaced_after):
-            self._add(left_unplaced(copy, self._known) for copy in page)
+        until = self._as_of - self._limits.unplaced_after
+        async for page in listings.iter_our_copies(self._client, created_until=until, only_unplaced=True):
+            self._add(left_unplaced(copy, self._known) for copy in page.readable)
+            self._unreadable_copies(page)
         self._add(charged_twice(await self._recently_placed()))
 
     async def at_lost_metadata(self) -> None:
@@ -83,10 +86,18 @@ class _Looking:
     async def _recently_placed(self) -> list[OrderCopy]:
         """The copies placed recently, and those of their periods that may have been placed before."""
         since = self._as_of - self._limits.placed_within
-        pages = listings.iter_placed_copies(self._client, since)
-        copies = [copy async for page in pages for copy in page]
-        others = await self._client.find_order_copies(sorted(placed_late(copies, since)))
-        return [*copies, *(copy for same in others.values() for copy in same)]
+        copies: list[OrderCopy] = []
+        async for page in listings.iter_placed_copies(self._client, since):
+            copies += page.readable
+            self._unreadable_copies(page)
+        others = await read_in_parts(sorted(placed_late(copies, since)), self._client.find_order_copies)
+        if others.trouble is not None:
+            raise others.trouble
+        self.findings += [watching.unreadable_copies(each, error) for each, error in others.unreadable.items()]
+        return [*copies, *(copy for part in others.read for same in part.values() for copy in same)]
+
+    def _unreadable_copies(self, page: listings.Page[OrderCopy]) -> None:
+        self.findings += [watching.unreadable_copies(each, error) for each, error in page.unreadable.items()]
 
     def _take_in(self, subscription: OrderSubscription) -> None:
         if watching.was_adopted(subscription, self._as_of):

@@ -14,10 +14,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
+from blocks.commerce_layer import listings
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.handing_over import hand_over_subscription, make_sure_of_tag
 from blocks.commerce_layer.jsonapi import pages_of
 from blocks.commerce_layer.resources import OrderSubscription
+from blocks.commerce_layer.splitting import read_in_parts
 from blocks.commerce_layer.statuses import SubscriptionStatus
 from flows.rules.handover import Change, Decision, Handling, Handover, HandoverRequest
 from flows.rules.outside_text import markdown
@@ -104,8 +106,9 @@ async def find_subscriptions(
     """
     found = {each.strip(): None for each in named if each.strip()}
     for status in statuses:
-        async for page in run.client.iter_subscriptions(SubscriptionStatus(status)):
-            found |= {each.id: None for each in page if _is_concerned(each, request)}
+        async for page in listings.iter_with_status(run.client, SubscriptionStatus(status)):
+            found |= {each.id: None for each in page.readable if _is_concerned(each, request)}
+            found |= dict.fromkeys(page.unreadable)  # nobody knows whether they are concerned, so they are reported
     return completed(f"{len(found)} subscriptions", list(found))
 
 
@@ -145,6 +148,18 @@ async def hand_over(
 
 
 async def _decide(run: Run, request: HandoverRequest, subscription_ids: Sequence[str]) -> list[_Decided]:
+    parts = await read_in_parts(subscription_ids, lambda some: _read_and_decide(run, request, some))
+    if parts.trouble is not None:
+        raise parts.trouble
+    refused = [
+        Decision(each, Handling.REFUSED, f"it cannot be read ({error}); nothing was changed")
+        for each, error in parts.unreadable.items()
+    ]
+    decided = [each for part in parts.read for each in part]
+    return [*decided, *(_Decided(each, None, Freshness()) for each in refused)]
+
+
+async def _read_and_decide(run: Run, request: HandoverRequest, subscription_ids: Sequence[str]) -> list[_Decided]:
     read = Freshness()
     fresh = await run.client.get_subscriptions(subscription_ids)
     others: list[OrderSubscription] = []

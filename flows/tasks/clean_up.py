@@ -13,9 +13,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 
+from blocks.commerce_layer import listings
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.jsonapi import pages_of
 from blocks.commerce_layer.resources import OrderCopy
+from blocks.commerce_layer.splitting import read_in_parts
 from flows.rules.copy_periods import first_reference, period_of
 from flows.rules.next_action import duplicate
 from flows.rules.order_copies import CopiesOfPeriod, is_open
@@ -69,9 +71,9 @@ async def clean_up_surplus_copies(run: Run, report: Report, since: datetime, unp
     """
     before = run.withdrawals.surplus
     try:
-        suspects = await _suspects(run, since, unplaced_since)
+        suspects = await _suspects(run, report, since, unplaced_since)
         for references in pages_of(sorted(suspects)):
-            found = await _copies_of(run, {reference: suspects[reference] for reference in references})
+            found = await _copies_of(run, report, {reference: suspects[reference] for reference in references})
             for copies in found:
                 await _review(run, report, copies)
             await _withdraw_unwanted_orders(run, found)
@@ -82,7 +84,7 @@ async def clean_up_surplus_copies(run: Run, report: Report, since: datetime, unp
     return completed(f"{count} surplus order copies found, their orders are cancelled", count)
 
 
-async def _suspects(run: Run, since: datetime, unplaced_since: datetime) -> dict[str, list[str]]:
+async def _suspects(run: Run, report: Report, since: datetime, unplaced_since: datetime) -> dict[str, list[str]]:
     """
     References with several copies, or with an unplaced order: an older copy may have been placed.
 
@@ -98,24 +100,40 @@ async def _suspects(run: Run, since: datetime, unplaced_since: datetime) -> dict
             changed[reference].add(copy.id)
         return reference
 
-    async for page in run.client.iter_our_copies(since):
-        for copy in page:
+    async for page in listings.iter_our_copies(run.client, created_since=since):
+        for copy in page.readable:
             if (reference := note(copy)) is not None:
                 ids[reference].add(copy.id)
-    async for page in run.client.iter_our_copies(unplaced_since, only_unplaced=True):
-        unplaced |= {reference for copy in page if (reference := note(copy)) is not None}
+        _say_what_is_unreadable(report, page)
+    async for page in listings.iter_our_copies(run.client, created_since=unplaced_since, only_unplaced=True):
+        unplaced |= {reference for copy in page.readable if (reference := note(copy)) is not None}
+        _say_what_is_unreadable(report, page)
     suspects = unplaced | {reference for reference, its in ids.items() if len(its) > 1}
     return {each: sorted(changed[each]) for each in suspects}
 
 
-async def _copies_of(run: Run, suspects: Mapping[str, Sequence[str]]) -> list[CopiesOfPeriod]:
+def _say_what_is_unreadable(report: Report, page: listings.Page[OrderCopy]) -> None:
+    for copy_id, error in page.unreadable.items():
+        report.not_checked(f"order copy {copy_id}", error)
+
+
+async def _copies_of(run: Run, report: Report, suspects: Mapping[str, Sequence[str]]) -> list[CopiesOfPeriod]:
     """The copies with these references, and those with these ids, as just read."""
-    found = await run.client.find_order_copies(suspects)
-    changed = await run.client.get_order_copies(copy_id for its in suspects.values() for copy_id in its)
-    return [
-        CopiesOfPeriod.of([*copies, *(changed[each] for each in suspects[reference] if each in changed)])
-        for reference, copies in found.items()
-    ]
+
+    async def read(references: Sequence[str]) -> list[CopiesOfPeriod]:
+        found = await run.client.find_order_copies(references)
+        changed = await run.client.get_order_copies(copy_id for each in references for copy_id in suspects[each])
+        return [
+            CopiesOfPeriod.of([*copies, *(changed[each] for each in suspects[reference] if each in changed)])
+            for reference, copies in found.items()
+        ]
+
+    parts = await read_in_parts(list(suspects), read)
+    if parts.trouble is not None:
+        raise parts.trouble
+    for reference, error in parts.unreadable.items():
+        report.not_checked(f"the order copies of {reference}", error)
+    return [copies for part in parts.read for copies in part]
 
 
 async def _review(run: Run, report: Report, copies: CopiesOfPeriod) -> None:

@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 
 from blocks.commerce_layer import listings
 from blocks.commerce_layer.jsonapi import pages_of
-from blocks.commerce_layer.listings import SubscriptionPage
+from blocks.commerce_layer.listings import Page
 from blocks.commerce_layer.resources import OrderSubscription
 from flows.rules.due_order import DueEntry, in_order
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
@@ -45,8 +45,8 @@ async def find_due_subscriptions(run: Run, report: Report, only: Sequence[str] |
         not_adopted = latest(not_adopted)
         for unreadable, error in page.unreadable.items():
             report.add(unreadable_line(unreadable, page.dates.get(unreadable), error, run), was_due=False)
-        paid = await known_as_paid(run.client, page.subscriptions)
-        for subscription in page.subscriptions:
+        paid = await known_as_paid(run.client, page.readable)
+        for subscription in page.readable:
             planned = _plan(run, subscription, paid)
             if isinstance(planned, Exception):
                 report.add(RenewalLine.unexpected_error(subscription.id, None, planned), was_due=False)
@@ -90,7 +90,7 @@ def _plan(run: Run, subscription: OrderSubscription, paid: frozenset[str]) -> Re
         return error
 
 
-async def _named(run: Run, only: Sequence[str]) -> AsyncIterator[SubscriptionPage]:
+async def _named(run: Run, only: Sequence[str]) -> AsyncIterator[Page[OrderSubscription]]:
     """The named subscriptions, in pages; the first page follows only after all of them were found."""
     wanted = list(dict.fromkeys(name.strip() for name in only))
     if not wanted:
@@ -102,7 +102,7 @@ async def _named(run: Run, only: Sequence[str]) -> AsyncIterator[SubscriptionPag
         there = await run.client.get_subscriptions(asked)
         if missing := [name for name in asked if name not in there]:
             raise NoSuchSubscription(_sentence(missing, run.organization))
-        pages.append(SubscriptionPage(list(there.values())))
+        pages.append(Page(list(there.values())))
     for page in pages:
         yield page
 

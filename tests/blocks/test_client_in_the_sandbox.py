@@ -19,6 +19,7 @@ from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import use_clock
 from blocks.commerce_layer.errors import NotFound, Refused, WriteFateUnknown
 from blocks.commerce_layer.handing_over import hand_over_subscription, make_sure_of_tag
+from blocks.commerce_layer.listings import iter_our_copies, iter_with_status
 from blocks.commerce_layer.order_search import errors_of_orders, find_placed_orders
 from blocks.commerce_layer.rate_limit import RateBudget, RateLimits
 from blocks.commerce_layer.rate_limit.stores import RateStore, SqliteStore
@@ -221,11 +222,12 @@ async def test_our_copies_since_a_given_time_are_listed_without_those_of_others(
     assert second.created_at is not None
 
     async def ours_since(moment: datetime) -> set[str]:
-        return {copy.id async for page in client.iter_our_copies(moment) for copy in page}
+        return {copy.id async for page in iter_our_copies(client, created_since=moment) for copy in page.readable}
 
     assert {first.id, second.id} <= await ours_since(DUE)
     assert await ours_since(second.created_at) == {second.id}
-    assert {copy.reference_origin async for page in client.iter_our_copies(DUE) for copy in page} == {"perennial"}
+    pages = iter_our_copies(client, created_since=DUE)
+    assert {copy.reference_origin async for page in pages for copy in page.readable} == {"perennial"}
 
 
 async def test_a_subscription_is_cancelled(sandbox, client):
@@ -315,7 +317,7 @@ async def test_a_handover_that_is_refused_does_not_change_the_metadata(sandbox, 
 
 async def test_all_subscriptions_of_a_status_are_listed(sandbox, client):
     made = {sandbox.create_subscription(status="draft")["id"] for _ in range(27)}
-    pages = [page async for page in client.iter_subscriptions(SubscriptionStatus.DRAFT)]
+    pages = [page.readable async for page in iter_with_status(client, SubscriptionStatus.DRAFT)]
     assert made <= {one.id for page in pages for one in page}
     assert len(pages[0]) == 25
 

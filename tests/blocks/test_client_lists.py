@@ -14,6 +14,8 @@ from odd_shop import (
     resource,
 )
 
+from blocks.commerce_layer.listings import iter_our_copies
+
 
 async def test_due_subscriptions_are_read_in_pages_by_id(shop, client):
     subscriptions = [
@@ -124,7 +126,7 @@ async def test_our_own_copies_since_a_given_time_are_read_in_pages_by_id(shop, c
     copies = [copy_document(f"copy{number:02}", reference=REFERENCE)["data"] for number in range(27)]
     shop.on("GET", "/api/order_copies", answer(200, page(*copies[:25], count=27)), answer(200, page(*copies[25:])))
 
-    pages = [found async for found in client.iter_our_copies(AS_OF)]
+    pages = [found.readable async for found in iter_our_copies(client, created_since=AS_OF)]
 
     first, second = (seen.query for seen in shop.requests("GET", "/api/order_copies"))
     assert [len(found) for found in pages] == [25, 2]

@@ -3,29 +3,10 @@
 from __future__ import annotations
 
 import stored_runs
-from meanwhile import patch
+from meanwhile import charge_once_more, patch
 from merchant import Merchant
 
-from blocks.commerce_layer.changes import OrderCopyDraft
-from blocks.commerce_layer.charging import Placement, create_order_copy, place_order
-from blocks.commerce_layer.clock import current_clock
-
 WAITING = 200
-
-
-async def charge_once_more(merchant: Merchant, reference: str, source_order_id: str) -> None:
-    """Create a copy with Perennial's reference and place its order, as another program would."""
-
-    async def placement() -> Placement:
-        return Placement(reference, "perennial", {})
-
-    async with merchant.dashboard() as dashboard:
-        copy = await create_order_copy(dashboard, OrderCopyDraft(source_order_id=source_order_id, reference=reference))
-        while not copy.is_final:
-            await current_clock().sleep(1)
-            copy = (await dashboard.get_order_copies([copy.id]))[copy.id]
-        assert copy.target_order_id is not None
-        await place_order(dashboard, copy.target_order_id, placement)
 
 
 async def test_a_double_charge_is_found_by_the_next_sweep_which_stops_and_calls_a_person(merchant: Merchant) -> None:

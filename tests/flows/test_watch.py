@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import stored_runs
 from meanwhile import copy_order, patch
-from merchant import Merchant, _ended
-
-from flows.watch import watch_renewals
+from merchant import Ended, Merchant
 
 DAY = 86_400
 
 
-async def watch(merchant: Merchant, **limits: str) -> Any:
-    return await _ended(
-        await watch_renewals(credentials=merchant.name, policy=merchant.name, return_state=True, **limits)
-    )
-
-
-def found(ended: Any) -> list[tuple[str, str]]:
+def found(ended: Ended) -> list[tuple[str, str]]:
     return [(each["alarm"], each["subscription_id"]) for each in ended.facts["found"]]
 
 
@@ -30,7 +21,7 @@ async def test_the_watch_completes_in_a_shop_that_is_swept_although_renewals_fai
     merchant.sandbox.create_subscription(failure="hard_declined")
     await merchant.sweep()
 
-    ended = await watch(merchant)
+    ended = await merchant.watch()
 
     assert (ended.name, found(ended)) == ("Completed", [])
     assert ended.message == "nothing is overdue or left unfinished; 6 subscriptions looked at"
@@ -42,7 +33,7 @@ async def test_after_a_dead_scheduler_the_watch_fails_with_a_table_and_an_event(
     await merchant.sweep()
     merchant.sandbox.advance(32 * DAY)
 
-    ended = await watch(merchant)
+    ended = await merchant.watch()
 
     assert (ended.name, found(ended)) == ("Failed", [("overdue", made)])
     assert ended.message == "1 needs a person: 1 overdue; 1 subscription looked at"
@@ -59,7 +50,7 @@ async def test_metadata_that_a_crm_has_overwritten_is_found_once_the_renewal_is_
     patch(merchant, "order_subscriptions", made, metadata={"crm": 7})
     merchant.sandbox.advance(32 * DAY)
 
-    ended = await watch(merchant)
+    ended = await merchant.watch()
 
     assert found(ended) == [("metadata lost", made)]
     assert paused["id"] not in json.dumps(ended.facts)
@@ -74,7 +65,7 @@ async def test_two_placed_orders_of_one_period_are_found(merchant: Merchant) -> 
     copy_order(merchant, made["source_order_id"], place_target_order=True, **marks)
     merchant.sandbox.advance(60)
 
-    ended = await watch(merchant)
+    ended = await merchant.watch()
 
     assert found(ended) == [("charged twice", made["id"])]
     assert "cancel all but one of them" in ended.facts["found"][0]["sentence"]
@@ -87,11 +78,11 @@ async def test_an_order_that_is_placed_days_after_another_one_of_its_period_is_f
     marks = {"reference": first["reference"], "reference_origin": "perennial"}
     second = copy_order(merchant, made["source_order_id"], **marks)
     merchant.sandbox.advance(5 * DAY)
-    assert found(await watch(merchant)) == [("order left unplaced", made["id"])]
+    assert found(await merchant.watch()) == [("order left unplaced", made["id"])]
     (order_id,) = [each["target_order_id"] for each in merchant.copies() if each["id"] == second]
     patch(merchant, "orders", order_id, _place=True)
 
-    ended = await watch(merchant)
+    ended = await merchant.watch()
 
     assert found(ended) == [("charged twice", made["id"])]
 
@@ -103,11 +94,11 @@ async def test_an_unplaced_order_is_found_unless_it_waits_for_a_retry(merchant: 
     marks = {"reference": f"{other['id']}@2026-01-01T00:00Z", "reference_origin": "perennial"}
     copy_order(merchant, other["source_order_id"], **marks)
     merchant.sandbox.advance(DAY / 2)
-    assert found(await watch(merchant)) == []
+    assert found(await merchant.watch()) == []
     merchant.sandbox.advance(DAY)
     await_a_retry = {"overdue": "5d"}
 
-    ended = await watch(merchant, **await_a_retry)
+    ended = await merchant.watch(**await_a_retry)
 
     assert found(ended) == [("order left unplaced", other["id"])]
     assert waiting["id"] not in json.dumps(ended.facts)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from http import HTTPStatus
 
+import orjson
+
 from blocks.sandbox.http.error_documents import error_response
 from blocks.sandbox.http.faults import Fault
 from blocks.sandbox.http.limits import throttled
@@ -35,7 +37,17 @@ def faulty(fault: Fault, response: Response) -> Response:
             response.delivery, response.seconds = Delivery.SLOW, float(fault.seconds)
         case "malformed":
             response.body = response.body[: max(1, len(response.body) // 2)] or b"{"
+        case "odd":
+            response.body = _with_odd_values(fault, response.body)
     return response
+
+
+def _with_odd_values(fault: Fault, body: bytes) -> bytes:
+    document = orjson.loads(body or b"{}")
+    data = document.get("data") or []
+    for item in [*(data if isinstance(data, list) else [data]), *document.get("included", [])]:
+        item["attributes"] |= fault.changes.get(item["id"], {})
+    return orjson.dumps(document) if body else body
 
 
 # The API's own words for each status, if they are documented or recorded. The others are invented.

@@ -24,6 +24,7 @@ ACTIONS = {
     "truncate": "send half of the answer's body, then reset",
     "slow": "send the answer's body in pieces over `seconds`",
     "malformed": "answer with the true status and a body that is not JSON",
+    "odd": "answer with other values: `changes` maps ids of resources to attributes with their values",
     "late": (
         "carry the request out `seconds` of sandbox time later; `stamp`: it carries the times and ids of that moment "
         "(commit) or of its arrival (arrival); `answer`: the connection is reset at once (lost), the caller waits "
@@ -34,7 +35,7 @@ ACTIONS = {
 }
 _STAMPS = ("commit", "arrival")
 _ANSWERS = ("lost", "at_commit", "at_once")
-_AFTER_ONLY = {"truncate", "slow", "malformed"}
+_AFTER_ONLY = {"truncate", "slow", "malformed", "odd"}
 _BEFORE_ONLY = {"late", "throttle", "revoke"}
 
 
@@ -62,6 +63,8 @@ class Fault:
     """Times and ids of a late request are those of its `commit` or of its `arrival`."""
     answer: str = "lost"
     """The answer to a late request is `lost`, or it comes `at_commit` or `at_once`."""
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What an odd answer shows: attributes by the id of a resource, each with any JSON value."""
     seen: int = 0
     hits: int = 0
 
@@ -151,6 +154,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "seconds": (int, float),
     "stamp": str,
     "answer": str,
+    "changes": dict,
 }
 
 
@@ -182,6 +186,7 @@ def _check_ranges(given: dict[str, Any]) -> None:
     if given.get("when", "before") not in {"before", "after"}:
         raise ValueError(f"when is {given['when']!r}; possible are before, after")
     _check_late(given)
+    _check_odd(given)
     if not 0 <= given.get("share", 1.0) <= 1:
         raise ValueError(f"share is {given['share']!r}; it lies between 0 and 1")
     if not 200 <= given.get("status", 500) <= 599:  # noqa: PLR2004  HTTP statuses with a body
@@ -206,3 +211,11 @@ def _check_late(given: dict[str, Any]) -> None:
             raise ValueError(f"{name} is {given[name]!r}; possible are {', '.join(possible)}")
     if given.get("answer") == "at_once" and given.get("stamp") != "arrival":
         raise ValueError("answer at_once needs stamp arrival: the answer contains times and ids")
+
+
+def _check_odd(given: dict[str, Any]) -> None:
+    changes = given.get("changes", {})
+    if ("changes" in given) != (given["action"] == "odd"):
+        raise ValueError("changes belongs to the action odd, which needs it")
+    if not all(isinstance(attributes, dict) for attributes in changes.values()):
+        raise ValueError(f"changes is {changes!r}; it maps ids to objects of attributes")
