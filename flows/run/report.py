@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,6 +23,9 @@ from flows.rules.unrecorded_results import is_refusal
 from flows.rules.waves import BrakePulled
 from flows.run.context import Run
 from flows.run.states import completed, failed
+
+SIGN_OF_LIFE_EVERY = 30.0
+"""Seconds of real time between two updates of the progress artifact while nothing ends."""
 
 PROGRESS_EVERY = 2.0
 """Seconds between two updates of the progress artifact: often enough to watch, too rarely to cost much."""
@@ -176,9 +180,18 @@ async def open_report(run: Run) -> AsyncIterator[Report]:
     """A report with its progress artifact in the UI."""
     artifact_id = await acreate_progress_artifact(progress=0.0, description="looking for due subscriptions")
     report = Report(run, artifact_id)
+    alive = asyncio.create_task(_show_signs_of_life(report))
     try:
         yield report
     finally:
+        alive.cancel()
+        await report.show(at_once=True)
+
+
+async def _show_signs_of_life(report: Report) -> None:
+    """Update the progress artifact also while nothing ends, so that others see that the run's process is alive."""
+    while True:
+        await asyncio.sleep(SIGN_OF_LIFE_EVERY)  # real time, also under a test's clock: other processes wait for it
         await report.show(at_once=True)
 
 

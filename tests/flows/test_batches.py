@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from blocks.sandbox.running import RunningSandbox
 from flows.cli.prefect_server import PrefectServer
-from flows.run.context import NotSetUp, open_run
+from flows.run.context import open_run
 from flows.run.report import open_report
 from flows.sweep import batching
 from flows.sweep.batching import BATCHES_AT_ONCE, Batches
@@ -124,8 +124,8 @@ async def test_a_batch_that_is_started_twice_is_one_run(shop: Merchant, pool: No
     async def start_twice() -> list[UUID]:
         async with open_run(shop.name, shop.name, None) as opened, open_report(opened) as report, get_client() as api:
             of_sweep = Batches(opened, report, api)
-            same = [await of_sweep.start(1, 1, ["one", "two"]) for _ in range(2)]
-            other = await of_sweep.start(1, 1, ["one", "three"])
+            same = [await of_sweep.start("batch 1 of 1", ["one", "two"]) for _ in range(2)]
+            other = await of_sweep.start("batch 1 of 1", ["one", "three"])
         return [run.id for run in (*same, other)]
 
     first, again, other = await start_twice()
@@ -161,9 +161,10 @@ async def test_a_sweep_says_what_is_missing_when_there_is_no_deployment_for_batc
         patch.setattr(batching, "DEPLOYMENT", "renew-batch/not-there")
         ended = await shop.sweep(distribute=True)
 
-    assert isinstance(ended.facts, NotSetUp)
-    assert "prefect deploy --all" in str(ended.facts)
-    assert len(shop.copies()) == 2
+    assert ended.name == "Failed"
+    assert "prefect deploy --all" in ended.message
+    assert ended.outcomes == {"renewed": 2}
+    assert ended.facts["left"] == 1
 
 
 async def test_a_sweep_that_fits_into_one_batch_starts_no_batch(shop: Merchant, server: PrefectServer) -> None:
