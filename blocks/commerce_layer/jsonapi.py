@@ -47,6 +47,12 @@ def many(document: Fields) -> list[Fields]:
     return [_flat(item, included, document) for item in data]
 
 
+def included(document: Fields, kind: str) -> list[Fields]:
+    """The included resources of one type, each flat as in `one`."""
+    there = _included(document)
+    return [_flat(item, there, document) for (its_type, _), item in there.items() if its_type == kind]
+
+
 def is_last_page(document: Fields) -> bool:
     """Whether a page holds everything that matches: by the record count if there is one, else by the page's size."""
     meta = document.get("meta")

@@ -27,6 +27,7 @@ SOURCES_AT_ONCE = 200
 """Ids in one filter: some 2,300 characters of an address, which every proxy takes."""
 
 _OUR_ORIGIN = {"reference_origin_eq": "perennial"}
+_ADOPTED = {"metadata_jcont": '{"perennial":{}}'}
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,12 @@ async def iter_not_cancelled(client: CommerceLayer) -> AsyncIterator[Page[OrderS
 async def iter_with_status(client: CommerceLayer, status: SubscriptionStatus) -> AsyncIterator[Page[OrderSubscription]]:
     """All subscriptions in a status, by id."""
     async for page in _iter(client, _SUBSCRIPTIONS, {"status_eq": status}):
+        yield page
+
+
+async def iter_adopted(client: CommerceLayer, filters: Mapping[str, str]) -> AsyncIterator[Page[OrderSubscription]]:
+    """The subscriptions with `metadata.perennial` that match these filters too, by id."""
+    async for page in _iter(client, _SUBSCRIPTIONS, {**filters, **_ADOPTED}):
         yield page
 
 
@@ -136,7 +143,7 @@ async def iter_placed_copies(client: CommerceLayer, placed_since: datetime) -> A
 
 
 async def _first_adopted(client: CommerceLayer, filters: Mapping[str, str]) -> list[OrderSubscription]:
-    async for page in _iter(client, _SUBSCRIPTIONS, {**filters, "metadata_jcont": '{"perennial":{}}'}):
+    async for page in iter_adopted(client, filters):
         return page.readable
     return []
 

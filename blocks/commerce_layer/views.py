@@ -28,6 +28,11 @@ COPY_VIEW = jsonapi.query(
     include=("source_order", "target_order", "target_order.payment_source"),
     fields={COPIES: _COPY_FIELDS, ORDERS: _ORDER_FIELDS},
 )
+# The subscription of a copy is one of its source order: Commerce Layer links a copy only to that of its own engine.
+RENEWAL_VIEW = jsonapi.query(
+    include=("target_order", "source_order.order_subscriptions"),
+    fields={COPIES: _COPY_FIELDS, ORDERS: (*_ORDER_FIELDS, "order_subscriptions"), SUBSCRIPTIONS: _SUBSCRIPTION_FIELDS},
+)
 # Orders and payment sources are included for their ids alone: without `include` the API sends no linkage.
 SUBSCRIPTION_VIEW = jsonapi.query(
     include=("source_order", "customer_payment_source", "customer_payment_source.payment_source", "tags"),
