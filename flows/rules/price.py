@@ -58,7 +58,7 @@ def objection(order: Order, expected: Price | None, accepted: Price | None, tole
     price = Price.of(order)
     if price == accepted:
         return None
-    reason = _nothing_to_compare(price) if expected is None else _reason(price, expected, tolerance)
+    reason = _nothing_to_compare(price) if expected is None else unexpected(price, expected, tolerance)
     if reason is None:
         return None
     return (
@@ -78,7 +78,8 @@ def _nothing_to_compare(price: Price) -> str:
     return f"its order costs {price}, and neither the last renewal's price nor the source order's is known"
 
 
-def _reason(price: Price, expected: Price, tolerance: float) -> str | None:
+def unexpected(price: Price, expected: Price, tolerance: float) -> str | None:
+    """How an order's price differs from the expected one by more than needs no person; None when it does not."""
     if price.cents is None or price.currency is None or expected.cents is None:
         return f"its order costs an unknown amount instead of {expected}"
     if price.currency != expected.currency:
