@@ -7,7 +7,7 @@ subscriptions. Only what does not match is read once more, afresh and by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from blocks.commerce_layer import jsonapi, span_lists
@@ -57,8 +57,7 @@ async def reconcile(
     await reading.subscriptions()
     await reading.copies_of_others()
     periods = await reading.compared()
-    unreadable = {key: str(error) for key, error in reading.unreadable.items()}
-    return Reconciliation(reading.span, as_of, dashboard, periods, unreadable, _reads(client) - before)
+    return Reconciliation(reading.span, as_of, dashboard, periods, reading.unreadable, _reads(client) - before)
 
 
 def _reads(client: CommerceLayer) -> int:
@@ -76,7 +75,7 @@ class _Reading:
         self._orders: dict[str, list[Order]] = {}
         self._activity: list[datetime] = []
         self.span = span
-        self.unreadable: dict[str, CommerceLayerError] = {}
+        self.unreadable: dict[str, str] = {}
 
     async def copies(self) -> None:
         async for page in span_lists.iter_renewals(self._client, _reference_parts(self.span)):
@@ -88,7 +87,7 @@ class _Reading:
         created = {each.id: each.created_at for each in self._subscriptions.values() if each is not None}
         lists = span_lists.iter_subscriptions_besides(self._client, created, self.span.start, self.span.end)
         async for page in lists:
-            self.unreadable |= page.unreadable
+            self._note_unreadable(page.unreadable)
             self._subscriptions |= {each.id: each for each in page.subscriptions}
             self._progress("subscriptions", len(self._subscriptions))
 
@@ -118,7 +117,16 @@ class _Reading:
 
     def _compare(self, keys: Iterable[str]) -> dict[str, list[ReconciledPeriod]]:
         reconciler = Reconciler(self.span, self._policy, self._as_of, sorted(self._activity))
-        return {key: reconciler.compare(self._of(key)) for key in keys}
+        found = {}
+        for key in keys:
+            try:
+                found[key] = reconciler.compare(self._of(key))
+            except Exception as error:  # noqa: BLE001 - one odd subscription must not hide the others
+                self.unreadable[key] = f"it cannot be compared: {type(error).__name__}: {error}"
+        return found
+
+    def _note_unreadable(self, unreadable: Mapping[str, CommerceLayerError]) -> None:
+        self.unreadable |= {key: str(error) for key, error in unreadable.items()}
 
     def _of(self, key: str) -> ShopRecords:
         one = self._subscriptions.get(key)
@@ -137,7 +145,7 @@ class _Reading:
             parts = await read_in_parts(some, self._client.get_subscriptions)
             if parts.trouble is not None:
                 raise parts.trouble
-            self.unreadable |= parts.unreadable
+            self._note_unreadable(parts.unreadable)
             fresh = {key: each for part in parts.read for key, each in part.items()}
             self._subscriptions |= {key: fresh.get(key) for key in some if key not in parts.unreadable}
         references = [reference_of(each.subscription_id, each.due) for each in periods if each.match is not Match.ONCE]

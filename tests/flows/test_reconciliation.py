@@ -18,6 +18,8 @@ from blocks.policy import Policy
 from blocks.sandbox.running import RunningSandbox
 from flows.rules.dashboard_links import Dashboard
 from flows.rules.reconciliation_reports import Reconciliation
+from flows.rules.reconciling import ReconciledPeriod, Reconciler
+from flows.rules.span_periods import ShopRecords
 from flows.rules.spans import Span
 from flows.run.reconciliation import reconcile
 
@@ -177,6 +179,9 @@ async def test_nothing_is_told_of_renewals_that_are_only_recorded_unusually(shop
 
     assert found.mismatches == []
     assert len(found.periods) == 40 * 4 - 2 - 1
+    longer = await reconciled(shop, Span(now - timedelta(days=100), now))
+    assert longer.mismatches == []
+    assert len(longer.periods) == 40 * 5 - 2 - 1
 
 
 async def test_a_subscription_that_commerce_layer_cannot_show_is_named_and_the_others_are_compared(
@@ -206,3 +211,22 @@ async def test_a_shop_that_refuses_all_subscriptions_is_not_taken_for_one_withou
 
     with pytest.raises(CommerceLayerError):
         await reconciled(shop, Span(shop.sandbox.clock() - timedelta(days=1), shop.sandbox.clock()))
+
+
+async def test_a_subscription_that_cannot_be_compared_does_not_hide_the_others(shop: Merchant, monkeypatch) -> None:
+    now = shop.sandbox.clock().replace(second=0, microsecond=0)
+    books = RenewedShop(shop.sandbox, 3, 1, now - timedelta(days=1))
+    books.write()
+    compare = Reconciler.compare
+
+    def compare_others(self: Reconciler, records: ShopRecords) -> list[ReconciledPeriod]:
+        if records.subscription_id == books.all[1].id:
+            raise OverflowError("date value out of range")
+        return compare(self, records)
+
+    monkeypatch.setattr(Reconciler, "compare", compare_others)
+
+    found = await reconciled(shop, Span(now - timedelta(days=2), now))
+
+    assert found.sentence.startswith("2 periods, 2 renewed once, 0 explained, 0 unexplained; 1 subscription cannot")
+    assert "OverflowError" in found.unreadable[books.all[1].id]
