@@ -37,6 +37,7 @@ COMMANDS = {
     "resume": ("adopt_command:resume", "Renew a paused subscription again, from its next date on."),
     "watch": ("watch:watch", "Say what no sweep reports, from the shop alone; for cron."),
     "explain": ("explain:explain_subscription", "Say when and why a subscription is due, and how it went last."),
+    "reconcile": ("reconcile:reconcile", "Compare the periods of a span with the orders in the shop."),
 }
 """The module of each command in this package, and what the command does."""
 
