@@ -5,7 +5,7 @@ What deviates is *explained* if the shop itself says why: a hold, a pause, a ret
 else is *unexplained*, and a person must look at it.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +16,7 @@ from blocks.commerce_layer.statuses import OrderStatus, PaymentStatus
 from blocks.policy import Policy
 from flows.rules.order_copies import CopiesOfPeriod, is_moving
 from flows.rules.price import Price, unexpected
+from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.rivals import BESIDES_RENEWAL
 from flows.rules.span_periods import ShopRecords, interval_of, periods_in
 from flows.rules.spans import Span
@@ -95,11 +96,14 @@ class _OneSubscription:
         self._policy = records.policy(whole.policy)
         self._by_period = {due: CopiesOfPeriod.of(copies) for due, copies in records.copies_by_period.items()}
         self._charges = {due: self._charges_of(due) for due in {*self._by_period, *records.orders_by_period}}
+        self._charged = sorted(due for due, orders in self._charges.items() if orders)
 
     def compare(self, due: datetime, until: datetime) -> ReconciledPeriod:
         """The period `due`; the next one is due at `until`."""
         charges = [each for each in self._charges.get(due, ()) if each.status is not OrderStatus.CANCELLED]
         others = list(self._charges_of_others(due, until))
+        if charges:  # `reorder` refuses to charge for a renewal: an order by hand besides one was wanted
+            others = [(copy, order) for copy, order in others if copy.reference_origin != REFERENCE_ORIGIN]
         orders = tuple(charges + [order for _, order in others])
         if len(orders) > 1:
             return self._twice(due, orders, has_others=bool(others))
@@ -188,14 +192,17 @@ class _OneSubscription:
         return state.price if state.price.is_known else None
 
     def _price_before(self, due: datetime) -> Price | None:
-        return self._price_on(max((each for each in self._charges if each < due and self._charges[each]), default=None))
+        return self._price_at(bisect_left(self._charged, due) - 1)
 
     def _price_after(self, due: datetime) -> Price | None:
-        return self._price_on(min((each for each in self._charges if each > due and self._charges[each]), default=None))
+        return self._price_at(bisect_right(self._charged, due))
 
-    def _price_on(self, due: datetime | None) -> Price | None:
-        price = None if due is None else Price.of(self._charges[due][0])
-        return price if price is not None and price.is_known else None
+    def _price_at(self, place: int) -> Price | None:
+        """The price of one of the periods that were charged; None before the first and after the last."""
+        if not 0 <= place < len(self._charged):
+            return None
+        price = Price.of(self._charges[self._charged[place]][0])
+        return price if price.is_known else None
 
     def _price_of_source(self, due: datetime) -> Price | None:
         sources = (copy.source_order for copy in self._records.copies_by_period.get(due, ()) if copy.source_order)

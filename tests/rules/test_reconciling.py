@@ -99,10 +99,17 @@ def test_a_second_order_counts_until_it_is_cancelled() -> None:
 
 def test_an_order_of_another_program_besides_ours_is_a_second_charge() -> None:
     theirs = renewed(MARCH, 3, reference="crm", reference_origin="crm", metadata={})
-    meant = renewed(MARCH, 3, reference="Src@run", metadata={"perennial": {"besides_renewal": True}})
 
     assert odd(compared(settled(), others=[theirs])) == [(MARCH, Match.TWICE, False)]
-    assert odd(compared(settled(), others=[meant])) == []
+    assert odd(compared(settled(), (THREE[0], THREE[2]), others=[theirs])) == [(MARCH, Match.BY_OTHERS, True)]
+
+
+@pytest.mark.parametrize(("meant", "expected"), [(False, Match.BY_OTHERS), (True, Match.NOT_RENEWED)])
+def test_an_order_by_hand_is_no_second_charge_but_may_be_the_only_one(meant: bool, expected: Match) -> None:  # noqa: FBT001 - given by pytest
+    by_hand = renewed(MARCH, 3, reference="Src@run", metadata={"perennial": {"besides_renewal": meant}})
+
+    assert odd(compared(settled(), others=[by_hand])) == []
+    assert [match for _, match, _ in odd(compared(settled(), (THREE[0], THREE[2]), others=[by_hand]))] == [expected]
 
 
 @pytest.mark.parametrize(
