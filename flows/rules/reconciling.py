@@ -18,7 +18,7 @@ from flows.rules.order_copies import CopiesOfPeriod, is_moving
 from flows.rules.price import Price, unexpected
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.rivals import BESIDES_RENEWAL
-from flows.rules.span_periods import ShopRecords, interval_of, periods_in
+from flows.rules.span_periods import ShopRecords, interval_of
 from flows.rules.spans import Span
 from flows.rules.state import KEY, RENEWED
 from flows.rules.why_not_renewed import Reason, why_not_renewed
@@ -76,9 +76,8 @@ class Reconciler:
     as_of: datetime
     activity: Sequence[datetime]
 
-    def compare(self, records: ShopRecords) -> list[ReconciledPeriod]:
-        """Each period of a subscription in the span, in order."""
-        dates = periods_in(self.span, records, self.policy).dates
+    def compare(self, records: ShopRecords, dates: Sequence[datetime]) -> list[ReconciledPeriod]:
+        """Each of a subscription's periods in the span; `dates` are all of them, in order."""
         one = _OneSubscription(self, records)
         last = [dates[-1] + interval_of(records, dates[-1], self.policy)] if dates else []
         following = [*dates[1:], *last]

@@ -22,7 +22,7 @@ from flows.rules.dashboard_links import Dashboard
 from flows.rules.reconciliation_reports import Reconciliation
 from flows.rules.reconciling import Match, ReconciledPeriod, Reconciler
 from flows.rules.references import reference_of
-from flows.rules.span_periods import ShopRecords, interval_of, periods_in
+from flows.rules.span_periods import ShopRecords, SpanPeriods, interval_of, periods_in
 from flows.rules.spans import Span
 
 DAYS_BY_NAME = 62
@@ -74,6 +74,7 @@ class _Reading:
         self._others: dict[str, list[OrderCopy]] = {}
         self._orders: dict[str, list[Order]] = {}
         self._activity: list[datetime] = []
+        self._periods: dict[str, SpanPeriods] = {}
         self.span = span
         self.unreadable: dict[str, str] = {}
 
@@ -120,7 +121,9 @@ class _Reading:
         found = {}
         for key in keys:
             try:
-                found[key] = reconciler.compare(self._of(key))
+                records = self._of(key)
+                self._periods[key] = periods_in(self.span, records, self._policy)
+                found[key] = reconciler.compare(records, self._periods[key].dates)
             except Exception as error:  # noqa: BLE001 - one odd subscription must not hide the others
                 self.unreadable[key] = f"it cannot be compared: {type(error).__name__}: {error}"
         return found
@@ -138,7 +141,7 @@ class _Reading:
         """Whether a subscription must be looked at again: the first list does not show all of it."""
         if self._subscriptions[key] is None or any(each.match is not Match.ONCE for each in found):
             return True
-        return bool(periods_in(self.span, self._of(key), self._policy).unproven)
+        return bool(self._periods[key].unproven)
 
     async def _look_again(self, odd: Sequence[str], periods: Sequence[ReconciledPeriod]) -> None:
         for some in jsonapi.pages_of(odd):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ OPTIONS = {
     "resume": ["--credentials", "--policy"],
     "watch": ["--overdue", "--unplaced", "--held", "--stopped", "--json", "--credentials", "--policy"],
     "explain": ["--on", "--credentials", "--policy"],
+    "reconcile": ["--from", "--to", "--csv", "--json", "--credentials", "--policy"],
 }
 
 
@@ -51,7 +53,8 @@ def test_help_of_a_command_explains_each_option(command: str, capsys: pytest.Cap
 
     said = capsys.readouterr().out
     assert COMMANDS[command][1] in said
-    explained = [line.split() for line in said.splitlines() if line.startswith("│ --")]
+    lines = [line for line in said.splitlines() if re.match(r"│ (\*  |   )?--", line)]
+    explained = [line.replace("│ *", "│").split() for line in lines]
     assert [words[1] for words in explained] == OPTIONS[command]
     assert all(len(words) > 5 for words in explained), "the frame, the option, and some words about it"
 
@@ -76,6 +79,7 @@ def test_a_call_without_a_command_shows_help_and_is_an_error(capsys: pytest.Capt
         ("explain", "perennial explain: ID needs a value"),
         ("explain AbcdefghiJ KlmnopqrsT", "perennial explain: nothing more can be given here: KlmnopqrsT"),
         ("explain AbcdefghiJ --on soon", "--on: 'soon' is not a date such as 2026-03-01 or 2026-03-01T06:00"),
+        ("reconcile --to 2026-03-31", "perennial reconcile: --from needs a value"),
         ("adopt AbcdefghiJ --release --give-back", "give either --release or --give-back, not both"),
         ("adopt", "name the subscriptions: either by id, or with --all-active and --all-inactive"),
         ("adopt AbcdefghiJ --all-active", "name the subscriptions: either by id, or with"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -219,10 +219,10 @@ async def test_a_subscription_that_cannot_be_compared_does_not_hide_the_others(s
     books.write()
     compare = Reconciler.compare
 
-    def compare_others(self: Reconciler, records: ShopRecords) -> list[ReconciledPeriod]:
+    def compare_others(self: Reconciler, records: ShopRecords, dates: Sequence[datetime]) -> list[ReconciledPeriod]:
         if records.subscription_id == books.all[1].id:
             raise OverflowError("date value out of range")
-        return compare(self, records)
+        return compare(self, records, dates)
 
     monkeypatch.setattr(Reconciler, "compare", compare_others)
 

@@ -54,7 +54,8 @@ def compared(
     **more: Any,
 ) -> list[ReconciledPeriod]:
     made = sorted(each.created_at for each in (*copies, *activity) if each.created_at)
-    return Reconciler(span, policy, now, made).compare(ShopRecords(ID, one, copies, **more))
+    records = ShopRecords(ID, one, copies, **more)
+    return Reconciler(span, policy, now, made).compare(records, periods_in(span, records, policy).dates)
 
 
 def settled(**state: Any) -> OrderSubscription:
@@ -300,7 +301,7 @@ def test_what_the_sweeps_renew_is_what_is_expected_of_them(
     if copies and len(copies) == 50:
         span = Span(start, one.next_run_at or span.end)
 
-    found = Reconciler(span, policy, span.end, []).compare(ShopRecords(ID, one, copies))
+    found = compared(one, tuple(copies), policy=policy, span=span, now=span.end)
 
     assert [reference_of(ID, each.due) for each in found] == [each.reference for each in copies]
     assert {each.match for each in found} <= {Match.ONCE}
