@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from blocks.commerce_layer import jsonapi
 from blocks.commerce_layer.client import CommerceLayer
-from blocks.commerce_layer.listings import SubscriptionPage, iter_adopted
+from blocks.commerce_layer.listings import Page, iter_adopted
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.commerce_layer.views import COPIES, COPY_VIEW, RENEWAL_VIEW, SUBSCRIPTIONS
 
@@ -53,7 +53,7 @@ async def iter_renewals(client: CommerceLayer, parts: Sequence[str]) -> AsyncIte
 
 async def iter_subscriptions_besides(
     client: CommerceLayer, known: Mapping[str, datetime | None], since: datetime, until: datetime
-) -> AsyncIterator[SubscriptionPage]:
+) -> AsyncIterator[Page[OrderSubscription]]:
     """
     The adopted subscriptions that may have had a period from `since` until before `until`, besides the known ones.
 

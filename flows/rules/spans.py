@@ -39,7 +39,8 @@ def span_of(first: date, last: date, zone: ZoneInfo) -> Span:
     """
     start = first if isinstance(first, datetime) else _midnight(first, zone)
     end = last if isinstance(last, datetime) else _midnight(last + timedelta(days=1), zone)
-    if end < start:
+    days_are_exchanged = type(first) is type(last) and last < first  # two days next to each other: end is start
+    if end < start or days_are_exchanged:
         raise EmptySpan(f"The span ends ({_shown(last)}) before it begins ({_shown(first)}). Exchange --from and --to.")
     if end == start:
         raise EmptySpan(f"The span is empty: it ends where it begins ({_shown(first)}). Give a later --to.")

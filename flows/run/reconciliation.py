@@ -89,7 +89,7 @@ class _Reading:
         lists = span_lists.iter_subscriptions_besides(self._client, created, self.span.start, self.span.end)
         async for page in lists:
             self._note_unreadable(page.unreadable)
-            self._subscriptions |= {each.id: each for each in page.subscriptions}
+            self._subscriptions |= {each.id: each for each in page.readable}
             self._progress("subscriptions", len(self._subscriptions))
 
     async def copies_of_others(self) -> None:

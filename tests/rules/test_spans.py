@@ -37,9 +37,10 @@ def test_one_day_is_a_span() -> None:
     assert span.end - span.start == timedelta(days=1)
 
 
-def test_a_span_that_ends_before_it_begins_is_refused_with_both_ends() -> None:
-    with pytest.raises(EmptySpan, match=r"ends \(2026-02-01\) before it begins \(2026-03-01\)\. Exchange"):
-        span_of(date(2026, 3, 1), date(2026, 2, 1), ROME)
+@pytest.mark.parametrize("last", ["2026-02-01", "2026-02-28"])
+def test_a_span_that_ends_before_it_begins_is_refused_with_both_ends(last: str) -> None:
+    with pytest.raises(EmptySpan, match=rf"ends \({last}\) before it begins \(2026-03-01\)\. Exchange"):
+        span_of(date(2026, 3, 1), date.fromisoformat(last), ROME)
 
 
 def test_a_span_that_ends_where_it_begins_is_refused() -> None:
