@@ -6,10 +6,10 @@ Relationships appear as `..._id`, which is None when the answer carried no linka
 API sends linkage only for relationships named in `include`).
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from blocks.commerce_layer.statuses import (
     FINAL_COPY_STATUSES,
@@ -52,17 +52,29 @@ def _text_or_none(value: object) -> object:
     return value if isinstance(value, str) else None
 
 
+def _end_of_card(value: object) -> object:
+    """The end of the last month on the card; None where no such month is shown: every gateway has keys of its own."""
+    shown = value if isinstance(value, dict) else {}
+    month, year = (str(shown.get(f"card_expiry_{part}") or "") for part in ("month", "year"))
+    if not (month.isdecimal() and year.isdecimal() and 1 <= int(month) <= _MONTHS and len(year) in {2, 4}):
+        return value if isinstance(value, datetime) else None
+    following = int(year) % 100 * _MONTHS + int(month)
+    return datetime(2000 + following // _MONTHS, following % _MONTHS + 1, 1, tzinfo=UTC)
+
+
 def _names(value: object) -> object:
     """The names of linked resources; one that has none, or was not included, is passed over."""
     listed = value if isinstance(value, (list, tuple)) else ()
     return tuple(each["name"] for each in listed if isinstance(each, dict) and isinstance(each.get("name"), str))
 
 
+_MONTHS = 12
 Metadata = Annotated[dict[str, Any], BeforeValidator(_object_or_empty)]
 NumberText = Annotated[str | None, BeforeValidator(_number_as_text)]
 Count = Annotated[int, BeforeValidator(_zero_for_null)]
 Flag = Annotated[bool, BeforeValidator(_false_for_null)]
 PaymentDetails = Annotated[dict[str, Any] | None, BeforeValidator(_details_or_none)]
+EndOfCard = Annotated[datetime | None, BeforeValidator(_end_of_card)]
 Token = Annotated[str | None, BeforeValidator(_text_or_none)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 ErrorsLog = Annotated[dict[str, Any] | None, BeforeValidator(_log_as_object)]
@@ -107,7 +119,7 @@ class _WithStatus(_Resource):
 class CustomerPaymentSource(BaseModel):
     """A card, or its like, in a customer's wallet: only what tells it from others."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True, populate_by_name=True)
 
     id: str
     """Unique identifier in the wallet."""
@@ -115,6 +127,8 @@ class CustomerPaymentSource(BaseModel):
     """What the payment gateway calls it; null when the answer did not say."""
     payment_source_id: Token = None
     """The payment source behind it, such as a `stripe_payments`."""
+    valid_until: EndOfCard = Field(default=None, validation_alias=AliasPath("payment_source", "payment_instrument"))
+    """When the card ends, UTC; null when its payment source does not say (`card_expiry_month`, `card_expiry_year`)."""
 
 
 class Order(_WithStatus):

@@ -126,8 +126,8 @@ class RunningSandbox:
         Create one subscription with explicit fields.
 
         Members, all optional: status, frequency, next_run_at, starts_at, expires_at, last_run_at (ISO), metadata,
-        adopted, automatic, reference, reference_origin, source_order_id, wallet, failure, times, total_cents,
-        errors_count, occurrencies, succeeded_on_last_run. Returns id, source_order_id, customer_id,
+        adopted, automatic, reference, reference_origin, source_order_id, wallet, card_ends, failure, times,
+        total_cents, errors_count, occurrencies, succeeded_on_last_run. Returns id, source_order_id, customer_id,
         customer_payment_source_id, next_run_at, starts_at.
         """
         return self._control("POST", "subscriptions", members)

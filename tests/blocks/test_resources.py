@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from blocks.commerce_layer import resources
 from blocks.commerce_layer.changes import OrderCopyDraft
-from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
+from blocks.commerce_layer.resources import CustomerPaymentSource, Order, OrderCopy, OrderSubscription
 from blocks.commerce_layer.statuses import OrderCopyStatus, OrderStatus, PaymentStatus, SubscriptionStatus
 
 
@@ -113,6 +113,28 @@ def test_every_documented_attribute_and_relationship_of_a_copy_can_be_read():
     }
 
     assert documented <= set(OrderCopy.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("instrument", "end"),
+    [
+        ({"card_expiry_month": 2, "card_expiry_year": 2026}, datetime(2026, 3, 1, tzinfo=UTC)),
+        ({"card_expiry_month": "12", "card_expiry_year": "26"}, datetime(2027, 1, 1, tzinfo=UTC)),
+        ({"card_expiry_month": 13, "card_expiry_year": 2026}, None),
+        ({"card_expiry_month": "02", "card_expiry_year": None}, None),
+        ({"issuer_type": "paypal"}, None),
+        (["?"], None),
+        (None, None),
+    ],
+)
+def test_a_card_ends_with_the_last_month_that_its_payment_source_shows(instrument, end):
+    sent = {"id": "a", "payment_source": {"id": "b", "payment_instrument": instrument}}
+
+    assert CustomerPaymentSource.model_validate(sent).valid_until == end
+
+
+def test_a_card_whose_payment_source_was_not_included_has_no_known_end():
+    assert CustomerPaymentSource.model_validate({"id": "a", "payment_source_id": "b"}).valid_until is None
 
 
 def test_every_public_field_is_described():

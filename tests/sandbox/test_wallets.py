@@ -204,3 +204,17 @@ def test_a_card_that_is_created_through_the_api_has_a_payment_source(caller, sou
         "stripe_payments",
         made["attributes"]["payment_source_token"],
     )
+
+
+def test_a_card_pays_until_the_end_of_its_last_month(caller, sandbox):
+    made = sandbox.create_subscription(card_ends="2026-03")
+    sandbox.set_clock("2026-03-31T23:00:00Z")
+    caller.log_in()
+    in_time, late = (caller.copy(made["source_order_id"], place_target_order=False) for _ in range(2))
+    sandbox.advance(10)
+    assert caller.update("orders", caller.target(in_time)["id"], _place=True).status_code == 200
+
+    sandbox.set_clock("2026-04-01T00:00:00Z")
+
+    refused = caller.update("orders", caller.target(late)["id"], _place=True)
+    assert (refused.status_code, refused.json()["errors"][0]["title"]) == (422, "Your card has expired.")

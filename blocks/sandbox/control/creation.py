@@ -14,6 +14,7 @@ from blocks.sandbox.shop.run_dates import MONTHS, STEPS, is_frequency
 from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.subscriptions import NativeEngine
 from blocks.sandbox.shop.virtual_clock import instant_of, text_of
+from blocks.sandbox.shop.wallet_cards import set_last_month
 
 _ALL = orjson.dumps([*STEPS, *MONTHS]).decode()
 _TIMES = ("next_run_at", "starts_at", "expires_at", "last_run_at")
@@ -26,7 +27,7 @@ _PLAIN = (
     "occurrencies",
     "succeeded_on_last_run",
 )
-_OTHERS = ("metadata", "adopted", "automatic", "wallet", "failure", "times", "total_cents", "source_order_id")
+_OTHERS = ("metadata", "adopted", "automatic", "wallet", "card_ends", "failure", "times", "total_cents", "source_order_id")
 _MEMBERS = {*_TIMES, *_PLAIN, *_OTHERS}
 
 
@@ -36,8 +37,9 @@ def create_subscription(shop: Shop, engine: NativeEngine, given: dict[str, Any])
 
     Members, all optional: status (inactive), frequency (monthly), next_run_at, starts_at, expires_at, last_run_at,
     metadata (default: adopted by Perennial; `adopted: false` leaves it empty), reference, reference_origin,
-    source_order_id (default: a new placed order), wallet (true), failure and times, total_cents, automatic (false;
-    true = with a subscription model, so that the native engine makes recurring order copies), and the counters.
+    source_order_id (default: a new placed order), wallet (true), card_ends (the last month of its card, such as
+    2026-02), failure and times, total_cents, automatic (false; true = with a subscription model, so that the native
+    engine makes recurring order copies), and the counters.
 
     Raises:
         ValueError: names the member and the value.
@@ -76,6 +78,10 @@ def _apply_order_options(shop: Shop, order_id: str, given: dict[str, Any]) -> No
             "place_total_amount_cents",
         )
         shop.database.update("orders", order_id, dict.fromkeys(names, cents))
+    if given.get("card_ends") is not None:
+        source = shop.database.find("orders", order_id)
+        assert source is not None
+        set_last_month(shop, source["payment_source_id"], str(given["card_ends"]))
     if given.get("wallet", True) is False:
         order = shop.database.find("orders", order_id)
         assert order is not None

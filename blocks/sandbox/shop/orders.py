@@ -30,9 +30,12 @@ def reason_not_to_place(shop: Shop, order: Row) -> tuple[Failure, str | None] | 
     if paid:
         return None
     card_id, customer_id = order["_customer_payment_source_id"], order["customer_id"]
-    if order["total_amount_with_taxes_cents"] and wallet_cards.card_of(shop, card_id, customer_id) is None:
+    if not order["total_amount_with_taxes_cents"]:
+        return None
+    card = wallet_cards.card_of(shop, card_id, customer_id)
+    if card is None:
         return FAILURES["no_wallet"], None
-    return None
+    return (FAILURES["expired_card"], None) if wallet_cards.has_expired(shop, card) else None
 
 
 def _prevents_placing(failure: Failure, order: Row) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import orjson
 
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.shop import Shop
+from blocks.sandbox.shop.virtual_clock import instant_of
 
 _CARDS = "customer_payment_sources"
+_VALID_FOR = 10  # years: longer than any test runs
 
 
 def card_rows(card_id: str, customer_id: str, last_digits: str, created_at: str) -> dict[str, Row]:
@@ -21,9 +25,29 @@ def card_rows(card_id: str, customer_id: str, last_digits: str, created_at: str)
     source = {
         "id": source_id, "stripe_id": token, "mismatched_amounts": 0,
         "payment_method": orjson.dumps({"id": token, "type": "card"}).decode(),
-        "payment_instrument": orjson.dumps({"issuer_type": "visa", "card_last_digits": last_digits}).decode(),
+        "payment_instrument": _instrument(last_digits, instant_of(created_at).year + _VALID_FOR, 12),
     }  # fmt: skip
     return {"stripe_payments": {**source, **times}, _CARDS: {**card, **times}}
+
+
+def _instrument(last_digits: str, year: int, month: int) -> str:
+    ends = {"card_expiry_month": month, "card_expiry_year": year}
+    return orjson.dumps({"issuer_type": "visa", "card_last_digits": last_digits, **ends}).decode()
+
+
+def set_last_month(shop: Shop, payment_source_id: str, month: str) -> None:
+    """Print another last month, such as `2026-02`, on the card behind this payment source."""
+    last = datetime.strptime(month, "%Y-%m")  # noqa: DTZ007 - a month on a card has no time zone
+    changes = {"payment_instrument": _instrument("4242", last.year, last.month)}
+    shop.database.update("stripe_payments", payment_source_id, changes)
+
+
+def has_expired(shop: Shop, card: Row) -> bool:
+    """Whether the last month on the card is over."""
+    source = shop.database.find("stripe_payments", card["payment_source_id"])
+    shown = orjson.loads(source["payment_instrument"] or "{}") if source is not None else {}
+    now = shop.now()
+    return "card_expiry_year" in shown and (shown["card_expiry_year"], shown["card_expiry_month"]) < (now.year, now.month)
 
 
 def card_of(shop: Shop, card_id: str | None, customer_id: str | None) -> Row | None:
