@@ -35,6 +35,7 @@ COMMANDS = {
     "adopt": ("adopt_command:adopt", "Choose who renews a subscription: adopt, release, give back."),
     "pause": ("adopt_command:pause", "Renew nothing of a subscription until it is resumed."),
     "resume": ("adopt_command:resume", "Renew a paused subscription again, from its next date on."),
+    "preflight": ("preflight:preflight", "Say what the coming sweeps will do: amounts, failures, time."),
     "watch": ("watch:watch", "Say what no sweep reports, from the shop alone; for cron."),
     "explain": ("explain:explain_subscription", "Say when and why a subscription is due, and how it went last."),
     "reconcile": ("reconcile:reconcile", "Compare the periods of a span with the orders in the shop."),

@@ -33,12 +33,14 @@ class Due(NamedTuple):
     """
     A due subscription, with its source order and its date (UTC) where they are known.
 
-    If the source order is known, the same list call reads its rivals.
+    If the source order is known, the same list call reads its rivals. `as_of` is set to look ahead: it is planned as a
+    sweep at that instant (UTC) will plan it.
     """
 
     subscription_id: str
     source_order_id: str | None = None
     next_run_at: datetime | None = None
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,14 @@ async def take_first_look(run: Run, due: Sequence[Due]) -> FirstLook:
         run.client, {each.subscription_id: each.source_order_id for each in due}
     )
     paid = await paid_meanwhile(run.client, fresh.values())
-    planned = [_plan_one(run, each.subscription_id, fresh, paid) for each in due]
+    as_of = {each.subscription_id: each.as_of or run.as_of for each in due}
+    planned = [_plan_one(run, each, at, fresh, paid) for each, at in as_of.items()]
     skipped = [each for each in planned if isinstance(each, Skipped)]
     renewals = [each for each in planned if isinstance(each, Renewal)]
     copies = await look_at_copies(run.client, renewals)
     stale = [copy for renewal in renewals for copy in stale_copies(renewal, copies)]
     renewals = [_unrecorded_period_first(each, copies) for each in renewals]
-    refusals = [_refusal(run, each, fresh, rivals, copies) for each in renewals]
+    refusals = [_refusal(run, each, as_of[each.subscription_id], fresh, rivals, copies) for each in renewals]
     for renewal, refusal in zip(renewals, refusals, strict=True):
         if refusal is not None and refusal.reason.ends_the_renewal:
             stale += [copy for copy in copies if is_open(copy) and is_of_period(renewal, copy)]
@@ -129,13 +132,13 @@ def _paid(waiting: Mapping[str, RenewalState], orders: Mapping[str, Order]) -> f
 
 
 def _plan_one(
-    run: Run, subscription_id: str, fresh: Mapping[str, OrderSubscription], paid: frozenset[str]
+    run: Run, subscription_id: str, as_of: datetime, fresh: Mapping[str, OrderSubscription], paid: frozenset[str]
 ) -> Renewal | Skipped:
     subscription = fresh.get(subscription_id)
     if subscription is None:
         sentence = "the subscription is gone since the due list was read"
         return Skipped(subscription_id, None, SkipReason.GONE, sentence)
-    return plan(subscription, run.policy, run.as_of, paid=subscription_id in paid)
+    return plan(subscription, run.policy, as_of, paid=subscription_id in paid)
 
 
 def _unrecorded_period_first(renewal: Renewal, copies: Iterable[OrderCopy]) -> Renewal:
@@ -147,6 +150,7 @@ def _unrecorded_period_first(renewal: Renewal, copies: Iterable[OrderCopy]) -> R
 def _refusal(
     run: Run,
     renewal: Renewal,
+    as_of: datetime,
     fresh: Mapping[str, OrderSubscription],
     rivals: Iterable[OrderSubscription],
     copies: Iterable[OrderCopy],
@@ -157,7 +161,7 @@ def _refusal(
         fresh[renewal.subscription_id],
         [each for each in rivals if each.source_order_id == source],
         [each for each in copies if each.source_order_id == source],
-        run.as_of,
+        as_of,
         now=run.now(),
     )
 

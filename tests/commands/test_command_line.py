@@ -23,6 +23,7 @@ OPTIONS = {
     "adopt": ["--all-active", "--all-inactive", "--release", "--give-back", "--apply", "--credentials", "--policy"],
     "pause": ["--credentials", "--policy"],
     "resume": ["--credentials", "--policy"],
+    "preflight": ["--until", "--json", "--credentials", "--policy"],
     "watch": ["--overdue", "--unplaced", "--held", "--stopped", "--json", "--credentials", "--policy"],
     "explain": ["--on", "--credentials", "--policy"],
     "reconcile": ["--from", "--to", "--csv", "--json", "--credentials", "--policy"],

@@ -27,7 +27,17 @@ _PLAIN = (
     "occurrencies",
     "succeeded_on_last_run",
 )
-_OTHERS = ("metadata", "adopted", "automatic", "wallet", "card_ends", "failure", "times", "total_cents", "source_order_id")
+_OTHERS = (
+    "metadata",
+    "adopted",
+    "automatic",
+    "wallet",
+    "card_ends",
+    "failure",
+    "times",
+    "total_cents",
+    "source_order_id",
+)
 _MEMBERS = {*_TIMES, *_PLAIN, *_OTHERS}
 
 

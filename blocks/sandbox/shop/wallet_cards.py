@@ -47,7 +47,10 @@ def has_expired(shop: Shop, card: Row) -> bool:
     source = shop.database.find("stripe_payments", card["payment_source_id"])
     shown = orjson.loads(source["payment_instrument"] or "{}") if source is not None else {}
     now = shop.now()
-    return "card_expiry_year" in shown and (shown["card_expiry_year"], shown["card_expiry_month"]) < (now.year, now.month)
+    return "card_expiry_year" in shown and (shown["card_expiry_year"], shown["card_expiry_month"]) < (
+        now.year,
+        now.month,
+    )
 
 
 def card_of(shop: Shop, card_id: str | None, customer_id: str | None) -> Row | None:
