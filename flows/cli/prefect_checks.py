@@ -31,6 +31,7 @@ ENTRYPOINTS = {
     "renew-batch/renew-batch": "flows.renew_batch.renew_batch",
     "reorder/reorder": "flows.reorder.reorder",
     "adopt-subscriptions/adopt-subscriptions": "flows.adopt.adopt_subscriptions",
+    "preflight-renewals/preflight-renewals": "flows.preflight.preflight_renewals",
     WATCH: "flows.watch.watch_renewals",
 }
 """The deployments of `prefect.yaml`."""

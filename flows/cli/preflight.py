@@ -92,7 +92,8 @@ async def _look(until: date | datetime | None, credentials: str, policy: str) ->
     async with open_run(credentials, policy, as_of=None) as run:
         end = end_of_preflight(until, run.as_of, ZoneInfo(run.policy.time_zone))
         columns = (SpinnerColumn(), TextColumn("{task.completed:.0f} subscriptions looked at"))
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        shown_on = Console(stderr=True)
+        with Progress(*columns, console=shown_on, transient=True, disable=not shown_on.is_terminal) as progress:
             task = progress.add_task("")
             return await look_ahead(run, end, lambda seen: progress.update(task, completed=seen))
 
@@ -109,8 +110,9 @@ def _show_days(out: Console, found: Preflight) -> None:
     if not found.predictions:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("day", *(each.value for each in Expected)):
-        table.add_column(heading, justify="left" if heading == "day" else "right")
+    table.add_column("due on")
+    for each in Expected:
+        table.add_column(each.value, justify="right")
     table.add_column("amount")
     for day, counts, cents in found.by_day:
         table.add_row(f"{day:%a %d %b %Y}", *(f"{counts[each]:,}" for each in Expected), _shown(in_words(cents)))
@@ -119,7 +121,8 @@ def _show_days(out: Console, found: Preflight) -> None:
 
 
 def _show_trouble(out: Console, found: Preflight) -> None:
-    trouble = [each for each in found.worst_first if each.expected is not Expected.RENEWED]
+    # What only a cap stops is counted in the last line.
+    trouble = [each for each in found.worst_first if each.expected is not Expected.RENEWED and not each.is_beyond_caps]
     if not trouble:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")

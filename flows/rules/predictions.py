@@ -6,7 +6,7 @@ The same rules decide as in a sweep: `next_action` what would be sent, `result_o
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -68,6 +68,8 @@ class Prediction(BaseModel):
     """The customer's address."""
     needs_person: bool = False
     """Whether it stays like this until a person acts."""
+    is_beyond_caps: bool = False
+    """Whether nothing but the caps of the policy stops it."""
     writes: int = 0
     """Requests that change something, which the sweep will send for it."""
     warnings: tuple[str, ...] = ()
@@ -197,7 +199,8 @@ class _Predicting:
         if has_none or (known.is_card_known and card is None):
             return FailureClass.PAYMENT, "no payment source in the customer's wallet"
         if card is not None and card.valid_until is not None and card.valid_until <= self._at:
-            return FailureClass.PAYMENT, f"its card is valid until {card.valid_until:%Y-%m-%d}, before it is charged"
+            last = card.valid_until - timedelta(days=1)
+            return FailureClass.PAYMENT, f"its card expires at the end of {last:%Y-%m}, before it is charged"
         return None
 
     # --- the prediction ------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -31,14 +31,14 @@ def end_of_preflight(until: date | None, now: datetime, zone: ZoneInfo) -> datet
     """
     The instant (UTC) up to which a preflight looks, not included.
 
-    A day means all of it where the merchant is, and an instant (`datetime` in UTC) is itself. Without one, it is the
-    end of the next day: then a preflight shows a whole day of renewals before the first of them is due.
+    A day means all of it where the merchant is, and an instant (`datetime`, UTC unless it says otherwise) is itself.
+    Without one, it is the end of the next day: then a preflight shows a whole day before the first date in it is due.
 
     Raises:
         NoSuchSpan: that is not after `now`, or more than 62 days later.
     """
     if isinstance(until, datetime):
-        end = until
+        end = until if until.tzinfo else until.replace(tzinfo=UTC)
     else:
         day = until or wall_of(now, zone).date() + timedelta(days=1)
         end = instant_of(datetime.combine(day + timedelta(days=1), time.min), zone)
@@ -88,10 +88,12 @@ class Preflight:
 
     @property
     def worst_first(self) -> list[Prediction]:
-        """All predictions: what fails, what is not charged, then the others, each by date."""
-        return sorted(
-            self.predictions, key=lambda each: (_WORST_FIRST.index(each.expected), each.at, each.reference or "")
-        )
+        """All predictions: what fails, what is not charged, then the others, each by date; caps come last of theirs."""
+        return sorted(self.predictions, key=self._rank)
+
+    @staticmethod
+    def _rank(each: Prediction) -> tuple[int, bool, datetime, str]:
+        return _WORST_FIRST.index(each.expected), each.is_beyond_caps, each.at, each.reference or ""
 
     @property
     def sentence(self) -> str:

@@ -22,7 +22,7 @@ from flows.rules.skips import pause_refusal, status_refusal
 from flows.rules.state import RenewalState
 
 KEPT = 10_000
-"""How many renewals of a prediction are kept and compared: less than a megabyte."""
+"""How many renewals of a prediction are kept and compared: about a megabyte, and 400 list calls at the most."""
 
 AT_WORK = timedelta(minutes=5)
 """Two orders that were placed no further apart than this were placed by sweeps at work; longer gaps are pauses."""

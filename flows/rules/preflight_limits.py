@@ -91,7 +91,8 @@ def within_caps(
         done, waiting = done + queue[:room], queue[room:]
         if waiting:
             said.append(f"{wall_of(day, zone):%Y-%m-%d}: {room} of {len(queue)} renewals fit into {_caps(policy)}")
-    beyond = {"expected": Expected.NOT_CHARGED, "sentence": "the caps of the day leave no room for it", "writes": 0}
+    said_of_each = "the caps of the day leave no room for it"
+    beyond = {"expected": Expected.NOT_CHARGED, "sentence": said_of_each, "is_beyond_caps": True, "writes": 0}
     return [*done, *(each.model_copy(update=beyond) for each in waiting)], said
 
 

@@ -48,7 +48,7 @@ async def test_what_can_be_read_shows_who_will_fail_before_anything_is_due(merch
     ended = await preflight(merchant, until="2026-04-01T06:30:00Z")
 
     assert await expected(ended) == {
-        expiring: ("failed", "its card is valid until 2026-04-01, before it is charged"),
+        expiring: ("failed", "its card expires at the end of 2026-03, before it is charged"),
         no_wallet: ("failed", "no payment source in the customer's wallet"),
         no_source: ("not charged", "it has no source order, so there is nothing to copy"),
         held: ("not charged", "held for a person; set metadata.perennial.held to false to go on"),
@@ -162,6 +162,13 @@ async def test_one_subscription_that_cannot_be_read_hides_no_other(merchant: Mer
     assert found[fine] == ("renewed", "")
 
 
+async def test_a_run_about_the_past_fails_and_says_why(merchant: Merchant) -> None:
+    ended = await preflight(merchant, until="2020-01-01T00:00:00Z")
+
+    assert ended.name == "Failed"
+    assert "until is 2020-01-01 00:00 UTC, which is over" in ended.message
+
+
 @pytest.fixture
 def blocks(shop: Merchant) -> list[str]:
     return ["preflight", "--credentials", shop.name, "--policy", shop.name]
@@ -178,6 +185,18 @@ def test_the_command_exits_with_0_if_all_will_be_renewed_and_with_1_if_not(shop:
     said = capsys.readouterr().out
     assert failing in said
     assert "no payment source in the customer's wallet" in " ".join(said.split())
+
+
+def test_a_date_that_may_surprise_is_told(shop: Merchant, blocks, capsys) -> None:
+    shop.sandbox.set_clock("2026-02-27T06:00:00Z")
+    due_in(shop, 24, starts_at="2025-12-31T06:00:00Z")
+
+    assert main(blocks) == 0
+
+    assert (
+        "! 1 renewal: it counts from day 31: in months without that day it is due on the last day, next on 2026-02-28"
+        in (" ".join(capsys.readouterr().out.split()))
+    )
 
 
 def test_the_json_of_the_command_has_every_renewal(shop: Merchant, blocks, capsys) -> None:

@@ -82,7 +82,7 @@ def test_a_card_that_ends_before_the_date_fails(valid_until, fails):
     made = predicted(card=CARD.model_copy(update={"valid_until": at(valid_until)}))
 
     assert (made.failure_class == "payment") is fails
-    assert ("valid until 2026-03-01" in made.sentence) is fails
+    assert ("expires at the end of 2026-02" in made.sentence) is fails
 
 
 def test_a_card_that_has_left_the_wallet_fails():

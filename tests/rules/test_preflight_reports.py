@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -44,6 +44,7 @@ def preflight(*predictions: Prediction, **fields) -> Preflight:
         (date(2026, 3, 1), "2026-03-01T23:00"),
         (date(2026, 3, 29), "2026-03-29T22:00"),
         (at("2026-03-05T06:30"), "2026-03-05T06:30"),
+        (datetime(2026, 3, 5, 6, 30), "2026-03-05T06:30"),  # noqa: DTZ001 - as a form may send it
     ],
 )
 def test_a_preflight_ends_with_a_day_where_the_merchant_is_or_at_an_instant(until, end):
