@@ -68,6 +68,8 @@ class Prediction(BaseModel):
     """The customer's address."""
     needs_person: bool = False
     """Whether it stays like this until a person acts."""
+    is_retry: bool = False
+    """Whether an attempt was made before: the brake does not count retries."""
     is_beyond_caps: bool = False
     """Whether nothing but the caps of the policy stops it."""
     writes: int = 0
@@ -226,7 +228,8 @@ class _Predicting:
         return Prediction(
             subscription_id=self._renewal.subscription_id, reference=self._renewal.reference, at=self._at,
             expected=expected, sentence=sentence, cents=price.cents, currency=price.currency, is_exact=is_exact,
-            is_placed=is_placed, customer_email=self._renewal.customer_email, needs_person=needs_person, writes=writes,
+            is_placed=is_placed, is_retry=self._renewal.state.attempt > 0, needs_person=needs_person, writes=writes,
+            customer_email=self._renewal.customer_email,
             warnings=(*self._warnings, *self._renewal.warnings, *self._other_card()),
         )  # fmt: skip
 

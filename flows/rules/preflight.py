@@ -63,6 +63,8 @@ class Preflight:
     time: TimeNeeded
     caps: Sequence[str] = ()
     """A sentence for each day on which a cap stops all charging."""
+    brake: str | None = None
+    """Why the brake is expected to stop a sweep; None when it is not."""
     stopped: str | None = None
     """Since when, and why, a person has stopped charging; None while charging is on."""
     unread: Sequence[str] = field(default=())
@@ -75,8 +77,8 @@ class Preflight:
 
     @property
     def needs_person(self) -> bool:
-        """Whether renewals are not made until a person acts: caps, the stop switch, or a subscription's own trouble."""
-        return bool(self.caps or self.stopped) or any(each.needs_person for each in self.predictions)
+        """Whether renewals are not made until a person acts: caps, brake, stop switch, or a subscription's trouble."""
+        return bool(self.caps or self.brake or self.stopped) or any(each.needs_person for each in self.predictions)
 
     def count(self, expected: Expected) -> int:
         """How many renewals are expected to end like this."""
@@ -106,7 +108,7 @@ class Preflight:
             parts += [f"{counts[Expected.FAILED]} to fail"] if counts[Expected.FAILED] else []
             parts += [f"{counts[Expected.NOT_CHARGED]} not to be charged"] if counts[Expected.NOT_CHARGED] else []
             said = f"{said}: {', '.join(parts)}; {self.time.in_words}"
-        matters = [*([self.stopped] if self.stopped else []), *self.caps, *self.unread]
+        matters = [*filter(None, (self.stopped, self.brake)), *self.caps, *self.unread]
         return "; ".join([*matters, said])
 
     @property
@@ -149,6 +151,7 @@ class Preflight:
             "failures": dict(Counter(each.failure_class for each in self.predictions if each.failure_class)),
             "time": self.time.model_dump(mode="json"),
             "caps": list(self.caps),
+            "brake": self.brake,
             "charging_stopped": self.stopped,
             "unread": list(self.unread),
         }

@@ -1,5 +1,6 @@
 """What limits the coming sweeps: how long they take at the rate limit, and whether the policy's caps stop them."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -94,6 +95,19 @@ def within_caps(
     said_of_each = "the caps of the day leave no room for it"
     beyond = {"expected": Expected.NOT_CHARGED, "sentence": said_of_each, "is_beyond_caps": True, "writes": 0}
     return [*done, *(each.model_copy(update=beyond) for each in waiting)], said
+
+
+def brake_expected(predictions: Iterable[Prediction], policy: Policy) -> str | None:
+    """A sentence if so many first attempts are expected to fail for one reason that the brake stops a sweep."""
+    first = [each for each in predictions if each.expected is not Expected.NOT_CHARGED and not each.is_retry]
+    failed = Counter(each.failure_class for each in first if each.expected is Expected.FAILED)
+    cls, count = failed.most_common(1)[0] if failed else (None, 0)
+    if len(first) < policy.first_wave or count <= policy.brake_share * len(first):
+        return None
+    share = f"more than {policy.brake_share:.0%}"
+    return (
+        f"{count} of {len(first)} first attempts will fail for one reason ({cls}), {share}: the brake stops the sweep"
+    )
 
 
 def _is_to_be_charged(prediction: Prediction) -> bool:

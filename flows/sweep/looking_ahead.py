@@ -29,7 +29,7 @@ from flows.rules.cards import card_in
 from flows.rules.dashboard_links import Dashboard
 from flows.rules.predictions import Expected, Known, Prediction, left_alone, predict, waiting_for
 from flows.rules.preflight import Preflight
-from flows.rules.preflight_limits import time_needed, within_caps
+from flows.rules.preflight_limits import brake_expected, time_needed, within_caps
 from flows.rules.price import Price
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.upcoming import UpcomingRenewal, upcoming_renewals
@@ -56,7 +56,8 @@ async def look_ahead(run: Run, until: datetime, tell: Tell = lambda _: None) -> 
     switch = await run.stop_switch.look()
     return Preflight(
         run.as_of, until, zone, Dashboard(run.organization, (await run.client.claims()).mode), looking.seen, found,
-        time_needed(found, run.policy, windows), caps, switch.sentence if switch.is_stopped else None,
+        time_needed(found, run.policy, windows), caps, brake_expected(found, run.policy),
+        switch.sentence if switch.is_stopped else None,
         tuple(looking.unread),
     )  # fmt: skip
 

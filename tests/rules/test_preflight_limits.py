@@ -15,7 +15,7 @@ from blocks.commerce_layer.rate_limit import RateLimits
 from blocks.policy import Policy
 from flows.rules.caps import Charged
 from flows.rules.predictions import Expected, Prediction
-from flows.rules.preflight_limits import range_in_words, time_needed, within_caps
+from flows.rules.preflight_limits import brake_expected, range_in_words, time_needed, within_caps
 from flows.rules.zones import wall_of
 
 NOW, UNTIL = at("2026-03-01T12:00"), at("2026-03-04T00:00")
@@ -90,6 +90,23 @@ def test_failures_use_no_room():
     _, said = within_caps([*failing, renewal(9)], Policy(max_renewals_per_day=1), Charged(), NOW, UNTIL)
 
     assert said == []
+
+
+@pytest.mark.parametrize(
+    ("failing", "retries", "said"),
+    [
+        (2, 0, None),
+        (3, 0, "3 of 10 first attempts will fail for one reason (payment), more than 20%: the brake stops the sweep"),
+        (3, 3, None),
+    ],
+    ids=["few", "many", "too few first attempts"],
+)
+def test_the_brake_is_expected_if_too_many_first_attempts_will_fail_for_one_reason(failing, retries, said):
+    fails = {"expected": Expected.FAILED, "failure_class": "payment"}
+    found = [each.model_copy(update=fails if number < failing else {}) for number, each in enumerate(renewals(10))]
+    found = [each.model_copy(update={"is_retry": number < retries}) for number, each in enumerate(found)]
+
+    assert brake_expected(found, Policy()) == said
 
 
 @given(

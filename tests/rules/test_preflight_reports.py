@@ -80,6 +80,15 @@ def test_the_sentence_counts_adds_up_and_begins_with_what_matters():
     assert not found.is_fine
 
 
+def test_what_stops_a_sweep_comes_first_and_needs_a_person():
+    stopped = preflight(renewal(1), stopped="charging is stopped: wrong prices", unread=("cards cannot be read",))
+    braked = preflight(renewal(1), brake="the brake stops the sweep")
+
+    assert stopped.sentence.startswith("charging is stopped: wrong prices; cards cannot be read; 1 renewal until ")
+    assert braked.sentence.startswith("the brake stops the sweep; 1 renewal until ")
+    assert [each.needs_person for each in (stopped, braked, preflight(renewal(1)))] == [True, True, False]
+
+
 def test_a_shop_in_which_nothing_comes_due_is_fine():
     assert preflight().sentence == "0 renewals until Tue 3 Mar 00:00 CET 2026"
     assert preflight().is_fine
