@@ -224,8 +224,16 @@ def why_not_renewed(subscription: OrderSubscription | None) -> str:
 
 
 def was_foreseeable(order: Order, prediction: KeptPrediction) -> bool:
-    """Whether an order was placed in the span of the prediction, which therefore should have known it."""
-    return order.placed_at is not None and prediction.as_of <= order.placed_at < prediction.until
+    """
+    Whether an order was placed in the span of the prediction, which therefore should have known it.
+
+    Where renewals were left out, nobody can tell.
+    """
+    return (
+        not prediction.left_out
+        and order.placed_at is not None
+        and prediction.as_of <= order.placed_at < prediction.until
+    )
 
 
 def _counted(renewed: int, others: int) -> str:

@@ -162,7 +162,9 @@ def test_no_more_is_kept_than_can_be_compared():
     kept = KeptPrediction.of(preflight(*(renewal(number) for number in range(KEPT + 2))), "run-1", None)
 
     assert (len(kept.renewals), kept.left_out) == (KEPT, 2)
-    assert "(and 2 more, which were not kept)" in happened(kept).sentence
+    came = happened(kept, placed(KEPT, 0))
+    assert "(and 2 more, which were not kept)" in came.sentence
+    assert came.unforeseen == {}, "it is one of those that were not kept"
 
 
 @pytest.mark.parametrize(
