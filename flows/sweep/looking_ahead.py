@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from blocks.commerce_layer import listings
 from blocks.commerce_layer.credentials import CommerceLayerCredentials
 from blocks.commerce_layer.errors import CommerceLayerError
-from blocks.commerce_layer.listings import SubscriptionPage
+from blocks.commerce_layer.listings import Page
 from blocks.commerce_layer.placed_orders import iter_placed_orders
 from blocks.commerce_layer.rate_limit.rate_limits import Windows
 from blocks.commerce_layer.resources import CustomerPaymentSource, Order, OrderCopy, OrderSubscription
@@ -85,13 +85,13 @@ class _LookingAhead:
         self.found: list[Prediction] = []
         self.unread: set[str] = set()
 
-    async def at(self, page: SubscriptionPage) -> None:
+    async def at(self, page: Page[OrderSubscription]) -> None:
         """Look at the subscriptions of one page."""
-        self.seen += len(page.subscriptions) + len(page.unreadable)
+        self.seen += len(page.readable) + len(page.unreadable)
         for unreadable, error in page.unreadable.items():
             self._unreadable(unreadable, page.dates.get(unreadable), error)
-        coming = {each.id: periods for each in page.subscriptions if (periods := self._coming(each))}
-        listed = {each.id: each for each in page.subscriptions if each.id in coming}
+        coming = {each.id: periods for each in page.readable if (periods := self._coming(each))}
+        listed = {each.id: each for each in page.readable if each.id in coming}
         due = [Due(each.id, each.source_order_id, each.next_run_at, coming[each.id][0].at) for each in listed.values()]
         parts = await read_in_parts(due, partial(take_first_look, self._run))
         if parts.trouble is not None:

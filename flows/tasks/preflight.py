@@ -114,7 +114,7 @@ async def _what_happened(run: Run, kept: KeptPrediction) -> Happened:
     """
     orders: dict[str, Order] = {}
     async for page in listings.iter_placed_copies(run.client, kept.as_of):
-        orders |= orders_by_reference(page)
+        orders |= orders_by_reference(page.readable)
     known = set(kept.references)
     unforeseen = {each: order for each, order in orders.items() if each not in known and was_foreseeable(order, kept)}
     left = [each for each in kept.references if each not in orders]
