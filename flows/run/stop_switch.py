@@ -8,6 +8,7 @@ that no customer is charged, because a person may have stopped charging meanwhil
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import datetime
 from uuid import NAMESPACE_URL, uuid5
 
@@ -15,7 +16,9 @@ import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import Variable
 from prefect.events import emit_event
-from prefect.logging import get_run_logger
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_logger, get_run_logger
+from prefect.logging.loggers import LoggingAdapter
 
 from blocks.commerce_layer.clock import current_clock
 from flows.rules.stop_switch import CHARGING_IS_ON, VARIABLE, StopSwitch, read_switch
@@ -84,7 +87,7 @@ class SharedSwitch:
             async with asyncio.timeout(ANSWERS_WITHIN), get_client() as prefect:
                 self._said = await switch_now(prefect)
         except (httpx.HTTPError, TimeoutError, RuntimeError, ValueError) as error:
-            get_run_logger().warning("the stop switch could not be read: %s", type(error).__name__)
+            _logger().warning("the stop switch could not be read: %s", type(error).__name__)
         else:
             self._said_at = asked_at
 
@@ -94,7 +97,7 @@ class SharedSwitch:
         if switch.sentence in self._announced:
             return
         self._announced.add(switch.sentence)
-        get_run_logger().warning("%s; no one is charged", switch.sentence)
+        _logger().warning("%s; no one is charged", switch.sentence)
         # One event for each stop and day: a reminder, and not one for every sweep.
         name, today = "perennial.charging.stopped", current_clock().now().date()
         emit_event(
@@ -106,6 +109,14 @@ class SharedSwitch:
             payload={"sentence": switch.sentence, "since": _text(switch.since)},
             id=uuid5(NAMESPACE_URL, f"{name}/{self._organization}/{switch.sentence}/{today}"),
         )
+
+
+def _logger() -> logging.Logger | LoggingAdapter:
+    """The run's logger; commands that only look have no run."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return get_logger("perennial.stop_switch")
 
 
 def _text(instant: datetime | None) -> str | None:

@@ -133,6 +133,17 @@ def test_a_date_alone_means_the_end_of_that_day_in_the_merchants_time_zone(shop:
     assert "not due yet: due on Sun 1 Mar 06:00 UTC" in on_the_day_before
 
 
+def test_a_subscription_is_explained_also_while_charging_is_stopped(shop: Merchant, blocks, capsys) -> None:
+    made = shop.sandbox.create_subscription()
+    assert main(["stop", "wrong prices"]) == 0
+    try:
+        assert main(["explain", made["id"], *blocks]) == 0
+    finally:
+        main(["go"])
+
+    assert "due: the period of" in printed(capsys)
+
+
 def test_an_id_that_does_not_exist_is_a_clear_error(shop: Merchant, blocks, capsys) -> None:
     assert main(["explain", "NoSuchOne0", *blocks]) == 2
 
