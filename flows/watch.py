@@ -11,7 +11,7 @@ from blocks.policy import duration_of
 from flows.rules.watching import WatchLimits
 from flows.run.context import open_run
 from flows.run.states import completed, failed, run_task
-from flows.tasks.watch_shop import look_over_the_shop, publish_findings
+from flows.tasks.watch_shop import look_over_the_shop, publish_findings, publish_open_failures
 
 
 @flow(name="watch-renewals", flow_run_name="watch renewals")
@@ -25,6 +25,8 @@ async def watch_renewals(
 ) -> State[Any]:
     """
     Look over the whole shop for what no run reports, and end as Failed with a table if something is found.
+
+    Another table, `open-failures`, has every renewal that failed and is not settled yet.
 
     It reads and changes nothing. `perennial watch` does the same without a Prefect server, which may be what is down.
 
@@ -40,4 +42,5 @@ async def watch_renewals(
     async with open_run(credentials, policy, as_of=None) as run:
         report = await run_task(look_over_the_shop, run, limits)
         await run_task(publish_findings, run, report)
+        await run_task(publish_open_failures, run, report)
     return (failed if report.findings else completed)(report.sentence, report.facts)

@@ -93,6 +93,22 @@ async def adopted_without_a_date(client: CommerceLayer) -> list[OrderSubscriptio
     return await _first_adopted(client, {"status_eq": "inactive", "next_run_at_null": "true"})
 
 
+async def iter_adopted_beside_due_list(client: CommerceLayer) -> AsyncIterator[SubscriptionPage]:
+    """
+    The adopted subscriptions that no due list shows, and held ones whatever their date; some are listed twice.
+
+    Those that are cancelled are not among them. They cannot be due: they are not inactive, or have no `next_run_at`.
+    """
+    held, ours = '{"perennial":{"held":true}}', '{"perennial":{}}'
+    for filters in (
+        {"status_not_eq": "cancelled", "metadata_jcont": held},
+        {"status_not_in": "inactive,cancelled", "metadata_jcont": ours},
+        {"status_eq": "inactive", "next_run_at_null": "true", "metadata_jcont": ours},
+    ):
+        async for page in _iter(filters, client):
+            yield page
+
+
 async def our_copies_of(
     client: CommerceLayer, source_order_ids: Iterable[str], *, only_first_page: bool = False
 ) -> list[OrderCopy]:

@@ -36,6 +36,7 @@ COMMANDS = {
     "pause": ("adopt_command:pause", "Renew nothing of a subscription until it is resumed."),
     "resume": ("adopt_command:resume", "Renew a paused subscription again, from its next date on."),
     "preflight": ("preflight:preflight", "Say what the coming sweeps will do: amounts, failures, time."),
+    "failed": ("failed:failed", "List all open failures, and what a person must do."),
     "watch": ("watch:watch", "Say what no sweep reports, from the shop alone; for cron."),
     "explain": ("explain:explain_subscription", "Say when and why a subscription is due, and how it went last."),
     "reconcile": ("reconcile:reconcile", "Compare the periods of a span with the orders in the shop."),

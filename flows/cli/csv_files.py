@@ -1,8 +1,9 @@
-"""Writes tables as files for spreadsheets."""
+"""Tables as CSV for spreadsheets. Texts from outside cannot become formulas there."""
 
 from __future__ import annotations
 
 import csv
+import io
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,12 +15,20 @@ _FORMULA = (*"=+-@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """A spreadsheet may carry out a text that begins with one of these; the last four are their wide forms."""
 
 
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """The rows under the names of their columns. No text in it is a formula; None is an empty cell."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+    return text.getvalue()
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
     """
-    Write the rows under the names of their columns. Only the owner can read the file, as it names customers.
+    Write `csv_text` into a file that only its owner can read, as it names customers.
 
-    The file is complete or it is not there: it replaces an older one when it is written. No text in it is a formula.
-    None is an empty cell.
+    The file is complete or it is not there: it replaces an older one when it is written.
 
     Raises:
         OSError: it cannot be written.
@@ -27,9 +36,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, ob
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # readable by its owner only
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+            file.write(csv_text(columns, rows))
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)
@@ -44,4 +51,4 @@ def _cell(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = plain(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text

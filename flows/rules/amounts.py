@@ -21,6 +21,11 @@ def amount_cell(cents: int | None, currency: str | None) -> str:
     return f"{_number(cents, currency)} {(currency or '').upper()}".strip()
 
 
+def plain_amount(cents: int | None, currency: str | None) -> str:
+    """`1225.00`, as spreadsheets and programs read it; empty if it is not known."""
+    return "" if cents is None else _number(cents, currency).replace(",", "")
+
+
 def _number(cents: int, currency: str | None) -> str:
     code = (currency or "").upper()
     decimals = 0 if code in _WITHOUT_CENTS else 3 if code in _WITH_THOUSANDTHS else 2

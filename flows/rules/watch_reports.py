@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from flows.rules.dashboard_links import Dashboard
+from flows.rules.open_failures import OpenFailure
 from flows.rules.outside_text import markdown
 from flows.rules.references import period_text
 from flows.rules.watching import WatchFinding
@@ -17,12 +18,17 @@ ROWS_SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class WatchReport:
-    """All findings, the worst first, among a shop's `subscriptions` (their number) at `as_of` (UTC)."""
+    """
+    All findings, the worst first, among a shop's `subscriptions` (their number) at `as_of` (UTC).
+
+    `open_failures`, without amounts, are none of the findings: sweeps report them.
+    """
 
     as_of: datetime
     dashboard: Dashboard
     subscriptions: int
     findings: Sequence[WatchFinding]
+    open_failures: Sequence[OpenFailure] = ()
 
     @property
     def sentence(self) -> str:

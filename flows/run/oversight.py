@@ -21,6 +21,7 @@ from flows.rules.stop_switch import CHARGING_IS_ON, StopSwitch
 from flows.rules.watch_orders import OpenWork, charged_twice, left_unplaced, placed_late
 from flows.rules.watch_reports import WatchReport
 from flows.rules.watching import Alarm, WatchFinding, WatchLimits
+from flows.run.open_failures import OpenFailures
 
 
 async def look_over(
@@ -47,7 +48,7 @@ async def look_over(
     await looking.at_lost_metadata()
     looking.at_the_switch(switch)
     findings = sorted(looking.findings, key=lambda each: each.rank)
-    return WatchReport(as_of, dashboard, looking.seen, findings)
+    return WatchReport(as_of, dashboard, looking.seen, findings, list(looking.failures.found.values()))
 
 
 class _Looking:
@@ -58,6 +59,7 @@ class _Looking:
         self._known: dict[str, OpenWork] = {}
         self._perhaps_lost: list[OrderSubscription] = []
         self.seen = 0
+        self.failures = OpenFailures(policy, as_of)
         self.findings: list[WatchFinding] = []
 
     def at_the_switch(self, switch: StopSwitch) -> None:
@@ -66,6 +68,7 @@ class _Looking:
     async def at_subscriptions(self) -> None:
         async for page in listings.iter_not_cancelled(self._client):
             self.seen += len(page.readable) + len(page.unreadable)
+            self.failures.take_in(page)
             self.findings += [watching.unreadable(each, error) for each, error in page.unreadable.items()]
             for subscription in page.readable:
                 self._take_in(subscription)

@@ -1,4 +1,4 @@
-"""The tasks of `watch-renewals`: look over the shop, and publish what was found."""
+"""The tasks of `watch-renewals`: look over the shop, and publish what was found, and which failures are open."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from flows.rules.outside_text import markdown
 from flows.rules.watch_reports import WatchReport
 from flows.rules.watching import WatchLimits
 from flows.run.context import Run
+from flows.run.open_failures import report_of
 from flows.run.oversight import look_over
 from flows.run.states import completed, failed
 
@@ -41,3 +42,12 @@ async def publish_findings(run: Run, report: WatchReport) -> State[None]:
             payload={"sentence": report.sentence, "flow_run_id": run.identity.flow_run_id},
         )
     return completed(report.sentence, None)
+
+
+@task(task_run_name="publish open failures", cache_policy=NO_CACHE)
+async def publish_open_failures(run: Run, report: WatchReport) -> State[None]:
+    """Publish all open failures of the shop as a table, the worst and most valuable first."""
+    failures = await report_of(run, report.open_failures)
+    description = f"**{markdown(failures.sentence)}**\n\nas of {failures.as_of:%Y-%m-%d %H:%M} UTC"
+    await acreate_table_artifact(failures.table_rows, key="open-failures", description=description)
+    return completed(failures.sentence, None)

@@ -24,6 +24,7 @@ OPTIONS = {
     "pause": ["--credentials", "--policy"],
     "resume": ["--credentials", "--policy"],
     "preflight": ["--until", "--json", "--credentials", "--policy"],
+    "failed": ["--csv", "--json", "--credentials", "--policy"],
     "watch": ["--overdue", "--unplaced", "--held", "--stopped", "--json", "--credentials", "--policy"],
     "explain": ["--on", "--credentials", "--policy"],
     "reconcile": ["--from", "--to", "--csv", "--json", "--credentials", "--policy"],

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import stat
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from flows.cli.csv_files import write_csv
+from flows.cli.csv_files import csv_text, write_csv
 
 
 def test_no_text_from_outside_is_a_formula(tmp_path: Path) -> None:
@@ -19,6 +22,14 @@ def test_no_text_from_outside_is_a_formula(tmp_path: Path) -> None:
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         cells = [row["said"] for row in csv.DictReader(file)]
     assert cells == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'=1", "'=1", "'\uff1d1", "a=1", "'"]
+
+
+@given(st.lists(st.text(alphabet="a=+-@ ,\"'\n\r\t;\uff1d"), min_size=1))
+def test_whatever_the_texts_are_a_reader_finds_as_many_cells_and_no_formula(texts: list[str]) -> None:
+    _, *rows = csv.reader(io.StringIO(csv_text(["said", "x"], [{"said": each, "x": 1} for each in texts]), newline=""))
+
+    assert [len(row) for row in rows] == [2] * len(texts)
+    assert not any(said.lstrip().startswith(("=", "+", "-", "@", "\uff1d")) for said, _ in rows)
 
 
 def test_numbers_stay_numbers_and_nothing_is_an_empty_cell(tmp_path: Path) -> None:

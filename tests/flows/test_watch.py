@@ -28,6 +28,23 @@ async def test_the_watch_completes_in_a_shop_that_is_swept_although_renewals_fai
     assert await stored_runs.table(ended.flow_run_id, "missed-renewals") == []
 
 
+async def test_the_watch_publishes_all_open_failures_the_worst_first(merchant: Merchant) -> None:
+    merchant.sandbox.create_subscription()
+    waits = merchant.sandbox.create_subscription(failure="declined", total_cents=9_900)["id"]
+    lost = merchant.sandbox.create_subscription(failure="hard_declined", total_cents=4_200)["id"]
+    await merchant.sweep()
+
+    ended = await watch(merchant)
+
+    rows = await stored_runs.table(ended.flow_run_id, "open-failures")
+    artifacts = await stored_runs.artifacts(ended.flow_run_id)
+    assert [(row["subscription"], row["amount"]) for row in rows] == [(lost, "42.00 EUR"), (waits, "99.00 EUR")]
+    assert rows[0]["what to do"].startswith("ask the customer for another card")
+    assert (rows[1]["attempts"], rows[1]["what to do"][:22]) == ("1 of 5", "nothing: next attempt ")
+    said = "**2 open failures: 1 waits for a person, 1 waits for its next attempt; 141.00 EUR at stake**"
+    assert (artifacts["open-failures"].description or "").startswith(said)
+
+
 async def test_after_a_dead_scheduler_the_watch_fails_with_a_table_and_an_event(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription()["id"]
     await merchant.sweep()
