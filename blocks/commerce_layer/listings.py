@@ -7,6 +7,7 @@ are read by id in ever smaller parts.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,12 +17,12 @@ from typing import Any, Generic, TypeVar
 from blocks.commerce_layer import jsonapi
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.errors import CommerceLayerError, ReadFailed, Refused
-from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
+from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
 from blocks.commerce_layer.splitting import read_in_parts
 from blocks.commerce_layer.statuses import SubscriptionStatus
-from blocks.commerce_layer.views import COPIES, COPY_VIEW, SUBSCRIPTION_VIEW, SUBSCRIPTIONS
+from blocks.commerce_layer.views import COPIES, COPY_VIEW, ORDER_VIEW, ORDERS, SUBSCRIPTION_VIEW, SUBSCRIPTIONS
 
-M = TypeVar("M", OrderCopy, OrderSubscription)
+M = TypeVar("M", Order, OrderCopy, OrderSubscription)
 
 SOURCES_AT_ONCE = 200
 """Ids in one filter: some 2,300 characters of an address, which every proxy takes."""
@@ -55,6 +56,7 @@ _SUBSCRIPTIONS = _Kind(
     SUBSCRIPTIONS, OrderSubscription, SUBSCRIPTION_VIEW, "next_run_at", CommerceLayer.get_subscriptions
 )
 _COPIES = _Kind(COPIES, OrderCopy, COPY_VIEW, "created_at", CommerceLayer.get_order_copies)
+_ORDERS = _Kind(ORDERS, Order, ORDER_VIEW, "created_at", CommerceLayer.get_orders)
 
 
 async def iter_due(client: CommerceLayer, as_of: datetime) -> AsyncIterator[Page[OrderSubscription]]:
@@ -93,20 +95,39 @@ async def adopted_without_a_date(client: CommerceLayer) -> list[OrderSubscriptio
     return await _first_adopted(client, {"status_eq": "inactive", "next_run_at_null": "true"})
 
 
-async def iter_adopted_beside_due_list(client: CommerceLayer) -> AsyncIterator[SubscriptionPage]:
+async def iter_adopted_beside_due_list(client: CommerceLayer) -> AsyncIterator[Page[OrderSubscription]]:
     """
     The adopted subscriptions that no due list shows, and held ones whatever their date; some are listed twice.
 
     Those that are cancelled are not among them. They cannot be due: they are not inactive, or have no `next_run_at`.
     """
-    held, ours = '{"perennial":{"held":true}}', '{"perennial":{}}'
     for filters in (
-        {"status_not_eq": "cancelled", "metadata_jcont": held},
-        {"status_not_in": "inactive,cancelled", "metadata_jcont": ours},
-        {"status_eq": "inactive", "next_run_at_null": "true", "metadata_jcont": ours},
+        {"status_not_eq": "cancelled", "metadata_jcont": '{"perennial":{"held":true}}'},
+        {"status_not_in": "inactive,cancelled", **_ADOPTED},
+        {"status_eq": "inactive", "next_run_at_null": "true", **_ADOPTED},
     ):
-        async for page in _iter(filters, client):
+        async for page in _iter(client, _SUBSCRIPTIONS, filters):
             yield page
+
+
+async def iter_copies_marked(client: CommerceLayer, key: str, value: str) -> AsyncIterator[Page[OrderCopy]]:
+    """The order copies with `value` under `key` of their `metadata.perennial`, 25 at a time, by id."""
+    async for page in _iter(client, _COPIES, _marked(key, value)):
+        yield page
+
+
+async def iter_orders_marked(client: CommerceLayer, key: str, value: str) -> AsyncIterator[Page[Order]]:
+    """The orders with `value` under `key` of their `metadata.perennial`, 25 at a time, by id."""
+    async for page in _iter(client, _ORDERS, _marked(key, value)):
+        yield page
+
+
+async def iter_subscriptions_marked(
+    client: CommerceLayer, key: str, value: str
+) -> AsyncIterator[Page[OrderSubscription]]:
+    """The subscriptions with `value` under `key` of their `metadata.perennial`, also cancelled ones, by id."""
+    async for page in _iter(client, _SUBSCRIPTIONS, _marked(key, value)):
+        yield page
 
 
 async def our_copies_of(
@@ -156,6 +177,10 @@ async def iter_placed_copies(client: CommerceLayer, placed_since: datetime) -> A
     filters = {**_OUR_ORIGIN, "target_order_placed_at_gteq": jsonapi.instant(placed_since)}
     async for page in _iter(client, _COPIES, filters):
         yield page
+
+
+def _marked(key: str, value: str) -> dict[str, str]:
+    return {"metadata_jcont": json.dumps({"perennial": {key: value}})}
 
 
 async def _first_adopted(client: CommerceLayer, filters: Mapping[str, str]) -> list[OrderSubscription]:

@@ -37,6 +37,7 @@ COMMANDS = {
     "resume": ("adopt_command:resume", "Renew a paused subscription again, from its next date on."),
     "preflight": ("preflight:preflight", "Say what the coming sweeps will do: amounts, failures, time."),
     "failed": ("failed:failed", "List all open failures, and what a person must do."),
+    "incident": ("incident:incident", "List what one run did; cancel what is unplaced."),
     "watch": ("watch:watch", "Say what no sweep reports, from the shop alone; for cron."),
     "explain": ("explain:explain_subscription", "Say when and why a subscription is due, and how it went last."),
     "reconcile": ("reconcile:reconcile", "Compare the periods of a span with the orders in the shop."),

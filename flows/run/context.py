@@ -62,11 +62,14 @@ class RunIdentity:
     flow_run_id: str
     flow_run_name: str
     deployment: str | None
+    parent_flow_run_id: str | None = None
+    """The run that started this one, such as the sweep of a batch."""
 
     @classmethod
     def current(cls) -> RunIdentity:
         """The current Prefect run."""
-        return cls(str(flow_run.id or ""), str(flow_run.name or ""), deployment.name)
+        parent = flow_run.parent_flow_run_id
+        return cls(str(flow_run.id or ""), str(flow_run.name or ""), deployment.name, parent)
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,8 @@ class Run:
         else:
             of = {"source_order_id": work.source_order_id}
             of |= {BESIDES_RENEWAL: True} if work.besides_renewal else {}
+        if self.identity.parent_flow_run_id is not None:
+            of["parent_flow_run_id"] = self.identity.parent_flow_run_id
         return {
             **of,
             "flow_run_id": self.identity.flow_run_id,

@@ -14,8 +14,8 @@ from blocks.commerce_layer import listings
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.jsonapi import pages_of
-from blocks.commerce_layer.listings import SubscriptionPage
-from blocks.commerce_layer.resources import Order
+from blocks.commerce_layer.listings import Page
+from blocks.commerce_layer.resources import Order, OrderSubscription
 from blocks.policy import Policy
 from flows.rules.dashboard_links import Dashboard
 from flows.rules.open_failure_reports import OpenFailureReport
@@ -31,10 +31,10 @@ class OpenFailures:
     as_of: datetime
     found: dict[str, OpenFailure] = field(default_factory=dict)
 
-    def take_in(self, page: SubscriptionPage) -> None:
+    def take_in(self, page: Page[OrderSubscription]) -> None:
         """Look at the subscriptions of one page. One that cannot be planned does not hide the others."""
         self.found |= {each: unreadable_failure(each, error) for each, error in page.unreadable.items()}
-        for subscription in page.subscriptions:
+        for subscription in page.readable:
             try:
                 failure = open_failure(subscription, self.policy, self.as_of)
             except Exception as error:  # noqa: BLE001 - one odd subscription must not hide the others
@@ -57,7 +57,7 @@ async def find_open_failures(run: Run, seen: Callable[[int], None]) -> OpenFailu
     for pages in (listings.iter_due(run.client, run.as_of), listings.iter_adopted_beside_due_list(run.client)):
         async for page in pages:
             failures.take_in(page)
-            seen(len(page.subscriptions) + len(page.unreadable))
+            seen(len(page.readable) + len(page.unreadable))
     return await report_of(run, failures.found.values())
 
 

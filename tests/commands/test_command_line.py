@@ -25,6 +25,7 @@ OPTIONS = {
     "resume": ["--credentials", "--policy"],
     "preflight": ["--until", "--json", "--credentials", "--policy"],
     "failed": ["--csv", "--json", "--credentials", "--policy"],
+    "incident": ["--withdraw", "--json", "--credentials", "--policy"],
     "watch": ["--overdue", "--unplaced", "--held", "--stopped", "--json", "--credentials", "--policy"],
     "explain": ["--on", "--credentials", "--policy"],
     "reconcile": ["--from", "--to", "--csv", "--json", "--credentials", "--policy"],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -84,6 +85,8 @@ async def test_the_workers_of_the_pool_share_a_large_sweep(shop: Merchant, pool:
     # Each order is placed, each renewal is recorded, and each run asks once whether it may write.
     assert ended.facts["requests"]["PATCH"] == 2 * 60 + 1 + len(runs)
     assert sum(len(run.parameters["subscription_ids"]) for run in runs) == 54
+    sweeps = [json.loads(row["metadata"])["perennial"].get("parent_flow_run_id") for row in copies]
+    assert (sweeps.count(str(ended.flow_run_id)), sweeps.count(None)) == (54, 6)
 
 
 async def test_two_large_sweeps_at_once_renew_each_subscription_once(shop: Merchant, pool: None) -> None:

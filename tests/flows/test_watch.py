@@ -34,7 +34,7 @@ async def test_the_watch_publishes_all_open_failures_the_worst_first(merchant: M
     lost = merchant.sandbox.create_subscription(failure="hard_declined", total_cents=4_200)["id"]
     await merchant.sweep()
 
-    ended = await watch(merchant)
+    ended = await merchant.watch()
 
     rows = await stored_runs.table(ended.flow_run_id, "open-failures")
     artifacts = await stored_runs.artifacts(ended.flow_run_id)
