@@ -146,7 +146,7 @@ class _Looking:
 
 
 def _complete(page: listings.Page[M]) -> list[M]:
-    """What a page lists. Raises CommerceLayerError when a part cannot be read: a list with a gap would look complete."""
+    """What a page lists. Raises CommerceLayerError if a part cannot be read: a list with a gap would look complete."""
     for error in page.unreadable.values():
         raise error
     return page.readable
