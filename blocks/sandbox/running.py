@@ -116,8 +116,8 @@ class RunningSandbox:
         Seed demo data.
 
         Further members: active, foreign, due (ISO), spread_seconds, frequencies, failures (name to count, or to a
-        share below 1), instance, policy. Returns the counts, and `subscription_ids` and `source_order_ids`
-        when there are at most 1000.
+        share below 1), active_failures (the same for `active`), instance, policy. Returns the counts, and
+        `subscription_ids` and `source_order_ids` when there are at most 1000.
         """
         return self._control("POST", "seed", {"subscriptions": subscriptions, **plan})
 

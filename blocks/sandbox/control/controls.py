@@ -37,7 +37,7 @@ _CLOCK = (
 )
 _SEED = (
     "Seed `subscriptions` (due, adopted), `active` and `foreign` ones; also due, spread_seconds, frequencies, "
-    "failures, instance, policy."
+    "failures, active_failures, instance, policy."
 )
 _FAILURES = (
     "Make order `order_id`, or every order paid with the card `customer_payment_source_id`, fail as `kind`, `times` "

@@ -39,6 +39,8 @@ class SeedPlan:
     """Seconds after the first one over which the others are due, evenly spread."""
     frequencies: dict[str, float] = field(default_factory=lambda: {"monthly": 1.0})
     failures: dict[str, float] = field(default_factory=dict)
+    active_failures: dict[str, float] = field(default_factory=dict)
+    """The same for `active`: their runs fail."""
     instance: str | None = None
     policy: dict[str, Any] | None = None
 
@@ -53,7 +55,8 @@ class SeedPlan:
             count = getattr(self, name)
             if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= 1_000_000:  # noqa: PLR2004  enough for any test
                 raise ValueError(f"{name} is {count!r}; it lies between 0 and 1000000")
-        for name, known in (("failures", FAILURES.__contains__), ("frequencies", is_frequency)):
+        kinds = dict.fromkeys(("failures", "active_failures"), FAILURES.__contains__)
+        for name, known in {**kinds, "frequencies": is_frequency}.items():
             mix = getattr(self, name)
             if not isinstance(mix, dict):
                 raise TypeError(f"{name} is {mix!r}; it maps names to counts or shares")
@@ -88,7 +91,10 @@ def seed(shop: Shop, engine: NativeEngine, plan: SeedPlan) -> dict[str, Any]:
     first_due = instant_of(plan.due) if plan.due else _last_minute(shop.now())
     kinds = ["adopted"] * plan.subscriptions + ["active"] * plan.active + ["foreign"] * plan.foreign
     frequencies = list(distribute(plan.frequencies, total, "monthly"))
-    failures = list(distribute(plan.failures, plan.subscriptions, None))
+    failures = [
+        *distribute(plan.failures, plan.subscriptions, None),
+        *distribute(plan.active_failures, plan.active, None),
+    ]
     step = plan.spread_seconds / max(total - 1, 1)
     rows: dict[str, list[Row]] = {
         name: []
@@ -104,8 +110,7 @@ def seed(shop: Shop, engine: NativeEngine, plan: SeedPlan) -> dict[str, Any]:
             made = _customer_with_subscription(shop, market_id, planned, plan)
             for table, row in made.items():
                 rows[table].append(row)
-            failure = failures[index] if index < plan.subscriptions else None
-            if failure is not None:
+            if index < len(failures) and (failure := failures[index]) is not None:
                 set_failure(shop, made["orders"]["id"], failure)
         for table, many in rows.items():
             if many:
