@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -20,7 +20,15 @@ from blocks.commerce_layer.errors import CommerceLayerError, ReadFailed, Refused
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
 from blocks.commerce_layer.splitting import read_in_parts
 from blocks.commerce_layer.statuses import SubscriptionStatus
-from blocks.commerce_layer.views import COPIES, COPY_VIEW, ORDER_VIEW, ORDERS, SUBSCRIPTION_VIEW, SUBSCRIPTIONS
+from blocks.commerce_layer.views import (
+    COPIES,
+    COPY_VIEW,
+    NATIVE_COPY_VIEW,
+    ORDER_VIEW,
+    ORDERS,
+    SUBSCRIPTION_VIEW,
+    SUBSCRIPTIONS,
+)
 
 M = TypeVar("M", Order, OrderCopy, OrderSubscription)
 
@@ -39,6 +47,13 @@ class Page(Generic[M]):
     unreadable: dict[str, CommerceLayerError] = field(default_factory=dict)
     dates: dict[str, datetime | None] = field(default_factory=dict)
     """Of those that cannot be read, as far as the list says (UTC): when they are due, or when they were created."""
+
+    @property
+    def complete(self) -> list[M]:
+        """All resources of the page. Raises CommerceLayerError if one cannot be read: the gap might be what matters."""
+        for error in self.unreadable.values():
+            raise error
+        return self.readable
 
 
 @dataclass(frozen=True)
@@ -83,6 +98,25 @@ async def iter_adopted(client: CommerceLayer, filters: Mapping[str, str]) -> Asy
     """The subscriptions with `metadata.perennial` that match these filters too, by id."""
     async for page in _iter(client, _SUBSCRIPTIONS, {**filters, **_ADOPTED}):
         yield page
+
+
+async def iter_failed_natively(client: CommerceLayer) -> AsyncIterator[Page[OrderSubscription]]:
+    """The active subscriptions whose last run by Commerce Layer's own engine failed, by id."""
+    failed = {"status_eq": "active", "succeeded_on_last_run_false": "true", "last_run_at_not_null": "true"}
+    async for page in _iter(client, _SUBSCRIPTIONS, failed):
+        yield page
+
+
+async def copies_with_their_runs(
+    client: CommerceLayer, source_order_ids: Iterable[str], created_since: datetime
+) -> list[OrderCopy]:
+    """All copies of these source orders made at or after `created_since`, with the subscriptions that were run."""
+    found: list[OrderCopy] = []
+    for ids in jsonapi.pages_of(source_order_ids):
+        filters = {"source_order_id_in": ",".join(ids), "created_at_gteq": jsonapi.instant(created_since)}
+        async for page in _iter(client, replace(_COPIES, view=NATIVE_COPY_VIEW), filters):
+            found += page.complete
+    return found
 
 
 async def adopted_with_another_status(client: CommerceLayer) -> list[OrderSubscription]:

@@ -33,6 +33,10 @@ RENEWAL_VIEW = jsonapi.query(
     include=("target_order", "source_order.order_subscriptions"),
     fields={COPIES: _COPY_FIELDS, ORDERS: (*_ORDER_FIELDS, "order_subscriptions"), SUBSCRIPTIONS: _SUBSCRIPTION_FIELDS},
 )
+NATIVE_COPY_VIEW = jsonapi.query(
+    include=("source_order", "target_order", "target_order.payment_source", "order_subscription"),
+    fields={COPIES: (*_COPY_FIELDS, "order_subscription"), ORDERS: _ORDER_FIELDS, SUBSCRIPTIONS: ("number",)},
+)
 # Orders and payment sources are included for their ids alone: without `include` the API sends no linkage.
 SUBSCRIPTION_VIEW = jsonapi.query(
     include=("source_order", "customer_payment_source", "customer_payment_source.payment_source", "tags"),

@@ -33,6 +33,7 @@ COMMANDS = {
     "stop": ("stop:stop", "Stop all charging within ten seconds; copies are still made."),
     "go": ("stop:go", "Charge customers again."),
     "adopt": ("adopt_command:adopt", "Choose who renews a subscription: adopt, release, give back."),
+    "rescue": ("rescue_command:rescue", "Repair renewals that Commerce Layer's own engine has failed."),
     "pause": ("adopt_command:pause", "Renew nothing of a subscription until it is resumed."),
     "resume": ("adopt_command:resume", "Renew a paused subscription again, from its next date on."),
     "preflight": ("preflight:preflight", "Say what the coming sweeps will do: amounts, failures, time."),

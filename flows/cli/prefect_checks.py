@@ -32,6 +32,7 @@ ENTRYPOINTS = {
     "reorder/reorder": "flows.reorder.reorder",
     "adopt-subscriptions/adopt-subscriptions": "flows.adopt.adopt_subscriptions",
     "preflight-renewals/preflight-renewals": "flows.preflight.preflight_renewals",
+    "rescue-failed-renewals/rescue-failed-renewals": "flows.rescue.rescue_failed_renewals",
     WATCH: "flows.watch.watch_renewals",
 }
 """The deployments of `prefect.yaml`."""

@@ -9,6 +9,15 @@ from blocks.commerce_layer.resources import Order, OrderCopy
 from flows.rules.references import REFERENCE_ORIGIN, Reference, parse_reference, reference_of
 from flows.rules.state import KEY
 
+RESCUE = "rescue"
+"""Key in the `metadata.perennial` of a copy or an order of a rescue: its subscription is not adopted."""
+
+
+def is_of_a_rescue(made: OrderCopy | Order) -> bool:
+    """Whether a rescue made the copy or placed the order, for a run of Commerce Layer's own engine."""
+    ours = made.metadata.get(KEY)
+    return isinstance(ours, dict) and ours.get(RESCUE) is True
+
 
 def period_of(copy: OrderCopy) -> Reference | None:
     """The subscription and the period of a copy; None when it is not the copy of a renewal."""

@@ -123,7 +123,7 @@ def _counted(
     cls = last.failure.cls
     by_class = Counter(each.failure.cls.value for each in told)
     failures = {name: max(by_class[name], before.failures.get(name, 0)) for name in {*by_class, *before.failures}}
-    card = _card_that_failed(renewal, order)
+    card = card_that_failed(renewal, order)
     counts = _with_charges(before, [each.at for each in charges if each.failure.cls in ON_THE_CARD], card)
     following = next_attempt(policy, cls, failures[cls], counts.attempts, last.at)
     is_over = last.failure.permanent or following is None
@@ -141,7 +141,7 @@ def _counted(
     )  # fmt: skip
 
 
-def _card_that_failed(renewal: Renewal, order: Order | None) -> str | None:
+def card_that_failed(renewal: Renewal, order: Order | None) -> str | None:
     """
     The card that this order was to be paid with when it failed last; None when that is not known.
 

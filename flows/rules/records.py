@@ -48,7 +48,7 @@ def record_of(result: RenewalResult, fresh: OrderSubscription) -> Record | None:
     settlement = _settlement(result, fresh)
     state = settlement.state
     if overtaken and not result.is_settled:
-        state = _merged(state, stored)
+        state = merged(state, stored)
     if stored.held and not planned.held and not overtaken:  # by a person, while the renewal was under way
         state = state.model_copy(update={"held": True, "held_since": stored.held_since or result.happened})
     cancel = result.cancel and fresh.status is not SubscriptionStatus.CANCELLED
@@ -127,7 +127,7 @@ def _settlement(result: RenewalResult, fresh: OrderSubscription) -> Settlement:
     return Settlement(state, settled.next_run_at if through >= whole_minute(moved_to) else None)
 
 
-def _merged(ours: RenewalState, stored: RenewalState) -> RenewalState:
+def merged(ours: RenewalState, stored: RenewalState) -> RenewalState:
     """Merge two runs' states after each saw an attempt fail: every counted attempt stays counted, and a hold stays."""
     if stored.period != ours.period:
         return ours

@@ -22,7 +22,7 @@ from flows.rules.periods import Schedule
 from flows.rules.references import period_text, reference_of, whole_minute
 from flows.rules.skips import CHECKS, Settlement, Skip, Skipped, SkipReason, waits_for_payment, without_a_state
 from flows.rules.spacing import TooClose, duration_in_words, held_for, once_moved_on, too_close
-from flows.rules.state import ERROR_LENGTH, Outcome, RenewalState
+from flows.rules.state import ERROR_LENGTH, KEY, Outcome, RenewalState
 from flows.rules.zones import in_words, wall_of, with_year
 
 __all__ = ["Renewal", "Settlement", "SkipReason", "Skipped", "plan"]
@@ -55,6 +55,10 @@ class Renewal:
     warnings: tuple[str, ...] = field(default=())
     found: tuple[OrderCopy, ...] = field(default=())
     """The order copies of this period at the first look."""
+    state_key: str = KEY
+    """Where in the subscription's metadata the state is."""
+    looked_back_to: datetime | None = None
+    """Copies made before this instant do not matter; None: as far back as the settled periods say."""
 
     @property
     def reference(self) -> str:

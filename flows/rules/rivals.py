@@ -10,7 +10,7 @@ from datetime import datetime
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
 from blocks.commerce_layer.statuses import OrderStatus, SubscriptionStatus
 from blocks.policy import Policy
-from flows.rules.copy_periods import period_of, period_of_order
+from flows.rules.copy_periods import is_of_a_rescue, period_of, period_of_order
 from flows.rules.order_copies import FAILED_STATUSES, is_moving
 from flows.rules.references import REFERENCE_ORIGIN, period_text
 from flows.rules.renewal import Renewal
@@ -139,6 +139,8 @@ def placed_without_copy(renewal: Renewal, orders: Iterable[Order]) -> Refusal | 
 def _unsettled_period(renewal: Renewal, order: Order) -> datetime | None:
     """The order's period, if it is one of the same subscription that no run has settled."""
     owner, through = period_of_order(order), renewal.state.done_through
+    if is_of_a_rescue(order):
+        return None  # of a run before the subscription was adopted: no renewal settles it
     if order.reference == renewal.reference:
         return renewal.due  # whatever another system has written into its metadata
     if owner is None or owner.subscription_id != renewal.subscription_id:

@@ -27,6 +27,8 @@ from flows.rules.references import whole_minute
 
 VERSION = 1
 KEY = "perennial"
+RESCUE_KEY = "perennial_rescue"
+"""The state of a rescue: the subscription is not adopted, and Commerce Layer's own engine goes on renewing it."""
 TAG = "perennial"
 """The tag of adopted subscriptions: it shows that a subscription was adopted even if its state was removed."""
 ERROR_LENGTH = 500
@@ -167,20 +169,20 @@ class RenewalState(BaseModel):
     """Why the stored object cannot be trusted; null when it can. Never stored."""
 
     @classmethod
-    def read(cls, metadata: Mapping[str, Any]) -> Self | None:
-        """The state in a subscription's metadata; None when it is not adopted. Never raises."""
-        if KEY not in metadata:
+    def read(cls, metadata: Mapping[str, Any], key: str = KEY) -> Self | None:
+        """The state in a subscription's metadata; None when it has none: it is not adopted. Never raises."""
+        if key not in metadata:
             return None
-        stored = _object_for_an_empty_list(metadata[KEY])
+        stored = _object_for_an_empty_list(metadata[key])
         if not isinstance(stored, Mapping):
             # It was adopted: if it counted as "not adopted", no engine would renew it.
-            return cls(damaged=f"metadata.{KEY} = {stored!r}"[:_QUOTED] + _NO_OBJECT)
+            return cls(damaged=f"metadata.{key} = {stored!r}"[:_QUOTED] + _NO_OBJECT)
         try:
             return cls.model_validate({key: value for key, value in stored.items() if key != "damaged"})
         except ValidationError as error:
-            return cls(damaged="; ".join(_complaint(item) for item in error.errors())[:ERROR_LENGTH])
+            return cls(damaged="; ".join(_complaint(key, item) for item in error.errors())[:ERROR_LENGTH])
 
-    def written_into(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    def written_into(self, metadata: Mapping[str, Any], key: str = KEY) -> dict[str, Any]:
         """
         A copy of `metadata` with this state in it; all other keys, and unknown keys of the state, are kept.
 
@@ -188,12 +190,12 @@ class RenewalState(BaseModel):
         """
         if self.damaged is not None:
             raise ValueError(f"a damaged state is not written back: {self.damaged}")
-        stored = metadata.get(KEY)
+        stored = metadata.get(key)
         kept = dict(stored) if isinstance(stored, Mapping) else {}
         ours = self.model_dump(mode="json")
         if not self.held:
             ours["held_since"] = None
-        return {**metadata, KEY: {**kept, **ours}}
+        return {**metadata, key: {**kept, **ours}}
 
     @property
     def is_unsettled(self) -> bool:
@@ -258,6 +260,6 @@ class RenewalState(BaseModel):
         return {_iso(moment): card for moment in self.attempts_until(as_of) if (card := self.card_of(moment))}
 
 
-def _complaint(item: ErrorDetails) -> str:
+def _complaint(key: str, item: ErrorDetails) -> str:
     where = ".".join(str(part) for part in item["loc"])
-    return f"metadata.{KEY}.{where} = {item['input']!r}: {item['msg']}"
+    return f"metadata.{key}.{where} = {item['input']!r}: {item['msg']}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
+from blocks.commerce_layer.statuses import SubscriptionStatus
 from flows.rules.copy_periods import period_of
 from flows.rules.far_dates import end_of
 from flows.rules.next_action import Hold, HoldReason, Place, copies_of, decided_already
@@ -56,6 +57,9 @@ def no_longer_wanted(subscription: OrderSubscription | None, due: datetime) -> R
     if subscription is None:
         return SkipReason.GONE, "the subscription is gone"
     state = RenewalState.read(subscription.metadata)
+    ran_at = subscription.last_run_at
+    if state is None and subscription.status is SubscriptionStatus.ACTIVE and ran_at and whole_minute(ran_at) == due:
+        return None  # the order of a rescue, which waits for its next attempt: Commerce Layer has not run it again
     if state is None or state.damaged is not None:
         return status_refusal(subscription)
     if state.done_through is not None and state.done_through >= due:
@@ -144,7 +148,7 @@ def _rival_engine(renewal: Renewal, rivals: Sequence[OrderSubscription]) -> Refu
 
 def _foreign_copy(renewal: Renewal, copies: Sequence[OrderCopy]) -> Refusal | None:
     for copy in copies:
-        if copy.source_order_id in {None, renewal.source_order_id} and _competes(renewal, copy):
+        if copy.source_order_id in {None, renewal.source_order_id} and competes(renewal, copy):
             return SkipReason.FOREIGN_COPY, (
                 f"order copy {copy.id} ({copy.reference_origin or 'no origin'}) of the same source order was made "
                 "inside this period, and must not renew it twice: cancel its order to go on, or move next_run_at on"
@@ -163,7 +167,8 @@ def _charged_under_another_date(renewal: Renewal, copies: Sequence[OrderCopy]) -
     return SkipReason.CHANGED, f"its order of {said} was placed a moment ago; the next sweep records that first"
 
 
-def _competes(renewal: Renewal, copy: OrderCopy) -> bool:
+def competes(renewal: Renewal, copy: OrderCopy) -> bool:
+    """Whether somebody else has copied the source order within the period, and that may charge the customer."""
     if not may_charge(copy):
         return False
     if copy.reference_origin == REFERENCE_ORIGIN or period_of(copy) is not None:

@@ -22,6 +22,8 @@ LOOK_BACK = timedelta(days=31)
 
 def looked_back_to(renewal: Renewal) -> datetime:
     """The earliest instant at which an unrecorded copy of the subscription may have been made."""
+    if renewal.looked_back_to is not None:
+        return renewal.looked_back_to
     if renewal.state.done_through is not None:
         return renewal.state.done_through
     return renewal.due - interval_at(renewal.frequency, renewal.due, renewal.policy.time_zone) - LOOK_BACK

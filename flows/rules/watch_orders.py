@@ -10,7 +10,7 @@ from flows.rules.next_action import duplicate
 from flows.rules.order_copies import CopiesOfPeriod, is_open
 from flows.rules.references import parse_reference
 from flows.rules.renewal import Renewal, plan
-from flows.rules.state import RenewalState
+from flows.rules.state import RESCUE_KEY, RenewalState
 from flows.rules.watching import Alarm, WatchFinding
 
 
@@ -51,10 +51,11 @@ class OpenWork:
 
     @classmethod
     def of(cls, subscription: OrderSubscription, policy: Policy, as_of: datetime) -> "OpenWork | None":
-        """The open work of a subscription; None when it is not adopted."""
+        """The open work of a subscription; None when it is neither adopted nor rescued."""
         state = RenewalState.read(subscription.metadata)
         if state is None:
-            return None
+            rescue = RenewalState.read(subscription.metadata, RESCUE_KEY)
+            return None if rescue is None else cls(rescue.order_copy_id, None)
         planned = plan(subscription, policy, as_of)
         return cls(state.order_copy_id, planned.due if isinstance(planned, Renewal) else None)
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.commerce_layer.statuses import SubscriptionStatus
 from blocks.policy import Policy
+from flows.rules.copy_periods import is_of_a_rescue
 from flows.rules.references import parse_reference, whole_minute
 from flows.rules.renewal import Renewal, SkipReason, plan
 from flows.rules.skips import damage_in_words, status_refusal
@@ -105,6 +106,7 @@ def lost_metadata(
         copy.created_at
         for copy in copies
         if copy.created_at is not None
+        and not is_of_a_rescue(copy)
         and (reference := parse_reference(copy.reference)) is not None
         and reference.subscription_id == subscription.id
     ]

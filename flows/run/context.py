@@ -18,9 +18,11 @@ from blocks.commerce_layer.credentials import AUTH_URL, CommerceLayerCredentials
 from blocks.commerce_layer.errors import NotConnected
 from blocks.policy import Policy
 from blocks.renewal_policy import RenewalPolicy
+from flows.rules.copy_periods import RESCUE
 from flows.rules.manual_copy import ManualCopy
 from flows.rules.references import period_text
 from flows.rules.renewal import Renewal
+from flows.rules.rescue import Rescue
 from flows.rules.rivals import BESIDES_RENEWAL
 from flows.run.daily_caps import DailyCaps
 from flows.run.poller import CopyPoller
@@ -100,6 +102,7 @@ class Run:
         """`metadata.perennial` of an order copy and its order: which renewal and which run they were made for."""
         if isinstance(work, Renewal):
             of: dict[str, Any] = {"subscription_id": work.subscription_id, "period": period_text(work.due)}
+            of |= {RESCUE: True} if isinstance(work, Rescue) else {}
         else:
             of = {"source_order_id": work.source_order_id}
             of |= {BESIDES_RENEWAL: True} if work.besides_renewal else {}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from itertools import islice
-from typing import TypeVar
 
 from prefect.client.orchestration import get_client
 
@@ -21,8 +20,6 @@ from flows.rules.state import KEY
 from flows.rules.stop_switch import StopSwitch
 from flows.run.context import Run
 from flows.run.stop_switch import switch_now
-
-M = TypeVar("M", Order, OrderCopy, OrderSubscription)
 
 WITHDRAWN_AT_ONCE = 100
 """How many orders are withdrawn before the stop switch is read again."""
@@ -67,7 +64,7 @@ async def runs_named(client: CommerceLayer, name: str) -> list[str]:
     found = {
         str(ours[FLOW_RUN])
         async for page in listings.iter_copies_marked(client, RUN_NAME, name)
-        for copy in _complete(page)
+        for copy in page.complete
         if isinstance(ours := copy.metadata.get(KEY), dict) and ours.get(FLOW_RUN)
     }
     return sorted(found)
@@ -116,14 +113,14 @@ class _Looking:
 
     async def for_run(self, key: str, flow_run_id: str) -> None:
         async for page in listings.iter_copies_marked(self._client, key, flow_run_id):
-            copies = _complete(page)
+            copies = page.complete
             for copy in copies:
                 self.copies[copy.id] = copy
                 if copy.target_order is not None:
                     self.orders.setdefault(copy.target_order.id, copy.target_order)
             self._note(key, copies)
         async for listed in listings.iter_orders_marked(self._client, key, flow_run_id):
-            orders = _complete(listed)
+            orders = listed.complete
             self.orders |= {order.id: order for order in orders}
             self._note(key, orders)
 
@@ -131,7 +128,7 @@ class _Looking:
         """The subscriptions that these runs recorded last, and those whose copies and orders were found."""
         for each in sorted(flow_run_ids):
             async for page in listings.iter_subscriptions_marked(self._client, FLOW_RUN, each):
-                self.subscriptions |= {subscription.id: subscription for subscription in _complete(page)}
+                self.subscriptions |= {subscription.id: subscription for subscription in page.complete}
                 self._seen(len(page.readable))
         incident = Incident(flow_run_ids, self.copies, self.orders)
         about = {each.period.subscription_id for each in incident.all_orders if each.period is not None}
@@ -143,10 +140,3 @@ class _Looking:
         self._seen(len(found))
         if key == PARENT:
             self.parts |= {str(each.metadata[KEY].get(FLOW_RUN)) for each in found}
-
-
-def _complete(page: listings.Page[M]) -> list[M]:
-    """What a page lists. Raises CommerceLayerError if a part cannot be read: a list with a gap would look complete."""
-    for error in page.unreadable.values():
-        raise error
-    return page.readable

@@ -30,8 +30,8 @@ from flows.rules.placements import Placed, may_be_placed, placement_in_words, wh
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.state import Outcome, RenewalState
-from flows.rules.still_wanted import price_hold, still_wanted
-from flows.rules.work import Work
+from flows.rules.still_wanted import price_hold
+from flows.rules.work import Work, is_native, why_not_wanted
 from flows.run.after_placing import once_it_ended, order_as_it_is, tells_what_came_of_it
 from flows.run.context import Run
 from flows.run.last_checks import Stop, count_charges, may_charge, place_now
@@ -74,7 +74,7 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
     if isinstance(placed, OrderAnswered):
         placed = await once_it_ended(run, work, placed)
     run.caps.settle(attempt.order.id, may_be_placed=may_be_placed(placed))
-    if (why := why_withdrawn(placed)) is not None:
+    if (why := why_withdrawn(placed)) is not None and not is_native(work, attempt.copy):
         await run.withdrawals.withdraw(attempt.order.id, why)
     return completed(placement_in_words(placed), placed)
 
@@ -115,6 +115,7 @@ class _Renewing:
     async def _announce(self) -> None:
         """Record the attempt before it is made: even if this run dies then, it counts."""
         run, subscription_id, attempt = self._run, self._renewal.subscription_id, self._attempt
+        key = self._renewal.state_key
         state = self._renewal.state.announcing(
             attempt.attempt, attempt.copy.id, attempt.order.id, run.now(), run.identity.flow_run_id,
             self._renewal.payment_source_id,
@@ -125,8 +126,10 @@ class _Renewing:
         async def change() -> SubscriptionChange:
             nonlocal announced
             subscription, _ = await self._look()
-            metadata = state.written_into(subscription.metadata)
-            announced = RenewalState.read(metadata)  # as it will be read later: instants are stored in whole seconds
+            metadata = state.written_into(subscription.metadata, key)
+            announced = RenewalState.read(
+                metadata, key
+            )  # as it will be read later: instants are stored in whole seconds
             return SubscriptionChange(metadata)
 
         try:
@@ -135,7 +138,7 @@ class _Renewing:
             raise Stop(NotPlaced(self._attempt, refused)) from refused
         except WriteFateUnknown:
             there = (await run.client.get_subscriptions([subscription_id])).get(subscription_id)
-            if there is None or RenewalState.read(there.metadata) != announced:
+            if there is None or RenewalState.read(there.metadata, key) != announced:
                 raise
         finally:
             run.last_looks.forget(subscription_id)
@@ -184,7 +187,7 @@ class _Renewing:
         except CommerceLayerError as error:
             raise Stop(NotPlaced(self._attempt, error)) from error
         place, as_of = place_now(self._run, renewal, self._attempt, look.copies), self._run.as_of
-        skipped = still_wanted(
+        skipped = why_not_wanted(
             renewal, look.subscription, look.rivals, look.copies, as_of, announced=self._announced, now=self._run.now()
         )
         if skipped is not None:
@@ -220,16 +223,16 @@ class _Renewing:
 
     async def _take_back_the_announcement(self) -> None:
         """Remove the announcement of an attempt that was not made, if it is ours still. If that fails, it counts."""
-        run, subscription_id = self._run, self._renewal.subscription_id
+        run, subscription_id, key = self._run, self._renewal.subscription_id, self._renewal.state_key
 
         async def change() -> SubscriptionChange:
             subscription = (await run.client.get_subscriptions([subscription_id])).get(subscription_id)
-            stored = RenewalState.read(subscription.metadata) if subscription is not None else None
+            stored = RenewalState.read(subscription.metadata, key) if subscription is not None else None
             ours = (Outcome.PLACING, run.identity.flow_run_id)
             if subscription is None or stored is None or (stored.outcome, stored.flow_run_id) != ours:
                 raise Stop(self._changed("is announced by another run"))
             without = stored.without_announcement(self._renewal.state)
-            return SubscriptionChange(without.written_into(subscription.metadata))
+            return SubscriptionChange(without.written_into(subscription.metadata, key))
 
         with suppress(CommerceLayerError, Stop):
             await run.client.record_on_subscription(subscription_id, change)

@@ -13,7 +13,7 @@ from blocks.commerce_layer.resources import OrderCopy
 from flows.rules.findings import CopyEnded, HeldBack, NotCreated, StillRunning
 from flows.rules.next_action import Conclude, Create, Hold, NextAction, Place, Wait
 from flows.rules.order_copies import CopiesOfPeriod
-from flows.rules.work import Work, next_action_for, references_of
+from flows.rules.work import Work, is_native, next_action_for, references_of
 from flows.run.context import Run
 from flows.run.states import completed
 from flows.tasks.create import Created, Creation
@@ -35,6 +35,8 @@ async def poll_order_copy(run: Run, work: Work, creation: Creation) -> State[Pol
     action = next_action_for(work, work.found, run.as_of)
     if not isinstance(creation, Created) and isinstance(action, (Conclude, Hold)):
         return _as_state(_ended(action))
+    if isinstance(action, Place) and is_native(work, action.copy):
+        return _as_state(action)  # it has ended, and none of ours is made beside it
 
     def is_done(copies: Sequence[OrderCopy]) -> bool:
         action = next_action_for(work, copies, run.as_of)

@@ -112,7 +112,9 @@ async def record_skip(run: Run, skipped: Skipped) -> Recorded:
         return (await run.client.get_subscriptions([skipped.subscription_id])).get(skipped.subscription_id)
 
     try:
-        await _write(run, skipped.subscription_id, fresh, lambda subscription: skip_record_of(skipped, subscription))
+        await write_record(
+            run, skipped.subscription_id, fresh, lambda subscription: skip_record_of(skipped, subscription)
+        )
     except CommerceLayerError as error:
         line = unrecorded_skip_line(skipped, error)
         return Recorded(line, not_written=str(error), is_refused=is_refusal(error))
@@ -152,21 +154,24 @@ async def _write_result(run: Run, result: RenewalResult) -> None:
         return record_of(result, subscription)
 
     with run.last_looks.waiting_to_record(renewal):
-        await _write(run, renewal.subscription_id, fresh, compose)
+        await write_record(run, renewal.subscription_id, fresh, compose)
 
 
-async def _write(
+async def write_record(
     run: Run,
     subscription_id: str,
     read: Callable[[], Awaitable[OrderSubscription | None]],
     compose: Callable[[OrderSubscription], Record | None],
+    *,
+    with_tag: bool = True,
 ) -> None:
     """
     Send the record that `compose` makes from the current subscription.
 
     If the answer is lost, the subscription is read and the record composed again: it is not written twice.
+    `with_tag`: the subscription is adopted, and gets the tag that says so if it lacks it.
     """
-    with_date = with_card = with_tag = True
+    with_date = with_card = True
 
     async def change() -> SubscriptionChange:
         # PATCH replaces the whole metadata: read, merge, write.

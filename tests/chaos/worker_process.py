@@ -34,6 +34,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import flows.renew
 import flows.reorder
+import flows.rescue
 import flows.sweep.pacing
 import flows.tasks.record
 from blocks.commerce_layer.clock import current_clock, use_clock
@@ -167,7 +168,12 @@ def _kill_at(point: str, nth: int, signal_number: int) -> None:
 
 
 async def _run_flow(job: dict[str, Any]) -> dict[str, Any]:
-    flow = {"sweep": flows.renew.renew_subscriptions, "reorder": flows.reorder.reorder}[job["flow"]]
+    known_flows = {
+        "sweep": flows.renew.renew_subscriptions,
+        "reorder": flows.reorder.reorder,
+        "rescue": flows.rescue.rescue_failed_renewals,
+    }
+    flow = known_flows[job["flow"]]
     prefect = temporary_settings({PREFECT_API_URL: job["prefect"]}) if "prefect" in job else nullcontext()
     async with AsyncExitStack() as stack:
         if "clock" in job:
