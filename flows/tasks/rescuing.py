@@ -86,7 +86,7 @@ async def plan_rescue(run: Run, named: Sequence[str], *, release: bool) -> State
     candidates = [_Candidate(each) for each in dict.fromkeys(map(str.strip, named)) if each]
     if not candidates:
         async for page in iter_failed_natively(run.client):
-            candidates += [_Candidate(each.id, each.source_order_id, each.last_run_at) for each in page.subscriptions]
+            candidates += [_Candidate(each.id, each.source_order_id, each.last_run_at) for each in page.readable]
             rows += [unreadable_row(each, str(error)) for each, error in page.unreadable.items()]
 
     async def plan_some(some: Sequence[_Candidate]) -> list[RescueRow]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rules.making import at, copy, order, subscription
+from rules.making import at, copy, order, planned, subscription
 
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
 from blocks.policy import FinalAction, Policy
@@ -17,8 +17,11 @@ from flows.rules.price import Price
 from flows.rules.renewal import Skipped, SkipReason
 from flows.rules.rescue import Rescue, record_of_rescue, refusal_of_rescue, rescue_of, result_of_rescue
 from flows.rules.rescue_plans import TO_CARRY_OUT, RescueHandling, RescueRow, planned_row
+from flows.rules.rivals import placed_without_copy
 from flows.rules.state import RESCUE_KEY, Outcome, RenewalState
 from flows.rules.still_wanted import no_longer_wanted
+from flows.rules.watch_orders import OpenWork, left_unplaced
+from flows.rules.watching import WatchLimits, lost_metadata
 from flows.rules.work import is_native, next_action_for
 
 RAN = at("2026-03-01T06:00")
@@ -274,6 +277,31 @@ def test_the_review_of_a_sweep_keeps_the_unplaced_order_of_a_rescue_until_the_en
     assert no_longer_wanted(failed(), RAN) is None
     assert no_longer_wanted(failed(last_run_at=RAN + DAY), RAN) is not None
     assert no_longer_wanted(failed(status="cancelled"), RAN) is not None
+
+
+def test_what_a_rescue_made_is_not_mistaken_for_a_renewal_later():
+    marked = {"perennial": {"subscription_id": "SubAbcdefg", "period": "2026-02-01T06:00Z", "rescue": True}}
+    assert placed_without_copy(planned(), [order("placed", metadata=marked, created_at=RAN)]) is None
+    unmarked = {"perennial": {**marked["perennial"], "rescue": False}}
+    assert placed_without_copy(planned(), [order("placed", metadata=unmarked, created_at=RAN)]) is not None
+
+    paused = failed(status="inactive", next_run_at=RAN + DAY)
+    ours = copy(REFERENCE, "completed", order("placed"), metadata=marked)
+    later = RAN + timedelta(days=9)
+    assert lost_metadata(paused, [ours], later, WatchLimits()) is None
+    unmarked_copy = ours.model_copy(update={"metadata": unmarked})
+    assert lost_metadata(paused.model_copy(update={"last_run_at": None}), [unmarked_copy], later, WatchLimits())
+
+
+def test_the_watch_does_not_call_the_order_of_a_waiting_rescue_forgotten():
+    ours = copy(REFERENCE, "completed", pending())
+    waiting = RenewalState.model_validate({"period": "2026-03-01T06:00Z", "order_copy_id": ours.id})
+    one = failed(metadata=waiting.written_into({}, RESCUE_KEY))
+    work = OpenWork.of(one, POLICY, SOON)
+    assert work is not None
+    assert left_unplaced(ours, {one.id: work}) is None
+    assert OpenWork.of(failed(), POLICY, SOON) is None
+    assert left_unplaced(ours, {}) is not None
 
 
 ORDERS = st.sampled_from(["none", "draft", "pending", "placing", "placed", "approved", "cancelled", "editing", "odd"])
