@@ -27,6 +27,11 @@ def references_of(work: Work) -> list[str]:
     return references_to_look_up(work) if isinstance(work, Renewal) else [work.reference]
 
 
+def is_rescue(work: Work) -> bool:
+    """Whether it repairs a failed native run. Its attempts are all announced: none is made that cannot be recorded."""
+    return isinstance(work, Rescue)
+
+
 def is_native(work: Work, copy: OrderCopy) -> bool:
     """Whether Commerce Layer's own engine made the copy: it has ended, and its order is never cancelled by us."""
     return isinstance(work, Rescue) and copy.id == work.native.id

@@ -31,7 +31,7 @@ from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.state import Outcome, RenewalState
 from flows.rules.still_wanted import price_hold
-from flows.rules.work import Work, is_native, why_not_wanted
+from flows.rules.work import Work, is_native, is_rescue, why_not_wanted
 from flows.run.after_placing import once_it_ended, order_as_it_is, tells_what_came_of_it
 from flows.run.context import Run
 from flows.run.last_checks import Stop, count_charges, may_charge, place_now
@@ -59,9 +59,9 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
 
     The last look is taken when the rate limit lets the request go. If the renewal is no longer wanted, the order is
     cancelled instead, and the customer is not charged. If this run did not create the copy, its order may have been
-    tried before, so the attempt is announced on the subscription first.
+    tried before, so the attempt is announced on the subscription first, as every attempt of a rescue is.
     """
-    created_here = isinstance(creation, Created) and creation.copy.id == attempt.copy.id
+    announce = is_rescue(work) or not (isinstance(creation, Created) and creation.copy.id == attempt.copy.id)
     placed: Placed
     if isinstance(work, ManualCopy):
         async with run.placing:
@@ -70,7 +70,7 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
         # From here on, not only when its turn comes: the renewals that are next share a last look.
         with run.last_looks.waiting_to_place(work):
             async with run.placing:
-                placed = await _Renewing(run, work, attempt).carry_out(announce=not created_here)
+                placed = await _Renewing(run, work, attempt).carry_out(announce=announce)
     if isinstance(placed, OrderAnswered):
         placed = await once_it_ended(run, work, placed)
     run.caps.settle(attempt.order.id, may_be_placed=may_be_placed(placed))

@@ -7,20 +7,24 @@ from chaos.worker_launcher import WorkerLauncher
 from merchant import Merchant
 from rescues import DAY, fail_now, fails_natively, handled, placed_by_source, rescue
 
-POINTS = [
-    ("before it writes on the subscription", 1),
+IN_MAKE_TEST = [
     ("after it wrote on the subscription", 1),
-    ("with a creation ready to send", 1),
     ("with the answer to a creation", 1),
-    ("with a placement ready to send", 2),
     ("with the answer to a placement", 1),
+]
+IN_MAKE_CHAOS = [
+    ("before it writes on the subscription", 1),
+    ("with a creation ready to send", 1),
+    ("with a placement ready to send", 2),
     ("with the answer to a placement", 2),
-    ("before it writes on the subscription", 3),
-    ("after it wrote on the subscription", 3),
+    ("before it writes on the subscription", 4),
+    ("after it wrote on the subscription", 4),
 ]
 
 
-@pytest.mark.parametrize(("point", "nth"), POINTS)
+@pytest.mark.parametrize(
+    ("point", "nth"), [*IN_MAKE_TEST, *(pytest.param(*each, marks=pytest.mark.chaos) for each in IN_MAKE_CHAOS)]
+)
 async def test_a_rescue_that_was_killed_is_finished_by_the_next_ones(
     merchant: Merchant, launcher: WorkerLauncher, point: str, nth: int
 ) -> None:
