@@ -257,7 +257,8 @@ def result_of_rescue(rescue: Rescue, finding: Finding, as_of: datetime, flow_run
 def in_words_of_a_rescue(sentence: str) -> str:
     """A sentence about a renewal, as it is true of a rescue: no sweep takes it up."""
     released = "`perennial rescue --release --apply ID` tries it once more"
-    return sentence.replace("the next sweep", "the next rescue").replace("release it to go on", released)
+    said = sentence.replace("the next sweep", "the next rescue").replace("release it to go on", released)
+    return said.replace(f"metadata.{KEY}.order_copy_id", f"metadata.{RESCUE_KEY}.order_copy_id")
 
 
 def record_of_rescue(result: RenewalResult, fresh: OrderSubscription) -> Record | None:

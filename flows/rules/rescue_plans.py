@@ -60,7 +60,7 @@ _WORDS = {
     RescueHandling.NEEDS_PERSON: "need a person",
     RescueHandling.FAILED: "failed",
 }
-"""In the order in which a sentence tells them, the gravest first."""
+"""In the order in which a sentence tells them, after the gravest ones."""
 
 _GRAVEST_FIRST = (RescueHandling.FAILED, RescueHandling.NEEDS_PERSON, RescueHandling.HOLD)
 
@@ -200,7 +200,8 @@ def _next(work: Rescue, action: NextAction) -> tuple[RescueHandling, str]:
         case Wait(copy):
             return RescueHandling.WAITS, f"order copy {copy.id}, or its order, is under way"
         case Hold(_, sentence, until):
-            return RescueHandling.NEEDS_PERSON if until is None else RescueHandling.WAITS, sentence
+            handling = RescueHandling.NEEDS_PERSON if until is None else RescueHandling.WAITS
+            return handling, in_words_of_a_rescue(sentence)
 
 
 def _failure_of(work: Rescue) -> str:

@@ -127,9 +127,8 @@ class _Renewing:
             nonlocal announced
             subscription, _ = await self._look()
             metadata = state.written_into(subscription.metadata, key)
-            announced = RenewalState.read(
-                metadata, key
-            )  # as it will be read later: instants are stored in whole seconds
+            # As it will be read later: instants are stored in whole seconds.
+            announced = RenewalState.read(metadata, key)
             return SubscriptionChange(metadata)
 
         try:

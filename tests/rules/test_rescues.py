@@ -155,6 +155,15 @@ def test_a_run_without_an_order_is_copied_again_and_our_copy_is_found_again():
     assert not is_native(again.work, ours)
 
 
+def test_a_recorded_copy_that_is_gone_holds_the_rescue_and_names_the_field_to_clear():
+    work = begun(failed(), run_copy(None, {"line_items": ["is out of stock"]}))
+    known = work.state.model_copy(update={"order_copy_id": "OurAbcdefg", "next_attempt_at": None})
+    one = failed(metadata=known.written_into({}, RESCUE_KEY))
+    row = plan(one, run_copy(None, {"line_items": ["is out of stock"]}))
+    assert (row.handling, row.work) == (RescueHandling.NEEDS_PERSON, None)
+    assert "until metadata.perennial_rescue.order_copy_id is set to null" in row.sentence
+
+
 def test_two_placed_orders_of_one_run_are_a_duplicate():
     ours = copy(REFERENCE, "completed", order("placed", id="OurAbcdefg"), created_at=RAN + DAY)
     row = plan(failed(), run_copy(order("placed")), ours)
