@@ -26,6 +26,7 @@ OPTIONS = {
     "preflight": ["--until", "--json", "--credentials", "--policy"],
     "failed": ["--csv", "--json", "--credentials", "--policy"],
     "incident": ["--withdraw", "--json", "--credentials", "--policy"],
+    "rescue": ["--release", "--apply", "--json", "--credentials", "--policy"],
     "watch": ["--overdue", "--unplaced", "--held", "--stopped", "--json", "--credentials", "--policy"],
     "explain": ["--on", "--credentials", "--policy"],
     "reconcile": ["--from", "--to", "--csv", "--json", "--credentials", "--policy"],
