@@ -253,6 +253,7 @@ async def test_the_apply_does_what_the_dry_run_said_about_failures_of_ten_kinds(
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(1800)
 async def test_the_apply_does_what_the_dry_run_said_about_a_thousand_failures(merchant: Merchant) -> None:
     sources = await many_failures(merchant, 100)
     await dry_run_and_apply_agree(merchant, sources)
