@@ -8,28 +8,16 @@ So no state counts fewer attempts than they show.
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from datetime import datetime
 
-from blocks.commerce_layer.errors import ErrorItem, error_for_answer
 from blocks.commerce_layer.resource_errors import ResourceError
 from blocks.commerce_layer.resources import Order, OrderCopy
 from flows.rules.cards import another_card_of, failed_with_another, is_paid_with
-from flows.rules.failures import Failure, classify_copy, classify_error
+from flows.rules.failed_attempts import ONE_ATTEMPT, FailedAttempt, attempts_on_order, failed_copies
 from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod
 from flows.rules.renewal import Renewal
 from flows.rules.retries import ON_THE_CARD, next_attempt
 from flows.rules.state import ERROR_LENGTH, Outcome, RenewalState
-
-ONE_ATTEMPT = timedelta(seconds=30)
-"""Errors that are closer together belong to one attempt: two lines that are out of stock are two errors."""
-
-
-class _Failed(NamedTuple):
-    """One failed attempt of the period that the shop shows."""
-
-    at: datetime
-    failure: Failure
 
 
 def order_to_ask(renewal: Renewal) -> str | None:
@@ -51,12 +39,8 @@ def as_the_shop_tells(renewal: Renewal, errors: Sequence[ResourceError], as_of: 
     copies, copy, policy = CopiesOfPeriod.of(renewal.found), _open_copy(renewal), renewal.policy
     if copies.placed or copies.refused:  # charged, or a person decides whether it goes on
         return renewal
-    failed = [
-        _Failed(each.failed_at or each.created_at, classify_copy(each, policy))
-        for each in copies.ended
-        if each.status in FAILED_STATUSES and each.created_at is not None
-    ]
-    charges = _attempts_on_the_order(errors, renewal) if copy is not None else []
+    failed = failed_copies(copies.ended, policy)
+    charges = attempts_on_order(errors, policy) if copy is not None else []
     told = [*failed, *charges]
     if len(told) <= renewal.state.attempt:
         return renewal
@@ -74,28 +58,9 @@ def _open_copy(renewal: Renewal) -> OrderCopy | None:
     return copies.live[0] if copies.live and not copies.placed else None
 
 
-def _attempts_on_the_order(errors: Sequence[ResourceError], renewal: Renewal) -> list[_Failed]:
-    attempts: list[list[ResourceError]] = []
-    last: datetime | None = None
-    for error in errors:
-        if error.created_at is None:
-            continue
-        if last is None or error.created_at - last > ONE_ATTEMPT:
-            attempts.append([])
-        attempts[-1].append(error)
-        last = error.created_at
-    return [_Failed(each[0].created_at, _failure(each, renewal)) for each in attempts if each[0].created_at]
-
-
-def _failure(errors: Sequence[ResourceError], renewal: Renewal) -> Failure:
-    items = tuple(
-        ErrorItem(detail=error.message or "", code=error.code or "", pointer=f"/data/attributes/{error.name or ''}")
-        for error in errors
-    )
-    return classify_error(error_for_answer(422, items, "PATCH", "/api/orders"), renewal.policy)
-
-
-def _after_failed_copies(renewal: Renewal, told: Sequence[_Failed], newest: OrderCopy, as_of: datetime) -> Renewal:
+def _after_failed_copies(
+    renewal: Renewal, told: Sequence[FailedAttempt], newest: OrderCopy, as_of: datetime
+) -> Renewal:
     """
     Counts the failed copies when there is no order to place. The newest one is counted when it is recorded, which comes
     next.
@@ -115,7 +80,11 @@ def _after_failed_copies(renewal: Renewal, told: Sequence[_Failed], newest: Orde
 
 
 def _counted(
-    renewal: Renewal, told: Sequence[_Failed], charges: Sequence[_Failed], copy: OrderCopy, order: Order | None
+    renewal: Renewal,
+    told: Sequence[FailedAttempt],
+    charges: Sequence[FailedAttempt],
+    copy: OrderCopy,
+    order: Order | None,
 ) -> RenewalState:
     """The state after all these failed attempts; `charges` are those of them that may have reached the card."""
     before, policy = renewal.state, renewal.policy
