@@ -24,6 +24,7 @@ from flows.rules.references import period_text
 from flows.rules.renewal import Renewal
 from flows.rules.rescue import Rescue
 from flows.rules.rivals import BESIDES_RENEWAL
+from flows.rules.work import attempts_made
 from flows.run.daily_caps import DailyCaps
 from flows.run.poller import CopyPoller
 from flows.run.prefect_internals import quieten_task_runs
@@ -108,8 +109,12 @@ class Run:
             of |= {BESIDES_RENEWAL: True} if work.besides_renewal else {}
         if self.identity.parent_flow_run_id is not None:
             of["parent_flow_run_id"] = self.identity.parent_flow_run_id
+        # What failed before: the shop does not keep every refusal, and a placed order ends what the state remembers.
+        failures = {"failures": work.state.failures} if isinstance(work, Renewal) and work.state.failures else {}
         return {
             **of,
+            "attempt": attempts_made(work) + 1,
+            **failures,
             "flow_run_id": self.identity.flow_run_id,
             "flow_run_name": self.identity.flow_run_name,
             "deployment": self.identity.deployment,
@@ -145,8 +150,8 @@ async def open_run(credentials: str, policy: str, as_of: datetime | None) -> Asy
         AheadOfTime: `as_of` is later than the shop's own clock.
     """
     quieten_task_runs()
-    block = await _load(CommerceLayerCredentials, credentials)
-    rules = (await _load(RenewalPolicy, policy)).plain()
+    block = await load_block(CommerceLayerCredentials, credentials)
+    rules = (await load_block(RenewalPolicy, policy)).plain()
     async with block.get_client() as client:
         await _connect(client, block, credentials)
         _compare_clocks(block, credentials, client.shop_time)
@@ -202,7 +207,8 @@ def _checked(as_of: datetime | None, shop_time: datetime | None) -> datetime:
     return moment
 
 
-async def _load(kind: type[_Block], name: str) -> _Block:
+async def load_block(kind: type[_Block], name: str) -> _Block:
+    """The block with this name. Raises NotSetUp, which says how to make one."""
     try:
         return await kind.aload(name, validate=True)
     except RuntimeError as error:

@@ -15,7 +15,7 @@ from blocks.commerce_layer.errors import CommerceLayerError, WriteFateUnknown
 from blocks.commerce_layer.resources import OrderCopy
 from flows.rules.findings import NotCreated
 from flows.rules.next_action import Create
-from flows.rules.work import Work, attempts_made, copy_options, next_action_for, references_of
+from flows.rules.work import Work, copy_options, next_action_for, references_of
 from flows.run.context import Run
 from flows.run.states import completed
 
@@ -72,7 +72,7 @@ def _draft(run: Run, work: Work) -> OrderCopyDraft:
     return OrderCopyDraft(
         source_order_id=work.source_order_id,
         reference=work.reference,
-        metadata={"perennial": {**run.tracking(work), "attempt": attempts_made(work) + 1}},
+        metadata={"perennial": run.tracking(work)},
         **copy_options(work),
     )
 

@@ -12,13 +12,14 @@ from blocks.commerce_layer.clock import use_clock
 
 
 async def names_its_renewal_and_run(
-    merchant: Merchant, order: dict[str, Any], made: dict[str, Any], ended: Ended
+    merchant: Merchant, order: dict[str, Any], made: dict[str, Any], ended: Ended, **attempts: Any
 ) -> None:
     (copy,) = [each for each in merchant.copies() if each["target_order_id"] == order["id"]]
     assert (order["reference"], order["reference_origin"]) == (copy["reference"], "perennial")
     assert order["metadata"]["perennial"] == {
         "subscription_id": made["id"],
         "period": copy["reference"].partition("@")[2],
+        **(attempts or {"attempt": 1}),
         "flow_run_id": str(ended.flow_run_id),
         "flow_run_name": (await stored_runs.flow_run(ended.flow_run_id)).name,
         "deployment": None,
@@ -37,7 +38,7 @@ async def test_every_placed_order_carries_its_reference_and_the_run_that_placed_
         await names_its_renewal_and_run(merchant, orders[each["source_order_id"]], each, ended)
 
 
-async def test_an_order_that_is_placed_at_the_second_attempt_names_the_run_of_that_attempt(merchant: Merchant) -> None:
+async def test_an_order_that_is_placed_at_the_second_attempt_names_that_attempt_and_its_run(merchant: Merchant) -> None:
     made = merchant.sandbox.create_subscription(failure="declined", times=1)
     await merchant.sweep()
     merchant.sandbox.advance(2 * 86_400)
@@ -46,7 +47,7 @@ async def test_an_order_that_is_placed_at_the_second_attempt_names_the_run_of_th
 
     (order,) = merchant.target_orders()
     assert order["status"] == "placed"
-    await names_its_renewal_and_run(merchant, order, made, ended)
+    await names_its_renewal_and_run(merchant, order, made, ended, attempt=2, failures={"payment": 1})
 
 
 async def test_an_order_that_a_dead_sweep_left_names_the_run_that_placed_it(merchant: Merchant) -> None:
