@@ -213,6 +213,29 @@ async def iter_placed_copies(client: CommerceLayer, placed_since: datetime) -> A
         yield page
 
 
+async def iter_copies_of_span(
+    client: CommerceLayer, start: datetime, end: datetime, back_to: datetime
+) -> AsyncIterator[list[OrderCopy]]:
+    """
+    Our copies of the renewals on which anything happened from `start` until before `end` (UTC), 25 at a time.
+
+    Those made in the span, and of earlier ones those whose order was placed since `start`. Those that were made since
+    `back_to` and failed, or whose order is not placed, may have been tried in the span, so they come as well. A copy
+    may come twice.
+    """
+    begin = jsonapi.instant(start)
+    earlier = {**_OUR_ORIGIN, "created_at_lt": begin}
+    recent = {**earlier, "created_at_gteq": jsonapi.instant(back_to)}
+    for filters in (
+        {**_OUR_ORIGIN, "created_at_gteq": begin, "created_at_lt": jsonapi.instant(end)},
+        {**earlier, "target_order_placed_at_gteq": begin},
+        {**recent, "status_in": "failed,aborted"},
+        {**recent, "target_order_placed_at_null": "true"},
+    ):
+        async for page in _iter(client, _COPIES, filters):
+            yield page.complete
+
+
 def _marked(key: str, value: str) -> dict[str, str]:
     return {"metadata_jcont": json.dumps({"perennial": {key: value}})}
 

@@ -14,10 +14,8 @@ from typing import Any
 from blocks.commerce_layer import jsonapi
 from blocks.commerce_layer.client import BOOKKEEPING_TRIES, CommerceLayer, reader
 from blocks.commerce_layer.resources import Order
+from blocks.commerce_layer.statuses import NOT_PAID
 from blocks.commerce_layer.views import ORDER_VIEW, ORDERS
-
-NOT_PAID = ("unpaid", "voided", "partially_voided", "refunded", "partially_refunded")
-"""Payment statuses of a placed order whose customer did not pay, or not all of it, in the end."""
 
 _OURS = {"metadata_jcont": '{"perennial":{}}'}
 

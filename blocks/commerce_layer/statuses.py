@@ -66,3 +66,8 @@ class PaymentStatus(_OpenEnum):
 
 FINAL_COPY_STATUSES = frozenset({OrderCopyStatus.COMPLETED, OrderCopyStatus.FAILED, OrderCopyStatus.ABORTED})
 PLACED_ORDER_STATUSES = frozenset({OrderStatus.PLACED, OrderStatus.APPROVED})
+NOT_PAID = (
+    *(PaymentStatus.UNPAID, PaymentStatus.VOIDED, PaymentStatus.PARTIALLY_VOIDED),
+    *(PaymentStatus.REFUNDED, PaymentStatus.PARTIALLY_REFUNDED),
+)
+"""Payment statuses of a placed order whose customer did not pay, or not all of it, in the end."""
