@@ -40,6 +40,8 @@ COMMANDS = {
     "incident": ("incident:incident", "List what one run did; cancel what is unplaced."),
     "rescue": ("rescue_command:rescue", "Repair renewals that Commerce Layer's own engine has failed."),
     "watch": ("watch:watch", "Say what no sweep reports, from the shop alone; for cron."),
+    "report": ("report:report", "Make a page of a month: renewed, recovered, at risk, by day."),
+    "rehearse": ("rehearse:rehearse_policy", "Replay recorded failures under other policies."),
     "explain": ("explain:explain_subscription", "Say when and why a subscription is due, and how it went last."),
     "reconcile": ("reconcile:reconcile", "Compare the periods of a span with the orders in the shop."),
 }

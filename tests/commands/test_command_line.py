@@ -28,6 +28,8 @@ OPTIONS = {
     "incident": ["--withdraw", "--json", "--credentials", "--policy"],
     "rescue": ["--release", "--apply", "--json", "--credentials", "--policy"],
     "watch": ["--overdue", "--unplaced", "--held", "--stopped", "--json", "--credentials", "--policy"],
+    "report": ["--from", "--to", "--output", "--json", "--credentials", "--policy"],
+    "rehearse": ["--policy", "--from", "--to", "--json", "--credentials"],
     "explain": ["--on", "--credentials", "--policy"],
     "reconcile": ["--from", "--to", "--csv", "--json", "--credentials", "--policy"],
 }
@@ -57,8 +59,8 @@ def test_help_of_a_command_explains_each_option(command: str, capsys: pytest.Cap
 
     said = capsys.readouterr().out
     assert COMMANDS[command][1] in said
-    lines = [line for line in said.splitlines() if re.match(r"│ (\*  |   )?--", line)]
-    explained = [line.replace("│ *", "│").split() for line in lines]
+    # Where some are required, these have a star and the others three spaces.
+    explained = [line.replace("*", "").split() for line in said.splitlines() if re.match(r"│ ([* ]  )?--", line)]
     assert [words[1] for words in explained] == OPTIONS[command]
     assert all(len(words) > 5 for words in explained), "the frame, the option, and some words about it"
 

@@ -66,6 +66,18 @@ class Browser:
         answer = await self._call("Runtime.evaluate", expression=script)
         assert "exceptionDetails" not in answer, f"there is no tab {tab!r}"
 
+    async def become(self, *, width: int, colours: str) -> None:
+        """Show pages as a screen of this width does (a phone's below 500 px), whose owner prefers `light` or `dark`."""
+        features = [{"name": "prefers-color-scheme", "value": colours}]
+        await self._call("Emulation.setEmulatedMedia", features=features)
+        screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        await self._call("Emulation.setDeviceMetricsOverride", **screen)
+
+    async def value_of(self, script: str) -> Any:
+        """The value of a JavaScript expression on the page."""
+        answer = await self._call("Runtime.evaluate", expression=script, returnByValue=True)
+        return answer["result"].get("value")
+
     async def picture(self, path: Path) -> None:
         """Save what is visible as PNG."""
         answer = await self._call("Page.captureScreenshot", format="png")
