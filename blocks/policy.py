@@ -51,6 +51,7 @@ class PolicyOverrideInvalid(ValueError):  # noqa: N818 - the name says what happ
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 SHORTEST_DELAY = timedelta(minutes=5)
 LONGEST_DELAY = timedelta(days=60)
+SHORTEST_AHEAD, LONGEST_AHEAD = timedelta(hours=1), timedelta(days=7)
 
 
 def duration_of(text: str) -> timedelta:
@@ -67,6 +68,12 @@ def _a_sensible_delay(text: str) -> str:
     return text.strip()
 
 
+def _a_time_ahead(text: str) -> str:
+    if not SHORTEST_AHEAD <= duration_of(text) <= LONGEST_AHEAD:
+        raise ValueError(f"{text!r} is out of bounds: it is between 1h and 7d, such as 24h; leave it empty for off")
+    return text.strip()
+
+
 def _a_currency(text: str) -> str:
     if not re.fullmatch("[A-Z]{3}", text):
         raise ValueError(f"{text!r} is not a currency code: write three capital letters such as EUR")
@@ -74,12 +81,13 @@ def _a_currency(text: str) -> str:
 
 
 Delay = Annotated[str, AfterValidator(_a_sensible_delay)]
+TimeAhead = Annotated[str, AfterValidator(_a_time_ahead)]
 Delays = Annotated[list[Delay], Field(max_length=19)]
 Currency = Annotated[str, AfterValidator(_a_currency)]
 
 SWEEP_FIELDS = frozenset(
     {"first_wave", "second_wave", "brake_share", "max_unconfirmed", "batch_size", "settle_seconds"}
-    | {"copy_deadline_seconds", "max_renewals_per_day", "max_amount_per_day"}
+    | {"copy_deadline_seconds", "max_renewals_per_day", "max_amount_per_day", "prepare_ahead"}
 )
 """Fields about a whole sweep: one subscription cannot override them."""
 
@@ -161,6 +169,8 @@ class Policy(BaseModel):
     """How old an order copy must be before its order is placed: longer than Commerce Layer's list reads may lag."""
     copy_deadline_seconds: int = Field(default=900, ge=30, le=86_400)
     """Seconds that a sweep waits for order copies to finish before it leaves them to the next sweep."""
+    prepare_ahead: TimeAhead | None = None
+    """Make the order copies of what comes due within this time ahead, such as 24h. Empty: off."""
 
     apply_promotions: bool = False
     """Compute promotions anew for each renewal instead of copying the discounts of the source order."""
@@ -248,6 +258,11 @@ class Policy(BaseModel):
     def stuck_after_delay(self) -> timedelta:
         """`stuck_after` as a timedelta."""
         return duration_of(self.stuck_after)
+
+    @property
+    def prepare_ahead_delay(self) -> timedelta | None:
+        """`prepare_ahead` as a timedelta; None when it is off."""
+        return None if self.prepare_ahead is None else duration_of(self.prepare_ahead)
 
     def final_action_for(self, cls: FailureClass) -> FinalAction:
         """The final action when the retries of this class are used up."""

@@ -31,6 +31,12 @@ def test_every_failure_class_has_its_retries():
     assert all(isinstance(policy.retry_delays(cls), tuple) for cls in FailureClass)
 
 
+def test_renewals_are_prepared_ahead_only_if_the_policy_says_how_long():
+    assert Policy().prepare_ahead_delay is None
+    assert Policy(prepare_ahead=" 24h ").prepare_ahead_delay == timedelta(days=1)
+    assert Policy(prepare_ahead="7d").prepare_ahead_delay == timedelta(days=7)
+
+
 def test_every_field_is_described_in_sentences():
     for name, field in Policy.model_fields.items():
         assert field.description, name
@@ -52,6 +58,9 @@ def test_options_that_would_cost_customers_are_not_offered():
         ({"payment_retries": ["soon"]}, "'soon' is not a duration"),
         ({"payment_retries": ["1m"]}, "between 5m and 60d"),
         ({"stock_retries": ["61d"]}, "between 5m and 60d"),
+        ({"prepare_ahead": "soon"}, "'soon' is not a duration"),
+        ({"prepare_ahead": "59m"}, "between 1h and 7d, such as 24h; leave it empty for off"),
+        ({"prepare_ahead": "8d"}, "between 1h and 7d"),
         ({"retry_at": "08:00+01:00"}, "write a local time such as 08:00"),
         ({"final_action": "refund"}, "'hold', 'skip_period' or 'cancel'"),
         ({"final_actions": {"weather": "hold"}}, "'payment', 'stock'"),
