@@ -66,12 +66,15 @@ def card_to_set(policy: Policy, subscription: OrderSubscription, order: Order) -
     has confirmed, stays as it is. So does every order of a subscription without a card, or if the policy does not use
     wallets.
     """
-    source = subscription.customer_payment_source_id
-    if source is None or not policy.reuse_wallet:
-        return None
-    if is_confirmed(order) or order.total_amount_with_taxes_cents == 0:
-        return None
-    return None if is_paid_with(order, subscription.customer_payment_source) else source
+    source, card = subscription.customer_payment_source_id, subscription.customer_payment_source
+    return source if source is not None and takes_another_card(policy, card, order) else None
+
+
+def takes_another_card(policy: Policy, card: CustomerPaymentSource | None, order: Order) -> bool:
+    """Whether an order is to be paid with a card of the wallet, and is not known to be paid with this one."""
+    if not policy.reuse_wallet or is_confirmed(order) or order.total_amount_with_taxes_cents == 0:
+        return False
+    return not is_paid_with(order, card)
 
 
 def has_new_card(subscription: OrderSubscription, state: RenewalState) -> bool:

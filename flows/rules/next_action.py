@@ -14,6 +14,7 @@ from blocks.commerce_layer.resources import Order, OrderCopy
 from flows.rules.cards import charges_on, is_to_be_placed_now
 from flows.rules.copy_periods import period_of
 from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod, is_moving, is_withdrawn
+from flows.rules.prepared_copies import has_failed_ahead
 from flows.rules.price import Price
 from flows.rules.references import numbered_reference
 from flows.rules.renewal import Renewal
@@ -116,8 +117,11 @@ def next_action(renewal: Renewal, found: Iterable[OrderCopy], as_of: datetime) -
     What to do next. `found` are the copies as just read.
 
     A placed order is recorded. Else the canonical copy is waited for until its order exists, and the order is placed.
-    When there is no live copy, one is created, unless the newest one failed and no run has recorded that yet.
+    When there is no live copy, one is created, unless the newest one failed and no run has recorded that yet. Once the
+    period is due, a copy that failed when it was made ahead does not count.
     """
+    if as_of >= renewal.due:
+        found = [copy for copy in found if not has_failed_ahead(copy, renewal.due, renewal.state)]
     copies = copies_of(renewal, found)
     if (decided := decided_already(copies)) is not None:
         return decided

@@ -15,6 +15,7 @@ from blocks.commerce_layer.resources import Order, OrderCopy
 from flows.rules.cards import another_card_of, failed_with_another, is_paid_with
 from flows.rules.failed_attempts import ONE_ATTEMPT, FailedAttempt, attempts_on_order, failed_copies
 from flows.rules.order_copies import FAILED_STATUSES, CopiesOfPeriod
+from flows.rules.prepared_copies import has_failed_ahead
 from flows.rules.renewal import Renewal
 from flows.rules.retries import ON_THE_CARD, next_attempt
 from flows.rules.state import ERROR_LENGTH, Outcome, RenewalState
@@ -39,7 +40,8 @@ def as_the_shop_tells(renewal: Renewal, errors: Sequence[ResourceError], as_of: 
     copies, copy, policy = CopiesOfPeriod.of(renewal.found), _open_copy(renewal), renewal.policy
     if copies.placed or copies.refused:  # charged, or a person decides whether it goes on
         return renewal
-    failed = failed_copies(copies.ended, policy)
+    tried = [each for each in copies.ended if not has_failed_ahead(each, renewal.due, renewal.state)]
+    failed = failed_copies(tried, policy)
     charges = attempts_on_order(errors, policy) if copy is not None else []
     told = [*failed, *charges]
     if len(told) <= renewal.state.attempt:

@@ -55,16 +55,21 @@ def objection(order: Order, expected: Price | None, accepted: Price | None, tole
     for fewer items. What cannot be compared needs one. `accepted` is the price that a person has accepted for this
     renewal.
     """
-    price = Price.of(order)
-    if price == accepted:
-        return None
-    reason = _nothing_to_compare(price) if expected is None else unexpected(price, expected, tolerance)
+    reason = unexpected(order, expected, accepted, tolerance)
     if reason is None:
         return None
     return (
         f"{reason}: no one is charged. If that is wrong, mend the price; then release the subscription. Releasing it "
-        f"accepts {price} for this renewal, and no other price"
+        f"accepts {Price.of(order)} for this renewal, and no other price"
     )
+
+
+def unexpected(order: Order, expected: Price | None, accepted: Price | None, tolerance: float) -> str | None:
+    """What is wrong with the price, as `objection` says it, without what to do about it."""
+    price = Price.of(order)
+    if price == accepted:
+        return None
+    return _nothing_to_compare(price) if expected is None else deviation(price, expected, tolerance)
 
 
 def difference(price: Price, expected: Price | None) -> str:
@@ -78,7 +83,7 @@ def _nothing_to_compare(price: Price) -> str:
     return f"its order costs {price}, and neither the last renewal's price nor the source order's is known"
 
 
-def unexpected(price: Price, expected: Price, tolerance: float) -> str | None:
+def deviation(price: Price, expected: Price, tolerance: float) -> str | None:
     """How an order's price differs from the expected one by more than needs no person; None when it does not."""
     if price.cents is None or price.currency is None or expected.cents is None:
         return f"its order costs an unknown amount instead of {expected}"

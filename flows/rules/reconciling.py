@@ -15,7 +15,7 @@ from blocks.commerce_layer.resources import Order, OrderCopy
 from blocks.commerce_layer.statuses import OrderStatus, PaymentStatus
 from blocks.policy import Policy
 from flows.rules.order_copies import CopiesOfPeriod, is_moving
-from flows.rules.price import Price, unexpected
+from flows.rules.price import Price, deviation
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.rivals import BESIDES_RENEWAL
 from flows.rules.span_periods import ShopRecords, interval_of
@@ -174,7 +174,7 @@ class _OneSubscription:
         if before is None and (recorded is not None or self._is_as(price, after)):
             return  # it may have risen since the source order, with a person's consent
         expected = before or self._price_of_source(due)
-        objection = expected and unexpected(price, expected, self._policy.price_tolerance)
+        objection = expected and deviation(price, expected, self._policy.price_tolerance)
         if objection:
             is_accepted = recorded is not None or self._is_as(price, after)
             said = ": a person has accepted that, or the policy has changed" if is_accepted else ""
@@ -182,7 +182,7 @@ class _OneSubscription:
 
     def _is_as(self, price: Price, other: Price | None) -> bool:
         """Whether a price needs no person's consent, compared with another one."""
-        return other is not None and unexpected(price, other, self._policy.price_tolerance) is None
+        return other is not None and deviation(price, other, self._policy.price_tolerance) is None
 
     def _recorded_price(self, due: datetime) -> Price | None:
         state = self._records.state

@@ -46,6 +46,7 @@ class SkipReason(StrEnum):
     MANUAL_COPY = "manual_copy"
     PLACED_WITHOUT_COPY = "placed_without_copy"
     CAP_REACHED = "cap_reached"
+    OUT_OF_DATE = "out_of_date"  # its order was prepared, and is not used: it is copied again
     NOT_READABLE = "not_readable"  # nothing is charged that could not be read
     CHARGING_STOPPED = "charging_stopped"  # by the stop switch; the order stays, and the next sweep goes on
     NOT_WRITABLE = "not_writable"  # nothing is charged that could not be recorded
@@ -77,13 +78,13 @@ _FOR_A_PERSON = frozenset(
 
 _OPEN = frozenset(
     {SkipReason.HELD, SkipReason.RETRY_NOT_DUE, SkipReason.NOT_READABLE, SkipReason.CHANGED}
-    | {SkipReason.CHARGING_STOPPED, SkipReason.CAP_REACHED}
+    | {SkipReason.CHARGING_STOPPED, SkipReason.CAP_REACHED, SkipReason.OUT_OF_DATE}
 )
 
 _NO_LONGER_WANTED = frozenset(
     {SkipReason.NOT_DUE, SkipReason.EXPIRED, SkipReason.CANCELLED, SkipReason.NOT_INACTIVE, SkipReason.GONE}
     | {SkipReason.SECOND_ENGINE, SkipReason.FOREIGN_COPY, SkipReason.NOT_ADOPTED, SkipReason.HELD}
-    | {SkipReason.PAUSED}
+    | {SkipReason.PAUSED, SkipReason.OUT_OF_DATE}
     | {SkipReason.SHARED_SOURCE_ORDER, SkipReason.MANUAL_COPY}
 )
 

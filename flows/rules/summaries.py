@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.rules.preparing import PreparedAhead
 from flows.rules.references import period_text, reference_of
 from flows.rules.renewal import Skipped, SkipReason
 from flows.rules.results import RenewalResult
@@ -161,6 +162,8 @@ class RenewalSummary(BaseModel):
     """Subscriptions whose period has been due for longer than the policy's `stuck_after`, for any reason."""
     overdue_since: datetime | None = None
     """Since when the oldest of them has been due, UTC."""
+    ahead: PreparedAhead | None = None
+    """What is prepared for the time after `as_of`; null when nothing was. None of it counts as a renewal."""
     for_a_person: int = 0
     """Lines on which a person must act."""
     rows: tuple[RenewalLine, ...] = ()
@@ -168,13 +171,9 @@ class RenewalSummary(BaseModel):
 
     @classmethod
     def of(
-        cls,
-        lines: Iterable[RenewalLine],
-        as_of: datetime,
-        seconds: float = 0,
-        requests: Mapping[str, int] | None = None,
-        brake: str | None = None,
-    ) -> Self:
+        cls, lines: Iterable[RenewalLine], as_of: datetime, seconds: float = 0,
+        requests: Mapping[str, int] | None = None, brake: str | None = None,
+    ) -> Self:  # fmt: skip
         """The summary of all lines of a sweep."""
         lines = list(lines)
         return cls(
@@ -243,7 +242,7 @@ class RenewalSummary(BaseModel):
             said += f"; {self.overdue} overdue, the oldest since {period_text(self.overdue_since)}"
         if self.surplus:
             said += f"; {self.surplus} surplus {'copy' if self.surplus == 1 else 'copies'} cancelled"
-        return said
+        return f"{said}; {self.ahead.sentence}" if self.ahead else said
 
     def _count(self, *outcomes: Outcome) -> int:
         return sum(self.outcomes.get(outcome, 0) for outcome in outcomes)

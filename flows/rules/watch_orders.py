@@ -9,7 +9,7 @@ from blocks.policy import Policy
 from flows.rules.next_action import duplicate
 from flows.rules.order_copies import CopiesOfPeriod, is_open
 from flows.rules.references import parse_reference
-from flows.rules.renewal import Renewal, plan
+from flows.rules.renewal import Renewal, SkipReason, plan
 from flows.rules.state import RESCUE_KEY, RenewalState
 from flows.rules.watching import Alarm, WatchFinding
 
@@ -44,7 +44,9 @@ def placed_late(copies: Iterable[OrderCopy], since: datetime) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class OpenWork:
-    """What a subscription may still need an order for: the copy that its state names, and the period that is due."""
+    """
+    What a subscription may still need an order for: the copy that its state names, and the period that is due, or next.
+    """
 
     order_copy_id: str | None
     due: datetime | None
@@ -57,7 +59,8 @@ class OpenWork:
             rescue = RenewalState.read(subscription.metadata, RESCUE_KEY)
             return None if rescue is None else cls(rescue.order_copy_id, None)
         planned = plan(subscription, policy, as_of)
-        return cls(state.order_copy_id, planned.due if isinstance(planned, Renewal) else None)
+        is_awaited = isinstance(planned, Renewal) or planned.reason is SkipReason.NOT_DUE
+        return cls(state.order_copy_id, planned.due if is_awaited else None)
 
     def waits_with(self, copy: OrderCopy, period: datetime) -> bool:
         """Whether this copy of `period` is the recorded one, or a sweep would go on with it."""
