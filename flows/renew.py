@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 
 from flows.rules.findings import CopyEnded, Finding, HeldBack, LeftAlone, NotCreated, StillRunning
 from flows.rules.next_action import Place
+from flows.rules.preparing import Preparation
 from flows.rules.renewal import Renewal
 from flows.run.context import Run, open_run, sweep_name
 from flows.run.parameters import Instant
@@ -16,11 +17,13 @@ from flows.run.report import final_state, open_report
 from flows.run.states import run_task
 from flows.sweep.batching import in_batches
 from flows.sweep.pacing import in_waves
+from flows.sweep.preparing import prepare_ahead
 from flows.tasks.clean_up import reviewing
 from flows.tasks.create import create_order_copy
 from flows.tasks.find_due import find_due_subscriptions
 from flows.tasks.place import place_target_order
 from flows.tasks.poll import poll_order_copy
+from flows.tasks.prepare import check_prepared_order, publish_preparations
 from flows.tasks.publish import publish_summary
 from flows.tasks.record import Recorded, record_outcome
 
@@ -51,6 +54,9 @@ async def renew_subscriptions(
         pace = in_batches if distribute and len(due) > run.policy.batch_size else in_waves
         async with reviewing(run, report):
             await pace(run, report, due, renew)
+            if subscriptions is None and run.policy.prepare_ahead is not None:
+                await prepare_ahead(run, report, prepare)
+                await run_task(publish_preparations, run, report)
         summary = await run_task(publish_summary, run, report)
     return final_state(summary)
 
@@ -66,3 +72,10 @@ async def renew(run: Run, renewal: Renewal) -> Recorded:
         case CopyEnded() | StillRunning() | NotCreated() | HeldBack():
             finding = polled
     return await run_task(record_outcome, run, renewal, finding)
+
+
+async def prepare(run: Run, renewal: Renewal) -> Preparation:
+    """One renewal that is not due yet: create the order copy, poll it, and check its order. Nothing is charged."""
+    creation = await run_task(create_order_copy, run, renewal)
+    polled = await run_task(poll_order_copy, run, renewal, creation)
+    return await run_task(check_prepared_order, run, renewal, polled)

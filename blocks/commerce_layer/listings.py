@@ -74,11 +74,14 @@ _COPIES = _Kind(COPIES, OrderCopy, COPY_VIEW, "created_at", CommerceLayer.get_or
 _ORDERS = _Kind(ORDERS, Order, ORDER_VIEW, "created_at", CommerceLayer.get_orders)
 
 
-async def iter_due(client: CommerceLayer, as_of: datetime) -> AsyncIterator[Page[OrderSubscription]]:
-    """The inactive subscriptions whose next run is at or before `as_of` (UTC), by id."""
-    async for page in _iter(
-        client, _SUBSCRIPTIONS, {"status_eq": "inactive", "next_run_at_lteq": jsonapi.instant(as_of)}
-    ):
+async def iter_due(
+    client: CommerceLayer, as_of: datetime, *, later_than: datetime | None = None
+) -> AsyncIterator[Page[OrderSubscription]]:
+    """The inactive subscriptions whose next run is at or before `as_of`, and after `later_than` (UTC), by id."""
+    filters = {"status_eq": "inactive", "next_run_at_lteq": jsonapi.instant(as_of)}
+    if later_than is not None:
+        filters["next_run_at_gt"] = jsonapi.instant(later_than)
+    async for page in _iter(client, _SUBSCRIPTIONS, filters):
         yield page
 
 

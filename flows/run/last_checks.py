@@ -8,6 +8,9 @@ from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import OrderCopy
 from flows.rules.findings import CopyEnded, HeldBack, LeftAlone, NotPlaced, StillRunning
 from flows.rules.next_action import Conclude, Hold, HoldReason, Place, Wait
+from flows.rules.preparing import of_another_source
+from flows.rules.renewal import Renewal
+from flows.rules.skips import Skipped, SkipReason
 from flows.rules.work import Work, next_action_for, not_charged
 from flows.run.context import Run
 
@@ -24,12 +27,16 @@ def place_now(run: Run, work: Work, attempt: Place, shown: Sequence[OrderCopy]) 
     """
     The copy and its order as the last look shows them; None when they no longer count.
 
-    Raises Stop when it, or another one of the period, is placed or being placed already.
+    Raises Stop when it, or another one of the period, is placed or being placed already, and when it was made ahead and
+    its source order has changed since.
     """
     copies = {copy.id: copy for copy in (*work.found, attempt.copy, *shown)}
     action = next_action_for(work, copies.values(), run.as_of)
     match action:
         case Place() if action.copy.id == attempt.copy.id:
+            if isinstance(work, Renewal) and (why := of_another_source(work, action.copy)) is not None:
+                sentence = f"{why}: its order is cancelled, and the next sweep copies it again"
+                raise Stop(LeftAlone(Skipped(work.subscription_id, work.due, SkipReason.OUT_OF_DATE, sentence)))
             return action
         case Conclude(copy):
             raise Stop(CopyEnded(copy))

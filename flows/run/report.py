@@ -18,7 +18,8 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from blocks.commerce_layer.errors import CommerceLayerError
-from flows.rules.summaries import RenewalLine, RenewalSummary
+from flows.rules.preparing import Preparation, PreparedAhead
+from flows.rules.summaries import ROWS_KEPT, RenewalLine, RenewalSummary
 from flows.rules.unrecorded_results import is_refusal
 from flows.rules.waves import BrakePulled
 from flows.run.context import Run
@@ -65,6 +66,9 @@ class Report:
         self._brake: BrakePulled | None = None
         self._gave_up: str | None = None
         self._refused_checks: list[str] = []
+        self.ahead: PreparedAhead | None = None
+        self.failing_ahead: list[Preparation] = []
+        """What will fail when it is due, at most as much as a table shows."""
 
     def expect(self, due: int) -> None:
         """Add to the number of subscriptions that the sweep will work on."""
@@ -109,6 +113,19 @@ class Report:
         """Note that the sweep cannot go on, and why."""
         self._gave_up = str(error)
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the sweep stopped before its end: then the shop or a person has a reason not to go on."""
+        return self._brake is not None or self._gave_up is not None
+
+    def add_preparation(self, found: Preparation) -> None:
+        """Count one renewal that is prepared ahead. It has no line among the renewals."""
+        before = self.ahead or PreparedAhead()
+        which = "ready" if found.is_ready else "will_fail" if found.will_fail else "not_known"
+        self.ahead = before.model_copy(update={which: getattr(before, which) + 1})
+        if found.will_fail and len(self.failing_ahead) < ROWS_KEPT:
+            self.failing_ahead.append(found)
+
     def not_checked(self, what: str, error: CommerceLayerError) -> None:
         """
         Note that a check of the whole shop could not be made; `what` completes "... could not be checked".
@@ -140,6 +157,7 @@ class Report:
                 "left": max(0, self.due - self.done),
                 "overdue": self._folded.overdue + len(self._overdue),
                 "overdue_since": min([*self._overdue, *filter(None, [self._folded.overdue_since])], default=None),
+                "ahead": self.ahead,
                 "surplus": self._folded.surplus + self._run.withdrawals.surplus,
             }
         )

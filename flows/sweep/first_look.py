@@ -16,6 +16,7 @@ from blocks.commerce_layer.splitting import read_in_parts
 from flows.rules.cards import is_to_be_placed_now
 from flows.rules.next_action import is_of_period, references_to_look_up
 from flows.rules.order_copies import is_open
+from flows.rules.preparing import out_of_date
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.skips import waits_for_payment
 from flows.rules.state import RenewalState
@@ -45,11 +46,17 @@ class Due(NamedTuple):
 
 @dataclass(frozen=True)
 class FirstLook:
-    """The result of the look. `stale` are copies whose unplaced orders are no longer wanted."""
+    """
+    The result of the look. `stale` are copies whose unplaced orders are no longer wanted.
+
+    `out_of_date` are prepared copies, by subscription, with the reason why their orders must not be used. Once these
+    are cancelled, their renewals go on with new copies.
+    """
 
     renewals: Sequence[Renewal]
     skipped: Sequence[Skipped]
     stale: Sequence[OrderCopy]
+    out_of_date: Mapping[str, tuple[OrderCopy, str]]
 
 
 async def take_first_look(run: Run, due: Sequence[Due]) -> FirstLook:
@@ -70,7 +77,7 @@ async def take_first_look(run: Run, due: Sequence[Due]) -> FirstLook:
     copies = await look_at_copies(run.client, renewals)
     stale = [copy for renewal in renewals for copy in stale_copies(renewal, copies)]
     renewals = [_unrecorded_period_first(each, copies) for each in renewals]
-    refusals = [_refusal(run, each, as_of[each.subscription_id], fresh, rivals, copies) for each in renewals]
+    refusals = [refusal_of(run, each, as_of[each.subscription_id], fresh, rivals, copies) for each in renewals]
     for renewal, refusal in zip(renewals, refusals, strict=True):
         if refusal is not None and refusal.reason.ends_the_renewal:
             stale += [copy for copy in copies if is_open(copy) and is_of_period(renewal, copy)]
@@ -80,7 +87,18 @@ async def take_first_look(run: Run, due: Sequence[Due]) -> FirstLook:
     charged = await charged_without_a_copy(run, wanted)
     to_skip = {each.subscription_id for each in charged}
     wanted = [each for each in wanted if each.subscription_id not in to_skip]
-    return FirstLook(await with_counts_of_the_shop(run, wanted), [*skipped, *charged], stale)
+    outdated = {
+        each.subscription_id: found for each in wanted if (found := out_of_date(each, fresh[each.subscription_id]))
+    }
+    wanted = [_without(each, outdated.get(each.subscription_id)) for each in wanted]
+    return FirstLook(await with_counts_of_the_shop(run, wanted), [*skipped, *charged], stale, outdated)
+
+
+def _without(renewal: Renewal, outdated: tuple[OrderCopy, str] | None) -> Renewal:
+    """The renewal as it goes on once the order of this copy is cancelled."""
+    if outdated is None:
+        return renewal
+    return replace(renewal, found=tuple(copy for copy in renewal.found if copy.id != outdated[0].id))
 
 
 async def paid_meanwhile(client: CommerceLayer, subscriptions: Iterable[OrderSubscription]) -> frozenset[str]:
@@ -147,7 +165,7 @@ def _unrecorded_period_first(renewal: Renewal, copies: Iterable[OrderCopy]) -> R
     return renewal if period is None else renewal.for_due(period)
 
 
-def _refusal(
+def refusal_of(
     run: Run,
     renewal: Renewal,
     as_of: datetime,
@@ -155,10 +173,11 @@ def _refusal(
     rivals: Iterable[OrderSubscription],
     copies: Iterable[OrderCopy],
 ) -> Skipped | None:
+    """Why this renewal must not go on, from the subscriptions and copies of this look; None when it may."""
     source = renewal.source_order_id
     return still_wanted(
         renewal,
-        fresh[renewal.subscription_id],
+        fresh.get(renewal.subscription_id),
         [each for each in rivals if each.source_order_id == source],
         [each for each in copies if each.source_order_id == source],
         as_of,

@@ -18,7 +18,8 @@ from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.jsonapi import pages_of
 from blocks.commerce_layer.resources import OrderCopy
 from blocks.commerce_layer.splitting import read_in_parts
-from flows.rules.renewal import Renewal
+from flows.rules.copy_periods import period_of
+from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.results import RenewalResult
 from flows.rules.summaries import RenewalLine
 from flows.rules.waves import Brake, BrakePulled, Waves
@@ -122,10 +123,15 @@ class Pacing:
                 return
             looks = await self._look(page)
             # First: another run may place the order of a moved date until it is withdrawn.
+            kept = {key: copy for look in looks for key, copy in look.out_of_date.items()}
             async with asyncio.TaskGroup() as withdrawing:
                 for copy in [copy for look in looks for copy in look.stale]:
                     withdrawing.create_task(self._withdraw(copy))
-            await self._renew_all([renewal for look in looks for renewal in look.renewals])
+                for subscription_id in list(kept):
+                    withdrawing.create_task(self._withdraw_out_of_date(kept, subscription_id))
+            await self._renew_all(
+                [each for look in looks for each in look.renewals if each.subscription_id not in kept]
+            )
         finally:
             self._under_way.release()
 
@@ -180,6 +186,17 @@ class Pacing:
 
     async def _withdraw(self, copy: OrderCopy) -> None:
         await self._run.withdrawals.withdraw(copy.target_order_id or "", "its renewal is no longer wanted")
+
+    async def _withdraw_out_of_date(self, kept: dict[str, tuple[OrderCopy, str]], subscription_id: str) -> None:
+        """Withdraw the prepared order and remove it from `kept`; else leave its renewal to the next sweep."""
+        copy, why = kept[subscription_id]
+        if await self._run.withdrawals.withdraw(copy.target_order_id or "", why):
+            del kept[subscription_id]
+            return
+        period = period_of(copy)
+        sentence = f"{why}, and its order could not be cancelled; the next sweep decides anew"
+        skipped = Skipped(subscription_id, period.due if period else None, SkipReason.OUT_OF_DATE, sentence)
+        self._report.add((await record_skip(self._run, skipped)).line)
 
     async def _renew_one(self, renewal: Renewal) -> None:
         try:

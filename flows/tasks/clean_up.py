@@ -21,6 +21,8 @@ from blocks.commerce_layer.splitting import read_in_parts
 from flows.rules.copy_periods import first_reference, period_of
 from flows.rules.next_action import duplicate
 from flows.rules.order_copies import CopiesOfPeriod, is_open
+from flows.rules.preparing import no_longer_prepared_for
+from flows.rules.references import parse_reference
 from flows.rules.still_wanted import no_longer_wanted
 from flows.rules.summaries import RenewalLine
 from flows.rules.waves import BrakePulled
@@ -50,28 +52,41 @@ async def reviewing(run: Run, report: Report) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await reviewing_those
-        await run_task(clean_up_surplus_copies, run, report, began_at, began_at)
+        prepared = await reviewing_those
+        await run_task(clean_up_surplus_copies, run, report, began_at, began_at, prepared)
 
 
-async def _review_what_was_before(run: Run, report: Report, began_at: datetime) -> None:
+Suspects = dict[str, list[str]]
+"""References to review, each with the ids of those of its copies whose references another system has changed."""
+
+
+async def _review_what_was_before(run: Run, report: Report, began_at: datetime) -> Suspects:
     # First, because the orders that this sweep places may need a moment until they are paid.
     await run_task(report_unpaid_renewals, run, report)
-    await run_task(clean_up_surplus_copies, run, report, began_at - REVIEWED, began_at - LEFT_BEHIND)
+    return await run_task(clean_up_surplus_copies, run, report, began_at - REVIEWED, began_at - LEFT_BEHIND)
 
 
 @task(task_run_name="clean up surplus copies", cache_policy=NO_CACHE, retries=0)
-async def clean_up_surplus_copies(run: Run, report: Report, since: datetime, unplaced_since: datetime) -> State[int]:
+async def clean_up_surplus_copies(
+    run: Run, report: Report, since: datetime, unplaced_since: datetime, prepared: Suspects | None = None
+) -> State[Suspects]:
     """
     Cancel unplaced orders that no run will place, and stop the sweep if a period is charged twice.
 
     These are the orders of surplus copies, and of subscriptions that are no longer renewed. `since` and
     `unplaced_since` say how far back to look for double charges and for unplaced orders. What cannot be read or
     cancelled is left to the next sweep.
+
+    What was prepared for periods that are not due yet may be much, and waits until the sweep has renewed what is due:
+    it is not reviewed but returned, unless `prepared` is what an earlier call has returned.
     """
     before = run.withdrawals.surplus
+    waiting: Suspects = {}
     try:
         suspects = await _suspects(run, report, since, unplaced_since)
+        if prepared is None:
+            waiting = {each: its for each, its in suspects.items() if _is_ahead(run, each)}
+        suspects = {each: its for each, its in {**(prepared or {}), **suspects}.items() if each not in waiting}
         for references in pages_of(sorted(suspects)):
             found = await _copies_of(run, report, {reference: suspects[reference] for reference in references})
             for copies in found:
@@ -79,17 +94,18 @@ async def clean_up_surplus_copies(run: Run, report: Report, since: datetime, unp
             await _withdraw_unwanted_orders(run, found)
     except CommerceLayerError as error:
         report.not_checked("recent order copies", error)
-        return completed(f"the recent order copies could not be read: {error}", 0)
+        return completed(f"the recent order copies could not be read: {error}", waiting)
     count = run.withdrawals.surplus - before
-    return completed(f"{count} surplus order copies found, their orders are cancelled", count)
+    return completed(f"{count} surplus order copies found, their orders are cancelled", waiting)
 
 
-async def _suspects(run: Run, report: Report, since: datetime, unplaced_since: datetime) -> dict[str, list[str]]:
-    """
-    References with several copies, or with an unplaced order: an older copy may have been placed.
+def _is_ahead(run: Run, reference: str) -> bool:
+    parsed = parse_reference(reference)
+    return parsed is not None and parsed.due > run.now()
 
-    Each with the ids of those of its copies whose references another system has changed.
-    """
+
+async def _suspects(run: Run, report: Report, since: datetime, unplaced_since: datetime) -> Suspects:
+    """References with several copies, or with an unplaced order: an older copy may have been placed."""
     ids: defaultdict[str, set[str]] = defaultdict(set)
     unplaced: set[str] = set()
     changed: defaultdict[str, set[str]] = defaultdict(set)
@@ -158,7 +174,10 @@ async def _withdraw_unwanted_orders(run: Run, found: Iterable[CopiesOfPeriod]) -
     fresh = await run.client.get_subscriptions(subscription_id for _, subscription_id, _ in unplaced)
     async with asyncio.TaskGroup() as withdrawing:
         for copy, subscription_id, due in unplaced:
-            refusal = no_longer_wanted(fresh.get(subscription_id), due)
+            there = fresh.get(subscription_id)
+            refusal = no_longer_wanted(there, due)
+            if refusal is None and there is not None:
+                refusal = no_longer_prepared_for(there, copy, due)
             if refusal is not None:
                 withdrawing.create_task(run.withdrawals.withdraw(copy.target_order_id or "", refusal[1]))
 

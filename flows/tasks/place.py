@@ -16,17 +16,11 @@ from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, NotFound, ReadFailed, Refused, WriteFateUnknown
 from blocks.commerce_layer.resources import Order, OrderSubscription
 from blocks.commerce_layer.statuses import OrderStatus
-from flows.rules.findings import (
-    HeldBack,
-    LeftAlone,
-    NotPlaced,
-    OrderAnswered,
-    PlacementRefused,
-    StillRunning,
-)
+from flows.rules.findings import HeldBack, LeftAlone, NotPlaced, OrderAnswered, PlacementRefused, StillRunning
 from flows.rules.manual_copy import ManualCopy
 from flows.rules.next_action import Hold, HoldReason, Place
 from flows.rules.placements import Placed, may_be_placed, placement_in_words, why_withdrawn
+from flows.rules.prepared_copies import may_have_been_tried
 from flows.rules.references import REFERENCE_ORIGIN
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.state import Outcome, RenewalState
@@ -59,9 +53,10 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
 
     The last look is taken when the rate limit lets the request go. If the renewal is no longer wanted, the order is
     cancelled instead, and the customer is not charged. If this run did not create the copy, its order may have been
-    tried before, so the attempt is announced on the subscription first, as every attempt of a rescue is.
+    tried before, so the attempt is announced on the subscription first, unless a prepared order shows that it was not.
+    Every attempt of a rescue is announced.
     """
-    announce = is_rescue(work) or not (isinstance(creation, Created) and creation.copy.id == attempt.copy.id)
+    created_here = isinstance(creation, Created) and creation.copy.id == attempt.copy.id
     placed: Placed
     if isinstance(work, ManualCopy):
         async with run.placing:
@@ -70,6 +65,9 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
         # From here on, not only when its turn comes: the renewals that are next share a last look.
         with run.last_looks.waiting_to_place(work):
             async with run.placing:
+                announce = is_rescue(work) or (
+                    not created_here and may_have_been_tried(attempt.copy, attempt.order, work.due, work.state)
+                )
                 placed = await _Renewing(run, work, attempt).carry_out(announce=announce)
     if isinstance(placed, OrderAnswered):
         placed = await once_it_ended(run, work, placed)
