@@ -17,7 +17,17 @@ from pathlib import Path
 
 from bench import ceiling, measuring, page
 from bench.figures import Figures, Round
-from bench.measuring import BARE, IN_WAVES, NAIVE, PERENNIAL, SDK_SCRIPT, TEN_TIMES, Contestant, ContestantFailed
+from bench.measuring import (
+    BARE,
+    IN_WAVES,
+    NAIVE,
+    PERENNIAL,
+    PREPARED,
+    SDK_SCRIPT,
+    TEN_TIMES,
+    Contestant,
+    ContestantFailed,
+)
 
 WITHOUT_WAVES = {"first_wave": 10_000, "second_wave": 10_000}
 """A policy without waves, which pause twice for as long as a copy takes. Only a row that says so has waves."""
@@ -63,7 +73,7 @@ def _rounds(given: argparse.Namespace, others: Sequence[Contestant]) -> list[tup
     unlimited = Round("Without limits", given.unlimited, False, 1.0, 1.0)
     real = Round("With the documented limits, in real time, copies of 10 s", given.real, True, 1.0, 10.0)
     more = [IN_WAVES, TEN_TIMES] if TEN_TIMES.name not in given.without else [IN_WAVES]
-    rounds = [(limited, [PERENNIAL, *others]), (unlimited, [PERENNIAL, *others, *more])]
+    rounds = [(limited, [PERENNIAL, PREPARED, *others]), (unlimited, [PERENNIAL, *others, *more])]
     if given.real:
         rounds.append((real, [PERENNIAL]))
     return rounds

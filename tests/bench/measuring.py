@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,10 @@ class ContestantFailed(RuntimeError):  # noqa: N818 - the name says what happene
     """A contestant ended with an error, or did not finish the work."""
 
 
+AHEAD = timedelta(hours=3)
+"""How long before they are due the renewals of a contestant that prepares them are copied."""
+
+
 @dataclass(frozen=True)
 class Contestant:
     """A contestant: its name in the table, how to start it, and what it needs."""
@@ -50,10 +54,13 @@ class Contestant:
     """The share of a round's work that it gets: slow ones would take an hour for all of it."""
     waves: bool = False
     """Whether it pauses after the first few renewals, as the policy says by default."""
+    prepares: bool = False
+    """Whether a sweep before the measured one makes the order copies, hours before they are due."""
 
 
 PERENNIAL = Contestant("Perennial", (sys.executable, "-m", "bench.contestants.perennial"), needs_server=True)
 IN_WAVES = replace(PERENNIAL, name="Perennial, in waves", waves=True)
+PREPARED = replace(PERENNIAL, name="Perennial, prepared", prepares=True)
 TEN_TIMES = replace(PERENNIAL, name=TEN_TIMES_AS_MANY, share_of_work=10.0)
 NAIVE = Contestant(
     "naive Prefect", (sys.executable, "-m", "bench.contestants.naive_prefect"), needs_server=True, share_of_work=0.05
@@ -74,11 +81,16 @@ def run(contestant: Contestant, round_: Round, home: Path, policy: Mapping[str, 
     options += ["--copy-spread", "0.2"]
     options += ["--limit-scale", str(round_.window_scale)] if round_.limited else ["--limits", "off"]
     with RunningSandbox(*options) as sandbox, _server(home, contestant) as server:
-        sandbox.seed(round_.renewals)
-        sandbox.reset_counters()
+        due = sandbox.clock() + AHEAD
+        sandbox.seed(round_.renewals, **({"due": due.isoformat()} if contestant.prepares else {}))
         ticket = _ticket(sandbox, round_, contestant)
-        before = _cpu_by_command()
         ends_within = round_.least_seconds + max(ENDS_WITHIN, round_.renewals / 10)
+        if contestant.prepares:
+            _start(contestant, ticket, server, home, {**(policy or {}), "prepare_ahead": "24h"}, ends_within)
+            sandbox.set_clock(due)
+            sandbox.forget_limits()
+        sandbox.reset_counters()
+        before = _cpu_by_command()
         told = _start(contestant, ticket, server, home, policy or {}, ends_within)
         after = _cpu_by_command()
         data = ShopData.of(sandbox.database)
@@ -218,7 +230,8 @@ def _figures(
         server_cpu_seconds=spent["server"] if spent and contestant.needs_server else None,
         sandbox_cpu_seconds=spent["sandbox"] if spent else None,
         peak_megabytes=told["peak_megabytes"],
-        share_of_limit=share if round_.limited else None,
+        # The share ends at the last creation, and prepared copies were created before.
+        share_of_limit=share if round_.limited and not contestant.prepares else None,
         task_runs=told.get("task_runs"),
         duplicates=data.duplicates,
     )
