@@ -1,24 +1,17 @@
-"""
-Lists that go on past a resource which cannot be read, and the lists that only an overseer needs.
-
-Where a page cannot be read, its ids are listed alone, without the attributes that may be to blame, and its resources
-are read by id in ever smaller parts.
-"""
+"""Lists of many resources: what sweeps and overseers need, past resources that cannot be read (see `pages.py`)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
-from typing import Any, Generic, TypeVar
 
 from blocks.commerce_layer import jsonapi
 from blocks.commerce_layer.client import CommerceLayer
-from blocks.commerce_layer.errors import CommerceLayerError, ReadFailed, Refused
+from blocks.commerce_layer.pages import Kind, Page, iter_pages
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
-from blocks.commerce_layer.splitting import read_in_parts
 from blocks.commerce_layer.statuses import SubscriptionStatus
 from blocks.commerce_layer.views import (
     COPIES,
@@ -30,8 +23,6 @@ from blocks.commerce_layer.views import (
     SUBSCRIPTIONS,
 )
 
-M = TypeVar("M", Order, OrderCopy, OrderSubscription)
-
 SOURCES_AT_ONCE = 200
 """Ids in one filter: some 2,300 characters of an address, which every proxy takes."""
 
@@ -39,39 +30,11 @@ _OUR_ORIGIN = {"reference_origin_eq": "perennial"}
 _ADOPTED = {"metadata_jcont": '{"perennial":{}}'}
 
 
-@dataclass(frozen=True)
-class Page(Generic[M]):
-    """At most 25 resources of a list, and the ids of those that cannot be read, with the reason."""
-
-    readable: list[M]
-    unreadable: dict[str, CommerceLayerError] = field(default_factory=dict)
-    dates: dict[str, datetime | None] = field(default_factory=dict)
-    """Of those that cannot be read, as far as the list says (UTC): when they are due, or when they were created."""
-
-    @property
-    def complete(self) -> list[M]:
-        """All resources of the page. Raises CommerceLayerError if one cannot be read: the gap might be what matters."""
-        for error in self.unreadable.values():
-            raise error
-        return self.readable
-
-
-@dataclass(frozen=True)
-class _Kind(Generic[M]):
-    """How resources of one type are listed, and read one by one."""
-
-    endpoint: str
-    model: type[M]
-    view: Mapping[str, str]
-    date: str
-    get: Callable[[CommerceLayer, Sequence[str]], Awaitable[dict[str, M]]]
-
-
-_SUBSCRIPTIONS = _Kind(
+_SUBSCRIPTIONS = Kind(
     SUBSCRIPTIONS, OrderSubscription, SUBSCRIPTION_VIEW, "next_run_at", CommerceLayer.get_subscriptions
 )
-_COPIES = _Kind(COPIES, OrderCopy, COPY_VIEW, "created_at", CommerceLayer.get_order_copies)
-_ORDERS = _Kind(ORDERS, Order, ORDER_VIEW, "created_at", CommerceLayer.get_orders)
+_COPIES = Kind(COPIES, OrderCopy, COPY_VIEW, "created_at", CommerceLayer.get_order_copies)
+_ORDERS = Kind(ORDERS, Order, ORDER_VIEW, "created_at", CommerceLayer.get_orders)
 
 
 async def iter_due(
@@ -81,32 +44,32 @@ async def iter_due(
     filters = {"status_eq": "inactive", "next_run_at_lteq": jsonapi.instant(as_of)}
     if later_than is not None:
         filters["next_run_at_gt"] = jsonapi.instant(later_than)
-    async for page in _iter(client, _SUBSCRIPTIONS, filters):
+    async for page in iter_pages(client, _SUBSCRIPTIONS, filters):
         yield page
 
 
 async def iter_not_cancelled(client: CommerceLayer) -> AsyncIterator[Page[OrderSubscription]]:
     """All subscriptions that are not cancelled, adopted or not, whatever their status and date, by id."""
-    async for page in _iter(client, _SUBSCRIPTIONS, {"status_not_eq": "cancelled"}):
+    async for page in iter_pages(client, _SUBSCRIPTIONS, {"status_not_eq": "cancelled"}):
         yield page
 
 
 async def iter_with_status(client: CommerceLayer, status: SubscriptionStatus) -> AsyncIterator[Page[OrderSubscription]]:
     """All subscriptions in a status, by id."""
-    async for page in _iter(client, _SUBSCRIPTIONS, {"status_eq": status}):
+    async for page in iter_pages(client, _SUBSCRIPTIONS, {"status_eq": status}):
         yield page
 
 
 async def iter_adopted(client: CommerceLayer, filters: Mapping[str, str]) -> AsyncIterator[Page[OrderSubscription]]:
     """The subscriptions with `metadata.perennial` that match these filters too, by id."""
-    async for page in _iter(client, _SUBSCRIPTIONS, {**filters, **_ADOPTED}):
+    async for page in iter_pages(client, _SUBSCRIPTIONS, {**filters, **_ADOPTED}):
         yield page
 
 
 async def iter_failed_natively(client: CommerceLayer) -> AsyncIterator[Page[OrderSubscription]]:
     """The active subscriptions whose last run by Commerce Layer's own engine failed, by id."""
     failed = {"status_eq": "active", "succeeded_on_last_run_false": "true", "last_run_at_not_null": "true"}
-    async for page in _iter(client, _SUBSCRIPTIONS, failed):
+    async for page in iter_pages(client, _SUBSCRIPTIONS, failed):
         yield page
 
 
@@ -117,7 +80,7 @@ async def copies_with_their_runs(
     found: list[OrderCopy] = []
     for ids in jsonapi.pages_of(source_order_ids):
         filters = {"source_order_id_in": ",".join(ids), "created_at_gteq": jsonapi.instant(created_since)}
-        async for page in _iter(client, replace(_COPIES, view=NATIVE_COPY_VIEW), filters):
+        async for page in iter_pages(client, replace(_COPIES, view=NATIVE_COPY_VIEW), filters):
             found += page.complete
     return found
 
@@ -143,19 +106,19 @@ async def iter_adopted_beside_due_list(client: CommerceLayer) -> AsyncIterator[P
         {"status_not_in": "inactive,cancelled", **_ADOPTED},
         {"status_eq": "inactive", "next_run_at_null": "true", **_ADOPTED},
     ):
-        async for page in _iter(client, _SUBSCRIPTIONS, filters):
+        async for page in iter_pages(client, _SUBSCRIPTIONS, filters):
             yield page
 
 
 async def iter_copies_marked(client: CommerceLayer, key: str, value: str) -> AsyncIterator[Page[OrderCopy]]:
     """The order copies with `value` under `key` of their `metadata.perennial`, 25 at a time, by id."""
-    async for page in _iter(client, _COPIES, _marked(key, value)):
+    async for page in iter_pages(client, _COPIES, _marked(key, value)):
         yield page
 
 
 async def iter_orders_marked(client: CommerceLayer, key: str, value: str) -> AsyncIterator[Page[Order]]:
     """The orders with `value` under `key` of their `metadata.perennial`, 25 at a time, by id."""
-    async for page in _iter(client, _ORDERS, _marked(key, value)):
+    async for page in iter_pages(client, _ORDERS, _marked(key, value)):
         yield page
 
 
@@ -163,7 +126,7 @@ async def iter_subscriptions_marked(
     client: CommerceLayer, key: str, value: str
 ) -> AsyncIterator[Page[OrderSubscription]]:
     """The subscriptions with `value` under `key` of their `metadata.perennial`, also cancelled ones, by id."""
-    async for page in _iter(client, _SUBSCRIPTIONS, _marked(key, value)):
+    async for page in iter_pages(client, _SUBSCRIPTIONS, _marked(key, value)):
         yield page
 
 
@@ -179,7 +142,7 @@ async def our_copies_of(
     left = iter(dict.fromkeys(source_order_ids))
     while some := list(islice(left, SOURCES_AT_ONCE)):
         filters = {**_OUR_ORIGIN, "source_order_id_in": ",".join(some)}
-        async for page in _iter(client, _COPIES, filters):
+        async for page in iter_pages(client, _COPIES, filters):
             found += page.readable
             if only_first_page:
                 return found
@@ -205,14 +168,14 @@ async def iter_our_copies(
         filters["created_at_lteq"] = jsonapi.instant(created_until)
     if only_unplaced:
         filters["target_order_status_in"] = "draft,pending"
-    async for page in _iter(client, _COPIES, filters):
+    async for page in iter_pages(client, _COPIES, filters):
         yield page
 
 
 async def iter_placed_copies(client: CommerceLayer, placed_since: datetime) -> AsyncIterator[Page[OrderCopy]]:
     """Our copies whose target order was placed at or after `placed_since` (UTC), 25 at a time."""
     filters = {**_OUR_ORIGIN, "target_order_placed_at_gteq": jsonapi.instant(placed_since)}
-    async for page in _iter(client, _COPIES, filters):
+    async for page in iter_pages(client, _COPIES, filters):
         yield page
 
 
@@ -235,7 +198,7 @@ async def iter_copies_of_span(
         {**recent, "status_in": "failed,aborted"},
         {**recent, "target_order_placed_at_null": "true"},
     ):
-        async for page in _iter(client, _COPIES, filters):
+        async for page in iter_pages(client, _COPIES, filters):
             yield page.complete
 
 
@@ -247,67 +210,3 @@ async def _first_adopted(client: CommerceLayer, filters: Mapping[str, str]) -> l
     async for page in iter_adopted(client, filters):
         return page.readable
     return []
-
-
-async def _iter(client: CommerceLayer, kind: _Kind[M], filters: Mapping[str, str]) -> AsyncIterator[Page[M]]:
-    after: dict[str, str] = {}
-    while True:
-        wanted = {**filters, **after}
-        try:
-            ids, is_last, found = await _page(client, kind, wanted)
-            page = Page(found)
-        except (ReadFailed, Refused) as error:
-            dates, is_last = await _dates(client, kind, wanted)
-            ids, page = list(dates), await _one_by_one(client, kind, dates, error)
-        if ids:
-            yield page
-        if is_last or not ids:
-            return
-        after = {"id_gt": ids[-1]}
-
-
-async def _page(client: CommerceLayer, kind: _Kind[M], filters: Mapping[str, str]) -> tuple[list[str], bool, list[M]]:
-    def understand(document: jsonapi.Fields) -> tuple[list[str], bool, list[M]]:
-        items = [kind.model.model_validate(item) for item in jsonapi.many(document)]
-        return [item.id for item in items], jsonapi.is_last_page(document), items
-
-    params = {**kind.view, **_query(filters)}
-    return await client.wire.read(kind.endpoint, understand, params=params)
-
-
-def _query(filters: Mapping[str, str], **more: Any) -> dict[str, str]:
-    return jsonapi.query(filters=filters, sort="id", page_size=jsonapi.PAGE_SIZE, **more)
-
-
-async def _dates(
-    client: CommerceLayer, kind: _Kind[M], filters: Mapping[str, str]
-) -> tuple[dict[str, datetime | None], bool]:
-    """The ids of a page with their dates, and whether it is the last page."""
-
-    def understand(document: jsonapi.Fields) -> tuple[dict[str, datetime | None], bool]:
-        dates = {str(item["id"]): _instant_or_none(item.get(kind.date)) for item in jsonapi.many(document)}
-        return dates, jsonapi.is_last_page(document)
-
-    only_dates = _query(filters, fields={kind.endpoint: (kind.date,)})
-    return await client.wire.read(kind.endpoint, understand, params=only_dates)
-
-
-async def _one_by_one(
-    client: CommerceLayer, kind: _Kind[M], dates: Mapping[str, datetime | None], error: CommerceLayerError
-) -> Page[M]:
-    parts = await read_in_parts(list(dates), lambda ids: kind.get(client, ids))
-    if parts.trouble is not None:
-        raise parts.trouble from error
-    found = {key: each for part in parts.read for key, each in part.items()}
-    unreadable = dict(parts.unreadable)
-    return Page(
-        [found[each] for each in dates if each in found], unreadable, {each: dates[each] for each in unreadable}
-    )
-
-
-def _instant_or_none(text: object) -> datetime | None:
-    try:
-        instant = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return instant if instant.tzinfo else None

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 
 from blocks.commerce_layer import jsonapi
 from blocks.commerce_layer.client import CommerceLayer
-from blocks.commerce_layer.listings import Page, iter_adopted
+from blocks.commerce_layer.listings import iter_adopted
+from blocks.commerce_layer.pages import Page
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.commerce_layer.views import COPIES, COPY_VIEW, RENEWAL_VIEW, SUBSCRIPTIONS
 

@@ -14,7 +14,7 @@ from blocks.commerce_layer import listings
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.jsonapi import pages_of
-from blocks.commerce_layer.listings import Page
+from blocks.commerce_layer.pages import Page
 from blocks.commerce_layer.resources import Order, OrderSubscription
 from blocks.policy import Policy
 from flows.rules.dashboard_links import Dashboard

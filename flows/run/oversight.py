@@ -12,6 +12,7 @@ from datetime import datetime
 
 from blocks.commerce_layer import listings
 from blocks.commerce_layer.client import CommerceLayer
+from blocks.commerce_layer.pages import Page
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.commerce_layer.splitting import read_in_parts
 from blocks.policy import Policy
@@ -99,7 +100,7 @@ class _Looking:
         self.findings += [watching.unreadable_copies(each, error) for each, error in others.unreadable.items()]
         return [*copies, *(copy for part in others.read for same in part.values() for copy in same)]
 
-    def _unreadable_copies(self, page: listings.Page[OrderCopy]) -> None:
+    def _unreadable_copies(self, page: Page[OrderCopy]) -> None:
         self.findings += [watching.unreadable_copies(each, error) for each, error in page.unreadable.items()]
 
     def _take_in(self, subscription: OrderSubscription) -> None:

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from blocks.commerce_layer import listings
 from blocks.commerce_layer.credentials import CommerceLayerCredentials
 from blocks.commerce_layer.errors import CommerceLayerError
-from blocks.commerce_layer.listings import Page
+from blocks.commerce_layer.pages import Page
 from blocks.commerce_layer.placed_orders import iter_placed_orders
 from blocks.commerce_layer.rate_limit.rate_limits import Windows
 from blocks.commerce_layer.resources import CustomerPaymentSource, Order, OrderCopy, OrderSubscription

@@ -16,6 +16,7 @@ from prefect.events import emit_event
 from blocks.commerce_layer import listings
 from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.jsonapi import pages_of
+from blocks.commerce_layer.pages import Page
 from blocks.commerce_layer.resources import OrderCopy
 from blocks.commerce_layer.splitting import read_in_parts
 from flows.rules.copy_periods import first_reference, period_of
@@ -128,7 +129,7 @@ async def _suspects(run: Run, report: Report, since: datetime, unplaced_since: d
     return {each: sorted(changed[each]) for each in suspects}
 
 
-def _say_what_is_unreadable(report: Report, page: listings.Page[OrderCopy]) -> None:
+def _say_what_is_unreadable(report: Report, page: Page[OrderCopy]) -> None:
     for copy_id, error in page.unreadable.items():
         report.not_checked(f"order copy {copy_id}", error)
 

@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 
 from blocks.commerce_layer import listings
 from blocks.commerce_layer.jsonapi import pages_of
-from blocks.commerce_layer.listings import Page
+from blocks.commerce_layer.pages import Page
 from blocks.commerce_layer.resources import OrderSubscription
 from flows.rules.due_order import DueEntry, in_order
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
