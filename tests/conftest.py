@@ -15,6 +15,7 @@ from pathlib import Path
 
 import certifi
 import pytest
+from hypothesis import HealthCheck, settings
 
 from flows.cli.prefect_server import (
     PrefectServer,
@@ -38,6 +39,10 @@ os.environ["XDG_STATE_HOME"] = str(HOME / "state")
 ONE_CERTIFICATE = HOME / "certificates.pem"
 ONE_CERTIFICATE.write_text(Path(certifi.where()).read_text().partition(END := "-----END CERTIFICATE-----\n")[0] + END)
 os.environ["SSL_CERT_FILE"] = os.environ["PREFECT_API_SSL_CERT_FILE"] = str(ONE_CERTIFICATE)
+
+# A deadline would measure the machine, not the code, and a shared machine is slow at times.
+settings.register_profile("perennial", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("perennial")
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -12,13 +12,12 @@ from prefect.client.schemas.objects import State
 from rich.markup import escape
 from rich.table import Table
 
-from blocks.commerce_layer.errors import CommerceLayerError
 from flows.adopt import adopt_subscriptions
 from flows.cli.consoles import console
 from flows.cli.installation import CREDENTIALS, POLICY
-from flows.cli.prefect_errors import PrefectUnavailable, calling_prefect
+from flows.cli.prefect_errors import calling_prefect
+from flows.cli.refusals import CANNOT_ANSWER, refuse
 from flows.rules.outside_text import plain
-from flows.run.context import ClocksDiffer, NotSetUp, Unreachable
 
 Request = Literal["adopt", "release", "give_back", "pause", "resume"]
 
@@ -106,9 +105,8 @@ def _carry_out(handover: Request, **parameters: Any) -> int:
         with calling_prefect():
             run = adopt_subscriptions(handover=handover, return_state=True, **parameters)
             facts = asyncio.run(_facts_of(run))
-    except (CommerceLayerError, PrefectUnavailable, NotSetUp, Unreachable, ClocksDiffer) as error:
-        print(error, file=sys.stderr)
-        return 2
+    except CANNOT_ANSWER as error:
+        return refuse(error)
     _show(facts)
     return int(any(row["handling"] in {"refused", "failed"} for row in facts["rows"]))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Annotated
@@ -14,19 +13,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from blocks.commerce_layer.errors import CommerceLayerError
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
 from flows.cli.consoles import console
 from flows.cli.installation import CREDENTIALS, POLICY
 from flows.cli.options import DayOrInstant
-from flows.cli.prefect_errors import PrefectUnavailable, calling_prefect
+from flows.cli.prefect_errors import calling_prefect
+from flows.cli.refusals import CANNOT_ANSWER, refuse
 from flows.rules.explanations import Explanation, explain
 from flows.rules.next_action import NextAction, next_action
 from flows.rules.outside_text import plain
 from flows.rules.renewal import Renewal, Skipped
 from flows.rules.state import RenewalState
 from flows.rules.zones import instant_of, wall_of, with_year
-from flows.run.context import ClocksDiffer, NotSetUp, Run, Unreachable, open_run
+from flows.run.context import Run, open_run
 from flows.run.no_such_subscription import NoSuchSubscription
 from flows.sweep.first_look import Due, take_first_look
 
@@ -64,9 +63,8 @@ def explain_subscription(
     try:
         with calling_prefect():
             findings = asyncio.run(_look_up(subscription, on, credentials, policy))
-    except (CommerceLayerError, PrefectUnavailable, NotSetUp, Unreachable, ClocksDiffer, NoSuchSubscription) as error:
-        print(error, file=sys.stderr)
-        return 2
+    except (*CANNOT_ANSWER, NoSuchSubscription) as error:
+        return refuse(error)
     _show(console(highlight=True), findings)
     return 0
 

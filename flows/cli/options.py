@@ -45,5 +45,8 @@ Count = Annotated[int, Parameter(converter=_number("a number", 1, 100_000))]
 Port = Annotated[int, Parameter(converter=_number("a port: a number", 1, 65_535))]
 DayOrInstant = Annotated[date | datetime, Parameter(converter=_day_or_instant, metavar="DATE")]
 """A day as `date`, an instant as `datetime` in UTC."""
+From = Annotated[DayOrInstant, Parameter(name="--from")]
+To = Annotated[DayOrInstant, Parameter(name="--to")]
+"""The ends of a span; see `flows/rules/spans.py`."""
 Duration = Annotated[timedelta, Parameter(converter=_duration, metavar="DURATION")]
 """A whole number of minutes, hours, days or weeks: 30m, 6h, 3d, 2w."""

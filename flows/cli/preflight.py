@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from datetime import date, datetime
 from enum import IntEnum
 from typing import Annotated
@@ -21,6 +20,7 @@ from flows.cli.consoles import console
 from flows.cli.installation import CREDENTIALS, POLICY
 from flows.cli.options import DayOrInstant
 from flows.cli.prefect_errors import PrefectUnavailable, calling_prefect
+from flows.cli.refusals import refuse
 from flows.rules.amounts import amount_cell
 from flows.rules.outside_text import plain
 from flows.rules.predictions import Expected
@@ -69,23 +69,16 @@ def preflight(
         with calling_prefect():
             found = asyncio.run(_look(until, credentials, policy))
     except (NoSuchSpan, NotSetUp) as error:
-        return _cannot(ExitCode.NOT_ASKED, str(error).replace("until is", "--until is", 1), machine=machine)
+        return refuse(str(error).replace("until is", "--until is", 1), machine=machine, code=ExitCode.NOT_ASKED)
     except AccessDenied as error:
-        return _cannot(ExitCode.REFUSED, f"the shop refuses these credentials: {error}", machine=machine)
+        return refuse(f"the shop refuses these credentials: {error}", machine=machine, code=ExitCode.REFUSED)
     except (CommerceLayerError, Unreachable, ClocksDiffer, PrefectUnavailable) as error:
-        return _cannot(ExitCode.NOT_READABLE, f"nothing can be predicted: {error}", machine=machine)
+        return refuse(f"nothing can be predicted: {error}", machine=machine, code=ExitCode.NOT_READABLE)
     if machine:
         print(json.dumps(found.facts, indent=2))
     else:
         _show(console(), found)
     return ExitCode.ALL_FINE if found.is_fine else ExitCode.NOT_ALL
-
-
-def _cannot(code: ExitCode, sentence: str, *, machine: bool) -> int:
-    print(sentence, file=sys.stderr)
-    if machine:
-        print(json.dumps({"error": sentence, "exit_code": int(code)}))
-    return code
 
 
 async def _look(until: date | datetime | None, credentials: str, policy: str) -> Preflight:

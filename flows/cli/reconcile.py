@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -18,12 +17,12 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from blocks.commerce_layer.errors import CommerceLayerError
 from flows.cli.consoles import console
 from flows.cli.csv_files import write_csv
 from flows.cli.installation import CREDENTIALS, POLICY
-from flows.cli.options import DayOrInstant
-from flows.cli.prefect_errors import PrefectUnavailable, calling_prefect
+from flows.cli.options import From, To
+from flows.cli.prefect_errors import calling_prefect
+from flows.cli.refusals import CANNOT_ANSWER, refuse
 from flows.rules.dashboard_links import Dashboard
 from flows.rules.outside_text import plain
 from flows.rules.reconciliation_reports import COLUMNS, Reconciliation
@@ -31,7 +30,7 @@ from flows.rules.references import period_text
 from flows.rules.spans import EmptySpan, span_of
 from flows.rules.zones import with_year
 from flows.run import reconciliation
-from flows.run.context import ClocksDiffer, NotSetUp, Unreachable, open_run
+from flows.run.context import open_run
 
 ROWS_SHOWN = 200
 """How many rows the table has. The file has all of them."""
@@ -43,8 +42,8 @@ class CannotWrite(ValueError):  # noqa: N818 - the name says what happened
 
 def reconcile(
     *,
-    first: Annotated[DayOrInstant, Parameter(name="--from")],
-    last: Annotated[DayOrInstant, Parameter(name="--to")],
+    first: From,
+    last: To,
     csv: Annotated[Path | None, Parameter(metavar="FILE")] = None,
     machine: Annotated[bool, Parameter(name="--json")] = False,
     credentials: str = CREDENTIALS,
@@ -71,30 +70,15 @@ def reconcile(
             found, zone = asyncio.run(_compare(first, last, credentials, policy))
         if csv is not None:
             write_csv(csv, COLUMNS, found.rows())
-    except (
-        CommerceLayerError,
-        PrefectUnavailable,
-        NotSetUp,
-        Unreachable,
-        ClocksDiffer,
-        EmptySpan,
-        CannotWrite,
-    ) as error:
-        return _refused(str(error), machine=machine)
+    except (*CANNOT_ANSWER, EmptySpan, CannotWrite) as error:
+        return refuse(error, machine=machine)
     except OSError as error:
-        return _refused(f"--csv {csv} cannot be written: {error.strerror or error}", machine=machine)
+        return refuse(f"--csv {csv} cannot be written: {error.strerror or error}", machine=machine)
     if machine:
         print(json.dumps(found.facts, indent=2))
     else:
         _show(console(), found, zone)
     return int(found.needs_person)
-
-
-def _refused(sentence: str, *, machine: bool) -> int:
-    print(sentence, file=sys.stderr)
-    if machine:
-        print(json.dumps({"error": sentence, "exit_code": 2}))
-    return 2
 
 
 async def _compare(first: date, last: date, credentials: str, policy: str) -> tuple[Reconciliation, ZoneInfo]:

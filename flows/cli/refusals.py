@@ -1,4 +1,4 @@
-"""What a command that only reads the shop says when it cannot answer."""
+"""What a command says when it cannot answer, and how it exits."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ CANNOT_ANSWER = (CommerceLayerError, PrefectUnavailable, NotSetUp, Unreachable, 
 """The errors that are told in one sentence."""
 
 
-def refuse(error: Exception | str, *, machine: bool) -> int:
-    """Print why there is no answer, for machines as JSON too. Returns the exit code 2."""
+def refuse(error: Exception | str, *, machine: bool = False, code: int = 2) -> int:
+    """Print why there is no answer on standard error, and for machines as JSON too. Returns the exit code."""
     print(error, file=sys.stderr)
     if machine:
-        print(json.dumps({"error": str(error), "exit_code": 2}))
-    return 2
+        print(json.dumps({"error": str(error), "exit_code": int(code)}))
+    return code

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -17,8 +16,10 @@ from rich.table import Table
 from blocks.renewal_policy import RenewalPolicy
 from flows.cli.consoles import console
 from flows.cli.installation import CREDENTIALS
+from flows.cli.options import From, To
 from flows.cli.prefect_errors import calling_prefect
-from flows.cli.span_reading import PROBLEMS, From, SpanRead, To, reading
+from flows.cli.refusals import refuse
+from flows.cli.span_reading import PROBLEMS, SpanRead, reading
 from flows.rules.outside_text import plain
 from flows.rules.rehearsals import Bounds, End, Rehearsal, rehearse
 from flows.rules.renewal_reports import RenewalReport, Standing, report_of
@@ -63,8 +64,7 @@ def rehearse_policy(
         with calling_prefect():
             compared = asyncio.run(_compare(list(dict.fromkeys(policy)), first, last, credentials))
     except PROBLEMS as error:
-        print(error, file=sys.stderr)
-        return 2
+        return refuse(error, machine=machine)
     if machine:
         print(json.dumps(_facts(compared), indent=2))
     else:

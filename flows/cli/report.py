@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +13,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate
 
 from flows.cli.installation import CREDENTIALS, POLICY
+from flows.cli.options import From, To
 from flows.cli.prefect_errors import calling_prefect
-from flows.cli.span_reading import PROBLEMS, From, SpanRead, To, reading
+from flows.cli.private_files import write_private
+from flows.cli.refusals import refuse
+from flows.cli.span_reading import PROBLEMS, SpanRead, reading
 from flows.rules.outside_text import plain
 from flows.rules.renewal_reports import RenewalReport, report_of
 from flows.rules.report_texts import facts, markdown_of, sentence
@@ -58,8 +60,7 @@ def report(
         with calling_prefect():
             figures = asyncio.run(_report(first, last, file, credentials, policy))
     except (*PROBLEMS, NotWritten) as error:
-        print(error, file=sys.stderr)
-        return 2
+        return refuse(error, machine=machine)
     if machine:
         print(json.dumps(figures, indent=2))
     else:
@@ -86,7 +87,7 @@ async def _publish(read: SpanRead, made: RenewalReport, file: Path) -> None:
 
     page = page_of(made, read.dashboard, read.run.policy, read.run.policy_name)
     try:
-        await asyncio.to_thread(file.write_text, page, encoding="utf-8")
+        await asyncio.to_thread(write_private, file, page)
     except OSError as error:
         raise NotWritten(f"{file} cannot be written ({error.strerror}): name another file with --output") from error
     text = markdown_of(made, read.dashboard)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Awaitable
 from typing import Annotated, Any
 
@@ -14,14 +13,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from blocks.commerce_layer.errors import CommerceLayerError
 from flows.cli.consoles import console
 from flows.cli.installation import CREDENTIALS, POLICY
-from flows.cli.prefect_errors import PrefectUnavailable, calling_prefect
+from flows.cli.prefect_errors import calling_prefect
+from flows.cli.refusals import CANNOT_ANSWER, refuse
 from flows.rescue import rescue_failed_renewals
 from flows.rules.outside_text import plain
 from flows.rules.rescue_plans import FOR_A_PERSON, RescueHandling
-from flows.run.context import ClocksDiffer, NotSetUp, Unreachable
 
 WORDS = {
     RescueHandling.CHARGE: ("green", "charge"),
@@ -62,7 +60,7 @@ def rescue(
         policy: Name of the policy block.
     """
     if release and not ids:
-        return _cannot("--release needs the ids of the subscriptions to release", machine=machine)
+        return refuse("--release needs the ids of the subscriptions to release", machine=machine)
     try:
         with calling_prefect(), Console(stderr=True).status("looking at failed renewals"):
             run = rescue_failed_renewals(
@@ -70,20 +68,13 @@ def rescue(
                 return_state=True,
             )  # fmt: skip
             facts = asyncio.run(_facts_of(run))
-    except (CommerceLayerError, PrefectUnavailable, NotSetUp, Unreachable, ClocksDiffer) as error:
-        return _cannot(str(error), machine=machine)
+    except CANNOT_ANSWER as error:
+        return refuse(error, machine=machine)
     if machine:
         print(json.dumps(facts, indent=2))
     else:
         _show(facts)
     return int(facts["stopped"] is not None or any(row["handling"] in FOR_A_PERSON for row in facts["rows"]))
-
-
-def _cannot(sentence: str, *, machine: bool) -> int:
-    print(sentence, file=sys.stderr)
-    if machine:
-        print(json.dumps({"error": sentence, "exit_code": 2}))
-    return 2
 
 
 async def _facts_of(run: Awaitable[State[Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the commands about a span share: its options, reading its renewals with progress, and what may go wrong."""
+"""What the commands about a span share: reading its renewals with progress, and what may go wrong."""
 
 from __future__ import annotations
 
@@ -6,24 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from cyclopts import Parameter
 from rich.console import Console
 
-from blocks.commerce_layer.errors import CommerceLayerError
-from flows.cli.options import DayOrInstant
-from flows.cli.prefect_errors import PrefectUnavailable
+from flows.cli.refusals import CANNOT_ANSWER
 from flows.rules.dashboard_links import Dashboard
 from flows.rules.spans import EmptySpan, Span, span_of
-from flows.run.context import ClocksDiffer, NotSetUp, Run, Unreachable, open_run
+from flows.run.context import Run, open_run
 from flows.run.history import History, read_history
 
-From = Annotated[DayOrInstant, Parameter(name="--from")]
-To = Annotated[DayOrInstant, Parameter(name="--to")]
-
-PROBLEMS = (CommerceLayerError, PrefectUnavailable, NotSetUp, Unreachable, ClocksDiffer, EmptySpan)
+PROBLEMS = (*CANNOT_ANSWER, EmptySpan)
 """Why the renewals of a span could not be read. The message of each says what to do."""
 
 
