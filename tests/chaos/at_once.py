@@ -156,6 +156,8 @@ class ConcurrentSweeps:
             self._due = self._first_due + day * DAY
             self._box.set_clock(max(self._box.clock(), self._due + timedelta(seconds=1)))
             self._decline_some_cards()
+            # Alone, while all are due: it surely gets there. The others go on with what it leaves.
+            await self._killed_at("with the answer to a placement", 1)
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._plan.workers):
                     group.create_task(self._worker())
@@ -177,7 +179,9 @@ class ConcurrentSweeps:
 
     async def _killed_at_a_point(self) -> None:
         point = self._random.choice(sorted(KILL_POINTS | RARE_KILL_POINTS))
-        nth = self._random.randint(1, 10 if point in KILL_POINTS and "look" not in point else 2)
+        await self._killed_at(point, self._random.randint(1, 10 if point in KILL_POINTS and "look" not in point else 2))
+
+    async def _killed_at(self, point: str, nth: int) -> None:
         if await self._start_worker(kill_at=point, nth=nth).wait(900) is None:
             self.tally.kills[point] += 1
 
