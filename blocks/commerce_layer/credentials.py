@@ -5,7 +5,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl, SecretStr, field_validator
+from pydantic import Field, HttpUrl, SecretStr, ValidationInfo, field_validator
 
 from blocks.cached_schema import CachedSchema
 from blocks.commerce_layer.client import CommerceLayer
@@ -27,6 +27,7 @@ class CommerceLayerCredentials(CachedSchema, Block):
         client_id: Client ID of an integration.
         client_secret: Client secret of the same integration.
         mode: The environment that the integration belongs to; a token of the other one is refused.
+        trusted_host: Host of the two addresses if it is not Commerce Layer's own.
         api_url: Address of the API. Empty for Commerce Layer itself.
         auth_url: Address of the token endpoint. Empty for Commerce Layer itself.
         rate_limits: Corrections to the documented rate limits. Leave it alone for Commerce Layer itself.
@@ -65,6 +66,14 @@ class CommerceLayerCredentials(CachedSchema, Block):
         default="test",
         title="Environment",
         description="The environment that the integration belongs to. A token of the other one is refused.",
+    )
+    trusted_host: str | None = Field(
+        default=None,
+        title="Another host",
+        description=(
+            "Host that the two addresses below name instead of Commerce Layer's own. Empty for Commerce Layer and for "
+            "a sandbox on this machine. The client secret is sent to no other host."
+        ),
     )
     api_url: str | None = Field(
         default=None,
@@ -113,12 +122,20 @@ class CommerceLayerCredentials(CachedSchema, Block):
 
     @field_validator("api_url", "auth_url")
     @classmethod
-    def _secrets_travel_encrypted(cls, url: str | None) -> str | None:
+    def _where_the_secret_may_go(cls, url: str | None, info: ValidationInfo) -> str | None:
         if not url:
             return None
-        if urlsplit(url).scheme == "https" or (urlsplit(url).scheme == "http" and is_loopback(url)):
+        location = urlsplit(url)
+        if is_loopback(url) and location.scheme in {"http", "https"}:
             return url
-        raise ValueError("must start with https:// (http:// only for a sandbox on this machine)")
+        if location.scheme != "https":
+            raise ValueError("must start with https:// (http:// only for a sandbox on this machine)")
+        if not (_is_of_the_platform(url) or location.hostname == (info.data.get("trusted_host") or "").lower()):
+            raise ValueError(
+                f"names the host {location.hostname!r}, which is not Commerce Layer's ({PLATFORM}). Correct it, or "
+                "name that host in the field trusted_host: the client secret is sent there"
+            )
+        return url
 
     @property
     def max_clock_skew(self) -> timedelta | None:
@@ -149,7 +166,10 @@ class CommerceLayerCredentials(CachedSchema, Block):
         )
 
 
+def _is_of_the_platform(url: str) -> bool:
+    return f".{urlsplit(url).hostname}".endswith(f".{PLATFORM}")
+
+
 def _limited_together(url: str) -> str:
     """The name under which requests are counted: limits are per source address, for all organizations together."""
-    location = urlsplit(url)
-    return PLATFORM if f".{location.hostname}".endswith(f".{PLATFORM}") else location.netloc
+    return PLATFORM if _is_of_the_platform(url) else urlsplit(url).netloc

@@ -27,6 +27,7 @@ def credentials_for(
     api_url: str | None = None,
     auth_url: str | None = None,
     rate_limits: RateLimits | None = None,
+    trusted_host: str | None = None,
 ) -> CommerceLayerCredentials:
     """A credentials block, not saved yet. Raises ValidationError naming the field that is wrong."""
     return CommerceLayerCredentials(
@@ -34,6 +35,7 @@ def credentials_for(
         client_id=client_id,
         client_secret=SecretStr(client_secret),
         mode=mode,
+        trusted_host=trusted_host,
         api_url=api_url,
         auth_url=auth_url,
         rate_limits=rate_limits or RateLimits(),

@@ -31,6 +31,7 @@ def setup(
     name: str = CREDENTIALS,
     api_url: str | None = None,
     auth_url: str | None = None,
+    trusted_host: str | None = None,
     notify: str | None = None,
     check: bool = False,
 ) -> int:
@@ -46,6 +47,7 @@ def setup(
         name: Name of the credentials block.
         api_url: Address of the API, for a sandbox.
         auth_url: Address of the token endpoint, for a sandbox.
+        trusted_host: Host of the two addresses, if it is neither Commerce Layer's own nor this machine.
         notify: Create the alarms, and send them to this URL (a webhook) or notification block (its name).
         check: Change nothing; read everything back, and name what is wrong.
     """
@@ -62,7 +64,12 @@ def setup(
             if organization and client_id:
                 secret = os.environ.get(SECRET_VARIABLE) or getpass.getpass("client secret (not shown): ")
                 mode: Literal["test", "live"] = "live" if live else "test"
-                _save(credentials_for(organization, client_id, secret, mode, api_url, auth_url), name)
+                _save(
+                    credentials_for(
+                        organization, client_id, secret, mode, api_url, auth_url, trusted_host=trusted_host
+                    ),
+                    name,
+                )
             if notify is not None:
                 _tell_of_alarms(asyncio.run(_alarms_through(notify)))
             return 0

@@ -30,8 +30,8 @@ from flows.rules.watching import WatchLimits
 from flows.run.context import NotSetUp, Unreachable, open_run
 from flows.run.oversight import look_over
 
-VARIABLES = ("ORGANIZATION", "CLIENT_ID", "CLIENT_SECRET", "MODE", "API_URL", "AUTH_URL")
-"""Environment variables without their prefix `COMMERCE_LAYER_`. The last three have defaults."""
+VARIABLES = ("ORGANIZATION", "CLIENT_ID", "CLIENT_SECRET", "MODE", "API_URL", "AUTH_URL", "TRUSTED_HOST")
+"""Environment variables without their prefix `COMMERCE_LAYER_`. All but the first three have defaults."""
 
 _REQUIRED = VARIABLES[:3]
 
@@ -71,8 +71,8 @@ def watch(
     Look over the shop and print what is overdue, held for too long or forgotten; it changes nothing.
 
     COMMERCE_LAYER_ORGANIZATION, COMMERCE_LAYER_CLIENT_ID and COMMERCE_LAYER_CLIENT_SECRET name the shop, with
-    COMMERCE_LAYER_MODE (test or live), COMMERCE_LAYER_API_URL and COMMERCE_LAYER_AUTH_URL if they differ from the
-    defaults. Then no Prefect server is needed. Or name a credentials block.
+    COMMERCE_LAYER_MODE (test or live), COMMERCE_LAYER_API_URL, COMMERCE_LAYER_AUTH_URL and COMMERCE_LAYER_TRUSTED_HOST
+    if they differ from the defaults. Then no Prefect server is needed. Or name a credentials block.
 
     Returns the exit code: 1 when something was found, 2 when something is missing here, 3 when the shop refuses the
     credentials, 4 when it cannot be read.
@@ -139,7 +139,7 @@ def _credentials_of_environment() -> CommerceLayerCredentials:
     try:
         return credentials_for(
             given["ORGANIZATION"], given["CLIENT_ID"], given["CLIENT_SECRET"], "live" if mode == "live" else "test",
-            given["API_URL"] or None, given["AUTH_URL"] or None,
+            given["API_URL"] or None, given["AUTH_URL"] or None, trusted_host=given["TRUSTED_HOST"] or None,
         )  # fmt: skip
     except ValidationError as error:
         # Not the values: one of them is a secret.

@@ -57,10 +57,28 @@ def test_the_addresses_follow_from_the_organization():
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:8642/api", "http://localhost/api", "http://[::1]:1/api", "https://x.example/api"]
+    "url",
+    ["http://127.0.0.1:8642/api", "http://localhost/api", "http://[::1]:1/api", "https://acme.commercelayer.io/api"],
 )
-def test_an_address_on_this_machine_or_over_tls_is_accepted(url):
+def test_an_address_on_this_machine_or_of_commerce_layer_is_accepted(url):
     assert url == credentials(api_url=url).api_url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://x.example/api", "https://169.254.169.254/api", "https://10.0.0.7/api", "https://user@x.example/api",
+        "https://acme.commercelayer.io.example/api", "https://evilcommercelayer.io/api",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("field", ["api_url", "auth_url"])
+def test_the_secret_is_sent_to_another_host_only_if_a_field_names_it(field, url):
+    with pytest.raises(ValidationError, match="trusted_host: the client secret is sent there"):
+        credentials(**{field: url})
+    with pytest.raises(ValidationError, match="trusted_host"):
+        credentials(trusted_host="y.example", **{field: url})
+    host = url.removeprefix("https://").partition("/")[0].rpartition("@")[2]
+    assert getattr(credentials(trusted_host=host.upper(), **{field: url}), field) == url
 
 
 @pytest.mark.parametrize(
@@ -86,7 +104,8 @@ def test_an_empty_address_means_commerce_layer_itself():
 def test_clocks_are_compared_with_every_shop_except_a_sandbox_on_this_machine():
     sandbox = {"api_url": "http://127.0.0.1:8642/api"}
     assert credentials().max_clock_skew == timedelta(minutes=5)
-    assert credentials(api_url="https://x.example/api").max_clock_skew == timedelta(minutes=5)
+    elsewhere = credentials(api_url="https://x.example/api", trusted_host="x.example")
+    assert elsewhere.max_clock_skew == timedelta(minutes=5)
     assert credentials(**sandbox).max_clock_skew is None
     assert credentials(**sandbox, max_clock_skew_seconds=60).max_clock_skew == timedelta(seconds=60)
     for wrong in (0, 3601):

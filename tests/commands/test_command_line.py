@@ -17,7 +17,17 @@ ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = {
     "demo": ["--subscriptions"],
     "up": ["--port"],
-    "setup": ["--organization", "--client-id", "--live", "--name", "--api-url", "--auth-url", "--notify", "--check"],
+    "setup": [
+        "--organization",
+        "--client-id",
+        "--live",
+        "--name",
+        "--api-url",
+        "--auth-url",
+        "--trusted-host",
+        "--notify",
+        "--check",
+    ],
     "stop": [],
     "go": [],
     "adopt": ["--all-active", "--all-inactive", "--release", "--give-back", "--apply", "--credentials", "--policy"],
