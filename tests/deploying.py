@@ -14,9 +14,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import StateType
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.cli.prefect_server import PrefectServer
 from flows.cli.processes import process
@@ -78,11 +83,24 @@ async def _pause() -> list[tuple[UUID, UUID]]:
         ]
         for deployment_id, schedule_id in active:
             await api.update_deployment_schedule(deployment_id, schedule_id, active=False)
-        scheduled = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
-        for run in await api.read_flow_runs(flow_run_filter=FlowRunFilter(state=scheduled)):
-            if run.auto_scheduled:
+        while planned := await _planned(api):  # a list has 200 runs at most
+            for run in planned:
                 await api.delete_flow_run(run.id)
     return active
+
+
+async def planned_runs() -> list[FlowRun]:
+    """Runs that the server has planned by schedules, 200 at most."""
+    async with get_client() as api:
+        return await _planned(api)
+
+
+async def _planned(api: PrefectClient) -> list[FlowRun]:
+    by_schedule = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        tags=FlowRunFilterTags(all_=["auto-scheduled"]),
+    )
+    return await api.read_flow_runs(flow_run_filter=by_schedule)
 
 
 async def _resume(paused: list[tuple[UUID, UUID]]) -> None:

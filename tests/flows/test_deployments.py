@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import stored_runs
-from deploying import at_work, deploy_all, no_schedule_active
+from deploying import at_work, deploy_all, no_schedule_active, planned_runs
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
@@ -96,11 +96,6 @@ async def plan_overdue_sweeps() -> None:
     async with get_client() as prefect:
         answer = await prefect._client.post(f"/deployments/{sweep.id}/schedule", json=hour)
         answer.raise_for_status()
-
-
-async def planned_runs() -> list[FlowRun]:
-    async with get_client() as prefect:
-        return [run for run in await prefect.read_flow_runs() if run.auto_scheduled and run.state_type == "SCHEDULED"]
 
 
 def test_while_the_workers_of_a_test_are_at_work_no_scheduled_run_falls_due(deployed: str) -> None:
