@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from blocks.commerce_layer.resources import CustomerPaymentSource, Order, OrderSubscription
+from blocks.commerce_layer.resources import CustomerPaymentSource, Order, OrderCopy, OrderSubscription
 from blocks.policy import FailureClass
 from flows.rules.cards import another_card_of, card_to_set, failed_with_another, is_confirmed
 from flows.rules.failure_summaries import in_short
@@ -19,6 +19,7 @@ from flows.rules.findings import CopyEnded, HeldBack
 from flows.rules.next_action import Conclude, Create, Hold, Place, Wait, next_action
 from flows.rules.order_copies import is_placed
 from flows.rules.outcomes import result_of
+from flows.rules.prepared_copies import has_failed_ahead, may_have_been_tried
 from flows.rules.price import Price, difference, expected_price
 from flows.rules.references import reference_of
 from flows.rules.renewal import Renewal, Skipped
@@ -140,9 +141,11 @@ class _Predicting:
                     said = f"its order {order.shown_number} is placed already"
                     return self._as(Expected.RENEWED, said, Price.of(order), writes=1, is_exact=True, is_placed=True)
                 return self._failed_copy(action)
-            case Place(_, order):
+            case Place(copy, order):
                 hold = price_hold(self._renewal, action)
-                return self._held(hold) if hold is not None else self._with_an_order(order)
+                return self._held(hold) if hold is not None else self._with_an_order(copy, order)
+            case Create() if (ahead := self._failed_ahead()) is not None:
+                return self._failed_copy(Conclude(ahead), writes=2)
             case Create() | Wait():
                 return self._without_an_order()
 
@@ -154,21 +157,29 @@ class _Predicting:
             needs_person=result.needs_person,
         )  # fmt: skip
 
-    def _failed_copy(self, action: Conclude) -> Prediction:
+    def _failed_ahead(self) -> OrderCopy | None:
+        """The newest copy that failed when it was made ahead: the one that is made when it is due will fail as well."""
+        due, state = self._renewal.due, self._renewal.state
+        failed = [copy for copy in self._renewal.found if has_failed_ahead(copy, due, state)]
+        return max(failed, key=lambda copy: (copy.created_at is not None, copy.created_at, copy.id), default=None)
+
+    def _failed_copy(self, action: Conclude, writes: int = 1) -> Prediction:
         result = result_of(self._renewal, CopyEnded(action.copy), self._at)
         cls = result.failure.cls if result.failure else FailureClass.UNKNOWN
-        return self._failed(cls, f"{result.sentence} (its order copy exists)", self._price(), writes=1)
+        return self._failed(cls, f"{result.sentence} (its order copy exists)", self._price(), writes=writes)
 
-    def _with_an_order(self, order: Order) -> Prediction:
-        price = Price.of(order)
+    def _with_an_order(self, copy: OrderCopy, order: Order) -> Prediction:
+        price, writes = Price.of(order), self._writes(order)
+        if not may_have_been_tried(copy, order, self._renewal.due, self._renewal.state):
+            writes -= 1  # it was prepared, and its first attempt is not announced
         if is_confirmed(order):
             return self._as(Expected.RENEWED, "its customer has confirmed the payment", price, is_exact=True)
         risk = self._last_failure() or self._risk_of_card(order, price)
         if risk is not None:
-            return self._failed(*risk, price, is_exact=True, writes=self._writes(order))
+            return self._failed(*risk, price, is_exact=True, writes=writes)
         expected = expected_price(self._renewal.state.price, self._known.source_order)
         other = difference(price, expected).removeprefix(", ")
-        return self._as(Expected.RENEWED, other, price, is_exact=True, writes=self._writes(order))
+        return self._as(Expected.RENEWED, other, price, is_exact=True, writes=writes)
 
     def _without_an_order(self) -> Prediction:
         source, price = self._known.source_order, self._price()

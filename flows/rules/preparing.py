@@ -8,6 +8,7 @@ order has changed since, and if it costs what it should. Otherwise it is withdra
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -138,20 +139,30 @@ def failing(renewal: Renewal, failure: Failure, order: Order | None = None) -> P
     return _of(renewal, failure.in_short, will_fail=True, failure_class=failure.cls.value, order=order)
 
 
-def out_of_date(renewal: Renewal, subscription: OrderSubscription) -> tuple[OrderCopy, str] | None:
-    """The prepared copy of a due renewal, and why its order must not be used; None when it may, or there is none."""
+class OutOfDate(NamedTuple):
+    """
+    A prepared copy, and why its order must not be used.
+
+    `is_of_other_terms`: the subscription or its source order was changed. Else it is the price, and a new copy will
+    cost the same.
+    """
+
+    copy: OrderCopy
+    why: str
+    is_of_other_terms: bool
+
+
+def out_of_date(renewal: Renewal, subscription: OrderSubscription) -> OutOfDate | None:
+    """The prepared copy of a due renewal, if its order must not be used; None when it may, or there is none."""
     copies = copies_of(renewal, renewal.found)
     copy = next(iter(copies.live), None)
     if copies.placed or copies.awaited is not None or copy is None or not is_open(copy) or copy.target_order is None:
         return None
     if not is_untried(copy, renewal.due, renewal.state) or is_confirmed(copy.target_order):
         return None
-    why = (
-        of_another_source(renewal, copy)
-        or _changed_since(copy, subscription.updated_at, "the subscription")
-        or _unexpected_price(renewal, copy, copy.target_order)
-    )
-    return (copy, why) if why is not None else None
+    changed = of_another_source(renewal, copy) or _changed_since(copy, subscription.updated_at, "the subscription")
+    why = changed or _unexpected_price(renewal, copy, copy.target_order)
+    return None if why is None else OutOfDate(copy, why, is_of_other_terms=changed is not None)
 
 
 def of_another_source(renewal: Renewal, copy: OrderCopy) -> str | None:

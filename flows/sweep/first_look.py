@@ -16,7 +16,7 @@ from blocks.commerce_layer.splitting import read_in_parts
 from flows.rules.cards import is_to_be_placed_now
 from flows.rules.next_action import is_of_period, references_to_look_up
 from flows.rules.order_copies import is_open
-from flows.rules.preparing import out_of_date
+from flows.rules.preparing import OutOfDate, out_of_date
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.skips import waits_for_payment
 from flows.rules.state import RenewalState
@@ -56,7 +56,7 @@ class FirstLook:
     renewals: Sequence[Renewal]
     skipped: Sequence[Skipped]
     stale: Sequence[OrderCopy]
-    out_of_date: Mapping[str, tuple[OrderCopy, str]]
+    out_of_date: Mapping[str, OutOfDate]
 
 
 async def take_first_look(run: Run, due: Sequence[Due]) -> FirstLook:
@@ -94,11 +94,11 @@ async def take_first_look(run: Run, due: Sequence[Due]) -> FirstLook:
     return FirstLook(await with_counts_of_the_shop(run, wanted), [*skipped, *charged], stale, outdated)
 
 
-def _without(renewal: Renewal, outdated: tuple[OrderCopy, str] | None) -> Renewal:
+def _without(renewal: Renewal, outdated: OutOfDate | None) -> Renewal:
     """The renewal as it goes on once the order of this copy is cancelled."""
     if outdated is None:
         return renewal
-    return replace(renewal, found=tuple(copy for copy in renewal.found if copy.id != outdated[0].id))
+    return replace(renewal, found=tuple(copy for copy in renewal.found if copy.id != outdated.copy.id))
 
 
 async def paid_meanwhile(client: CommerceLayer, subscriptions: Iterable[OrderSubscription]) -> frozenset[str]:

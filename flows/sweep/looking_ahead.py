@@ -30,6 +30,7 @@ from flows.rules.dashboard_links import Dashboard
 from flows.rules.predictions import Expected, Known, Prediction, left_alone, predict, waiting_for
 from flows.rules.preflight import Preflight
 from flows.rules.preflight_limits import brake_expected, time_needed, within_caps
+from flows.rules.preparing import OutOfDate
 from flows.rules.price import Price
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
 from flows.rules.upcoming import UpcomingRenewal, upcoming_renewals
@@ -123,10 +124,11 @@ class _LookingAhead:
             # One that is paused, say, has nothing to do: it is no renewal.
             if skipped.reason.leaves_it_open:
                 self.found.append(left_alone(skipped, first.at, one.customer_email))
-        known = await self._known([(each, listed[each.subscription_id]) for each in look.renewals])
-        later = [each for renewal in look.renewals for each in self._later(renewal, coming)]
+        renewals = [_with_its_prepared_copy(each, look.out_of_date.get(each.subscription_id)) for each in look.renewals]
+        known = await self._known([(each, listed[each.subscription_id]) for each in renewals])
+        later = [each for renewal in renewals for each in self._later(renewal, coming)]
         copies = await self._run.client.find_order_copies(each.reference for each in later) if later else {}
-        for renewal in look.renewals:
+        for renewal in renewals:
             self._predict(renewal, known[renewal.subscription_id], coming[renewal.subscription_id], copies)
 
     def _predict(
@@ -208,3 +210,10 @@ class _LookingAhead:
     def _unreadable(self, subscription_id: str, due: datetime | None, error: CommerceLayerError) -> None:
         skipped = Skipped(subscription_id, due, SkipReason.NOT_READABLE, f"it cannot be read: {error}")
         self.found.append(left_alone(skipped, max(self._run.as_of, due or self._run.as_of), None))
+
+
+def _with_its_prepared_copy(renewal: Renewal, outdated: OutOfDate | None) -> Renewal:
+    """The renewal with the copy that a sweep would withdraw for its price: the new one will cost the same."""
+    if outdated is None or outdated.is_of_other_terms:
+        return renewal
+    return replace(renewal, found=(*renewal.found, outdated.copy))

@@ -19,6 +19,7 @@ from blocks.commerce_layer.jsonapi import pages_of
 from blocks.commerce_layer.resources import OrderCopy
 from blocks.commerce_layer.splitting import read_in_parts
 from flows.rules.copy_periods import period_of
+from flows.rules.preparing import OutOfDate
 from flows.rules.renewal import Renewal, Skipped, SkipReason
 from flows.rules.results import RenewalResult
 from flows.rules.summaries import RenewalLine
@@ -123,7 +124,7 @@ class Pacing:
                 return
             looks = await self._look(page)
             # First: another run may place the order of a moved date until it is withdrawn.
-            kept = {key: copy for look in looks for key, copy in look.out_of_date.items()}
+            kept = {key: each for look in looks for key, each in look.out_of_date.items()}
             async with asyncio.TaskGroup() as withdrawing:
                 for copy in [copy for look in looks for copy in look.stale]:
                     withdrawing.create_task(self._withdraw(copy))
@@ -187,9 +188,9 @@ class Pacing:
     async def _withdraw(self, copy: OrderCopy) -> None:
         await self._run.withdrawals.withdraw(copy.target_order_id or "", "its renewal is no longer wanted")
 
-    async def _withdraw_out_of_date(self, kept: dict[str, tuple[OrderCopy, str]], subscription_id: str) -> None:
+    async def _withdraw_out_of_date(self, kept: dict[str, OutOfDate], subscription_id: str) -> None:
         """Withdraw the prepared order and remove it from `kept`; else leave its renewal to the next sweep."""
-        copy, why = kept[subscription_id]
+        copy, why, _ = kept[subscription_id]
         if await self._run.withdrawals.withdraw(copy.target_order_id or "", why):
             del kept[subscription_id]
             return

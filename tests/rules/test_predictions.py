@@ -70,6 +70,26 @@ def test_a_copy_that_failed_shows_the_failure(log, cls, words):
     assert words in made.sentence
 
 
+PREPARED = {"created_at": "2026-02-28T06:00:00Z"}
+
+
+def test_a_prepared_order_costs_two_writes_when_it_is_due():
+    target = order("pending", updated_at="2026-02-28T06:00:00Z", errors_count=0, **EUROS, **PAID_BY_CARD)
+
+    made = predicted(copy(REFERENCE, target=target, source_order=SOURCE, **PREPARED))
+
+    assert (made.expected, made.is_exact, made.writes) == (Expected.RENEWED, True, 2)
+
+
+def test_a_copy_that_failed_ahead_shows_how_the_one_at_the_due_time_will_fail():
+    made = predicted(
+        copy(REFERENCE, "failed", errors_log={"line_items": ["is out of stock"]}, **PREPARED),
+        copy(REFERENCE, "failed", errors_log={"line_items": ["sku_code not found"]}, created_at="2026-02-28T07:00:00Z"),
+    )
+
+    assert (made.expected, made.failure_class, made.writes) == (Expected.FAILED, "catalogue", 2)
+
+
 def test_an_order_that_is_placed_already_only_has_to_be_recorded():
     made = predicted(copy(REFERENCE, target=order(**EUROS)))
 

@@ -226,7 +226,8 @@ def test_a_prepared_order_is_not_used_if_something_has_changed(found: OrderCopy,
     stale = out_of_date(renewal(found), one(**fields))
 
     assert stale is not None
-    assert (stale[0], words in stale[1]) == (found, True)
+    assert (stale.copy, words in stale.why) == (found, True)
+    assert stale.is_of_other_terms is ("costs" not in words)
 
 
 @pytest.mark.parametrize(
