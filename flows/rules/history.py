@@ -18,9 +18,10 @@ from blocks.policy import FailureClass, Policy
 from flows.rules.copy_periods import period_of
 from flows.rules.failed_attempts import FailedAttempt, attempts_on_order, failed_copies
 from flows.rules.order_copies import CopiesOfPeriod
+from flows.rules.prepared_copies import has_failed_ahead
 from flows.rules.price import Price
 from flows.rules.references import Reference
-from flows.rules.state import KEY
+from flows.rules.state import KEY, RenewalState
 from flows.rules.unpaid import what_became_of
 
 LOOK_BACK = timedelta(days=62)
@@ -46,9 +47,11 @@ class PastRenewal:
         """
         The failed attempts, oldest first, classed as `policy` reads the words of the shop.
 
-        A failed try of the customer at the checkout is one of them: the shop does not tell them apart.
+        A failed try of the customer at the checkout is one of them: the shop does not tell them apart. A copy that
+        failed when it was made ahead is none.
         """
-        told = failed_copies(self.ended, policy) + attempts_on_order(self.errors, policy)
+        tried = [copy for copy in self.ended if not has_failed_ahead(copy, self.of.due, RenewalState())]
+        told = failed_copies(tried, policy) + attempts_on_order(self.errors, policy)
         until = self.placed_at
         return sorted((each for each in told if until is None or each.at <= until), key=lambda each: each.at)
 

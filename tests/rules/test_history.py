@@ -40,6 +40,17 @@ def test_errors_after_the_order_was_placed_are_no_attempts() -> None:
     assert past(copy(REF, target=placed()), told=errors("2026-03-09T06:00")).failed(POLICY) == []
 
 
+def test_a_copy_that_failed_when_it_was_made_ahead_is_no_attempt() -> None:
+    ahead = copy(
+        REF, "failed", created_at="2026-02-28T06:00Z", failed_at="2026-02-28T06:01Z", errors_log={"base": ["no stock"]}
+    )
+
+    renewal = past(ahead, copy(REF, target=placed()))
+
+    assert renewal.failed(POLICY) == []
+    assert renewal.attempt_that_renewed([]) == 1
+
+
 def test_the_same_failures_are_classed_as_the_policy_at_hand_reads_them() -> None:
     renewal = past(copy(REF, target=placed()), told=errors("2026-03-02T06:00", message="conto sospeso"))
     taught = Policy(failure_patterns={"conto sospeso": "catalogue"})
