@@ -27,6 +27,7 @@ class Worker:
 
     pid: int
     result_file: Path
+    log: Path
     ended: threading.Event = field(default_factory=threading.Event)
     status: int | None = None
 
@@ -38,7 +39,8 @@ class Worker:
         if self.status == 0:
             result: dict[str, Any] = json.loads(self.result_file.read_text())
             return result
-        assert self.status == -signal.SIGKILL, f"worker {self.pid} ended with {self.status}; see the log"
+        said = self.log.read_text()[-3000:]
+        assert self.status == -signal.SIGKILL, f"worker {self.pid} ended with {self.status}; all have said: {said}"
         return None
 
     def send(self, signal_number: int) -> None:
@@ -79,7 +81,8 @@ class WorkerLauncher:
         self._reader: threading.Thread
 
     def __enter__(self) -> WorkerLauncher:
-        log = (Path(self._folder.name) / "workers.log").open("wb")
+        self._log = Path(self._folder.name) / "workers.log"
+        log = self._log.open("wb")
         script = Path(__file__).with_name("worker_process.py")
         paths = os.pathsep.join(map(str, [*script.parents[1:3], *filter(None, [os.environ.get("PYTHONPATH")])]))
         self._process = subprocess.Popen(
@@ -110,7 +113,7 @@ class WorkerLauncher:
 
     def log(self) -> str:
         """What the workers wrote to standard error."""
-        return (Path(self._folder.name) / "workers.log").read_text()
+        return self._log.read_text()
 
     def start(self, merchant: Merchant, *, flow: str = "sweep", advance_clock: bool = True, **job: Any) -> Worker:
         """
@@ -137,7 +140,7 @@ class WorkerLauncher:
         for line in self._process.stdout:
             said = json.loads(line)
             if "started" in said:
-                self._workers[said["started"]] = Worker(said["started"], Path())
+                self._workers[said["started"]] = Worker(said["started"], Path(), self._log)
                 self._started.put(said["started"])
             elif "ended" in said:
                 worker = self._workers[said["ended"]]
