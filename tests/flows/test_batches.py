@@ -27,7 +27,7 @@ from flows.sweep.batching import BATCHES_AT_ONCE, Batches
 
 WORKERS = ("first", "second")
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.xdist_group("workers")]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("workers")]
 
 
 @pytest.fixture(scope="module")
