@@ -61,6 +61,10 @@ class _BatchLost(RuntimeError):  # noqa: N818 - the name says what happened
     """A batch ended without a summary, or did not end. The message names its run and how it stands."""
 
 
+class _BatchCancelled(_BatchLost):
+    """A person has cancelled the batch, so it is not started again."""
+
+
 async def hand_in(summary: RenewalSummary) -> None:
     """Store the summary on the server for the sweep that waits for it."""
     await Artifact(
@@ -149,6 +153,8 @@ class Batches:
     async def _carried_out(self, name: str, part: Sequence[str]) -> RenewalSummary:
         try:
             return await self._summary_of(await self.start(name, part), len(part))
+        except _BatchCancelled:
+            raise
         except _BatchLost as lost:
             get_run_logger().warning("%s; its renewals are started once more", lost)
         # If it is alive after all, both find the same order copies and place the same orders.
@@ -160,7 +166,8 @@ class Batches:
         for artifact in await self._artifacts_of(flow_run.id):
             if artifact.type == _SUMMARY:
                 return _summary_in(str(artifact.data), flow_run)
-        raise _BatchLost(f"{flow_run.name} ended as {state.name} ({state.message}) without a summary")
+        lost = _BatchCancelled if state.is_cancelled() else _BatchLost
+        raise lost(f"{flow_run.name} ended as {state.name} ({state.message}) without a summary")
 
     async def _final_state(self, flow_run: FlowRun, size: int) -> State:
         """

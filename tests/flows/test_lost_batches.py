@@ -20,7 +20,7 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterNam
 from prefect.client.schemas.objects import FlowRun
 from prefect.logging import disable_run_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from prefect.states import Completed, Crashed, Pending, Running
+from prefect.states import Cancelled, Completed, Crashed, Pending, Running
 
 from blocks.commerce_layer.clock import use_clock
 from flows.cli.prefect_server import PrefectServer
@@ -50,7 +50,7 @@ class BatchRuns:
         self.seen: list[FlowRun] = []
 
     def go_on(self) -> None:
-        """Take each new run: it goes "silent", has "crashed", is "done", or "unreadable"."""
+        """Take each new run: it goes "silent", has "crashed", was "cancelled", is "done", or "unreadable"."""
         of_batches = DeploymentFilter(name=DeploymentFilterName(any_=["renew-batch"]))
         for run in self._api.read_flow_runs(deployment_filter=of_batches):
             known = {each.id for each in self.seen}
@@ -63,6 +63,8 @@ class BatchRuns:
             self._api.set_flow_run_state(run.id, state)
         if becomes == "crashed":
             self._api.set_flow_run_state(run.id, Crashed(message="the worker died"))
+        if becomes == "cancelled":
+            self._api.set_flow_run_state(run.id, Cancelled(message="by staff"))
         if becomes in {"done", "unreadable"}:
             summary = RenewalSummary.of([], self._merchant.sandbox.clock()).model_dump_json()
             self._api.create_artifact(
@@ -110,6 +112,13 @@ async def test_a_batch_that_crashes_twice_ends_the_sweep_as_failed_with_a_summar
     assert f"{runs[1].name} ended as Crashed (the worker died) without a summary" in ended.message
     assert (ended.outcomes, ended.facts["left"]) == ({"renewed": 2}, 2)
     assert {row["outcome"] for row in await stored_runs.table(ended.flow_run_id)} == {"renewed"}
+
+
+async def test_a_batch_that_a_person_cancels_is_not_started_again(merchant: Merchant, deployed: None) -> None:
+    ended, runs = await sweep(merchant, "cancelled")
+
+    assert (ended.name, len(runs), ended.facts["left"]) == ("Failed", 1, 2)
+    assert "ended as Cancelled (by staff)" in ended.message
 
 
 async def test_a_batch_whose_summary_cannot_be_read_is_started_once_more(merchant: Merchant, deployed: None) -> None:
