@@ -352,7 +352,8 @@ async def test_all_organizations_of_the_platform_share_a_budget_and_a_sandbox_ha
     assert names("acme")["create"] == "commercelayer.io|test|write"
     assert names("acme", mode="live")["create"] == "commercelayer.io|live|write"
     assert names("acme", **box)["create"] == "127.0.0.1:4010|test|write"
-    assert names("acme", api_url="https://notcommercelayer.io/api")["create"] == "notcommercelayer.io|test|write"
+    elsewhere = names("acme", api_url="https://notcommercelayer.io/api", trusted_host="notcommercelayer.io")
+    assert elsewhere["create"] == "notcommercelayer.io|test|write"
 
 
 async def test_the_block_keeps_its_budget_in_the_store_of_its_limiter_url(monkeypatch, tmp_path):
