@@ -29,3 +29,10 @@ def shop(server: PrefectServer) -> Iterator[Merchant]:
         asyncio.run(merchant.install())
         with use_clock(SandboxClock(sandbox)):
             yield merchant
+
+
+@pytest_asyncio.fixture
+async def ahead(merchant: Merchant) -> AsyncIterator[Merchant]:
+    """A merchant who prepares a day ahead."""
+    await merchant.install(prepare_ahead="24h", brake_share=1.0)
+    yield merchant
