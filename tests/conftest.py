@@ -15,8 +15,10 @@ from pathlib import Path
 
 import certifi
 import pytest
+from forked_sandboxes import SandboxForker
 from hypothesis import HealthCheck, settings
 
+from blocks.sandbox.running import RunningSandbox
 from flows.cli.prefect_server import (
     PrefectServer,
     drain,
@@ -43,6 +45,9 @@ os.environ["SSL_CERT_FILE"] = os.environ["PREFECT_API_SSL_CERT_FILE"] = str(ONE_
 # A deadline would measure the machine, not the code, and a shared machine is slow at times.
 settings.register_profile("perennial", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("perennial")
+
+if hasattr(os, "fork"):
+    RunningSandbox.start_process = staticmethod(SandboxForker().start)
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +12,8 @@ from typing import Any
 
 import httpx
 import psutil
+
+from blocks.sandbox.process import SandboxProcess, start_process
 
 _START_SECONDS = 30.0
 
@@ -32,9 +32,12 @@ class RunningSandbox:
     survives `restart()`.
     """
 
+    start_process = staticmethod(start_process)
+    """Starts the process; a program that starts hundreds of sandboxes may have a quicker way."""
+
     def __init__(self, *options: str) -> None:
         self._options = list(options)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: SandboxProcess | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._http: httpx.Client | None = None
         self.url = self.api_url = self.auth_url = ""
@@ -246,15 +249,7 @@ class RunningSandbox:
         where = [] if port is None else ["--port", port]
         if self._folder is not None:
             where += ["--database", str(Path(self._folder.name) / "commerce-layer.sqlite")]
-        command = [sys.executable, "-m", "blocks.sandbox", "--with-parent", *self._options, *where]
-        root = str(Path(__file__).resolve().parents[2])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(  # noqa: S603  our own module and the caller's options
-            command,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        self._process = self.start_process(["--with-parent", *self._options, *where])
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
