@@ -41,6 +41,7 @@ os.environ["XDG_STATE_HOME"] = str(HOME / "state")
 ONE_CERTIFICATE = HOME / "certificates.pem"
 ONE_CERTIFICATE.write_text(Path(certifi.where()).read_text().partition(END := "-----END CERTIFICATE-----\n")[0] + END)
 os.environ["SSL_CERT_FILE"] = os.environ["PREFECT_API_SSL_CERT_FILE"] = str(ONE_CERTIFICATE)
+certifi.where = lambda: str(ONE_CERTIFICATE)  # for clients that do not read the environment
 
 # A deadline would measure the machine, not the code, and a shared machine is slow at times.
 settings.register_profile("perennial", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
