@@ -39,6 +39,8 @@ class Settings:
     """Where that card has left the wallet: the target order stays `pending`, or the `newest` card pays."""
     native_pays: str = "subscription"
     """Whose card pays for a run of the native engine: `subscription` or `source-order`."""
+    created_card: str = "source-order"
+    """The card of a subscription that is created through the API: the source order's, or `none`."""
     token_seconds: int = 7200
     limits: str = "documented"
     limit_scale: float = 1.0

@@ -58,6 +58,7 @@ def _new_subscription(shop: Shop, row: Row) -> Row:
         "renewal_alert_period": _alert_period(row.get("renewal_alert_period")),
         "customer_email": source["customer_email"],
         "customer_id": source["customer_id"],
+        "customer_payment_source_id": _inherited_card(shop, source),
         "market_id": row.get("market_id") or source["market_id"],
         "starts_at": starts_at,
         "next_run_at": None if next_run is None else text_of(next_run),
@@ -66,6 +67,14 @@ def _new_subscription(shop: Shop, row: Row) -> Row:
         "succeeded_on_last_run": 1,
         "_anchor_day": first_run.day,
     }
+
+
+def _inherited_card(shop: Shop, source: Row) -> str | None:
+    """The source order's card for a new subscription, if it is still in the wallet."""
+    if shop.settings.created_card == "none":
+        return None
+    card = wallet_cards.card_of(shop, source["_customer_payment_source_id"], source["customer_id"])
+    return None if card is None else str(card["id"])
 
 
 def _new_order(shop: Shop, row: Row) -> Row:

@@ -96,10 +96,16 @@ def _add_cards(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         ("copy_pays", ("source-order", "newest", "subscription"), "whose card pays for a copy made through the API"),
         ("missing_card", ("pending", "newest"), "where that card is gone: the order stays pending, or this pays"),
         ("native_pays", ("subscription", "source-order"), "whose card pays for a run of the native engine"),
+        ("created_card", ("source-order", "none"), "the card of a subscription that is created through the API"),
     ):
-        default = getattr(defaults, name)
-        option = f"--{name.replace('_', '-')}"
-        group.add_argument(option, choices=choices, default=default, help=f"{help_text} (%(default)s)")
+        _add_choice(group, name, choices, getattr(defaults, name), help_text)
+
+
+def _add_choice(
+    group: argparse._ArgumentGroup, name: str, choices: tuple[str, ...], default: str, help_text: str
+) -> None:
+    option = f"--{name.replace('_', '-')}"
+    group.add_argument(option, choices=choices, default=default, help=f"{help_text} (%(default)s)")
 
 
 def _add_limits(parser: argparse.ArgumentParser, defaults: Settings) -> None:

@@ -1,0 +1,54 @@
+"""What nobody outside knows of Commerce Layer: the sandbox's default, and what its settings make of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from blocks.sandbox.running import RunningSandbox
+
+FROZEN = ("--limits", "off", "--frozen", "--clock", "2026-03-01T06:00:00Z")
+OTHER = ("--created-card", "none")
+"""The other answer to every question."""
+
+
+@pytest.fixture(scope="module")
+def other():
+    with RunningSandbox(*FROZEN, *OTHER) as running:
+        yield running
+
+
+@pytest.fixture(params=["default", "other"])
+def answer(request):
+    return request.param
+
+
+@pytest.fixture
+def shop(answer, request, make_caller):
+    """The module's sandbox with the defaults or with the other answers, and a caller for it."""
+    running = request.getfixturevalue("sandbox" if answer == "default" else "other")
+    running.clear_faults()
+    return running, make_caller(running)
+
+
+def choose(answer, default, other):
+    return default if answer == "default" else other
+
+
+def test_a_subscription_that_is_created_through_the_api_has_the_source_orders_card_or_none(shop, answer):
+    sandbox, caller = shop
+    source = sandbox.create_subscription()
+    related = {"source_order": ("orders", source["source_order_id"])}
+    made = caller.create("order_subscriptions", {"frequency": "weekly"}, **related).json()["data"]["id"]
+
+    card = caller.get(f"/order_subscriptions/{made}/customer_payment_source").json()["data"]
+    found = None if card is None else card["id"]
+    assert found == choose(answer, source["customer_payment_source_id"], None)
+
+
+def test_a_created_subscription_does_not_inherit_a_card_that_has_left_the_wallet(caller, source):
+    gone = source["customer_payment_source_id"]
+    assert caller.http.delete(f"/customer_payment_sources/{gone}").status_code == 204
+    related = {"source_order": ("orders", source["source_order_id"])}
+    made = caller.create("order_subscriptions", {"frequency": "weekly"}, **related).json()["data"]["id"]
+
+    assert caller.get(f"/order_subscriptions/{made}/customer_payment_source").json()["data"] is None
