@@ -41,6 +41,8 @@ class Settings:
     """Whose card pays for a run of the native engine: `subscription` or `source-order`."""
     created_card: str = "source-order"
     """The card of a subscription that is created through the API: the source order's, or `none`."""
+    occurrencies: str = "runs"
+    """What `occurrencies` of a subscription counts: all `runs` of the native engine, or `successes`."""
     token_seconds: int = 7200
     limits: str = "documented"
     limit_scale: float = 1.0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from blocks.sandbox.running import RunningSandbox
+from blocks.sandbox.shop.virtual_clock import text_of
 
 FROZEN = ("--limits", "off", "--frozen", "--clock", "2026-03-01T06:00:00Z")
-OTHER = ("--created-card", "none")
+OTHER = ("--created-card", "none", "--occurrencies", "successes")
 """The other answer to every question."""
 
 
@@ -34,6 +37,12 @@ def choose(answer, default, other):
     return default if answer == "default" else other
 
 
+def runs_soon(sandbox, caller, **members):
+    """A subscription of the native engine that runs in a minute."""
+    due = text_of(sandbox.clock() + timedelta(seconds=60))
+    return sandbox.create_subscription(status="active", adopted=False, next_run_at=due, starts_at=due, **members)
+
+
 def test_a_subscription_that_is_created_through_the_api_has_the_source_orders_card_or_none(shop, answer):
     sandbox, caller = shop
     source = sandbox.create_subscription()
@@ -52,3 +61,12 @@ def test_a_created_subscription_does_not_inherit_a_card_that_has_left_the_wallet
     made = caller.create("order_subscriptions", {"frequency": "weekly"}, **related).json()["data"]["id"]
 
     assert caller.get(f"/order_subscriptions/{made}/customer_payment_source").json()["data"] is None
+
+
+def test_occurrencies_counts_every_run_or_only_those_that_succeed(shop, answer):
+    sandbox, caller = shop
+    made = runs_soon(sandbox, caller, frequency="hourly", failure="declined", times=1)
+    sandbox.advance(70 + 3600)
+
+    subscription = caller.attributes("order_subscriptions", made["id"])
+    assert (subscription["occurrencies"], subscription["errors_count"]) == (choose(answer, 2, 1), 1)

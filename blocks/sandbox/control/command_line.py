@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     _add_organization(made, defaults)
     _add_time_and_copies(made, defaults)
     _add_cards(made, defaults)
+    _add_subscriptions(made, defaults)
     _add_limits(made, defaults)
     _add_seed(made, defaults)
     return made
@@ -98,6 +99,12 @@ def _add_cards(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         ("native_pays", ("subscription", "source-order"), "whose card pays for a run of the native engine"),
         ("created_card", ("source-order", "none"), "the card of a subscription that is created through the API"),
     ):
+        _add_choice(group, name, choices, getattr(defaults, name), help_text)
+
+
+def _add_subscriptions(parser: argparse.ArgumentParser, defaults: Settings) -> None:
+    group = parser.add_argument_group("subscriptions")
+    for name, choices, help_text in (("occurrencies", ("runs", "successes"), "what occurrencies counts"),):
         _add_choice(group, name, choices, getattr(defaults, name), help_text)
 
 

@@ -108,8 +108,8 @@ class NativeEngine:
         # If the subscription was deactivated or cancelled while it ran, its status stays.
         if subscription["status"] == "running":
             changes["status"] = "active"
-        counter = "occurrencies" if succeeded else "errors_count"
-        changes[counter] = int(subscription[counter] or 0) + 1
+        counted = {"occurrencies": succeeded or shop.settings.occurrencies == "runs", "errors_count": not succeeded}
+        changes |= {name: int(subscription[name] or 0) + counts for name, counts in counted.items()}
         shop.database.update("order_subscriptions", subscription["id"], changes)
         topic = f"order_subscriptions.last_run_{'succeeded' if succeeded else 'failed'}"
         shop.publish(topic, "order_subscriptions", subscription["id"])
