@@ -43,6 +43,8 @@ class Settings:
     """The card of a subscription that is created through the API: the source order's, or `none`."""
     occurrencies: str = "runs"
     """What `occurrencies` of a subscription counts: all `runs` of the native engine, or `successes`."""
+    past_expiry: str = "keeps"
+    """The status of an active subscription past `expires_at`: it `keeps` its own, or is `inactive`."""
     token_seconds: int = 7200
     limits: str = "documented"
     limit_scale: float = 1.0

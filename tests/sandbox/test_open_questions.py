@@ -10,7 +10,7 @@ from blocks.sandbox.running import RunningSandbox
 from blocks.sandbox.shop.virtual_clock import text_of
 
 FROZEN = ("--limits", "off", "--frozen", "--clock", "2026-03-01T06:00:00Z")
-OTHER = ("--created-card", "none", "--occurrencies", "successes")
+OTHER = ("--created-card", "none", "--occurrencies", "successes", "--past-expiry", "inactive")
 """The other answer to every question."""
 
 
@@ -70,3 +70,26 @@ def test_occurrencies_counts_every_run_or_only_those_that_succeed(shop, answer):
 
     subscription = caller.attributes("order_subscriptions", made["id"])
     assert (subscription["occurrencies"], subscription["errors_count"]) == (choose(answer, 2, 1), 1)
+
+
+def test_an_active_subscription_keeps_its_status_past_its_end_or_becomes_inactive(shop, answer):
+    sandbox, caller = shop
+    ends = text_of(sandbox.clock() + timedelta(seconds=3600))
+    made = runs_soon(sandbox, caller, frequency="hourly", expires_at=ends)
+    adopted = sandbox.create_subscription(expires_at=ends)
+    sandbox.advance(3599)
+    assert caller.attributes("order_subscriptions", made["id"])["status"] == "active"
+    sandbox.advance(3600)
+
+    subscription = caller.attributes("order_subscriptions", made["id"])
+    assert (subscription["status"], subscription["occurrencies"]) == (choose(answer, "active", "inactive"), 1)
+    assert caller.attributes("order_subscriptions", adopted["id"])["status"] == "inactive"
+
+
+def test_a_subscription_that_no_longer_expires_stays_active(other, make_caller):
+    caller = make_caller(other)
+    made = runs_soon(other, caller, expires_at=text_of(other.clock() + timedelta(seconds=3600)))
+    caller.update("order_subscriptions", made["id"], expires_at=None)
+    other.advance(7200)
+
+    assert caller.attributes("order_subscriptions", made["id"])["status"] == "active"

@@ -104,7 +104,10 @@ def _add_cards(parser: argparse.ArgumentParser, defaults: Settings) -> None:
 
 def _add_subscriptions(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     group = parser.add_argument_group("subscriptions")
-    for name, choices, help_text in (("occurrencies", ("runs", "successes"), "what occurrencies counts"),):
+    for name, choices, help_text in (
+        ("occurrencies", ("runs", "successes"), "what occurrencies counts"),
+        ("past_expiry", ("keeps", "inactive"), "the status of an active subscription past expires_at"),
+    ):
         _add_choice(group, name, choices, getattr(defaults, name), help_text)
 
 

@@ -34,17 +34,21 @@ class NativeEngine:
         placing = "SELECT id, _placing_until FROM orders WHERE _placing_until IS NOT NULL ORDER BY 2"
         for order_id, until in self._shop.database.execute(placing).fetchall():
             orders.resume_placing(self._shop, order_id, until)
-        sql = "SELECT * FROM order_subscriptions WHERE status = 'active' AND next_run_at IS NOT NULL"
+        sql = "SELECT * FROM order_subscriptions WHERE status = 'active'"
         cursor = self._shop.database.execute(sql)
         names = [column[0] for column in cursor.description]
         for row in cursor.fetchall():
             self.schedule(dict(zip(names, row, strict=True)))
 
     def schedule(self, subscription: Row) -> None:
-        """Schedule the next run of an active subscription, and the alert before it."""
-        if subscription["status"] != "active" or subscription["next_run_at"] is None:
+        """Schedule the next run of an active subscription, the alert before it, and the end of the subscription."""
+        if subscription["status"] != "active":
             return
-        due = subscription["next_run_at"]
+        ends = subscription.get("expires_at")
+        if ends is not None and self._shop.settings.past_expiry == "inactive":
+            self._shop.scheduler.at(instant_of(ends), partial(self._expire, subscription["id"], ends))
+        if (due := subscription["next_run_at"]) is None:
+            return
         self._shop.scheduler.at(_alert_at(subscription), partial(self._alert, subscription["id"], due))
         self._shop.scheduler.at(instant_of(due), partial(self._run, subscription["id"], due))
 
@@ -74,6 +78,12 @@ class NativeEngine:
         if subscription["_alerted_for"] != due:
             self._shop.database.update("order_subscriptions", subscription_id, {"_alerted_for": due})
             self._shop.publish("order_subscriptions.renewal", "order_subscriptions", subscription_id)
+
+    def _expire(self, subscription_id: str, expires_at: str) -> None:
+        subscription = self._shop.database.find("order_subscriptions", subscription_id)
+        if subscription is not None and subscription["expires_at"] == expires_at:
+            if subscription["status"] in {"active", "running"}:
+                apply_trigger(self._shop, self, subscription, "_deactivate")
 
     def _run(self, subscription_id: str, due: str) -> None:
         subscription = self._still_due(subscription_id, due)
