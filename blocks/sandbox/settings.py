@@ -45,6 +45,8 @@ class Settings:
     """What `occurrencies` of a subscription counts: all `runs` of the native engine, or `successes`."""
     past_expiry: str = "keeps"
     """The status of an active subscription past `expires_at`: it `keeps` its own, or is `inactive`."""
+    failed_target: str = "pending"
+    """The status of the target order of a copy that failed while placing it: `pending` or `draft`."""
     token_seconds: int = 7200
     limits: str = "documented"
     limit_scale: float = 1.0

@@ -10,7 +10,10 @@ from blocks.sandbox.running import RunningSandbox
 from blocks.sandbox.shop.virtual_clock import text_of
 
 FROZEN = ("--limits", "off", "--frozen", "--clock", "2026-03-01T06:00:00Z")
-OTHER = ("--created-card", "none", "--occurrencies", "successes", "--past-expiry", "inactive")
+OTHER = (
+    *("--created-card", "none", "--occurrencies", "successes", "--past-expiry", "inactive"),
+    *("--failed-target", "draft"),
+)
 """The other answer to every question."""
 
 
@@ -93,3 +96,17 @@ def test_a_subscription_that_no_longer_expires_stays_active(other, make_caller):
     other.advance(7200)
 
     assert caller.attributes("order_subscriptions", made["id"])["status"] == "active"
+
+
+@pytest.mark.parametrize("kind", ["declined", "placing"])
+def test_the_order_that_a_copy_could_not_place_is_pending_or_a_draft(shop, answer, kind):
+    sandbox, caller = shop
+    source = sandbox.create_subscription(failure=kind, times=1)
+    copy_id = caller.copy(source["source_order_id"])
+    sandbox.advance(10)
+
+    status = choose(answer, "pending", "draft")
+    target, copy = caller.target(copy_id), caller.attributes("order_copies", copy_id)
+    assert (target["attributes"]["status"], target["attributes"]["payment_status"]) == (status, "unpaid")
+    assert copy["errors_log"]["status"] == [f"cannot transition from {status} to placed"]
+    assert caller.update("orders", target["id"], _place=True).json()["data"]["attributes"]["status"] == "placed"

@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     _add_time_and_copies(made, defaults)
     _add_cards(made, defaults)
     _add_subscriptions(made, defaults)
+    _add_ends(made, defaults)
     _add_limits(made, defaults)
     _add_seed(made, defaults)
     return made
@@ -107,6 +108,14 @@ def _add_subscriptions(parser: argparse.ArgumentParser, defaults: Settings) -> N
     for name, choices, help_text in (
         ("occurrencies", ("runs", "successes"), "what occurrencies counts"),
         ("past_expiry", ("keeps", "inactive"), "the status of an active subscription past expires_at"),
+    ):
+        _add_choice(group, name, choices, getattr(defaults, name), help_text)
+
+
+def _add_ends(parser: argparse.ArgumentParser, defaults: Settings) -> None:
+    group = parser.add_argument_group("what failures leave")
+    for name, choices, help_text in (
+        ("failed_target", ("pending", "draft"), "status of an order that a copy could not place"),
     ):
         _add_choice(group, name, choices, getattr(defaults, name), help_text)
 

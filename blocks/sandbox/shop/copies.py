@@ -181,4 +181,6 @@ class CopyWorker:
             orders.mark_placed(shop, target, paid=shop.settings.auto_capture)
             return {}
         orders.record_refusal(shop, target, *reason)
-        return reason[0].log
+        status = shop.settings.failed_target
+        shop.database.update("orders", target_id, {"status": status})
+        return reason[0].log_from(status)

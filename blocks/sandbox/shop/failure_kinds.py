@@ -44,6 +44,11 @@ class Failure:
         own = {self.field: [self.message]}
         return {"status": [_TRANSITION], **own} if self.stage == "place" else own
 
+    def log_from(self, status: str) -> dict[str, list[str]]:
+        """The same, if the order that could not be placed has this status."""
+        refused = f"cannot transition from {status} to placed"
+        return {name: [refused if text == _TRANSITION else text for text in texts] for name, texts in self.log.items()}
+
     def refusal(self) -> Problem:
         """The 422 that `_place` answers."""
         return problem(
