@@ -47,6 +47,8 @@ class Settings:
     """The status of an active subscription past `expires_at`: it `keeps` its own, or is `inactive`."""
     failed_target: str = "pending"
     """The status of the target order of a copy that failed while placing it: `pending` or `draft`."""
+    aborted_leaves: str = "nothing"
+    """What an aborted copy leaves: `nothing`, or a pending target `order`."""
     token_seconds: int = 7200
     limits: str = "documented"
     limit_scale: float = 1.0

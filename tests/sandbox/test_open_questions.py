@@ -12,7 +12,7 @@ from blocks.sandbox.shop.virtual_clock import text_of
 FROZEN = ("--limits", "off", "--frozen", "--clock", "2026-03-01T06:00:00Z")
 OTHER = (
     *("--created-card", "none", "--occurrencies", "successes", "--past-expiry", "inactive"),
-    *("--failed-target", "draft"),
+    *("--failed-target", "draft", "--aborted-leaves", "order"),
 )
 """The other answer to every question."""
 
@@ -110,3 +110,16 @@ def test_the_order_that_a_copy_could_not_place_is_pending_or_a_draft(shop, answe
     assert (target["attributes"]["status"], target["attributes"]["payment_status"]) == (status, "unpaid")
     assert copy["errors_log"]["status"] == [f"cannot transition from {status} to placed"]
     assert caller.update("orders", target["id"], _place=True).json()["data"]["attributes"]["status"] == "placed"
+
+
+@pytest.mark.parametrize("place", [False, True])
+def test_an_aborted_copy_leaves_no_order_or_one_that_is_pending(shop, answer, place):
+    sandbox, caller = shop
+    source = sandbox.create_subscription(failure="aborted", times=1)
+    copy_id = caller.copy(source["source_order_id"], place_target_order=place)
+    sandbox.advance(10)
+
+    copy, target = caller.attributes("order_copies", copy_id), caller.target(copy_id)
+    assert (copy["status"], copy["failed_at"], copy["errors_count"]) == ("aborted", None, 0)
+    left = None if target is None else (target["attributes"]["status"], target["attributes"]["payment_status"])
+    assert left == choose(answer, None, ("pending", "unpaid"))

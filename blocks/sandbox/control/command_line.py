@@ -116,6 +116,7 @@ def _add_ends(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     group = parser.add_argument_group("what failures leave")
     for name, choices, help_text in (
         ("failed_target", ("pending", "draft"), "status of an order that a copy could not place"),
+        ("aborted_leaves", ("nothing", "order"), "what an aborted copy leaves: nothing, or a pending order"),
     ):
         _add_choice(group, name, choices, getattr(defaults, name), help_text)
 

@@ -142,7 +142,7 @@ class CopyWorker:
         log: dict[str, list[str]] = {}
         if found is not None and self._ends(found[0], copy):
             failure_kinds.use_once(shop, source["id"])
-            return ("aborted", {}, None) if found[0].stage == "end" else ("failed", found[0].log, None)
+            return self._aborted(source, copy) if found[0].stage == "end" else ("failed", found[0].log, None)
         if found is not None and found[0].stage == "collect":
             log = {} if failure_kinds.is_ignored(found[0], copy) else found[0].log
         target_id = target_orders.create(shop, source, copy)
@@ -157,6 +157,10 @@ class CopyWorker:
             if refusal and not copy.get("skip_errors"):
                 return "failed", log, target_id
         return "completed", log, target_id
+
+    def _aborted(self, source: Row, copy: Row) -> tuple[str, dict[str, list[str]], str | None]:
+        leaves_an_order = self._shop.settings.aborted_leaves == "order"
+        return "aborted", {}, target_orders.create(self._shop, source, copy) if leaves_an_order else None
 
     def _ends(self, failure: Failure, copy: Row) -> bool:
         if failure.stage == "collect":
