@@ -49,6 +49,8 @@ class Settings:
     """The status of the target order of a copy that failed while placing it: `pending` or `draft`."""
     aborted_leaves: str = "nothing"
     """What an aborted copy leaves: `nothing`, or a pending target `order`."""
+    refused_place: str = "rolls-back"
+    """Whether a refused `_place` `keeps` the other attributes of its PATCH, or `rolls-back`."""
     token_seconds: int = 7200
     limits: str = "documented"
     limit_scale: float = 1.0

@@ -12,7 +12,7 @@ from blocks.sandbox.shop.virtual_clock import text_of
 FROZEN = ("--limits", "off", "--frozen", "--clock", "2026-03-01T06:00:00Z")
 OTHER = (
     *("--created-card", "none", "--occurrencies", "successes", "--past-expiry", "inactive"),
-    *("--failed-target", "draft", "--aborted-leaves", "order"),
+    *("--failed-target", "draft", "--aborted-leaves", "order", "--refused-place", "keeps"),
 )
 """The other answer to every question."""
 
@@ -123,3 +123,20 @@ def test_an_aborted_copy_leaves_no_order_or_one_that_is_pending(shop, answer, pl
     assert (copy["status"], copy["failed_at"], copy["errors_count"]) == ("aborted", None, 0)
     left = None if target is None else (target["attributes"]["status"], target["attributes"]["payment_status"])
     assert left == choose(answer, None, ("pending", "unpaid"))
+
+
+def test_a_refused_placing_rolls_the_rest_of_its_patch_back_or_keeps_it(shop, answer):
+    sandbox, caller = shop
+    source = sandbox.create_subscription(failure="declined", times=1)
+    copy_id = caller.copy(source["source_order_id"], place_target_order=False)
+    sandbox.advance(10)
+    order_id = caller.target(copy_id)["id"]
+    written = {"reference": "mine", "metadata": {"by": "me"}}
+
+    refused = caller.update("orders", order_id, **written, _place=True)
+    order = caller.attributes("orders", order_id)
+
+    assert (refused.status_code, order["status"], order["errors_count"]) == (422, "pending", 1)
+    nothing = {"reference": None, "metadata": {}}
+    assert {name: order[name] for name in written} == choose(answer, nothing, written)
+    assert caller.update("orders", order_id, **written, _place=True).json()["data"]["attributes"]["status"] == "placed"

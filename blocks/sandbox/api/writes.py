@@ -59,20 +59,29 @@ def update(shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: st
     try:
         with shop.database.transaction():
             actions.update(shop, engine, kind, resource_id, change.columns)
-            _apply_tags_and_triggers(shop, engine, kind, resource_id, change)
-    except Problem as refused:
-        if refused.after_rollback is not None:
-            refused.after_rollback()
+            refused = _apply_tags_and_triggers(shop, engine, kind, resource_id, change)
+        if refused is not None:
+            raise refused
+    except Problem as problem:
+        if problem.after_rollback is not None:
+            problem.after_rollback()
         raise
 
 
 def _apply_tags_and_triggers(
     shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: str, change: Change
-) -> None:
+) -> Problem | None:
+    """Returns the refusal of a `_place` if what came before it in the request is to be kept."""
     if change.tag_ids is not None:
         tags.replace(shop, resource_id, change.tag_ids)
     for name, value in change.triggers.items():
-        actions.apply_trigger(shop, engine, kind, resource_id, name, value)
+        try:
+            actions.apply_trigger(shop, engine, kind, resource_id, name, value)
+        except Problem as refused:
+            if name != "_place" or shop.settings.refused_place != "keeps":
+                raise
+            return refused
+    return None
 
 
 def delete(shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: str) -> None:

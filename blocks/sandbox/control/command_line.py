@@ -117,6 +117,7 @@ def _add_ends(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     for name, choices, help_text in (
         ("failed_target", ("pending", "draft"), "status of an order that a copy could not place"),
         ("aborted_leaves", ("nothing", "order"), "what an aborted copy leaves: nothing, or a pending order"),
+        ("refused_place", ("rolls-back", "keeps"), "what a refused _place does to the rest of its PATCH"),
     ):
         _add_choice(group, name, choices, getattr(defaults, name), help_text)
 
