@@ -29,6 +29,8 @@ class Settings:
     """Duration of a copy whose source order has the failure `slow`, and of a placing with `slow_placing`."""
     list_lag_seconds: float = 0.0
     """How old the data is that lists show; 0 = the present."""
+    late_creations: float = 0.0
+    """How long after its arrival the creation of an order copy is committed, with the `created_at` of its arrival."""
     promotion_percent: float = 0.0
     """The discount that promotions give now. `apply_promotions` uses it instead of copying the source order's."""
     auto_capture: bool = False

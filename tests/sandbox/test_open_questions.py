@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import httpx
 import pytest
 
+from blocks.sandbox.control.command_line import parser, settings_of
 from blocks.sandbox.running import RunningSandbox
 from blocks.sandbox.shop.virtual_clock import text_of
 
@@ -13,8 +15,12 @@ FROZEN = ("--limits", "off", "--frozen", "--clock", "2026-03-01T06:00:00Z")
 OTHER = (
     *("--created-card", "none", "--occurrencies", "successes", "--past-expiry", "inactive"),
     *("--failed-target", "draft", "--aborted-leaves", "order", "--refused-place", "keeps"),
+    *("--late-creations", "30"),
 )
 """The other answer to every question."""
+
+COPIED = 40
+"""After so many seconds an order copy has ended, also if its creation is committed late."""
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +109,7 @@ def test_the_order_that_a_copy_could_not_place_is_pending_or_a_draft(shop, answe
     sandbox, caller = shop
     source = sandbox.create_subscription(failure=kind, times=1)
     copy_id = caller.copy(source["source_order_id"])
-    sandbox.advance(10)
+    sandbox.advance(COPIED)
 
     status = choose(answer, "pending", "draft")
     target, copy = caller.target(copy_id), caller.attributes("order_copies", copy_id)
@@ -117,7 +123,7 @@ def test_an_aborted_copy_leaves_no_order_or_one_that_is_pending(shop, answer, pl
     sandbox, caller = shop
     source = sandbox.create_subscription(failure="aborted", times=1)
     copy_id = caller.copy(source["source_order_id"], place_target_order=place)
-    sandbox.advance(10)
+    sandbox.advance(COPIED)
 
     copy, target = caller.attributes("order_copies", copy_id), caller.target(copy_id)
     assert (copy["status"], copy["failed_at"], copy["errors_count"]) == ("aborted", None, 0)
@@ -129,7 +135,7 @@ def test_a_refused_placing_rolls_the_rest_of_its_patch_back_or_keeps_it(shop, an
     sandbox, caller = shop
     source = sandbox.create_subscription(failure="declined", times=1)
     copy_id = caller.copy(source["source_order_id"], place_target_order=False)
-    sandbox.advance(10)
+    sandbox.advance(COPIED)
     order_id = caller.target(copy_id)["id"]
     written = {"reference": "mine", "metadata": {"by": "me"}}
 
@@ -140,3 +146,41 @@ def test_a_refused_placing_rolls_the_rest_of_its_patch_back_or_keeps_it(shop, an
     nothing = {"reference": None, "metadata": {}}
     assert {name: order[name] for name in written} == choose(answer, nothing, written)
     assert caller.update("orders", order_id, **written, _place=True).json()["data"]["attributes"]["status"] == "placed"
+
+
+def test_a_created_copy_can_be_read_at_once_or_later_with_the_time_of_its_arrival(shop, answer):
+    sandbox, caller = shop
+    source = sandbox.create_subscription()["source_order_id"]
+    arrived_at = text_of(sandbox.clock())
+    answered = caller.create("order_copies", {"reference": "mine"}, source_order=("orders", source))
+    promised = answered.json()["data"]
+    assert (answered.status_code, promised["attributes"]["created_at"]) == (201, arrived_at)
+
+    sandbox.advance(29)
+    listed = caller.filtered("/order_copies", source_order_id_eq=source)
+    assert [copy["id"] for copy in listed] == choose(answer, [promised["id"]], [])
+    assert caller.get(f"/order_copies/{promised['id']}").status_code == choose(answer, 200, 404)
+    sandbox.advance(10)
+    (copy,) = caller.filtered("/order_copies", source_order_id_eq=source)
+    assert (copy["id"], copy["attributes"]["created_at"]) == (promised["id"], arrived_at)
+    assert copy["attributes"]["status"] == "completed"
+
+
+def test_a_late_creation_that_is_hit_by_a_fault_is_committed_once(other, make_caller):
+    caller = make_caller(other)
+    source = other.create_subscription()["source_order_id"]
+    for fault in ({"action": "reset", "when": "after"}, {"action": "late", "stamp": "arrival", "seconds": 30}):
+        other.fault(**fault, method="POST", path="/api/order_copies", times=1)
+        with pytest.raises(httpx.TransportError):
+            caller.create("order_copies", source_order=("orders", source))
+    refused = caller.create("order_copies", source_order=("orders", "none"))
+    other.advance(60)
+
+    assert refused.status_code == 422
+    assert len(caller.filtered("/order_copies", source_order_id_eq=source)) == 2
+
+
+@pytest.mark.parametrize("seconds", ["-1", "86401"])
+def test_creations_are_at_most_a_day_late(seconds):
+    with pytest.raises(ValueError, match="--late-creations is"):
+        settings_of(parser().parse_args(["--late-creations", seconds]))

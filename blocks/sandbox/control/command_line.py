@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from blocks.sandbox.control.seeding import SeedPlan, read_plan
+from blocks.sandbox.http.faults import LATEST_SECONDS
 from blocks.sandbox.settings import Settings
 from blocks.sandbox.shop.failure_kinds import FAILURES
 from blocks.sandbox.shop.list_lag import LONGEST_LAG_SECONDS
@@ -84,6 +85,7 @@ def _add_time_and_copies(parser: argparse.ArgumentParser, defaults: Settings) ->
         ("--copy-spread", "copy_spread", "SHARE", "by which share it may take longer or shorter"),
         ("--slow-seconds", "slow_seconds", "SECONDS", "how long a slow copy or placing takes"),
         ("--list-lag", "list_lag_seconds", "SECONDS", "how old the data is that lists show"),
+        ("--late-creations", "late_creations", "SECONDS", "how late a created copy can be read, by its created_at"),
         ("--promotion-percent", "promotion_percent", "PERCENT", "discount that apply_promotions gives"),
     ):
         default = getattr(defaults, member)
@@ -185,6 +187,8 @@ def settings_of(options: argparse.Namespace) -> Settings:
         raise ValueError(f"--copy-spread is {options.copy_spread}; it lies between 0 and 1")
     if not 0 <= options.list_lag_seconds <= LONGEST_LAG_SECONDS:
         raise ValueError(f"--list-lag is {options.list_lag_seconds}; it lies between 0 and {LONGEST_LAG_SECONDS}")
+    if not 0 <= options.late_creations <= LATEST_SECONDS:
+        raise ValueError(f"--late-creations is {options.late_creations}; it lies between 0 and {LATEST_SECONDS}")
     names = Settings.__dataclass_fields__
     return Settings(**{name: getattr(options, name) for name in names})
 

@@ -33,6 +33,9 @@ ACTIONS = {
     "throttle": "answer 429 as the edge does; nothing is carried out",
     "revoke": "revoke the access token, then answer as usual",
 }
+LATEST_SECONDS = 86_400
+"""The longest delay of a request: a day."""
+
 _STAMPS = ("commit", "arrival")
 _ANSWERS = ("lost", "at_commit", "at_once")
 _AFTER_ONLY = {"truncate", "slow", "malformed", "odd"}
@@ -193,8 +196,8 @@ def _check_ranges(given: dict[str, Any]) -> None:
         raise ValueError(f"status is {given['status']!r}; it lies between 200 and 599")
     if given.get("times", 1) < 1:
         raise ValueError(f"times is {given['times']!r}; it is a number from 1 on")
-    if not 0 <= given.get("seconds", 0) <= 86_400:  # noqa: PLR2004  a day
-        raise ValueError(f"seconds is {given['seconds']!r}; it lies between 0 and 86400")
+    if not 0 <= given.get("seconds", 0) <= LATEST_SECONDS:
+        raise ValueError(f"seconds is {given['seconds']!r}; it lies between 0 and {LATEST_SECONDS}")
     if not all(isinstance(number, int) and number > 0 for number in given.get("nth", [])):
         raise ValueError(f"nth is {given['nth']!r}; it lists numbers from 1")
     try:

@@ -36,7 +36,7 @@ class Server:
         self._api = api
         self._mounted: list[tuple[str, Callable[[Request], Response]]] = []
         self._connections: set[HttpConnection] = set()
-        self._late_requests = LateRequests(shop, self._answer)
+        self._late_requests = LateRequests(shop, self._answer_now)
         self.tokens = Tokens(shop)
         self.limits = Limits(shop.settings, lambda: shop.now().timestamp())
         self.faults = Faults(shop.settings.seed)
@@ -106,8 +106,15 @@ class Server:
             await asyncio.sleep(fault.seconds)
         return faulty(fault, response)
 
-    def _answer(self, request: Request, *, authorized: bool = False) -> Response:
-        """The response without faults and limits; `authorized` means that the token was checked before."""
+    def _answer(self, request: Request) -> Response:
+        """The response without faults and limits."""
+        seconds = self._shop.settings.late_creations
+        if seconds and (request.method, request.path.rstrip("/")) == ("POST", "/api/order_copies"):
+            return self._late_requests.accept(request, seconds)
+        return self._answer_now(request)
+
+    def _answer_now(self, request: Request, *, authorized: bool = False) -> Response:
+        """The response to a request that is carried out now; `authorized`: its token was checked before."""
         try:
             if request.path.startswith(("/oauth/", "/.well-known/")):
                 return self.tokens.answer(request)

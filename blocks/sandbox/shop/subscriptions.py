@@ -81,9 +81,10 @@ class NativeEngine:
 
     def _expire(self, subscription_id: str, expires_at: str) -> None:
         subscription = self._shop.database.find("order_subscriptions", subscription_id)
-        if subscription is not None and subscription["expires_at"] == expires_at:
-            if subscription["status"] in {"active", "running"}:
-                apply_trigger(self._shop, self, subscription, "_deactivate")
+        if subscription is None or subscription["expires_at"] != expires_at:
+            return  # deleted, or it was given another end since
+        if subscription["status"] in {"active", "running"}:
+            apply_trigger(self._shop, self, subscription, "_deactivate")
 
     def _run(self, subscription_id: str, due: str) -> None:
         subscription = self._still_due(subscription_id, due)
