@@ -59,7 +59,9 @@ def sane(response: httpx.Response) -> None:
 @pytest.fixture
 def ids(caller, source):
     copy_id = caller.copy(source["source_order_id"])
-    webhook = caller.create("webhooks", {"topic": "x", "callback_url": "http://127.0.0.1:9/"}).json()["data"]["id"]
+    webhook = caller.create("webhooks", {"topic": "orders.place", "callback_url": "http://127.0.0.1:9/"}).json()[
+        "data"
+    ]["id"]
     return {
         "order_copies": copy_id, "order_subscriptions": source["id"], "orders": source["source_order_id"],
         "customers": source["customer_id"], "webhooks": webhook,

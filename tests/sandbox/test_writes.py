@@ -13,17 +13,28 @@ def error(response):
     ("kind", "attributes", "field", "symbol"),
     [
         ("webhooks", {"topic": None}, "topic", "blank"),
+        ("webhooks", {"topic": "orders.placed"}, "topic", "inclusion"),
         ("webhooks", {"callback_url": ""}, "callback_url", "blank"),
         ("webhooks", {"callback_url": "ftp://x"}, "callback_url", "invalid"),
         ("customers", {"email": None}, "email", "blank"),
+        ("customers", {"email": "nobody"}, "email", "invalid"),
+        ("customers", {"email": "no body@example.com"}, "email", "invalid"),
+        ("orders", {"customer_email": "@example.com"}, "customer_email", "invalid"),
         ("customers", {"email": "taken@example.com"}, "email", "taken"),
         ("order_subscriptions", {"frequency": None}, "frequency", "blank"),
     ],
 )
 def test_an_update_must_meet_the_rules_of_a_create(caller, source, kind, attributes, field, symbol):
     caller.create("customers", {"email": "taken@example.com"})
-    webhook = caller.create("webhooks", {"topic": "x", "callback_url": "http://127.0.0.1:9/"}).json()["data"]["id"]
-    key = {"webhooks": webhook, "customers": source["customer_id"], "order_subscriptions": source["id"]}[kind]
+    webhook = caller.create("webhooks", {"topic": "orders.place", "callback_url": "http://127.0.0.1:9/"}).json()[
+        "data"
+    ]["id"]
+    key = {
+        "webhooks": webhook,
+        "customers": source["customer_id"],
+        "order_subscriptions": source["id"],
+        "orders": source["source_order_id"],
+    }[kind]
     before = caller.attributes(kind, key)
     refused = caller.update(kind, key, reference="half", **attributes)
 
@@ -47,6 +58,32 @@ def test_a_card_cannot_be_removed_from_its_customer(caller, source):
 
     assert error(refused) == (422, "VALIDATION_ERROR")
     assert refused.json()["errors"][0]["source"] == {"pointer": "/data/relationships/customer"}
+
+
+def test_a_subscription_is_not_paid_with_the_card_of_another_customer(caller, sandbox, source):
+    theirs = sandbox.create_subscription()["customer_payment_source_id"]
+    before = caller.get(f"/order_subscriptions/{source['id']}").json()
+    refused = caller.relate(
+        "order_subscriptions", source["id"], "customer_payment_source", ("customer_payment_sources", theirs)
+    )
+
+    assert error(refused) == (422, "VALIDATION_ERROR")
+    assert refused.json()["errors"][0]["source"] == {"pointer": "/data/relationships/customer_payment_source"}
+    assert caller.get(f"/order_subscriptions/{source['id']}").json() == before
+
+
+def test_a_draft_order_is_not_copied(caller, source):
+    draft = caller.create("orders", customer=("customers", source["customer_id"])).json()["data"]
+    assert draft["attributes"]["status"] == "draft"
+    refused = caller.create("order_copies", source_order=("orders", draft["id"]))
+
+    assert error(refused) == (422, "VALIDATION_ERROR")
+    assert refused.json()["errors"][0]["source"] == {"pointer": "/data/relationships/source_order"}
+
+
+def test_every_topic_of_what_is_simulated_is_accepted(caller):
+    for topic in ("order_copies.fail", "order_subscriptions.pending", "customers.anonymization_failed"):
+        assert caller.create("webhooks", {"topic": topic, "callback_url": "http://127.0.0.1:9/"}).status_code == 201
 
 
 def test_the_options_of_a_copy_cannot_be_changed(caller, source):

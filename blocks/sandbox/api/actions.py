@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from blocks.sandbox.api import checks
 from blocks.sandbox.resources.definitions import TAG_TRIGGERS, ResourceType
 from blocks.sandbox.shop import customers, orders, problems, subscriptions, tags, wallet_cards
 from blocks.sandbox.shop.database import Row
@@ -18,13 +19,14 @@ _MAX_ALERT_HOURS = 720
 def create(shop: Shop, engine: NativeEngine, kind: ResourceType, columns: Row) -> str:
     """Store a new resource with its defaults; returns its id."""
     if kind.name == "order_copies":
+        checks.source_order(shop, columns["source_order_id"])
         return engine.worker.create(
             "order_copies", {name: value for name, value in columns.items() if value is not None}
         )
     now = shop.now_text()
     row = {**columns, "id": shop.database.new_id(), "created_at": now, "updated_at": now}
     row["metadata"] = row.get("metadata") or "{}"
-    _check(shop, kind, row["id"], columns)
+    checks.values(shop, kind, row["id"], columns)
     defaults = _DEFAULTS.get(kind.name)
     if defaults is not None:
         row = {**row, **defaults(shop, row)}
@@ -145,7 +147,7 @@ def update(shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: st
         columns["metadata"] = "{}"
     row = shop.database.find(kind.name, resource_id)
     assert row is not None
-    _check(shop, kind, resource_id, columns)
+    checks.values(shop, kind, resource_id, columns)
     if kind.name == "order_subscriptions":
         _check_subscription(shop, row, columns)
     shop.database.update(kind.name, resource_id, {**columns, "updated_at": shop.now_text()})
@@ -153,21 +155,9 @@ def update(shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: st
         _after_subscription_update(engine, row, columns)
 
 
-_UNIQUE = {"customers": ("email",), "tags": ("name",)}
-
-
-def _check(shop: Shop, kind: ResourceType, resource_id: str, columns: Row) -> None:
-    """Checks that hold at create and at update."""
-    address = columns.get("callback_url")
-    if address is not None and not str(address).startswith(("http://", "https://")):
-        raise problems.invalid("callback_url", "is not a valid URL", "invalid")
-    for name in _UNIQUE.get(kind.name, ()):
-        sql = f"SELECT 1 FROM {kind.name} WHERE {name} = ? AND id <> ?"  # noqa: S608  names are ours
-        if name in columns and shop.database.execute(sql, (columns[name], resource_id)).fetchone():
-            raise problems.invalid(name, "has already been taken", "taken")
-
-
 def _check_subscription(shop: Shop, row: Row, columns: Row) -> None:
+    if columns.get("customer_payment_source_id") is not None:
+        checks.card(shop, columns["customer_payment_source_id"], row["customer_id"])
     if "frequency" in columns:
         _check_frequency(columns["frequency"])
     if "renewal_alert_period" in columns:
