@@ -53,6 +53,8 @@ class Settings:
     """What an aborted copy leaves: `nothing`, or a pending target `order`."""
     refused_place: str = "rolls-back"
     """Whether a refused `_place` `keeps` the other attributes of its PATCH, or `rolls-back`."""
+    meta: str = "resource"
+    """Where `mode`, `organization_id` and `trace_id` stand: in the `meta` of each resource, or of the `document`."""
     token_seconds: int = 7200
     limits: str = "documented"
     limit_scale: float = 1.0

@@ -15,7 +15,7 @@ FROZEN = ("--limits", "off", "--frozen", "--clock", "2026-03-01T06:00:00Z")
 OTHER = (
     *("--created-card", "none", "--occurrencies", "successes", "--past-expiry", "inactive"),
     *("--failed-target", "draft", "--aborted-leaves", "order", "--refused-place", "keeps"),
-    *("--late-creations", "30"),
+    *("--late-creations", "30", "--meta", "document"),
 )
 """The other answer to every question."""
 
@@ -184,3 +184,18 @@ def test_a_late_creation_that_is_hit_by_a_fault_is_committed_once(other, make_ca
 def test_creations_are_at_most_a_day_late(seconds):
     with pytest.raises(ValueError, match="--late-creations is"):
         settings_of(parser().parse_args(["--late-creations", seconds]))
+
+
+def test_mode_and_organization_stand_in_the_meta_of_each_resource_or_of_the_document(shop, answer):
+    sandbox, caller = shop
+    made = sandbox.create_subscription()
+    origin = {"mode", "organization_id", "trace_id"}
+    resource, document = choose(answer, (origin, set()), ({"created_with_version"}, origin))
+
+    one = caller.get(f"/orders/{made['source_order_id']}", include="customer").json()
+    many = caller.get("/orders").json()
+    nothing = caller.get(f"/orders/{made['source_order_id']}/order_subscription").json()
+    for shown in (one["data"], one["included"][0], many["data"][0]):
+        assert set(shown["meta"]) == resource
+    assert (set(one.get("meta", {})), set(nothing.get("meta", {})), nothing["data"]) == (document, document, None)
+    assert set(many["meta"]) == {"record_count", "page_count"} | document

@@ -11,7 +11,11 @@ import orjson
 from blocks.sandbox.api.queries import IncludeTree, Query, Record, records_by, related_records
 from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
+from blocks.sandbox.settings import Settings
 from blocks.sandbox.shop.database import Reader
+
+_VERSION = "2017-08"
+"""The version of the API that requests without one mean."""
 
 Linkage = Mapping[tuple[str, str], Any]
 
@@ -19,21 +23,21 @@ Linkage = Mapping[tuple[str, str], Any]
 class Writer:
     """Writes documents for one organization and mode."""
 
-    def __init__(self, reader: Reader, organization_id: str, mode: str) -> None:
+    def __init__(self, reader: Reader, organization_id: str, settings: Settings) -> None:
         self._reader = reader
         self._organization_id = organization_id
-        self._mode = mode
+        self._settings = settings
 
     def reading(self, reader: Reader) -> Writer:
         """A writer that reads included resources there."""
-        return self if reader is self._reader else Writer(reader, self._organization_id, self._mode)
+        return self if reader is self._reader else Writer(reader, self._organization_id, self._settings)
 
     def one(self, kind: ResourceType, record: Record | None, query: Query, base: str) -> bytes:
         """A document with one resource, or with null."""
         if record is None:
-            return b'{"data":null}'
+            return orjson.dumps({"data": None, **self._document_meta({})})
         objects, included = self._resources(kind, [record], query, base)
-        document: dict[str, Any] = {"data": objects[0]}
+        document: dict[str, Any] = {"data": objects[0], **self._document_meta({})}
         if query.include:
             document["included"] = included
         return orjson.dumps(document)
@@ -46,20 +50,25 @@ class Writer:
         pages = -(-total // query.page_size)
         document: dict[str, Any] = {
             "data": objects,
-            "meta": {"record_count": total, "page_count": pages},
+            **self._document_meta({"record_count": total, "page_count": pages}),
             "links": _page_links(query, pages, f"{base}{path}"),
         }
         if query.include:
             document["included"] = included
         return orjson.dumps(document)
 
-    def meta(self, resource_id: str) -> dict[str, str]:
-        """The resource-level `meta`; the trace id is derived from the id, so that two runs give the same documents."""
-        return {
-            "mode": self._mode,
-            "organization_id": self._organization_id,
-            "trace_id": (resource_id.encode().hex() * 4)[:64],
-        }
+    def _document_meta(self, counts: dict[str, int]) -> dict[str, dict[str, Any]]:
+        """The member `meta` of a document, if it has one."""
+        own = self._origin(self._organization_id) if self._settings.meta == "document" else {}
+        return {"meta": {**counts, **own}} if counts or own else {}
+
+    def _resource_meta(self, resource_id: str) -> dict[str, str]:
+        return {"created_with_version": _VERSION} if self._settings.meta == "document" else self._origin(resource_id)
+
+    def _origin(self, key: str) -> dict[str, str]:
+        """Where a resource or a document comes from; two runs give the same trace ids."""
+        trace_id = (key.encode().hex() * 4)[:64]
+        return {"mode": self._settings.mode, "organization_id": self._organization_id, "trace_id": trace_id}
 
     def _resources(
         self, kind: ResourceType, records: Sequence[Record], query: Query, base: str
@@ -88,7 +97,7 @@ class Writer:
             shown["attributes"] = attributes
         if relationships:
             shown["relationships"] = relationships
-        shown["meta"] = self.meta(resource_id)
+        shown["meta"] = self._resource_meta(resource_id)
         return shown
 
     def _collect(

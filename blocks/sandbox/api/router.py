@@ -24,7 +24,7 @@ class Router:
     def __init__(self, shop: Shop, engine: NativeEngine) -> None:
         self._shop = shop
         self._engine = engine
-        self._writer = Writer(shop.database, shop.organization_id, shop.settings.mode)
+        self._writer = Writer(shop.database, shop.organization_id, shop.settings)
         self._started_at = shop.now_text()
 
     def answer(self, request: Request) -> Response:

@@ -44,7 +44,7 @@ class Webhooks:
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
-        self._writer = Writer(shop.database, shop.organization_id, shop.settings.mode)
+        self._writer = Writer(shop.database, shop.organization_id, shop.settings)
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: httpx.AsyncClient | None = None
         self._gate = asyncio.Semaphore(_CONCURRENT_CALLS)

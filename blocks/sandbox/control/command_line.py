@@ -63,6 +63,7 @@ def _add_organization(parser: argparse.ArgumentParser, defaults: Settings) -> No
     group = parser.add_argument_group("the organization")
     group.add_argument("--organization", default=defaults.organization, metavar="SLUG", help="slug (%(default)s)")
     group.add_argument("--mode", choices=("test", "live"), default=defaults.mode, help="environment (%(default)s)")
+    _add_choice(group, "meta", ("resource", "document"), defaults.meta, "where mode and organization_id stand")
     group.add_argument("--client-id", default=defaults.client_id, metavar="ID", help="(%(default)s)")
     group.add_argument("--client-secret", default=defaults.client_secret, metavar="SECRET", help="(%(default)s)")
     group.add_argument(
