@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import httpx
 import pytest
 
 
@@ -292,3 +293,18 @@ def test_an_order_copy_is_listed_among_the_order_factories(caller, source):
 
 def test_an_order_on_which_others_depend_cannot_be_deleted(caller, source):
     assert error(caller.http.delete(f"/orders/{source['source_order_id']}")) == (423, "LOCKED")
+
+
+def test_a_versioned_path_is_the_same_api_and_its_links_stay_in_the_version(caller, sandbox, source):
+    plain = caller.get("/orders", include="customer").text
+    versioned = httpx.get(
+        f"{sandbox.api_url}/2026-05/orders", params={"include": "customer"}, headers=caller.http.headers
+    )
+    assert versioned.text == plain.replace("/api/", "/api/2026-05/")
+
+    sandbox.reset_counters()
+    body = {"data": {"type": "orders", "id": source["source_order_id"], "attributes": {"reference": "versioned"}}}
+    own = versioned.json()["data"][0]["links"]["self"].rpartition("/")[0]
+    assert caller.http.patch(f"{own}/{source['source_order_id']}", json=body).status_code == 200
+    assert sandbox.counters()["requests"] == {"PATCH /api/orders/{id}": 1}
+    assert caller.http.get(f"{sandbox.api_url}/latest/orders").status_code == 404

@@ -84,7 +84,7 @@ class Writer:
     def _object(self, kind: ResourceType, record: Record, query: Query, base: str, linkage: Linkage) -> dict[str, Any]:
         resource_id = record[0]
         fields = query.fields.get(kind.name)
-        own = f"{base}/api/{kind.path}" if kind.singleton else f"{base}/api/{kind.name}/{resource_id}"
+        own = f"{base}/{kind.path}" if kind.singleton else f"{base}/{kind.name}/{resource_id}"
         shown: dict[str, Any] = {"id": resource_id, "type": kind.name, "links": {"self": own}}
         attributes = {name: show(record[index]) for name, index, show in attribute_plan(kind, fields)}
         relationships = {

@@ -66,7 +66,9 @@ class Router:
         reader = self._shop.database.reader_of(kind.name)
         records, total = list_records(reader, kind, query)
         writer = self._writer.reading(reader)
-        return Response(200, writer.many(kind, records, total, query, _base(request), request.path))
+        return Response(
+            200, writer.many(kind, records, total, query, _base(request), request.path.removeprefix("/api"))
+        )
 
     def _member(self, kind: ResourceType, request: Request, resource_id: str) -> Response:
         if request.method in {"GET", "HEAD"} and "r" in kind.actions:
@@ -107,7 +109,7 @@ class Router:
         if relationship is None:
             raise problems.not_found()
         other = RESOURCE_TYPES[relationship.target]
-        own = f"{_base(request)}/api/{kind.name}/{resource_id}"
+        own = f"{_base(request)}/{kind.name}/{resource_id}"
         links = {"self": f"{own}/relationships/{name}", "related": f"{own}/{name}"}
         if relationship.many:
             found = related_records(self._shop.database.reader_of(other.name), relationship, [resource_id])
@@ -144,7 +146,7 @@ class Router:
 
 
 def _base(request: Request) -> str:
-    return f"http://{request.headers.get('host', '127.0.0.1')}"
+    return f"http://{request.headers.get('host', '127.0.0.1')}/api{request.version}"
 
 
 def _only_get(request: Request) -> None:

@@ -96,7 +96,7 @@ class Webhooks:
         also = ["tags"] if event["name"].endswith(".tagged") else []
         known = [path for path in dict.fromkeys([*include, *also]) if _can_include(kind, path)]
         query = read_query(kind, _including(known), is_list=False)
-        return self._writer.one(kind, found[0], query, "")
+        return self._writer.one(kind, found[0], query, "/api")
 
     def _deliver(self, webhook_id: str, event_id: str, topic: str, payload: bytes, attempt: int) -> None:
         webhook = self._shop.database.find("webhooks", webhook_id)

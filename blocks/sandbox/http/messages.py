@@ -36,6 +36,8 @@ class Request:
     body: bytes
     peer: str
     keep_alive: bool = True
+    version: str = ""
+    """The date-stamped version that stood behind `/api`, such as `/2026-05`; `path` is without it."""
 
 
 @dataclass(slots=True)

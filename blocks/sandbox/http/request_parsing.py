@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from urllib.parse import unquote
 
 from blocks.sandbox.http.messages import Request
+
+_VERSIONED = re.compile(r"/api(/\d{4}-\d{2})(?=/)")
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -31,7 +34,7 @@ def parse_request(buffer: bytearray, peer: str, send_continue: Callable[[], None
         if len(buffer) > MAX_HEAD_BYTES:
             raise MalformedRequestError(431, "request head too long")
         return None
-    method, target, version, headers = _parse_head(bytes(buffer[:end]))
+    method, target, protocol, headers = _parse_head(bytes(buffer[:end]))
     if "chunked" in headers.get("transfer-encoding", "").lower():
         taken = _take_chunks(buffer, end + 4)
     else:
@@ -44,8 +47,14 @@ def parse_request(buffer: bytearray, peer: str, send_continue: Callable[[], None
     del buffer[:after]
     path, _, query = target.partition("?")
     connection = headers.get("connection", "").lower()
-    keep_alive = "close" not in connection and (version != "HTTP/1.0" or "keep-alive" in connection)
-    return Request(method, unquote(path) if "%" in path else path, query, headers, body, peer, keep_alive)
+    keep_alive = "close" not in connection and (protocol != "HTTP/1.0" or "keep-alive" in connection)
+    path, version = _without_version(unquote(path) if "%" in path else path)
+    return Request(method, path, query, headers, body, peer, keep_alive, version)
+
+
+def _without_version(path: str) -> tuple[str, str]:
+    found = _VERSIONED.match(path)
+    return (path, "") if found is None else (f"/api{path[found.end() :]}", found[1])
 
 
 def _parse_head(head: bytes) -> tuple[str, str, str, dict[str, str]]:
