@@ -47,6 +47,8 @@ class Settings:
     """What `occurrencies` of a subscription counts: all `runs` of the native engine, or `successes`."""
     past_expiry: str = "keeps"
     """The status of an active subscription past `expires_at`: it `keeps` its own, or is `inactive`."""
+    pending_without_card: str = "off"
+    """With `on`, an active subscription becomes `pending` when no card of the wallet can pay its next run."""
     failed_target: str = "pending"
     """The status of the target order of a copy that failed while placing it: `pending` or `draft`."""
     aborted_leaves: str = "nothing"

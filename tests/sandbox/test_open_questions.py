@@ -14,6 +14,7 @@ from blocks.sandbox.shop.virtual_clock import text_of
 FROZEN = ("--limits", "off", "--frozen", "--clock", "2026-03-01T06:00:00Z")
 OTHER = (
     *("--created-card", "none", "--occurrencies", "successes", "--past-expiry", "inactive"),
+    *("--pending-without-card", "on"),
     *("--failed-target", "draft", "--aborted-leaves", "order", "--refused-place", "keeps"),
     *("--late-creations", "30", "--meta", "document"),
 )
@@ -199,3 +200,28 @@ def test_mode_and_organization_stand_in_the_meta_of_each_resource_or_of_the_docu
         assert set(shown["meta"]) == resource
     assert (set(one.get("meta", {})), set(nothing.get("meta", {})), nothing["data"]) == (document, document, None)
     assert set(many["meta"]) == {"record_count", "page_count"} | document
+
+
+@pytest.mark.parametrize("how", ["deleted", "taken off", "expired"])
+def test_an_active_subscription_without_a_usable_card_stays_active_or_is_pending_until_it_has_one(shop, answer, how):
+    sandbox, caller = shop
+    sandbox.set_clock(f"{sandbox.clock().year + 1}-01-31T23:59:00Z")
+    caller.log_in()
+    made = runs_soon(sandbox, caller, **({"card_ends": f"{sandbox.clock().year}-01"} if how == "expired" else {}))
+    kind, key, card = "order_subscriptions", made["id"], made["customer_payment_source_id"]
+    if how == "deleted":
+        assert caller.http.delete(f"/customer_payment_sources/{card}").status_code == 204
+    if how == "taken off":
+        none = {"data": {"type": kind, "id": key, "relationships": {"customer_payment_source": {"data": None}}}}
+        assert caller.http.patch(f"/{kind}/{key}", json=none).status_code == 200
+    assert caller.attributes(kind, key)["status"] == choose(
+        answer, "active", "active" if how == "expired" else "pending"
+    )
+    sandbox.advance(70)
+    subscription = caller.attributes(kind, key)
+    assert (subscription["status"], subscription["errors_count"]) == choose(answer, ("active", 1), ("pending", 0))
+
+    assert caller.update(kind, key, _activate=True).json()["data"]["attributes"]["status"] == subscription["status"]
+    new = sandbox.add_payment_source(made["customer_id"])
+    caller.relate(kind, key, "customer_payment_source", ("customer_payment_sources", new))
+    assert caller.update(kind, key, _activate=True).json()["data"]["attributes"]["status"] == "active"

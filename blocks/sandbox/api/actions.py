@@ -171,7 +171,7 @@ def _check_subscription(shop: Shop, row: Row, columns: Row) -> None:
 
 
 def _after_subscription_update(engine: NativeEngine, row: Row, columns: Row) -> None:
-    if {"next_run_at", "renewal_alert_period", "expires_at"} & columns.keys():
+    if {"next_run_at", "renewal_alert_period", "expires_at", "customer_payment_source_id"} & columns.keys():
         engine.schedule({**row, **columns})
 
 
@@ -231,6 +231,8 @@ def delete(shop: Shop, engine: NativeEngine, kind: ResourceType, row: Row) -> No
     tags.forget(shop, resource_id)
     if kind.name == "order_copies" and row["order_subscription_id"] is not None:
         engine.abandon_run(row["order_subscription_id"], resource_id)
+    if kind.name == "customer_payment_sources":
+        engine.check_cards(row["customer_id"])
 
 
 _DEPENDENTS: dict[str, tuple[tuple[str, str], ...]] = {

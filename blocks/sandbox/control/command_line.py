@@ -111,6 +111,7 @@ def _add_subscriptions(parser: argparse.ArgumentParser, defaults: Settings) -> N
     for name, choices, help_text in (
         ("occurrencies", ("runs", "successes"), "what occurrencies counts"),
         ("past_expiry", ("keeps", "inactive"), "the status of an active subscription past expires_at"),
+        ("pending_without_card", ("on", "off"), "an active subscription is pending when no card can pay for it"),
     ):
         _add_choice(group, name, choices, getattr(defaults, name), help_text)
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from blocks.sandbox.shop import orders
+from blocks.sandbox.shop import orders, target_orders
 from blocks.sandbox.shop.copies import CopyWorker
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.problems import invalid
@@ -44,6 +44,8 @@ class NativeEngine:
         """Schedule the next run of an active subscription, the alert before it, and the end of the subscription."""
         if subscription["status"] != "active":
             return
+        if self._became_pending(subscription):
+            return
         ends = subscription.get("expires_at")
         if ends is not None and self._shop.settings.past_expiry == "inactive":
             self._shop.scheduler.at(instant_of(ends), partial(self._expire, subscription["id"], ends))
@@ -51,6 +53,25 @@ class NativeEngine:
             return
         self._shop.scheduler.at(_alert_at(subscription), partial(self._alert, subscription["id"], due))
         self._shop.scheduler.at(instant_of(due), partial(self._run, subscription["id"], due))
+
+    def check_cards(self, customer_id: str | None) -> None:
+        """Look again at the active subscriptions of a customer whose wallet has changed."""
+        sql = "SELECT id FROM order_subscriptions WHERE status = 'active' AND customer_id = ?"
+        for (subscription_id,) in self._shop.database.execute(sql, (customer_id,)).fetchall():
+            subscription = self._shop.database.find("order_subscriptions", subscription_id)
+            assert subscription is not None
+            self._became_pending(subscription)
+
+    def _became_pending(self, subscription: Row) -> bool:
+        """Make an active subscription `pending` if no card can pay its next run and the settings say so."""
+        shop = self._shop
+        if shop.settings.pending_without_card == "off" or not target_orders.has_no_usable_card(shop, subscription):
+            return False
+        shop.database.update(
+            "order_subscriptions", subscription["id"], {"status": "pending", "updated_at": shop.now_text()}
+        )
+        shop.publish("order_subscriptions.pending", "order_subscriptions", subscription["id"])
+        return True
 
     def _activate_by_source(self, order_id: str) -> None:
         """Activate the subscriptions that wait for this source order to be placed."""
@@ -88,7 +109,7 @@ class NativeEngine:
 
     def _run(self, subscription_id: str, due: str) -> None:
         subscription = self._still_due(subscription_id, due)
-        if subscription is None:
+        if subscription is None or self._became_pending(subscription):
             return
         shop = self._shop
         automatic = subscription["subscription_model_id"] is not None

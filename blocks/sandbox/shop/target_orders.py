@@ -39,7 +39,7 @@ def create(shop: Shop, source: Row, copy: Row) -> str:
             "created_at": now,
             "updated_at": now,
             "_source_order_id": source["id"],
-            **wallet_cards.paid_with(_card(shop, source, copy) if copy["reuse_wallet"] else None),
+            **wallet_cards.paid_with(card_of_copy(shop, source, subscription_id) if copy["reuse_wallet"] else None),
             "_ignored_failure": _ignored_failure(shop, source, copy),
         },
     )
@@ -91,9 +91,22 @@ def _ignored_failure(shop: Shop, source: Row, copy: Row) -> str | None:
     return found[0].name
 
 
-def _card(shop: Shop, source: Row, copy: Row) -> Row | None:
-    """The card that pays for the target order, if it is in the wallet of the source order's customer."""
-    customer_id, run_of = source["customer_id"], copy["order_subscription_id"]
+def has_no_usable_card(shop: Shop, subscription: Row) -> bool:
+    """Whether a run of this subscription would find no card that can pay."""
+    source = shop.database.find("orders", subscription["source_order_id"])
+    if source is None or not source["total_amount_with_taxes_cents"]:
+        return False
+    card = card_of_copy(shop, source, subscription["id"])
+    return card is None or wallet_cards.has_expired(shop, card)
+
+
+def card_of_copy(shop: Shop, source: Row, run_of: str | None) -> Row | None:
+    """
+    The card that pays for the target order, if it is in the wallet of the source order's customer.
+
+    `run_of` is the subscription of a run of the native engine; None for a copy that was made through the API.
+    """
+    customer_id = source["customer_id"]
     whose = shop.settings.copy_pays if run_of is None else shop.settings.native_pays
     card_id = source["_customer_payment_source_id"] if whose == "source-order" else None
     if whose == "subscription" and (subscription := _subscription(shop, source, run_of)) is not None:
