@@ -18,6 +18,7 @@ from blocks.sandbox.http.messages import BODYLESS, Delivery, Request, Response
 from blocks.sandbox.http.request_parsing import MalformedRequestError, parse_request
 
 _LINGER_ZERO = struct.pack("ii", 1, 0)  # close() then sends RST instead of FIN
+_DISCARD_SECONDS = 2.0
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
@@ -31,6 +32,7 @@ class HttpConnection(asyncio.Protocol):
         self._connections = connections
         self._buffer = bytearray()
         self._busy = False
+        self._is_refused = False
         self._task: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
         self._transport: asyncio.Transport
@@ -56,6 +58,8 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Collect bytes and answer every complete request in them."""
+        if self._is_refused:
+            return
         self._buffer += data
         if not self._busy:
             self._serve_buffer()
@@ -69,14 +73,20 @@ class HttpConnection(asyncio.Protocol):
             try:
                 request = parse_request(self._buffer, self._peer, self._send_continue)
             except MalformedRequestError as bad:
-                self._buffer.clear()
-                self._transport.write(_head(bad.status, "text/plain", len(bad.message), {"Connection": "close"}))
-                self._transport.write(bad.message.encode())
-                self._transport.close()
+                self._refuse(bad)
                 return
             if request is None:
                 return
             self._serve(request)
+
+    def _refuse(self, bad: MalformedRequestError) -> None:
+        """Answer, then read and discard for a while: closing with unread bytes resets, and may destroy the answer."""
+        self._buffer.clear()
+        self._is_refused = True
+        self._transport.write(_head(bad.status, "text/plain", len(bad.message), {"Connection": "close"}))
+        self._transport.write(bad.message.encode())
+        self._transport.write_eof()
+        asyncio.get_running_loop().call_later(_DISCARD_SECONDS, self._transport.close)
 
     def _send_continue(self) -> None:
         self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -12,6 +12,8 @@ _VERSIONED = re.compile(r"/api(/\d{4}-\d{2})(?=/)")
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_BODY_BYTES = 16 * 1024 * 1024
+_HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
 
 class MalformedRequestError(Exception):
@@ -30,9 +32,9 @@ def parse_request(buffer: bytearray, peer: str, send_continue: Callable[[], None
         MalformedRequestError: the head is too long, malformed, or announces a body that is too long.
     """
     end = buffer.find(b"\r\n\r\n")
+    if (end if end >= 0 else len(buffer)) > MAX_HEAD_BYTES:
+        raise MalformedRequestError(431, "request head too long")
     if end < 0:
-        if len(buffer) > MAX_HEAD_BYTES:
-            raise MalformedRequestError(431, "request head too long")
         return None
     method, target, protocol, headers = _parse_head(bytes(buffer[:end]))
     if "chunked" in headers.get("transfer-encoding", "").lower():
@@ -71,7 +73,18 @@ def _parse_head(head: bytes) -> tuple[str, str, str, dict[str, str]]:
         if not colon:
             raise MalformedRequestError(400, "malformed header line")
         headers[name.strip().lower()] = value.strip()
+    if not target.startswith("/"):
+        target = _origin_form(target, headers)
     return method, target, version, headers
+
+
+def _origin_form(target: str, headers: dict[str, str]) -> str:
+    """The path and query of an absolute URI; its authority counts instead of the header Host (RFC 9112, 3.2.2)."""
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        return target
+    headers["host"], rest = absolute.groups()
+    return rest if rest.startswith("/") else f"/{rest}"
 
 
 def _take_body(buffer: bytearray, start: int, headers: dict[str, str]) -> tuple[bytes, int] | None:
@@ -88,20 +101,35 @@ def _take_body(buffer: bytearray, start: int, headers: dict[str, str]) -> tuple[
 
 def _take_chunks(buffer: bytearray, start: int) -> tuple[bytes, int] | None:
     body = bytearray()
-    while True:
-        line_end = buffer.find(b"\r\n", start)
-        if line_end < 0:
-            return None
-        try:
-            size = int(bytes(buffer[start:line_end]).split(b";")[0], 16)
-        except ValueError:
-            raise MalformedRequestError(400, "malformed chunk") from None
-        if size < 0 or len(body) + size > MAX_BODY_BYTES:
+    while (line_end := buffer.find(b"\r\n", start)) >= 0:
+        size = _chunk_size(bytes(buffer[start:line_end]))
+        if len(body) + size > MAX_BODY_BYTES:
             raise MalformedRequestError(413, "request body too long")
         start = line_end + 2
+        if size == 0:
+            after = _end_of_trailer(buffer, start)
+            return None if after is None else (bytes(body), after)
         if len(buffer) < start + size + 2:
             return None
         body += buffer[start : start + size]
         start += size + 2
-        if size == 0:
-            return bytes(body), start
+    if len(buffer) - start > MAX_HEAD_BYTES:
+        raise MalformedRequestError(400, "malformed chunk")
+    return None
+
+
+def _chunk_size(line: bytes) -> int:
+    digits = line.partition(b";")[0].strip()
+    if not _HEXADECIMAL.fullmatch(digits):
+        raise MalformedRequestError(400, "malformed chunk")
+    return int(digits, 16)
+
+
+def _end_of_trailer(buffer: bytearray, start: int) -> int | None:
+    """Where the trailer after the last chunk ends; its fields, if there are any, mean nothing here."""
+    if buffer.startswith(b"\r\n", start):
+        return start + 2
+    end = buffer.find(b"\r\n\r\n", start)
+    if (end if end >= 0 else len(buffer)) - start > MAX_HEAD_BYTES:
+        raise MalformedRequestError(431, "trailer too long")
+    return None if end < 0 else end + 4
