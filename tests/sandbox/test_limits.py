@@ -50,6 +50,10 @@ def test_the_token_endpoint_allows_thirty_requests_a_minute_in_either_mode():
     assert Address(mode="test").passed(40, "POST", "/oauth/token") == 30
 
 
+def test_a_browser_asks_without_using_up_a_limit():
+    assert Address().passed(200, "OPTIONS", "/api/order_copies") == 200
+
+
 def test_the_window_slides():
     address = Address()
     address.passed(25, "POST", "/api/order_copies")

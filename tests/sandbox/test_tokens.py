@@ -6,6 +6,7 @@ import base64
 import json
 
 import httpx
+import pytest
 
 from blocks.sandbox.running import RunningSandbox
 
@@ -79,6 +80,16 @@ def test_credentials_by_http_basic_and_a_form_body_are_accepted(sandbox):
     )
 
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("token", "POST, OPTIONS"), ("revoke", "POST, OPTIONS"), ("tokeninfo", "GET, HEAD, OPTIONS")]
+)
+def test_a_method_that_an_address_does_not_have_is_answered_405(sandbox, path, allowed):
+    refused = httpx.put(f"{sandbox.url}/oauth/{path}", trust_env=False)
+
+    assert (refused.status_code, refused.json()["errors"][0]["status"]) == (405, 405)
+    assert refused.headers["Allow"] == allowed
 
 
 def test_other_grant_types_are_refused(sandbox):

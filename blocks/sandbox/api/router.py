@@ -6,6 +6,7 @@ import orjson
 
 from blocks.sandbox.api import writes
 from blocks.sandbox.api.documents import Writer
+from blocks.sandbox.api.methods import methods_of
 from blocks.sandbox.api.queries import Query, Record, find_record, list_records, read_query, records_by, related_records
 from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.resources.definitions import ResourceType
@@ -15,7 +16,7 @@ from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.subscriptions import NativeEngine
 
 JSON_API = "application/vnd.api+json"
-_LISTED, _ONE, _RELATED, _LINKAGE = 1, 2, 3, 4  # segments of a path after /api
+_LISTED, _ONE, _RELATED = 1, 2, 3  # segments of a path after /api
 
 
 class Router:
@@ -34,33 +35,37 @@ class Router:
         Raises:
             Problem: the API refuses the request, with this status and these error objects.
         """
-        _check_media_types(request)
         segments = request.path.strip("/").split("/")[1:]
         kind = BY_PATH.get(segments[0]) if segments else None
-        if kind is None:
+        allowed = methods_of(kind, segments) if kind is not None else ()
+        if kind is None or not allowed:
             raise problems.not_found()
+        if request.method == "OPTIONS":
+            return Response(204, headers={"Allow": ", ".join(allowed)})
+        if request.method not in allowed:
+            raise problems.method_not_allowed(request.method, allowed)
+        _check_media_types(request)
+        return self._at(kind, segments, request)
+
+    def _at(self, kind: ResourceType, segments: list[str], request: Request) -> Response:
         if kind.singleton:
-            return self._singleton(kind, request, len(segments))
+            return self._singleton(kind, request)
         if len(segments) == _LISTED:
             return self._collection(kind, request)
         if len(segments) == _ONE:
             return self._member(kind, request, segments[1])
         if len(segments) == _RELATED:
             return self._related(kind, request, segments[1], segments[2])
-        if len(segments) == _LINKAGE and segments[2] == "relationships":
-            return self._linkage(kind, request, segments[1], segments[3])
-        raise problems.not_found()
+        return self._linkage(kind, request, segments[1], segments[3])
 
     def _collection(self, kind: ResourceType, request: Request) -> Response:
-        if request.method in {"GET", "HEAD"} and "l" in kind.actions:
+        if request.method != "POST":
             query = read_query(kind, request.query, is_list=True)
             return self._list(kind, query, request)
-        if request.method == "POST" and "c" in kind.actions:
-            query = read_query(kind, request.query, is_list=False)
-            resource_id = writes.create(self._shop, self._engine, kind, request.body)
-            record = find_record(self._shop.database, kind, resource_id)
-            return Response(201, self._writer.one(kind, record, query, _base(request)))
-        raise problems.method_not_allowed(request.method)
+        query = read_query(kind, request.query, is_list=False)
+        resource_id = writes.create(self._shop, self._engine, kind, request.body)
+        record = find_record(self._shop.database, kind, resource_id)
+        return Response(201, self._writer.one(kind, record, query, _base(request)))
 
     def _list(self, kind: ResourceType, query: Query, request: Request) -> Response:
         reader = self._shop.database.reader_of(kind.name)
@@ -71,26 +76,19 @@ class Router:
         )
 
     def _member(self, kind: ResourceType, request: Request, resource_id: str) -> Response:
-        if request.method in {"GET", "HEAD"} and "r" in kind.actions:
-            query = read_query(kind, request.query, is_list=False)
-        elif request.method == "PATCH" and "u" in kind.actions:
-            query = read_query(kind, request.query, is_list=False)
-            writes.update(self._shop, self._engine, kind, resource_id, request.body)
-        elif request.method == "DELETE" and "d" in kind.actions:
+        if request.method == "DELETE":
             writes.delete(self._shop, self._engine, kind, resource_id)
             return Response(204)
-        else:
-            raise problems.method_not_allowed(request.method)
+        query = read_query(kind, request.query, is_list=False)
+        if request.method == "PATCH":
+            writes.update(self._shop, self._engine, kind, resource_id, request.body)
         record = find_record(self._shop.database, kind, resource_id)
         return Response(200, self._writer.one(kind, record, query, _base(request)))
 
     def _related(self, kind: ResourceType, request: Request, resource_id: str, name: str) -> Response:
         """GET /api/order_copies/{id}/target_order and other relationships."""
-        _only_get(request)
         record = find_record(self._shop.database, kind, resource_id)
-        relationship = kind.relationships.get(name)
-        if relationship is None:
-            raise problems.not_found()
+        relationship = kind.relationships[name]
         other = RESOURCE_TYPES[relationship.target]
         query = read_query(other, request.query, is_list=relationship.many)
         if relationship.many:
@@ -103,11 +101,8 @@ class Router:
 
     def _linkage(self, kind: ResourceType, request: Request, resource_id: str, name: str) -> Response:
         """GET /api/order_copies/{id}/relationships/target_order: identifiers only."""
-        _only_get(request)
         record = find_record(self._shop.database, kind, resource_id)
-        relationship = kind.relationships.get(name)
-        if relationship is None:
-            raise problems.not_found()
+        relationship = kind.relationships[name]
         other = RESOURCE_TYPES[relationship.target]
         own = f"{_base(request)}/{kind.name}/{resource_id}"
         links = {"self": f"{own}/relationships/{name}", "related": f"{own}/{name}"}
@@ -119,10 +114,7 @@ class Router:
             data = {"type": other.name, "id": target_id} if target_id else None
         return Response(200, orjson.dumps({"links": links, "data": data}))
 
-    def _singleton(self, kind: ResourceType, request: Request, segments: int) -> Response:
-        if segments != _LISTED:
-            raise problems.not_found()
-        _only_get(request)
+    def _singleton(self, kind: ResourceType, request: Request) -> Response:
         query = read_query(kind, request.query, is_list=False)
         return Response(200, self._writer.one(kind, self._singleton_record(kind), query, _base(request)))
 
@@ -149,16 +141,11 @@ def _base(request: Request) -> str:
     return f"http://{request.headers.get('host', '127.0.0.1')}/api{request.version}"
 
 
-def _only_get(request: Request) -> None:
-    if request.method not in {"GET", "HEAD"}:
-        raise problems.method_not_allowed(request.method)
-
-
 def _check_media_types(request: Request) -> None:
-    accept = request.headers.get("accept", "*/*")
-    if not any(part.split(";")[0].strip() in {JSON_API, "*/*"} for part in accept.split(",")):
+    accept = request.headers.get("accept") or "*/*"
+    if not any(part.split(";")[0].strip() in {JSON_API, "*/*"} for part in accept.lower().split(",")):
         raise problems.not_acceptable(accept)
-    if request.method in {"POST", "PATCH", "PUT"}:
+    if request.method in {"POST", "PATCH"}:
         given = request.headers.get("content-type", "")
         if given.split(";")[0].strip().lower() != JSON_API:
             raise problems.unsupported_media_type(given)

@@ -12,4 +12,4 @@ JSON_API_ERROR = "application/vnd.api+json; charset=utf-8"
 
 def error_response(problem: Problem) -> Response:
     """The refusal with its status and its error objects."""
-    return Response(problem.status, orjson.dumps({"errors": problem.errors}), JSON_API_ERROR)
+    return Response(problem.status, orjson.dumps({"errors": problem.errors}), JSON_API_ERROR, dict(problem.headers))

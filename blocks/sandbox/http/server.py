@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from email.utils import format_datetime
 
 from blocks.sandbox.http.connection import HttpConnection
+from blocks.sandbox.http.cross_origin import allow_origin
 from blocks.sandbox.http.error_documents import error_response
 from blocks.sandbox.http.fault_responses import faulty
 from blocks.sandbox.http.faults import Fault, Faults
@@ -116,15 +117,20 @@ class Server:
     def _answer_now(self, request: Request, *, authorized: bool = False) -> Response:
         """The response to a request that is carried out now; `authorized`: its token was checked before."""
         try:
-            if request.path.startswith(("/oauth/", "/.well-known/")):
-                return self.tokens.answer(request)
-            if not request.path.startswith("/api/"):
-                raise not_found()
-            if not authorized:
-                self.tokens.check(request)
-            return self._api(request)
+            response = self._routed(request, authorized=authorized)
         except Problem as refused:
-            return error_response(refused)
+            response = error_response(refused)
+        allow_origin(request, response)
+        return response
+
+    def _routed(self, request: Request, *, authorized: bool) -> Response:
+        if request.path.startswith(("/oauth/", "/.well-known/")):
+            return self.tokens.answer(request)
+        if not request.path.startswith("/api/"):
+            raise not_found()
+        if not authorized and request.method != "OPTIONS":  # a browser asks for permission without a token
+            self.tokens.check(request)
+        return self._api(request)
 
     def _counted(self, request: Request, response: Response) -> Response:
         self.requests[(request.method, endpoint_of(request.path), response.status)] += 1

@@ -9,6 +9,7 @@ signature.
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -22,6 +23,7 @@ from blocks.sandbox.shop.shop import Shop
 
 RENEWAL_SECONDS = 900
 _MAX_PARAMETERS = 50
+_BAD = "BAD_REQUEST"
 _JSON = "application/json; charset=utf-8"
 
 
@@ -34,19 +36,26 @@ class Tokens:
         self._expiry_of: dict[str, float] = {}
         revoked = shop.database.execute("SELECT token FROM sandbox_revoked_tokens").fetchall()
         self._revoked = {str(row[0]) for row in revoked}
+        self._routes: dict[str, tuple[tuple[str, ...], Callable[[Request], Response]]] = {
+            "/oauth/token": (("POST",), self._grant),
+            "/oauth/revoke": (("POST",), self._revoke),
+            "/oauth/tokeninfo": (("GET", "HEAD"), self._describe),
+            "/.well-known/jwks.json": (("GET", "HEAD"), self._publish),
+        }
 
     def answer(self, request: Request) -> Response:
         """Answer requests to /oauth, and the one for the keys that verify tokens."""
-        action = (request.method, request.path.rstrip("/"))
-        if action == ("POST", "/oauth/token"):
-            return self._grant(request)
-        if action == ("POST", "/oauth/revoke"):
-            return self._revoke(request)
-        if action == ("GET", "/oauth/tokeninfo"):
-            return self._describe(request)
-        if action == ("GET", "/.well-known/jwks.json"):
-            return Response(200, orjson.dumps(self._signer.published()), _JSON)
-        return Response(404, b'{"errors":[{"title":"Not found","code":"NOT_FOUND","status":404}]}', _JSON)
+        methods, answer = self._routes.get(request.path.rstrip("/"), ((), None))
+        if answer is None:
+            return _refusal(404, "Not found", "There is nothing at this address.", "NOT_FOUND")
+        if request.method in methods:
+            return answer(request)
+        allow = {"Allow": ", ".join((*methods, "OPTIONS"))}
+        if request.method == "OPTIONS":
+            return Response(204, headers=allow)
+        refused = _refusal(405, "Method not allowed", "This address has no such method.", "METHOD_NOT_ALLOWED")
+        refused.headers |= allow
+        return refused
 
     def check(self, request: Request) -> None:
         """
@@ -98,7 +107,7 @@ class Tokens:
     def _grant(self, request: Request) -> Response:
         given = _credentials(request)
         if given.get("grant_type") != "client_credentials":
-            return _refusal(400, "unsupported_grant_type", "The authorization grant type is not supported.")
+            return _refusal(400, "unsupported_grant_type", "The authorization grant type is not supported.", _BAD)
         if not self._is_our_client(given):
             return _unknown_client()
         token = self._current() or self._issue(given.get("scope") or "market:all")
@@ -163,6 +172,10 @@ class Tokens:
             self.revoke(given["token"])
         return Response(200, b"{}", _JSON)
 
+    def _publish(self, request: Request) -> Response:
+        del request
+        return Response(200, orjson.dumps(self._signer.published()), _JSON)
+
     def _describe(self, request: Request) -> Response:
         try:
             self.check(request)
@@ -209,11 +222,10 @@ def _unknown_client() -> Response:
         "Client authentication failed due to unknown client, no client authentication included, "
         "or unsupported authentication method."
     )
-    return _refusal(401, "invalid_client", detail)
+    return _refusal(401, "invalid_client", detail, "UNAUTHORIZED")
 
 
-def _refusal(status: int, title: str, detail: str) -> Response:
-    code = "UNAUTHORIZED" if status == 401 else "BAD_REQUEST"  # noqa: PLR2004  the HTTP status
+def _refusal(status: int, title: str, detail: str, code: str) -> Response:
     # `status` is a number here, unlike in the Core API.
     error = {"title": title, "detail": detail, "code": code, "status": status, "meta": {}}
     return Response(status, orjson.dumps({"errors": [error]}), _JSON)

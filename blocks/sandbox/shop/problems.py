@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -14,6 +14,8 @@ class Problem(Exception):  # noqa: N818  RFC 9457 calls it so
         self.status, self.errors = status, errors
         self.after_rollback: Callable[[], None] | None = None
         """Runs after the changes of the refused request are rolled back."""
+        self.headers: dict[str, str] = {}
+        """Headers of the response."""
 
 
 def problem(
@@ -59,9 +61,12 @@ def unauthorized() -> Problem:
     return problem(401, "UNAUTHORIZED", "Access denied", detail)
 
 
-def method_not_allowed(method: str) -> Problem:
-    """405: this resource has no such action."""
-    return problem(405, "METHOD_NOT_ALLOWED", "Method not allowed", f"{method} is not allowed on this resource.")
+def method_not_allowed(method: str, allowed: Iterable[str] = ()) -> Problem:
+    """405: this resource has no such action; `allowed` are the methods that it has."""
+    detail = f"{method[:20]} is not allowed on this resource."
+    refused = problem(405, "METHOD_NOT_ALLOWED", "Method not allowed", detail)
+    refused.headers["Allow"] = ", ".join(allowed)
+    return refused
 
 
 def param_not_allowed(name: str, *, pointer: str | None = None) -> Problem:
