@@ -117,6 +117,32 @@ def test_success_and_error_carry_their_media_types(caller, source):
     assert caller.get("/orders/none").headers["content-type"] == "application/vnd.api+json; charset=utf-8"
 
 
+def test_answers_have_the_headers_that_were_recorded(caller, source):
+    order = f"/orders/{source['source_order_id']}"
+    shown, refused = caller.get(order), caller.get("/orders/none")
+    ids = {shown.headers["X-Request-Id"], refused.headers["X-Request-Id"], caller.get(order).headers["X-Request-Id"]}
+
+    assert len(ids) == 3
+    assert all(re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", one) for one in ids)
+    assert shown.headers["Vary"] == refused.headers["Vary"] == "Accept, Accept-Encoding, Origin"
+    assert shown.headers["Cache-Control"] == "max-age=0, private, must-revalidate"
+    assert re.fullmatch(r'W/"[0-9a-f]{32}"', shown.headers["ETag"])
+    assert (refused.headers["Cache-Control"], refused.headers.get("ETag")) == ("no-cache", None)
+
+
+def test_a_caller_that_has_the_document_is_not_sent_it_again(caller, source):
+    key = source["source_order_id"]
+    order = f"/orders/{key}"
+    tag = caller.get(order).headers["ETag"]
+
+    for given in (tag, f'"x", {tag}', "*"):
+        same = caller.http.get(order, headers={"If-None-Match": given})
+        assert (same.status_code, same.content, same.headers["ETag"]) == (304, b"", tag)
+    change = {"data": {"type": "orders", "id": key, "attributes": {"reference": "changed"}}}
+    assert caller.http.patch(order, headers={"If-None-Match": tag}, json=change).status_code == 200
+    assert caller.http.get(order, headers={"If-None-Match": tag}).headers["ETag"] != tag
+
+
 def test_wrong_accept_and_content_type_headers_are_refused(caller, source):
     html = caller.http.get("/orders", headers={"Accept": "text/html"})
     json_body = caller.http.post("/order_copies", content=b"{}", headers={"Content-Type": "application/json"})

@@ -88,6 +88,7 @@ def test_a_json_fault_with_429_looks_like_throttling_even_if_the_request_was_car
     answer = attempt(caller, source, reference)
 
     assert answer.json() == {"errors": {"title": "Too Many Requests", "code": "THROTTLED", "status": 429}}
+    assert not {"etag", "x-request-id"} & answer.headers.keys()
     assert answer.headers["retry-after"] == "0"
     assert count_copies(caller, reference) == 1
 

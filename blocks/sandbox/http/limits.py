@@ -124,7 +124,15 @@ def _recent(arrivals: deque[float], now: float, seconds: float) -> deque[float]:
 
 
 def throttled(headers: dict[str, str]) -> Response:
-    """The 429 of the CDN, as recorded: `errors` is an object, `status` a number, and `Retry-After` is 0."""
+    """
+    The 429 of the CDN, as recorded: `errors` is an object, `status` a number, and `Retry-After` is 0.
+
+    Of `headers` it has only those of the limits: the request does not reach what adds the others.
+    """
     body = {"errors": {"title": "Too Many Requests", "code": "THROTTLED", "status": 429}}
     extra = {"Cache-Control": "no-cache", "Retry-After": "0", "Access-Control-Allow-Origin": "*"}
-    return Response(429, orjson.dumps(body), "application/json; charset=utf-8", {**headers, **extra})
+    return Response(429, orjson.dumps(body), "application/json; charset=utf-8", {**_of_limits(headers), **extra})
+
+
+def _of_limits(headers: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.startswith("X-Ratelimit-")}

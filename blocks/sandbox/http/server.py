@@ -16,6 +16,7 @@ from blocks.sandbox.http.faults import Fault, Faults
 from blocks.sandbox.http.late_requests import LateRequests
 from blocks.sandbox.http.limits import Limits, throttled
 from blocks.sandbox.http.messages import Request, Response
+from blocks.sandbox.http.standard_headers import StandardHeaders
 from blocks.sandbox.http.tokens import Tokens
 from blocks.sandbox.shop.problems import Problem, not_found, problem
 from blocks.sandbox.shop.shop import Shop
@@ -38,6 +39,7 @@ class Server:
         self._mounted: list[tuple[str, Callable[[Request], Response]]] = []
         self._connections: set[HttpConnection] = set()
         self._late_requests = LateRequests(shop, self._answer_now)
+        self._standard_headers = StandardHeaders(shop.settings.seed)
         self.tokens = Tokens(shop)
         self.limits = Limits(shop.settings, lambda: shop.now().timestamp())
         self.faults = Faults(shop.settings.seed)
@@ -120,6 +122,8 @@ class Server:
             response = self._routed(request, authorized=authorized)
         except Problem as refused:
             response = error_response(refused)
+        if request.path.startswith("/api/"):
+            self._standard_headers.add(request, response)
         allow_origin(request, response)
         return response
 
