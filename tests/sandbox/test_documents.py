@@ -354,6 +354,13 @@ def test_singletons_have_no_id_in_their_url(caller, sandbox):
     assert application["attributes"]["kind"] == "integration"
 
 
+def test_a_fieldset_of_a_type_that_no_answer_contains_is_ignored(caller):
+    plain = caller.get("/application").json()
+
+    assert caller.http.get("/application?fields[addresses]=id,city").json() == plain
+    assert error(caller.http.get("/application?fields[unicorns]=id")) == (400, "INVALID_RESOURCE")
+
+
 def test_an_order_copy_is_listed_among_the_order_factories(caller, source):
     copy_id = caller.copy(source["source_order_id"])
 
