@@ -361,6 +361,12 @@ def test_a_fieldset_of_a_type_that_no_answer_contains_is_ignored(caller):
     assert error(caller.http.get("/application?fields[unicorns]=id")) == (400, "INVALID_RESOURCE")
 
 
+def test_the_number_of_a_market_is_a_number(caller, source):
+    numbers = [one["attributes"]["number"] for one in caller.filtered("/markets", number_eq="1")]
+
+    assert numbers == [1]
+
+
 def test_an_order_copy_is_listed_among_the_order_factories(caller, source):
     copy_id = caller.copy(source["source_order_id"])
 

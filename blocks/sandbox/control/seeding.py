@@ -149,11 +149,11 @@ def market(shop: Shop) -> str:
     found = shop.database.execute("SELECT id FROM markets WHERE name = ?", (_MARKET,)).fetchone()
     if found is not None:
         return str(found[0])
-    now = shop.now_text()
-    row = {"id": shop.database.new_id(), "name": _MARKET, "code": "EU", "number": "1", "metadata": "{}"}
-    more = {"private": 0, "shared_secret": f"{shop.random_for(row['id']).getrandbits(128):032x}"}
+    now, market_id = shop.now_text(), shop.database.new_id()
+    row = {"id": market_id, "name": _MARKET, "code": "EU", "number": 1, "metadata": "{}"}
+    more = {"private": 0, "shared_secret": f"{shop.random_for(market_id).getrandbits(128):032x}"}
     shop.database.insert("markets", {**row, **more, "created_at": now, "updated_at": now})
-    return str(row["id"])
+    return market_id
 
 
 def _last_minute(now: datetime) -> datetime:

@@ -49,7 +49,7 @@ TAGS = resource_type("tags", "name text cufsr", "event_stores => event_stores re
 MARKETS = resource_type(
     "markets",
     """
-    number                  text  fs
+    number                  integer  fs
     name                    text  cufsr
     code                    text  cufs
     disabled_at             time  fs
