@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -344,6 +346,27 @@ def test_reading_a_list_by_id_cursor_finds_every_resource_once(caller, sandbox):
     assert sorted(seen) == seen
     assert set(seen) == ids
     assert len(seen) == 40
+
+
+def test_event_stores_are_listed_by_a_cursor_without_counts(caller, sandbox, source):
+    ids = [f"1786606199{number:03}-0" for number in range(60)]
+    with closing(sqlite3.connect(sandbox.database)) as database, database:
+        row = "INSERT INTO event_stores (id, event, resource_id, metadata) VALUES (?, 'update', ?, '{}')"
+        database.executemany(row, [(each, source["source_order_id"]) for each in ids])
+    seen, sizes = [], []
+    url = f"/orders/{source['source_order_id']}/event_stores?page[number]=1&page[size]=25&filter[q][event_eq]=update"
+    while url:
+        page = caller.http.get(url).json()
+        assert page["meta"] == {}
+        assert not page["links"].keys() - {"next"}
+        seen += [one["id"] for one in page["data"]]
+        sizes.append(len(page["data"]))
+        url = page["links"].get("next")
+
+    assert seen == sorted(ids, reverse=True)
+    assert sizes == [25, 25, 10]
+    assert len(caller.get("/event_stores").json()["data"]) == 10
+    assert error(caller.http.get("/orders?page[after]=x")) == (400, "PARAM_NOT_ALLOWED")
 
 
 def test_singletons_have_no_id_in_their_url(caller, sandbox):

@@ -57,6 +57,17 @@ class Writer:
             document["included"] = included
         return orjson.dumps(document)
 
+    def by_cursor(
+        self, kind: ResourceType, records: Sequence[Record], after: str | None, query: Query, url: str, base: str
+    ) -> bytes:
+        """A document with resources, without counts; the link `next` has the cursor of those that follow."""
+        objects, _ = self._resources(kind, records, query, base)
+        others = [(name, value) for name, value in query.raw if name != "page[after]"]
+        links = (
+            {} if after is None else {"next": f"{url}?{urlencode([*others, ('page[after]', after)], quote_via=quote)}"}
+        )
+        return orjson.dumps({"data": objects, "meta": {}, **self._document_meta({}), "links": links})
+
     def _document_meta(self, counts: dict[str, int]) -> dict[str, dict[str, Any]]:
         """The member `meta` of a document, if it has one."""
         own = self._origin(self._organization_id) if self._settings.meta == "document" else {}

@@ -39,6 +39,8 @@ class Query:
     order: list[str] = field(default_factory=list)
     page_number: int = 1
     page_size: int = DEFAULT_PAGE_SIZE
+    after: str = ""
+    """The cursor, in lists that have one."""
     raw: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -81,7 +83,7 @@ def _read_bracketed(kind: ResourceType, name: str, value: str, query: Query, *, 
         query.where.append(sql)
         query.values += values
     elif match is not None and family == "page" and is_list and match.group(3) is None:
-        _read_page(match.group(2), value, query)
+        _read_page(kind, match.group(2), value, query)
     elif match is not None and family == "fields" and match.group(3) is None:
         _read_fields(match.group(2), value, query)
     elif name == "page" and is_list:
@@ -92,7 +94,10 @@ def _read_bracketed(kind: ResourceType, name: str, value: str, query: Query, *, 
         raise problems.param_not_allowed(name)
 
 
-def _read_page(name: str, value: str, query: Query) -> None:
+def _read_page(kind: ResourceType, name: str, value: str, query: Query) -> None:
+    if name == "after" and kind.by_cursor:
+        query.after = value
+        return
     if name not in {"number", "size"}:
         raise problems.param_not_allowed(f"page[{name}]")
     if not (value.isascii() and value.isdigit()) or len(value) > _MAX_DIGITS:
@@ -162,6 +167,18 @@ def list_records(reader: Reader, kind: ResourceType, query: Query) -> tuple[list
         return records, len(records)
     count = reader.execute(f"SELECT COUNT(*) FROM {kind.name} AS t{where}", query.values).fetchone()[0]  # noqa: S608  names are ours
     return records, int(count)
+
+
+def list_by_cursor(reader: Reader, kind: ResourceType, query: Query) -> tuple[list[Record], str | None]:
+    """Records after the cursor, and the cursor of those that follow; ids are in the order of time, the newest first."""
+    conditions = [*query.where, "t.id < ?"] if query.after else query.where
+    values = [*query.values, query.after] if query.after else query.values
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    columns = ", ".join(f"t.{column}" for column in kind.columns)
+    page = f" ORDER BY t.id DESC LIMIT {query.page_size + 1}"
+    records = reader.execute(f"SELECT {columns} FROM {kind.name} AS t{where}{page}", values).fetchall()  # noqa: S608  names are ours
+    shown = records[: query.page_size]
+    return shown, shown[-1][0] if len(records) > len(shown) else None
 
 
 def find_record(reader: Reader, kind: ResourceType, resource_id: str) -> Record:

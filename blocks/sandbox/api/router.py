@@ -7,7 +7,16 @@ import orjson
 from blocks.sandbox.api import writes
 from blocks.sandbox.api.documents import Writer
 from blocks.sandbox.api.methods import methods_of
-from blocks.sandbox.api.queries import Query, Record, find_record, list_records, read_query, records_by, related_records
+from blocks.sandbox.api.queries import (
+    Query,
+    Record,
+    find_record,
+    list_by_cursor,
+    list_records,
+    read_query,
+    records_by,
+    related_records,
+)
 from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import BY_PATH, RESOURCE_TYPES
@@ -69,6 +78,10 @@ class Router:
 
     def _list(self, kind: ResourceType, query: Query, request: Request) -> Response:
         reader = self._shop.database.reader_of(kind.name)
+        if kind.by_cursor:
+            shown, after = list_by_cursor(reader, kind, query)
+            url = f"{_base(request)}{request.path.removeprefix('/api')}"
+            return Response(200, self._writer.by_cursor(kind, shown, after, query, url, _base(request)))
         records, total = list_records(reader, kind, query)
         writer = self._writer.reading(reader)
         return Response(

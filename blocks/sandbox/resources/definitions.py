@@ -67,6 +67,8 @@ class ResourceType:
     singleton: bool = False
     is_view: bool = False
     """The table of this name is a view of others."""
+    by_cursor: bool = False
+    """Its lists have no counts, and a cursor instead of numbered pages."""
 
     @cached_property
     def path(self) -> str:
@@ -106,6 +108,7 @@ def resource_type(
     actions: str = "lrcud",
     singleton: bool = False,
     is_view: bool = False,
+    by_cursor: bool = False,
 ) -> ResourceType:
     """
     Read a type from two tables in text form.
@@ -126,6 +129,7 @@ def resource_type(
         actions=actions,
         singleton=singleton,
         is_view=is_view,
+        by_cursor=by_cursor,
     )
 
 

@@ -164,6 +164,7 @@ EVENT_STORES = resource_type(
     who             json  -
     """,
     actions="l",
+    by_cursor=True,
 )
 
 APPLICATION = resource_type(
