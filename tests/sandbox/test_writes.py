@@ -99,3 +99,25 @@ def test_the_id_in_an_update_must_match_the_url(caller, source):
         400,
         "KEY_NOT_INCLUDED_IN_URL",
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "pointers"),
+    [
+        ("webhooks", ["attributes/topic", "attributes/callback_url"]),
+        ("order_subscriptions", ["attributes/frequency", "relationships/source_order"]),
+        ("customers", ["attributes/email"]),
+    ],
+)
+def test_a_create_without_anything_is_told_every_missing_field(caller, kind, pointers):
+    refused = caller.create(kind, {})
+
+    assert refused.status_code == 422
+    assert [one["source"]["pointer"] for one in refused.json()["errors"]] == [f"/data/{each}" for each in pointers]
+
+
+def test_an_update_that_empties_several_fields_is_told_each(caller):
+    webhook = caller.create("webhooks", {"topic": "x", "callback_url": "http://127.0.0.1:9/"}).json()["data"]["id"]
+    refused = caller.update("webhooks", webhook, topic="", callback_url=None).json()["errors"]
+
+    assert [one["detail"] for one in refused] == ["topic - can't be blank", "callback_url - can't be blank"]

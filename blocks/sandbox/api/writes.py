@@ -123,12 +123,16 @@ def _read(database: Database, kind: ResourceType, body: bytes, flag: str, resour
 
 
 def _check_required(kind: ResourceType, columns: Row) -> None:
-    """Refuse an empty value in a required column that is to be written."""
-    for name in kind.required:
-        column = kind.column_of(name)
-        if column in columns and columns[column] in {None, ""}:
-            message = "must exist" if name in kind.relationships else "can't be blank"
-            raise problems.invalid(name, message, "blank", relationship=name in kind.relationships)
+    """Refuse empty values in required columns that are to be written, all in one answer."""
+    empty = [name for name in kind.required if columns.get(kind.column_of(name), True) in {None, ""}]
+    if empty:
+        raise problems.together([_blank(kind, name) for name in empty])
+
+
+def _blank(kind: ResourceType, name: str) -> Problem:
+    if name in kind.relationships:
+        return problems.invalid(name, "must exist", "blank", relationship=True)
+    return problems.invalid(name, "can't be blank", "blank")
 
 
 def _data_of(body: bytes, kind: ResourceType, resource_id: str | None) -> Mapping[str, Any]:

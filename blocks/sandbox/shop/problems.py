@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -41,6 +41,11 @@ def invalid(field: str, message: str, error: str, *, relationship: bool = False,
     pointer = "/data" if base else f"/data/{'relationships' if relationship else 'attributes'}/{field}"
     detail = message if base else f"{field} - {message}"
     return problem(422, "VALIDATION_ERROR", message, detail, pointer=pointer, meta={"error": error})
+
+
+def together(refusals: Sequence[Problem]) -> Problem:
+    """Several refusals with the same status as one."""
+    return Problem(refusals[0].status, [error for refused in refusals for error in refused.errors])
 
 
 def not_found() -> Problem:
