@@ -110,6 +110,19 @@ def test_missing_forged_and_revoked_tokens_are_invalid(caller, sandbox):
     assert caller.get("/orders").status_code == 200
 
 
+@pytest.mark.parametrize("client", [{}, {"client_id": "another"}])
+def test_a_token_is_not_revoked_for_a_client_that_does_not_say_who_it_is(caller, sandbox, client):
+    token = caller.log_in()
+    body = {**client, "client_secret": sandbox.client_secret, "token": token}
+    refused = httpx.post(f"{sandbox.url}/oauth/revoke", json=body, trust_env=False)
+
+    assert refused.status_code == 403
+    error = refused.json()["errors"][0]
+    assert (error["title"], error["code"], error["status"]) == ("unauthorized_client", "FORBIDDEN", 403)
+    assert error["detail"] == "You are not authorized to revoke this token"
+    assert caller.get("/orders").status_code == 200
+
+
 def test_tokeninfo_describes_the_token(caller, sandbox):
     authorization = {"Authorization": caller.http.headers["Authorization"]}
     answer = httpx.get(f"{sandbox.url}/oauth/tokeninfo", headers=authorization, trust_env=False).json()

@@ -167,7 +167,8 @@ class Tokens:
     def _revoke(self, request: Request) -> Response:
         given = _credentials(request)
         if not self._is_our_client(given):
-            return _unknown_client()
+            # As js-auth's own tests expect it, unlike the refusal of a grant.
+            return _refusal(403, "unauthorized_client", "You are not authorized to revoke this token", "FORBIDDEN")
         if given.get("token"):
             self.revoke(given["token"])
         return Response(200, b"{}", _JSON)

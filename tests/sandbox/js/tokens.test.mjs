@@ -98,7 +98,7 @@ test('a revoked token is refused, and the next one is another', async () => {
 test('a token can be revoked with the credentials it was issued for, and with no others', async () => {
   const token = await login()
   const { errors } = await revoke({ clientId, clientSecret: 'wrong', token })
-  assert.equal(errors[0].status, 401)
+  assert.equal(errors[0].status, 403)
   assert.ok(await (await connect({ accessToken: token })).orders.list())
 })
 
