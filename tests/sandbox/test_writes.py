@@ -21,6 +21,7 @@ def error(response):
         ("customers", {"email": "no body@example.com"}, "email", "invalid"),
         ("orders", {"customer_email": "@example.com"}, "customer_email", "invalid"),
         ("customers", {"email": "taken@example.com"}, "email", "taken"),
+        ("customers", {"email": "Taken@EXAMPLE.com"}, "email", "taken"),
         ("order_subscriptions", {"frequency": None}, "frequency", "blank"),
     ],
 )

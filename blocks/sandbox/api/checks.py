@@ -31,7 +31,8 @@ def values(shop: Shop, kind: ResourceType, resource_id: str, columns: Row) -> No
         if columns.get(name) is not None and not _EMAIL.fullmatch(columns[name]):
             raise problems.invalid(name, "is invalid", "invalid")
     for name in _UNIQUE.get(kind.name, ()):
-        sql = f"SELECT 1 FROM {kind.name} WHERE {name} = ? AND id <> ?"  # noqa: S608  names are ours
+        same = f"{name} = ?{' COLLATE NOCASE' if name == 'email' else ''}"
+        sql = f"SELECT 1 FROM {kind.name} WHERE {same} AND id <> ?"  # noqa: S608  names are ours
         if name in columns and shop.database.execute(sql, (columns[name], resource_id)).fetchone():
             raise problems.invalid(name, "has already been taken", "taken")
 
