@@ -107,6 +107,18 @@ def test_a_placed_order_can_be_approved_captured_and_refunded(caller, sandbox, d
         assert (order["status"], order["payment_status"]) == (status, payment)
 
 
+@pytest.mark.parametrize(
+    ("trigger", "payment"), [("_capture", "paid"), ("_refund", "refunded"), ("_approve_and_capture", None)]
+)
+def test_a_refused_payment_is_worded_like_a_refused_status(caller, declined, trigger, payment):
+    refused = caller.update("orders", declined, **{trigger: True})
+
+    transition = f"from unpaid to {payment}" if payment else "from pending to approved"
+    attribute = "payment_status" if payment else "status"
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["detail"] == f"{attribute} - cannot transition {transition}"
+
+
 def test_a_trigger_that_is_false_does_nothing(caller, declined):
     assert caller.update("orders", declined, _place=False).json()["data"]["attributes"]["status"] == "pending"
 

@@ -51,7 +51,7 @@ def _authorize(shop: Shop, order: Row) -> None:
     if order["payment_status"] != "unpaid" or not order["total_amount_with_taxes_cents"]:
         return
     if order["status"] not in _PLACEABLE:
-        raise invalid("payment_status", f"cannot authorize when {order['status']}", "invalid_transition")
+        raise _no_transition(order, "payment_status", "authorized")
     reason = reason_not_to_place(shop, order)
     if reason is not None and _is_of_payment(reason[0]):
         refusal = reason[0].refusal()
@@ -76,7 +76,7 @@ def place(shop: Shop, order: Row, *, paid_by_customer: bool = False) -> None:
     if order["status"] in {"placed", "approved"}:
         return
     if order["status"] not in _PLACEABLE:
-        raise invalid("status", f"cannot transition from {order['status']} to placed", "invalid_transition")
+        raise _no_transition(order, "status", "placed")
     if not paid_by_customer and (order["_placing_until"] is not None or _starts_placing(shop, order)):
         return
     reason = None if paid_by_customer else reason_not_to_place(shop, order)
@@ -243,11 +243,11 @@ _TRANSITIONS: dict[str, tuple[set[str], dict[str, str], str]] = {
 
 def _transition(shop: Shop, order: Row, name: str) -> None:
     before, changes, topic = _TRANSITIONS[name]
-    new_status = changes.get("status", order["status"])
-    if name in {"_cancel", "_approve"} and order["status"] == new_status:
+    if name in {"_cancel", "_approve"} and order["status"] == changes["status"]:
         return  # status changes are idempotent
     if order["status"] not in before:
-        raise invalid("status", f"cannot transition from {order['status']} to {new_status}", "invalid_transition")
+        changed = "status" if "status" in changes else "payment_status"
+        raise _no_transition(order, changed, changes[changed])
     if name in {"_capture", "_refund"} and order["payment_status"] == changes["payment_status"]:
         return
     _require_payment(name, order)
@@ -264,9 +264,9 @@ def _transition(shop: Shop, order: Row, name: str) -> None:
 def _require_payment(name: str, order: Row) -> None:
     needed = {"_capture": {"authorized"}, "_approve_and_capture": {"authorized", "paid", "free"}, "_refund": {"paid"}}
     if name in needed and order["payment_status"] not in needed[name]:
-        raise _payment_problem(name, order)
+        raise _no_transition(order, "payment_status", _TRANSITIONS[name][1]["payment_status"])
 
 
-def _payment_problem(name: str, order: Row) -> Problem:
-    verb = name.removeprefix("_").replace("_", " ")
-    return invalid("payment_status", f"cannot {verb} when {order['payment_status']}", "invalid_transition")
+def _no_transition(order: Row, attribute: str, new: str) -> Problem:
+    """In the words of the one refused transition that is documented, that of `status`."""
+    return invalid(attribute, f"cannot transition from {order[attribute]} to {new}", "invalid_transition")
