@@ -27,9 +27,8 @@ def error(response):
 )
 def test_an_update_must_meet_the_rules_of_a_create(caller, source, kind, attributes, field, symbol):
     caller.create("customers", {"email": "taken@example.com"})
-    webhook = caller.create("webhooks", {"topic": "orders.place", "callback_url": "http://127.0.0.1:9/"}).json()[
-        "data"
-    ]["id"]
+    fields = {"topic": "orders.place", "callback_url": "http://127.0.0.1:9/"}
+    webhook = caller.create("webhooks", fields).json()["data"]["id"]
     key = {
         "webhooks": webhook,
         "customers": source["customer_id"],
@@ -118,7 +117,8 @@ def test_a_create_without_anything_is_told_every_missing_field(caller, kind, poi
 
 
 def test_an_update_that_empties_several_fields_is_told_each(caller):
-    webhook = caller.create("webhooks", {"topic": "x", "callback_url": "http://127.0.0.1:9/"}).json()["data"]["id"]
+    fields = {"topic": "orders.place", "callback_url": "http://127.0.0.1:9/"}
+    webhook = caller.create("webhooks", fields).json()["data"]["id"]
     refused = caller.update("webhooks", webhook, topic="", callback_url=None).json()["errors"]
 
     assert [one["detail"] for one in refused] == ["topic - can't be blank", "callback_url - can't be blank"]
