@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from blocks.sandbox.control.seeding import distribute
+from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 from blocks.sandbox.running import RunningSandbox, SandboxFailed
 from blocks.sandbox.shop.identifiers import id_number
 
@@ -246,6 +247,48 @@ def test_the_openapi_description_lists_resources_and_controls(sandbox):
     assert {"get", "post"} <= set(described["paths"]["/api/order_copies"])
     assert "get" in described["paths"]["/api/order_copies/{id}/target_order"]
     assert "post" in described["paths"]["/_sandbox/faults"]
+
+
+def resolved(described, part):
+    while "$ref" in part:
+        _, *names = part["$ref"].split("/")
+        part = described
+        for name in names:
+            part = part[name]
+    return part
+
+
+def test_every_answer_of_every_operation_has_a_schema(sandbox):
+    described = httpx.get(f"{sandbox.url}/_sandbox/openapi.json", trust_env=False).json()
+    operations = [
+        (f"{method} {path}", operation)
+        for path, item in described["paths"].items()
+        for method, operation in item.items()
+        if method != "parameters"
+    ]
+
+    for label, operation in operations:
+        for status, response in operation["responses"].items():
+            content = resolved(described, response).get("content", {})
+            schemas = [resolved(described, media["schema"]) for media in content.values()]
+            assert (len(schemas) == 1) == (status not in {"204", "304"}), (label, status)
+            assert all(schema["additionalProperties"] is False for schema in schemas if schema["type"] == "object")
+
+
+def test_the_description_of_a_resource_follows_from_its_definition(sandbox):
+    described = httpx.get(f"{sandbox.url}/_sandbox/openapi.json", trust_env=False).json()
+    for kind in RESOURCE_TYPES.values():
+        members = described["components"]["schemas"][kind.name]["properties"]
+        assert list(members["attributes"]["properties"]) == list(kind.attributes)
+        assert list(members["relationships"]["properties"]) == list(kind.relationships)
+        assert members["type"] == {"const": kind.name}
+
+
+def test_a_control_says_which_methods_it_has(sandbox):
+    refused = httpx.put(f"{sandbox.url}/_sandbox/clock", trust_env=False)
+
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, POST")
+    assert httpx.get(f"{sandbox.url}/_sandbox/none", trust_env=False).status_code == 404
 
 
 def test_requests_are_counted_by_method_and_endpoint(caller, sandbox, source):

@@ -1,134 +1,137 @@
-"""The OpenAPI description of the sandbox, derived from the resource types and the list of controls."""
+"""The OpenAPI description of the sandbox, derived from the resource types and the table of controls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Mapping
 
-from blocks.sandbox.resources.definitions import Attribute, ResourceType
+from blocks.sandbox.api import response_schemas
+from blocks.sandbox.api.json_schema import KINDS, Schema, array, closed, content
+from blocks.sandbox.api.queries import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from blocks.sandbox.api.response_schemas import JSON_API, responses
+from blocks.sandbox.api.token_schemas import token_paths
+from blocks.sandbox.resources.definitions import Relationship, ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 
-Schema = dict[str, Any]
 
-_KINDS: dict[str, Schema] = {
-    "text": {"type": "string"},
-    "integer": {"type": "integer"},
-    "boolean": {"type": "boolean"},
-    "time": {"type": "string", "format": "date-time"},
-    "json": {"type": "object"},
-    "list": {"type": "array", "items": {"type": "string"}},
-}
-_ERRORS = {"default": {"description": "What was refused, as JSON:API error objects."}}
-
-
-def describe(controls: Iterable[tuple[str, str, str]]) -> Schema:
-    """The description; `controls` are method, path below /_sandbox and one sentence each."""
-    paths: dict[str, Schema] = {
-        "/oauth/token": {"post": _operation("Exchange client credentials for an access token.", "auth")},
-        "/oauth/revoke": {"post": _operation("Revoke an access token.", "auth")},
-        "/.well-known/jwks.json": {"get": _operation("The keys that tokens are checked with.", "auth")},
-        "/oauth/tokeninfo": {"get": _operation("The claims of the bearer's token.", "auth")},
-    }
+def describe(controls: Mapping[str, Schema]) -> Schema:
+    """The description; `controls` are the paths below /_sandbox."""
+    paths = token_paths()
     for kind in RESOURCE_TYPES.values():
         paths |= _paths_of(kind)
-    for method, path, sentence in controls:
-        paths.setdefault(f"/_sandbox/{path}", {})[method.lower()] = _operation(sentence, "controls")
     return {
         "openapi": "3.1.0",
         "info": {"title": "Commerce Layer sandbox", "version": "1", "description": (__doc__ or "").strip()},
-        "paths": paths,
+        "paths": {**paths, **controls},
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-            "schemas": {kind.name: _schema_of(kind) for kind in RESOURCE_TYPES.values()},
+            **response_schemas.components(),
         },
     }
 
 
-def _operation(summary: str, tag: str) -> Schema:
-    return {"summary": summary, "tags": [tag], "responses": {"200": {"description": "Done."}, **_ERRORS}}
-
-
 def _paths_of(kind: ResourceType) -> dict[str, Schema]:
     if kind.singleton:
-        return {f"/api/{kind.path}": {"get": _api_operation(kind, "Retrieve", "200")}}
-    collection, member = f"/api/{kind.name}", f"/api/{kind.name}/{{id}}"
-    listing = {"get": _api_operation(kind, "List", "200", _list_parameters(kind))} if "l" in kind.actions else {}
-    creating = {"post": _api_operation(kind, "Create", "201", body="c")} if "c" in kind.actions else {}
-    own: Schema = {"parameters": [_path_parameter("id")]}
+        answers = responses(200, response_schemas.document(kind), (400,), is_read=True)
+        return {f"/api/{kind.path}": {"get": _operation(kind, "Retrieve", answers, _view_parameters(kind))}}
+    member = f"/api/{kind.name}/{{id}}"
+    related: dict[str, Schema] = {}
+    for relationship in kind.relationships.values():
+        related[f"{member}/{relationship.name}"] = _related(kind, relationship)
+        related[f"{member}/relationships/{relationship.name}"] = _linkage(kind, relationship)
+    own = {f"/api/{kind.name}": _collection(kind), member: {"parameters": [_ID], **_member(kind)}}
+    return {path: item for path, item in {**own, **related}.items() if item.keys() - {"parameters"}}
+
+
+def _collection(kind: ResourceType) -> Schema:
+    item: Schema = {}
+    if "l" in kind.actions:
+        item["get"] = _operation(kind, "List", _list_answers(kind), _list_parameters(kind))
+    if "c" in kind.actions:
+        answers = responses(201, response_schemas.document(kind), (400, 415, 422))
+        item["post"] = _operation(kind, "Create", answers, _view_parameters(kind), _document(kind, "c"))
+    return item
+
+
+def _member(kind: ResourceType) -> Schema:
+    item: Schema = {}
+    shown = response_schemas.document(kind)
     if "r" in kind.actions:
-        own["get"] = _api_operation(kind, "Retrieve", "200", _view_parameters(kind))
+        answers = responses(200, shown, (400, 404), is_read=True)
+        item["get"] = _operation(kind, "Retrieve", answers, _view_parameters(kind))
     if "u" in kind.actions:
-        own["patch"] = _api_operation(kind, "Update", "200", body="u")
+        answers = responses(200, shown, (400, 404, 415, 422))
+        item["patch"] = _operation(kind, "Update", answers, _view_parameters(kind), _document(kind, "u"))
     if "d" in kind.actions:
-        own["delete"] = _api_operation(kind, "Delete", "204")
-    related = {
-        f"{member}/{name}": {
-            "parameters": [_path_parameter("id")],
-            "get": _api_operation(kind, f"Retrieve {name} of", "200"),
-        }
-        for name in kind.relationships
-    }
-    return {collection: listing | creating, member: own, **related}
+        item["delete"] = _operation(kind, "Delete", responses(204, None, (404, 423)))
+    return item
 
 
-def _api_operation(
-    kind: ResourceType, verb: str, status: str, parameters: list[Schema] | None = None, body: str = ""
+def _related(kind: ResourceType, relationship: Relationship) -> Schema:
+    target = RESOURCE_TYPES[relationship.target]
+    if relationship.many:
+        answers, parameters = _list_answers(target, 404), _list_parameters(target)
+    else:
+        shown = response_schemas.document(target, may_be_missing=True)
+        answers, parameters = responses(200, shown, (400, 404), is_read=True), _view_parameters(target)
+    operation = _operation(kind, f"Retrieve {relationship.name} of", answers, parameters)
+    return {"parameters": [_ID], "get": operation}
+
+
+def _linkage(kind: ResourceType, relationship: Relationship) -> Schema:
+    answers = responses(200, response_schemas.linkage_document(relationship), (404,), is_read=True)
+    operation = _operation(kind, f"Retrieve the identifiers of {relationship.name} of", answers)
+    return {"parameters": [_ID], "get": operation}
+
+
+def _list_answers(kind: ResourceType, *refusals: int) -> Schema:
+    return responses(200, response_schemas.page(kind), (400, *refusals), is_read=True)
+
+
+def _operation(
+    kind: ResourceType,
+    verb: str,
+    answers: Schema,
+    parameters: list[Schema] | None = None,
+    body: Schema | None = None,
 ) -> Schema:
     operation: Schema = {
         "summary": f"{verb} {kind.name}",
         "tags": [kind.name],
         "security": [{"bearer": []}],
-        "responses": {status: {"description": "Done."}, **_ERRORS},
+        "responses": answers,
     }
     if parameters:
         operation["parameters"] = parameters
-    if body:
-        content = {"application/vnd.api+json": {"schema": _document_schema(kind, body)}}
-        operation["requestBody"] = {"required": True, "content": content}
+    if body is not None:
+        operation["requestBody"] = {"required": True, **content(JSON_API, body)}
     return operation
 
 
-def _document_schema(kind: ResourceType, flag: str) -> Schema:
-    attributes = {
-        name: _KINDS[attribute.kind] for name, attribute in kind.attributes.items() if flag in attribute.flags
-    }
+def _document(kind: ResourceType, flag: str) -> Schema:
+    """The document of a create (`c`) or an update (`u`)."""
+    attributes = {name: KINDS[attribute.kind] for name, attribute in kind.attributes.items() if flag in attribute.flags}
     if flag == "u":
-        attributes |= {name: _KINDS[value_kind] for name, value_kind in kind.triggers.items()}
+        attributes |= {name: KINDS[value_kind] for name, value_kind in kind.triggers.items()}
     else:
-        attributes |= {name: _KINDS[kind.triggers[name]] for name in kind.at_create}
+        attributes |= {name: KINDS[kind.triggers[name]] for name in kind.at_create}
     related = {
-        name: _linkage(relationship.target, many=relationship.many)
+        name: _linkage_given(relationship)
         for name, relationship in kind.relationships.items()
         if flag in relationship.flags
     }
     data: Schema = {
-        "type": "object",
-        "required": ["type"] if flag == "c" else ["type", "id"],
-        "properties": {
-            "type": {"const": kind.name},
-            "attributes": {"type": "object", "properties": attributes},
-            "relationships": {"type": "object", "properties": related},
-        },
+        "type": {"const": kind.name},
+        "attributes": closed(attributes, optional=attributes),
+        "relationships": closed(related, optional=related),
     }
     if flag == "u":
-        data["properties"]["id"] = {"type": "string"}
-    return {"type": "object", "required": ["data"], "properties": {"data": data}}
+        data["id"] = KINDS["text"]
+    return closed({"data": closed(data, optional=("attributes", "relationships"))})
 
 
-def _linkage(target: str, *, many: bool) -> Schema:
-    identifier: Schema = {"type": "object", "properties": {"type": {"const": target}, "id": {"type": "string"}}}
-    return {"type": "object", "properties": {"data": {"type": "array", "items": identifier} if many else identifier}}
-
-
-def _schema_of(kind: ResourceType) -> Schema:
-    return {"type": "object", "properties": {name: _shown(attribute) for name, attribute in kind.attributes.items()}}
-
-
-def _shown(attribute: Attribute) -> Schema:
-    schema = dict(_KINDS[attribute.kind])
-    words = {"c": "may be given at create", "u": "may be updated", "f": "filterable", "s": "sortable", "r": "required"}
-    said = [words[flag] for flag in attribute.flags if flag in words]
-    return {**schema, "description": f"{', '.join(said) or 'read-only'}.".capitalize()}
+def _linkage_given(relationship: Relationship) -> Schema:
+    identifier = closed({"type": {"const": relationship.target}, "id": KINDS["text"]})
+    return closed({"data": array(identifier) if relationship.many else identifier})
 
 
 def _list_parameters(kind: ResourceType) -> list[Schema]:
@@ -137,8 +140,7 @@ def _list_parameters(kind: ResourceType) -> list[Schema]:
     return [
         *_view_parameters(kind),
         _query_parameter("sort", f"Comma list; `-` for descending: id, {', '.join(sortable)}."),
-        _query_parameter("page[number]", "From 1 on."),
-        _query_parameter("page[size]", "From 1 to 25; 10 when it is not given."),
+        *_page_parameters(kind),
         {
             "name": "filter[q]",
             "in": "query",
@@ -146,6 +148,17 @@ def _list_parameters(kind: ResourceType) -> list[Schema]:
             "schema": {"type": "object"},
             "description": filters,
         },
+    ]
+
+
+def _page_parameters(kind: ResourceType) -> list[Schema]:
+    number = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
+    size = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE}
+    after = [_query_parameter("page[after]", "The cursor in the link `next` of another page.")]
+    return [
+        *(after if kind.by_cursor else []),
+        _query_parameter("page[number]", "From 1 on.", number),
+        _query_parameter("page[size]", f"{DEFAULT_PAGE_SIZE} when it is not given.", size),
     ]
 
 
@@ -157,9 +170,8 @@ def _view_parameters(kind: ResourceType) -> list[Schema]:
     ]
 
 
-def _query_parameter(name: str, description: str) -> Schema:
-    return {"name": name, "in": "query", "schema": {"type": "string"}, "description": description}
+def _query_parameter(name: str, description: str, schema: Schema | None = None) -> Schema:
+    return {"name": name, "in": "query", "schema": schema or KINDS["text"], "description": description}
 
 
-def _path_parameter(name: str) -> Schema:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+_ID: Schema = {"name": "id", "in": "path", "required": True, "schema": KINDS["text"]}

@@ -17,7 +17,7 @@ from blocks.sandbox.api.openapi import describe
 from blocks.sandbox.api.webhooks import Webhooks
 from blocks.sandbox.control import seeding
 from blocks.sandbox.control.creation import create_subscription
-from blocks.sandbox.http.faults import ACTIONS
+from blocks.sandbox.control.descriptions import CONTROLS, control_paths
 from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.http.server import Server
 from blocks.sandbox.shop import failure_kinds, orders, prices, wallet_cards
@@ -30,30 +30,7 @@ from blocks.sandbox.shop.timekeeping import Timekeeper
 from blocks.sandbox.shop.virtual_clock import instant_of, text_of
 
 Given = dict[str, Any]
-Route = tuple[Callable[[Given], Any], str]
-
-_CLOCK = (
-    "Any of: `rate` (0 = frozen), `set` to an instant, `advance` by seconds. Everything due on the way runs in order."
-)
-_SEED = (
-    "Seed `subscriptions` (due, adopted), `active` and `foreign` ones; also due, spread_seconds, frequencies, "
-    "failures, active_failures, instance, policy."
-)
-_FAILURES = (
-    "Make order `order_id`, or every order paid with the card `customer_payment_source_id`, fail as `kind`, `times` "
-    "times (null: until cleared); kind null ends it. "
-    f"Kinds: {', '.join(FAILURES)}."
-)
-_FAULTS = (
-    "Add a fault with action, when (before, after), method, path, match, times, nth, share, status, body, seconds, "
-    "stamp, answer. " + " ".join(f"`{name}`: {sentence}." for name, sentence in ACTIONS.items())
-)
-
-_PAY = "The customer pays order `order_id` at the checkout, with the card `customer_payment_source_id` if one is given."
-_LAG = (
-    "Lists show what was there `list_lag_seconds` ago (0: what is there), all of them or those of `resources`; "
-    "reads by id and writes see the present."
-)
+Handler = Callable[[Given], Any]
 
 
 class NotFoundError(Exception):
@@ -71,55 +48,46 @@ class Controls:
         self._engine = engine
         self._webhooks = webhooks
         self._server = server
-        self._routes = self._table()
+        handlers = self._table()
+        self._handlers = {control: handlers[control] for control in CONTROLS}
 
-    def _table(self) -> dict[tuple[str, str], Route]:
+    def _table(self) -> dict[tuple[str, str], Handler]:
         return {
-            ("GET", "info"): (self._info, "Settings, organization id and database file."),
-            ("GET", "openapi.json"): (self._openapi, "This description."),
-            ("GET", "clock"): (self._clock, "The present, the rate, and when the next action is due."),
-            ("POST", "clock"): (self._change_clock, _CLOCK),
-            ("POST", "seed"): (self._seed, _SEED),
-            ("POST", "subscriptions"): (
-                self._subscription,
-                "Create one subscription with explicit fields; returns ids.",
-            ),
-            ("POST", "failures"): (self._set_failure, _FAILURES),
-            ("GET", "faults"): (self._faults, "The faults that are set."),
-            ("POST", "faults"): (self._add_fault, _FAULTS),
-            ("DELETE", "faults"): (self._clear_faults, "Remove all faults."),
-            ("GET", "counters"): (self._counters, "Requests by method, endpoint and status."),
-            ("DELETE", "counters"): (self._reset_counters, "Count from zero."),
-            ("POST", "pay"): (self._pay, _PAY),
-            ("POST", "payment_sources"): (self._new_card, "The customer `customer_id` adds a card to the wallet."),
-            ("POST", "prices"): (
-                self._change_price,
-                "Change `total_cents`, `currency_code`, `skus_count` of an unplaced order, or copies of a placed one.",
-            ),
-            ("POST", "payments"): (self._change_payment, "Set the `payment_status` of the order `order_id`."),
-            ("POST", "release"): (
-                self._release,
-                "Release the stuck copy `order_copy_id`, or the stuck placing of the order `order_id`.",
-            ),
-            ("POST", "tokens/revoke"): (self._revoke_tokens, "Revoke the token in use."),
-            ("POST", "lag"): (self._lag, _LAG),
-            ("DELETE", "limits"): (self._forget_limits, "Empty the windows of the rate limits."),
-            ("POST", "webhooks"): (self._deliver_webhooks, "Deliver each call `copies_per_delivery` times."),
+            ("GET", "info"): self._info,
+            ("GET", "openapi.json"): self._openapi,
+            ("GET", "clock"): self._clock,
+            ("POST", "clock"): self._change_clock,
+            ("POST", "seed"): self._seed,
+            ("POST", "subscriptions"): self._subscription,
+            ("POST", "failures"): self._set_failure,
+            ("GET", "faults"): self._faults,
+            ("POST", "faults"): self._add_fault,
+            ("DELETE", "faults"): self._clear_faults,
+            ("GET", "counters"): self._counters,
+            ("DELETE", "counters"): self._reset_counters,
+            ("POST", "pay"): self._pay,
+            ("POST", "payment_sources"): self._new_card,
+            ("POST", "prices"): self._change_price,
+            ("POST", "payments"): self._change_payment,
+            ("POST", "release"): self._release,
+            ("POST", "tokens/revoke"): self._revoke_tokens,
+            ("POST", "lag"): self._lag,
+            ("DELETE", "limits"): self._forget_limits,
+            ("POST", "webhooks"): self._deliver_webhooks,
         }
 
     def answer(self, request: Request) -> Response:
         """Carry out one control."""
         name = request.path.removeprefix("/_sandbox").strip("/")
-        route = self._routes.get((request.method, name))
-        if route is None:
-            known = sorted(f"{method} /_sandbox/{path}" for method, path in self._routes)
-            return _json(404, {"error": f"no control {request.method} {request.path[:200]}", "controls": known})
+        handler = self._handlers.get((request.method, name))
+        if handler is None:
+            return _no_such_control(request.method, name)
         try:
             given = orjson.loads(request.body) if request.body else {}
             if not isinstance(given, dict):
                 raise TypeError("the body must be a JSON object")
             with self._shop.database.transaction():
-                return _json(200, route[0](given))
+                return _json(200, handler(given))
         except NotFoundError as missing:
             return _json(404, {"error": str(missing)})
         except Problem as refused:
@@ -137,7 +105,7 @@ class Controls:
 
     def _openapi(self, given: Given) -> Given:
         del given
-        return describe((method, name, sentence) for (method, name), (_, sentence) in self._routes.items())
+        return describe(control_paths())
 
     def _clock(self, given: Given) -> Given:
         del given
@@ -291,6 +259,17 @@ class Controls:
         if row is None:
             raise NotFoundError(f"no order {str(order_id)[:100]!r}")
         return row
+
+
+def _no_such_control(method: str, name: str) -> Response:
+    """404, or 405 where the control has other methods."""
+    methods = [one for one, path in CONTROLS if path == name]
+    known = sorted(f"{one} /_sandbox/{path}" for one, path in CONTROLS)
+    reason = f"no control {method[:20]} /_sandbox/{name[:200]}"
+    refused = _json(405 if methods else 404, {"error": reason, "controls": known})
+    if methods:
+        refused.headers["Allow"] = ", ".join(methods)
+    return refused
 
 
 def _json(status: int, content: Any) -> Response:
