@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test check format bench chaos year mutants clean
+.PHONY: help venv demo up test check format bench chaos year conform mutants clean
 
 help: ## What there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ chaos: venv ## Kill, drop, delay and overlap for an hour and more, and count dou
 
 year: venv ## 365 daily sweeps over 500 subscriptions on a virtual clock (some twenty minutes)
 	@$(RUN) tests/year.py --days 365 --subscriptions 500
+
+conform: venv ## Send generated requests to the sandbox, and check the answers against its OpenAPI description (EXAMPLES=1000)
+	@$(RUN) tests/conformance.py --examples "$(or $(EXAMPLES),100)"
 
 mutants: venv ## Put small faults into the rules, and count which ones the tests notice (some hours; DIGITS=37: a fifth)
 	@$(RUN) tests/mutants.py --digits "$(DIGITS)"
