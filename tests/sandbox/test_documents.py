@@ -304,6 +304,14 @@ def test_related_resources_can_be_read_at_their_own_urls(caller, source):
     assert error(caller.get(f"/order_copies/{copy_id}/colour")) == (404, "RECORD_NOT_FOUND")
 
 
+def test_an_encoded_slash_belongs_to_the_id(caller, source):
+    key = source["source_order_id"]
+
+    assert error(caller.http.get(f"/orders/{key}%2Fcustomer")) == (404, "RECORD_NOT_FOUND")
+    assert caller.http.get(f"/orders/{key}/customer").json()["data"]["id"] == source["customer_id"]
+    assert caller.http.get(f"/%6Frders/{key}").status_code == 200
+
+
 def test_pages_contain_every_resource_once_and_link_to_each_other(caller, sandbox):
     ids = set(sandbox.seed(23, due="2031-01-01T00:00:00Z")["subscription_ids"])
     seen = []

@@ -27,7 +27,7 @@ class Delivery(Enum):
 
 @dataclass(slots=True)
 class Request:
-    """One request as it arrived: `path` is percent-decoded, `query` is not, header names are lower case."""
+    """One request as it arrived: `path` is decoded except for slashes, `query` is not, header names are lower case."""
 
     method: str
     path: str

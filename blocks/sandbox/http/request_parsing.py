@@ -13,6 +13,7 @@ _VERSIONED = re.compile(r"/api(/\d{4}-\d{2})(?=/)")
 MAX_HEAD_BYTES = 32 * 1024
 MAX_BODY_BYTES = 16 * 1024 * 1024
 _HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
 _ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
 
@@ -48,9 +49,11 @@ def parse_request(buffer: bytearray, peer: str, send_continue: Callable[[], None
     body, after = taken
     del buffer[:after]
     path, _, query = target.partition("?")
+    if "%" in path:
+        path = unquote(_ENCODED_SLASH.sub("%252F", path))  # it is part of a segment, and separates none
     connection = headers.get("connection", "").lower()
     keep_alive = "close" not in connection and (protocol != "HTTP/1.0" or "keep-alive" in connection)
-    path, version = _without_version(unquote(path) if "%" in path else path)
+    path, version = _without_version(path)
     return Request(method, path, query, headers, body, peer, keep_alive, version)
 
 
