@@ -240,6 +240,15 @@ def test_the_command_line_seeds_and_prints_where_it_listens():
         assert process.wait(10) == 0
 
 
+@pytest.mark.parametrize(
+    "members",
+    [{"errors_count": "x"}, {"errors_count": -1}, {"occurrencies": 1.5}, {"failure": "declined", "times": "x"}],
+)
+def test_a_subscription_with_an_impossible_count_is_refused_and_the_error_names_it(sandbox, members):
+    with pytest.raises(SandboxFailed, match=f"{list(members)[-1]} is .*; it is a number from 0 on"):
+        sandbox.create_subscription(**members)
+
+
 def test_the_openapi_description_lists_resources_and_controls(sandbox):
     described = httpx.get(f"{sandbox.url}/_sandbox/openapi.json", trust_env=False).json()
 

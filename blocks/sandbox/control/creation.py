@@ -9,7 +9,7 @@ import orjson
 
 from blocks.sandbox.control.seeding import SeedPlan, seed
 from blocks.sandbox.shop.database import Row
-from blocks.sandbox.shop.failure_kinds import set_failure
+from blocks.sandbox.shop.failure_kinds import is_count, set_failure
 from blocks.sandbox.shop.run_dates import MONTHS, STEPS, is_frequency
 from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.subscriptions import NativeEngine
@@ -100,6 +100,9 @@ def _apply_order_options(shop: Shop, order_id: str, given: dict[str, Any]) -> No
 
 def _columns(given: dict[str, Any]) -> Row:
     columns: Row = {name: given[name] for name in _PLAIN if name in given}
+    for name in ("errors_count", "occurrencies"):
+        if not is_count(columns.get(name, 0)):
+            raise ValueError(f"{name} is {columns[name]!r}; it is a number from 0 on")
     for name in _TIMES:
         if name in given:
             columns[name] = None if given[name] is None else text_of(instant_of(given[name]))

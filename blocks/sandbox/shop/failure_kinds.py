@@ -99,6 +99,8 @@ FAILURES: Mapping[str, Failure] = {failure.name: failure for failure in _ALL}
 NEVER_PLACED = frozenset({"missing_address"})
 """Failures that `skip_errors` ignores in a copy, although the target order cannot be placed."""
 
+_LARGEST_COUNT = 2**53
+
 NO_FAILURE = "none"
 """Set on a target order that no longer has its source's failure."""
 
@@ -110,14 +112,21 @@ def set_failure(shop: Shop, owner_id: str, kind: str | None, times: int | None =
     The owner may also be a card: then placements of the orders that are paid with it fail.
 
     Raises:
-        ValueError: no such kind.
+        ValueError: no such kind, or no number.
     """
     if kind is None:
         shop.database.execute("DELETE FROM sandbox_failures WHERE order_id = ?", (owner_id,))
         return
+    if times is not None and not is_count(times):
+        raise ValueError(f"times is {times!r}; it is a number from 0 on")
     if kind != NO_FAILURE and kind not in FAILURES:
         raise ValueError(f"unknown failure {kind!r}; known are: {', '.join(sorted(FAILURES))}")
     shop.database.execute("INSERT OR REPLACE INTO sandbox_failures VALUES (?, ?, ?)", (owner_id, kind, times))
+
+
+def is_count(value: Any) -> bool:
+    """Whether a control was given a number from 0 on."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST_COUNT
 
 
 def failure_of(shop: Shop, *order_ids: str | None) -> tuple[Failure, str] | None:
