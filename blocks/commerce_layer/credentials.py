@@ -5,11 +5,11 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl, SecretStr, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr, ValidationInfo, field_validator
 
 from blocks.cached_schema import CachedSchema
 from blocks.commerce_layer.client import CommerceLayer
-from blocks.commerce_layer.rate_limit import SCHEMES, RateBudget, RateLimits, open_store
+from blocks.commerce_layer.rate_limit import RateBudget, RateLimits, checked, open_store
 from blocks.commerce_layer.transport import is_loopback
 
 AUTH_URL = "https://auth.commercelayer.io/oauth/token"
@@ -54,6 +54,9 @@ class CommerceLayerCredentials(CachedSchema, Block):
     _block_type_slug = "commerce-layer-credentials"
     _logo_url = HttpUrl("https://github.com/commercelayer.png")
     _documentation_url = HttpUrl("https://docs.commercelayer.io/core/authentication/client-credentials")
+
+    # pydantic repeats what it refuses, and of a field that is missing it repeats all others: the secrets, too.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     organization: str = Field(
         default=...,
@@ -116,8 +119,7 @@ class CommerceLayerCredentials(CachedSchema, Block):
     def _a_store_we_know(cls, url: SecretStr | None) -> SecretStr | None:
         if url is None or not url.get_secret_value():
             return None
-        if urlsplit(url.get_secret_value()).scheme not in SCHEMES:
-            raise ValueError("must start with redis://, rediss:// or postgresql://")
+        checked(url.get_secret_value())
         return url
 
     @field_validator("api_url", "auth_url")

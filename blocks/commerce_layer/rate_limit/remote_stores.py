@@ -9,6 +9,7 @@ import asyncpg  # type: ignore[import-untyped]  # it has no annotations
 import redis.asyncio
 from redis.exceptions import RedisError, WatchError
 
+from blocks.commerce_layer.rate_limit.addresses import UNREADABLE
 from blocks.commerce_layer.rate_limit.request_history import RequestHistory
 from blocks.commerce_layer.rate_limit.stores import Change, T, dump, load
 
@@ -24,9 +25,7 @@ class RedisStore:
     troubles: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
 
     def __init__(self, url: str) -> None:
-        self._redis = redis.asyncio.from_url(
-            url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS
-        )
+        self._redis = _connecting_to(url)
         self._turn = asyncio.Lock()
 
     async def change(self, name: str, change: Change[T]) -> T:
@@ -54,6 +53,17 @@ class RedisStore:
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
+
+
+def _connecting_to(url: str) -> redis.asyncio.Redis:
+    """A client for the address. It connects later; what is wrong in the address shows now."""
+    try:
+        client = redis.asyncio.from_url(url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS)
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis has not annotated it
+    except (ValueError, TypeError):
+        # Not the driver's own error, nor as its cause: it may repeat parts of the address.
+        raise ValueError(UNREADABLE) from None
+    return client
 
 
 class PostgresStore:
@@ -88,7 +98,7 @@ class PostgresStore:
 
     async def _open(self) -> asyncpg.Connection:
         if self._connection is None:
-            self._connection = await asyncpg.connect(self._url, timeout=PATIENCE_SECONDS)
+            self._connection = await _connected_to(self._url)
             async with self._connection.transaction():
                 await self._connection.execute(_LOCK, "perennial_request_budget")
                 await self._connection.execute(_SCHEMA)
@@ -105,6 +115,14 @@ class PostgresStore:
         if self._connection is not None:
             await self._connection.close(timeout=PATIENCE_SECONDS)
             self._connection = None
+
+
+async def _connected_to(url: str) -> asyncpg.Connection:
+    try:
+        return await asyncpg.connect(url, timeout=PATIENCE_SECONDS)
+    except (ValueError, OverflowError):
+        # The driver reads the address only here, and its error may repeat parts of it.
+        raise asyncpg.InterfaceError(UNREADABLE) from None
 
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('perennial' || $1, 0))"

@@ -6,17 +6,16 @@ import asyncio
 import logging
 import math
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from blocks.commerce_layer.clock import Clock, current_clock, system_clock
+from blocks.commerce_layer.rate_limit.addresses import checked
 from blocks.commerce_layer.rate_limit.request_history import RequestHistory
 from blocks.commerce_layer.rate_limit.stores import Change, MemoryStore, RateStore, SqliteStore, T, default_path
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 30.0
-SCHEMES = ("redis", "rediss", "postgresql", "postgres")
 
 _by_clock: WeakKeyDictionary[Clock, MemoryStore] = WeakKeyDictionary()
 
@@ -88,7 +87,7 @@ def open_store(url: str = "") -> RateStore:
     The store that `url` names: empty for this user's SQLite file, else Redis or PostgreSQL.
 
     With a test's clock it is this process's memory, because other processes do not share that clock.
-    Raises ValueError on any other scheme.
+    Raises ValueError on an address that cannot be used; the message shows no part of it.
     """
     clock = current_clock()
     own = _by_clock.setdefault(clock, MemoryStore())
@@ -103,7 +102,4 @@ def _shared(url: str) -> RateStore:
     # Imported only when they are used: most installations have neither server.
     from blocks.commerce_layer.rate_limit.remote_stores import PostgresStore, RedisStore
 
-    scheme = urlsplit(url).scheme
-    if scheme not in SCHEMES:
-        raise ValueError("the request budget is shared through redis://, rediss:// or postgresql://")
-    return RedisStore(url) if scheme.startswith("redis") else PostgresStore(url)
+    return RedisStore(url) if checked(url).startswith("redis") else PostgresStore(url)
