@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 
 import asyncpg  # type: ignore[import-untyped]  # it has no annotations
 import redis.asyncio
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, WatchError
 
 from blocks.commerce_layer.rate_limit.addresses import UNREADABLE
 from blocks.commerce_layer.rate_limit.request_history import RequestHistory
-from blocks.commerce_layer.rate_limit.stores import Change, T, dump, load
+from blocks.commerce_layer.rate_limit.stores import PATIENCE_SECONDS, Change, T, dump, load
 
-PATIENCE_SECONDS = 5.0
-"""Seconds within which a store must answer. A slower one is not used: requests would wait longer for it than for the
-limits."""
+logger = logging.getLogger(__name__)
+
 KEPT_SECONDS = 86_400
 
 
@@ -29,14 +30,27 @@ class RedisStore:
         self._turn = asyncio.Lock()
 
     async def change(self, name: str, change: Change[T]) -> T:
-        """Apply `change` atomically, by watching the history's key."""
+        """
+        Apply `change` atomically, by watching the history's key.
+
+        Connections that have ended meanwhile are made anew, once. If the last answer was lost, the change is applied
+        twice: at the worst one request is counted twice.
+        """
+        key = f"perennial:request-budget:{name}"
         async with self._turn, asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                try:
-                    return await self._changed(f"perennial:request-budget:{name}", change)
-                except WatchError:
-                    # Real time, even under a test's clock: two real processes compete for one key.
-                    await asyncio.sleep(random.uniform(0, 0.005))  # noqa: S311 - no secret depends on it
+            try:
+                return await self._attempt(key, change)
+            except (ConnectionError, RedisConnectionError):
+                await self._redis.connection_pool.disconnect()
+                return await self._attempt(key, change)
+
+    async def _attempt(self, key: str, change: Change[T]) -> T:
+        while True:
+            try:
+                return await self._changed(key, change)
+            except WatchError:
+                # Real time, even under a test's clock: two real processes compete for one key.
+                await asyncio.sleep(random.uniform(0, 0.005))  # noqa: S311 - no secret depends on it
 
     async def _changed(self, key: str, change: Change[T]) -> T:
         async with self._redis.pipeline() as pipe:
@@ -77,14 +91,27 @@ class PostgresStore:
         self._turn = asyncio.Lock()
 
     async def change(self, name: str, change: Change[T]) -> T:
-        """Apply `change` in a transaction that holds the history's advisory lock."""
-        async with self._turn:
-            try:
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    return await self._changed(await self._open(), name, change)
-            except self.troubles:
-                await self._drop()
-                raise
+        """
+        Apply `change` in a transaction that holds the history's advisory lock.
+
+        A connection that has ended meanwhile is made anew, once. If its last answer was lost, the change is applied
+        twice: at the worst one request is counted twice.
+        """
+        async with self._turn, asyncio.timeout(PATIENCE_SECONDS):
+            if self._connection is not None:
+                try:
+                    return await self._attempt(name, change)
+                except _ENDED:
+                    logger.debug("the connection to the shared request budget has ended; connecting again")
+            return await self._attempt(name, change)
+
+    async def _attempt(self, name: str, change: Change[T]) -> T:
+        try:
+            return await self._changed(await self._open(), name, change)
+        except BaseException:
+            # Whatever has happened: a connection that is in the middle of something is not used again.
+            self._drop()
+            raise
 
     async def _changed(self, connection: asyncpg.Connection, name: str, change: Change[T]) -> T:
         async with connection.transaction():
@@ -105,7 +132,7 @@ class PostgresStore:
                 await self._connection.execute(_TIDY)
         return self._connection
 
-    async def _drop(self) -> None:
+    def _drop(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
@@ -115,6 +142,9 @@ class PostgresStore:
         if self._connection is not None:
             await self._connection.close(timeout=PATIENCE_SECONDS)
             self._connection = None
+
+
+_ENDED = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError, ConnectionError)
 
 
 async def _connected_to(url: str) -> asyncpg.Connection:

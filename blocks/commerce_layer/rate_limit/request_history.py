@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from blocks.commerce_layer.rate_limit.division import Division
 from blocks.commerce_layer.rate_limit.entries import GIVEN_UP_AFTER, Answer, Ask, Entry, Foreign
 from blocks.commerce_layer.rate_limit.rate_limits import Windows
 
@@ -48,6 +49,8 @@ class RequestHistory:
     """Whether the answers have proved that each HTTP method has a counter of its own."""
     proofs: int = 0
     distrust_until: float = 0.0
+    division: Division | None = None
+    """Set while the owners cannot see each other's requests."""
 
     def windows(self, configured: Windows) -> Windows:
         """The configured windows, corrected by what the headers said."""
@@ -110,6 +113,15 @@ class RequestHistory:
         """Stop waiting."""
         self.waiting.pop(ask, None)
 
+    def divide(self, division: Division) -> None:
+        """Let each owner have its part of the limits only."""
+        self.division = division.merged(self.division)
+
+    @property
+    def owners(self) -> set[str]:
+        """Who has sent a request lately, or waits to."""
+        return {entry.owner for entry in self.entries} | {ask.owner for ask in self.waiting}
+
     def take_over(self, other: RequestHistory, later: float, now: float) -> None:
         """Add what was counted in another history, whose clock is `later` seconds behind this one's."""
         known = {entry.place: entry for entry in self.entries}
@@ -134,20 +146,24 @@ class RequestHistory:
             (None, windows.average, windows.seconds + windows.guard),
             (ask.endpoint, windows.burst, windows.burst_seconds + windows.guard),
         ):
-            until = self._full_until(self._counted(ask.method, endpoint), limit - ahead, seconds, now)
+            fitting = self.division.limit(limit, ahead) if self.division else limit - ahead
+            until = self._full_until(self._counted(ask.owner, ask.method, endpoint), fitting, seconds, now)
             if until is not None:
                 waits.append(until - now)
+        if self.division and self.division.waits_for_the_first_answer(self.entries, ask.owner):
+            waits.append(windows.seconds * TURN_SHARE)
         return max(waits, default=None)
 
-    def _counted(self, method: str, endpoint: str | None = None) -> Iterator[float]:
-        """From when each request counts that shares a counter with `method` (and `endpoint`)."""
-        for entry in self.entries:
-            if self._same_counter(entry.method, method) and endpoint in {None, entry.endpoint}:
-                yield entry.counts_from
+    def _counted(self, owner: str, method: str, endpoint: str | None = None) -> Iterator[float]:
+        """From when each request counts that shares a counter with `method` (and `endpoint`), as `owner` sees it."""
+        seen = [e for e in self.entries if self._same_counter(e.method, method) and endpoint in {None, e.endpoint}]
+        yield from (entry.counts_from for entry in seen)
+        if self.division:
+            yield from self.division.unseen(seen, owner)
         if endpoint is None:
-            for seen in self.foreign:
-                if self._same_counter(seen.method, method):
-                    yield from [seen.at] * seen.count
+            for foreign in self.foreign:
+                if self._same_counter(foreign.method, method):
+                    yield from [foreign.at] * foreign.count
 
     def _same_counter(self, one: str, other: str) -> bool:
         return one == other or not self.separate
@@ -160,9 +176,9 @@ class RequestHistory:
         # A limit below 1 gives an index beyond the list: there is no request to wait for.
         return leaving[len(leaving) - limit] if limit > 0 else now + seconds
 
-    def _free(self, method: str, windows: Windows, now: float) -> int:
+    def _free(self, owner: str, method: str, windows: Windows, now: float) -> int:
         since = now - windows.seconds - windows.guard
-        return windows.average - sum(at > since for at in self._counted(method))
+        return windows.average - sum(at > since for at in self._counted(owner, method))
 
     # --- turns --------------------------------------------------------------------------------
 
@@ -252,7 +268,7 @@ class RequestHistory:
             for other in self.entries
             if self._same_counter(other.method, entry.method)
         )
-        unexplained = windows.average - self._free(entry.method, windows, now) + left_meanwhile
+        unexplained = windows.average - self._free(entry.owner, entry.method, windows, now) + left_meanwhile
         if used > unexplained:
             self.foreign.append(Foreign(now, entry.method, used - unexplained))
 
@@ -266,6 +282,8 @@ class RequestHistory:
         since = min(open_since, default=now) - windows.seconds - windows.guard
         self.entries = [e for e in self.entries if e.counts_from > since and e.taken <= now]
         self.foreign = [seen for seen in self.foreign if since < seen.at <= now and seen.count > 0]
+        if self.division and self.division.until <= now:
+            self.division = None
         self.blocked = {
             where: until for where, until in self.blocked.items() if now < until <= now + windows.seconds + 60
         }

@@ -10,8 +10,17 @@ from weakref import WeakKeyDictionary
 
 from blocks.commerce_layer.clock import Clock, current_clock, system_clock
 from blocks.commerce_layer.rate_limit.addresses import checked
+from blocks.commerce_layer.rate_limit.division import Division
 from blocks.commerce_layer.rate_limit.request_history import RequestHistory
-from blocks.commerce_layer.rate_limit.stores import Change, MemoryStore, RateStore, SqliteStore, T, default_path
+from blocks.commerce_layer.rate_limit.stores import (
+    PATIENCE_SECONDS,
+    Change,
+    MemoryStore,
+    RateStore,
+    SqliteStore,
+    T,
+    default_path,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +42,15 @@ class FallbackStore:
     """
     A shared store, and this process's memory while the store cannot be used.
 
-    Meanwhile each process counts only its own requests. The headers of answers still tell it about the others, and
-    renewals go on. Counts move along when the store changes.
+    Meanwhile each process counts its own requests, and divides the limits among the owners that it saw last, or among
+    `fewest` if it has seen none. The headers of answers still tell it about the others, and renewals go on. Counts move
+    along when the store changes. The limits stay divided until all others are back, too.
     """
 
     troubles: tuple[type[Exception], ...] = ()
 
-    def __init__(self, shared: RateStore, own: MemoryStore) -> None:
-        self._shared, self._own = shared, own
+    def __init__(self, shared: RateStore, own: MemoryStore, fewest: int = 1) -> None:
+        self._shared, self._own, self._fewest = shared, own, fewest
         self._away_until = -math.inf
         self._turn = asyncio.Lock()
         self._kept: dict[str, _Kept] = {}
@@ -64,7 +74,10 @@ class FallbackStore:
         kept: list[_Kept] = []
 
         def with_what_was_sent(history: RequestHistory, now: float) -> T:
-            if before is not None and before.store is not store:
+            if before is None or before.store is not store:
+                self._divide(before, store, history, now)
+            # A store without any entry may have been started anew.
+            if before is not None and (before.store is not store or not history.entries):
                 history.take_over(before.history, now - asked_at - before.ahead, now)
             result = change(history, now)
             kept.append(_Kept(store, history, now - current_clock().monotonic()))
@@ -73,6 +86,17 @@ class FallbackStore:
         result = await store.change(name, with_what_was_sent)
         self._kept[name] = kept[-1]
         return result
+
+    def _divide(self, before: _Kept | None, store: RateStore, history: RequestHistory, now: float) -> None:
+        """Divide the limits when the store is lost, and until all others must have noticed that it is back."""
+        if store is self._own:
+            among = max(self._fewest, len(before.history.owners) if before else 0)
+            if among > 1:
+                history.divide(Division(among, since=now))
+        elif before is not None and before.history.division is not None:
+            away = before.history.division
+            since = now - (current_clock().monotonic() - away.since)
+            history.divide(Division(away.among, since, until=now + RETRY_SECONDS + PATIENCE_SECONDS))
 
     async def close(self) -> None:
         """Close the shared store."""
@@ -93,7 +117,8 @@ def open_store(url: str = "") -> RateStore:
     own = _by_clock.setdefault(clock, MemoryStore())
     if clock is not system_clock:
         return own
-    return FallbackStore(_shared(url), own)
+    # Who names a store shares the address with at least one other process.
+    return FallbackStore(_shared(url), own, fewest=2 if url else 1)
 
 
 def _shared(url: str) -> RateStore:

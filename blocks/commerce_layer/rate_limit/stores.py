@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from blocks.commerce_layer.clock import current_clock
+from blocks.commerce_layer.rate_limit.division import Division
 from blocks.commerce_layer.rate_limit.entries import Ask, Entry, Foreign
 from blocks.commerce_layer.rate_limit.request_history import RequestHistory
 
@@ -25,6 +26,9 @@ Change = Callable[[RequestHistory, float], T]
 """Gets the history and the store's time (seconds), changes the history, returns its result."""
 
 
+PATIENCE_SECONDS = 5.0
+"""Seconds within which a store must answer. A slower one is not used: requests would wait longer for it than for the
+limits."""
 _SCHEMA = "CREATE TABLE IF NOT EXISTS histories (name TEXT PRIMARY KEY, text TEXT NOT NULL, kept_at INTEGER NOT NULL)"
 
 
@@ -111,6 +115,7 @@ class SqliteStore:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
+    path.touch(mode=0o600)
     connection = sqlite3.connect(path, timeout=2, isolation_level=None, check_same_thread=False)
     # Every transaction writes, so a write-ahead log would gain nothing.
     connection.execute("PRAGMA journal_mode = TRUNCATE")
@@ -134,6 +139,7 @@ def dump(history: RequestHistory) -> str:
             "waiting": [(a.owner, a.kind, a.method, a.endpoint, back_at) for a, back_at in history.waiting.items()],
             "foreign": [(seen.at, seen.method, seen.count) for seen in history.foreign],
             "blocked": history.blocked,
+            "division": history.division and (history.division.among, history.division.since, history.division.until),
             **{name: getattr(history, name) for name in _PLAIN},
         },
         separators=(",", ":"),
@@ -153,6 +159,7 @@ def load(text: str) -> RequestHistory:
             waiting={Ask(*values[:-1]): values[-1] for values in kept.get("waiting", ())},
             foreign=[Foreign(*values) for values in kept.get("foreign", ())],
             blocked=kept.get("blocked", {}),
+            division=Division(*kept["division"]) if kept.get("division") else None,
             **{name: kept[name] for name in _PLAIN if name in kept},
         )
     except (ValueError, TypeError, AttributeError) as error:
