@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test check format bench chaos year conform mutants clean
+.PHONY: help venv demo up test check audit format bench chaos year conform mutants clean
 
 help: ## What there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,14 @@ check: venv ## Linters, formatter, types, architecture, length of functions
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 	@$(RUN) tests/structure.py
+
+$(VENV)/audit/bin/pip-audit: requirements-audit.lock
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	@touch $@
+
+audit: venv $(VENV)/audit/bin/pip-audit ## Known vulnerabilities of the pinned packages (asks the advisory service)
+	@$(RUN) tests/audit.py $(VENV)/audit/bin/pip-audit requirements.lock requirements-audit.lock
 
 format: venv ## Let the formatter rewrite the code
 	@$(VENV)/bin/ruff check --fix-only --quiet .
