@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psutil
 
+from flows.cli.private_files import make_private_folder
 from flows.cli.processes import process
 
 STARTS_WITHIN = 120.0
@@ -124,7 +125,7 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServe
         PortTaken: another program listens there.
         ServiceDidNotStart: with the end of its log.
     """
-    home.mkdir(parents=True, exist_ok=True)
+    make_private_folder(home)  # the database has the names of customers, and the key to the secrets in it
     port = port or free_port()
     require_free_port(port)
     url, log = f"http://127.0.0.1:{port}", home / "server.log"

@@ -1,10 +1,11 @@
-"""Files that name customers: only their owner can read them."""
+"""Files that name customers, or hold keys: only their owner can read them."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_private(path: Path, text: str) -> None:
@@ -24,3 +25,16 @@ def write_private(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def open_private(path: Path) -> BinaryIO:
+    """A file to append to, which only its owner can read from now on."""
+    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+    path.chmod(0o600)  # it may be an older one
+    return file
+
+
+def make_private_folder(path: Path) -> None:
+    """Make sure that there is a folder, into which only its owner can look."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.chmod(0o700)  # it may be an older one

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import psutil
 
+from flows.cli.private_files import open_private
+
 ENDS_WITHIN = 10.0
 """Seconds that a process gets to end by itself before it is killed."""
 
@@ -36,11 +38,11 @@ def process(
     Args:
         command: program and arguments.
         environment: what is added to our own environment.
-        log: file to which its output is appended.
+        log: file to which its output is appended; only its owner can read it, and whatever the process writes.
         without: prefix of environment variables that it does not inherit.
     """
     inherited = {name: text for name, text in os.environ.items() if not (without and name.startswith(without))}
-    with log.open("ab") as output:
+    with open_private(log) as output:
         child = psutil.Popen(
             command,
             env={**inherited, **environment},
@@ -48,6 +50,7 @@ def process(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=0o077,
             preexec_fn=_to_die_with_parent(),
         )
     try:

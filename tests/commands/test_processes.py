@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import processes
+from flows.cli.private_files import make_private_folder
 from flows.cli.processes import process
 from flows.cli.up import ProcessEnded, raise_when_one_ends
 
@@ -50,6 +51,27 @@ def test_a_grandchild_in_a_session_of_its_own_is_ended_too(tmp_path: Path) -> No
 
     assert not is_alive(parent.pid)
     assert not is_alive(grandchild)
+
+
+def test_only_its_owner_can_read_what_a_process_prints_and_writes(tmp_path: Path) -> None:
+    log, written = tmp_path / "log", tmp_path / "database"
+    log.touch(mode=0o644)
+    write = f"open({str(written)!r}, 'w').close(); print('done', flush=True)"
+
+    with process([sys.executable, "-c", write], {}, log):
+        assert within_seconds(lambda: log.read_text() == "done\n")
+
+    assert [path.stat().st_mode & 0o777 for path in (log, written)] == [0o600, 0o600]
+
+
+def test_only_its_owner_can_look_into_a_private_folder_even_if_it_is_an_older_one(tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    older.mkdir(mode=0o755)
+    older.chmod(0o755)
+
+    for folder in (older, tmp_path / "a" / "new"):
+        make_private_folder(folder)
+        assert folder.stat().st_mode & 0o777 == 0o700
 
 
 LEAVES_A_CHILD_BEHIND = """

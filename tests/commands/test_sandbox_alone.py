@@ -17,5 +17,8 @@ def test_the_same_seed_gives_the_same_subscriptions_in_the_requested_number() ->
         ):
             ids.append(sorted(database.execute("SELECT id FROM order_subscriptions").fetchall()))
 
+            folder = box.database.parent
+            assert {path.stat().st_mode & 0o077 for path in folder.iterdir()} == {0}, "its owner only"
+
     assert len(ids[0]) == 3
     assert ids[0] == ids[1]

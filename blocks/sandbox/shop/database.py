@@ -247,6 +247,8 @@ class Database:
 
 
 def _connected(path: str) -> sqlite3.Connection:
+    if path != ":memory:":
+        Path(path).touch(mode=0o600)  # the files that SQLite puts beside it get the same permissions
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=1024)
     connection.create_function("jcont", 2, contains_json, deterministic=True)
     return connection
