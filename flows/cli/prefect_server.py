@@ -117,9 +117,16 @@ def private_settings(home: Path, url: str) -> dict[str, str]:
 
 
 @contextmanager
-def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServer]:
+def prefect_server(
+    home: Path, port: int | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[PrefectServer]:
     """
     A Prefect server on the loopback interface, with its database and log under `home`, until the block ends.
+
+    Args:
+        home: folder for all that is private to it.
+        port: where it listens; a free port if left out.
+        settings: settings of Prefect that are added to the private ones, or replace them.
 
     Raises:
         PortTaken: another program listens there.
@@ -129,7 +136,7 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServe
     port = port or free_port()
     require_free_port(port)
     url, log = f"http://127.0.0.1:{port}", home / "server.log"
-    environment = private_settings(home, url)
+    environment = {**private_settings(home, url), **(settings or {})}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with process(command, environment, log, without=SETTINGS) as server:
         wait_until_it_answers(f"{url}/api/health", server, log)

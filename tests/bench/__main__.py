@@ -21,6 +21,7 @@ from bench.measuring import (
     BARE,
     IN_WAVES,
     NAIVE,
+    ON_POSTGRES,
     PERENNIAL,
     PREPARED,
     SDK_SCRIPT,
@@ -72,7 +73,7 @@ def _rounds(given: argparse.Namespace, others: Sequence[Contestant]) -> list[tup
     limited = Round("With the documented limits, ten times faster", given.limited, True, 0.1, 1.0)
     unlimited = Round("Without limits", given.unlimited, False, 1.0, 1.0)
     real = Round("With the documented limits, in real time, copies of 10 s", given.real, True, 1.0, 10.0)
-    more = [IN_WAVES, TEN_TIMES] if TEN_TIMES.name not in given.without else [IN_WAVES]
+    more = [each for each in (IN_WAVES, ON_POSTGRES, TEN_TIMES) if each.name not in given.without]
     rounds = [(limited, [PERENNIAL, PREPARED, *others]), (unlimited, [PERENNIAL, *others, *more])]
     if given.real:
         rounds.append((real, [PERENNIAL]))

@@ -9,6 +9,10 @@ SHARE, WRITES, READS, PER_SECOND, RUNS_EACH, GROWTH = 0.97, 3.0, 0.3, 30.0, 4, 1
 """The targets. Three writes are a renewal: create the copy, place its order, record it on the subscription."""
 
 
+DATABASE_BYTES = 15_000
+"""The target for what a renewal takes in the Prefect server's database."""
+
+
 @dataclass(frozen=True)
 class Round:
     """The rules of a round. Seconds are real ones."""
@@ -54,6 +58,13 @@ class Figures:
     task_runs: int | None = None
     """Task runs that the Prefect server shows; `None` for a contestant without a server."""
     duplicates: int = 0
+    database_bytes: int | None = None
+    """By how much the Prefect server's database has grown; `None` for a contestant without a server."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is Perennial, on whatever terms."""
+        return self.contestant.startswith("Perennial")
 
     @property
     def per_second(self) -> float:
@@ -79,6 +90,11 @@ class Figures:
     def task_runs_each(self) -> float | None:
         """Visible task runs per renewal."""
         return None if self.task_runs is None else self.task_runs / self.renewals
+
+    @property
+    def database_each(self) -> float | None:
+        """Bytes of the Prefect server's database per renewal."""
+        return None if self.database_bytes is None else self.database_bytes / self.renewals
 
     @property
     def sandbox_cpu_each(self) -> float | None:
@@ -142,6 +158,7 @@ def targets_of(round_: Round, figures: Sequence[Figures]) -> list[Result]:
     if one.task_runs_each is not None:
         enough = one.task_runs_each >= RUNS_EACH
         found.append(Result(f"{RUNS_EACH} visible task runs each", enough, f"{one.task_runs_each:.2f}"))
+    found += [_stored(each, each.database_each) for each in figures if each.database_each and each.is_ours]
     return found + [_growth(one, many) for many in figures if many.contestant == TEN_TIMES_AS_MANY]
 
 
@@ -150,6 +167,11 @@ def _growth(few: Figures, many: Figures) -> Result:
     said = ", ".join(f"{ratio - 1:+.0%} {what}" for what, ratio in ratios.items())
     target = f"{many.renewals} cost at most a tenth more each than {few.renewals}"
     return Result(target, max(ratios.values()) <= GROWTH, f"{said}; {many.peak_megabytes:.0f} MB at the peak")
+
+
+def _stored(one: Figures, each: float) -> Result:
+    target = f"at most {DATABASE_BYTES / 1000:.0f} KB of database per renewal ({one.contestant})"
+    return Result(target, each <= DATABASE_BYTES, f"{each / 1000:.0f} KB")
 
 
 def _at_most(what: str, seen: float, allowed: float) -> Result:

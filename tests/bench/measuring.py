@@ -16,8 +16,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bench import storage
 from bench.contestants.ticket import Ticket
 from bench.figures import TEN_TIMES_AS_MANY, Figures, Round, share_of_limit
+from own_postgres import NoPostgres, OwnPostgres, own_postgres
 
 from blocks.sandbox.running import RunningSandbox
 from flows.cli.prefect_server import PrefectServer, prefect_server
@@ -56,11 +58,14 @@ class Contestant:
     """Whether it pauses after the first few renewals, as the policy says by default."""
     prepares: bool = False
     """Whether a sweep before the measured one makes the order copies, hours before they are due."""
+    on_postgres: bool = False
+    """Whether its Prefect server keeps its database in PostgreSQL, not in SQLite."""
 
 
 PERENNIAL = Contestant("Perennial", (sys.executable, "-m", "bench.contestants.perennial"), needs_server=True)
 IN_WAVES = replace(PERENNIAL, name="Perennial, in waves", waves=True)
 PREPARED = replace(PERENNIAL, name="Perennial, prepared", prepares=True)
+ON_POSTGRES = replace(PERENNIAL, name="Perennial, on PostgreSQL", on_postgres=True)
 TEN_TIMES = replace(PERENNIAL, name=TEN_TIMES_AS_MANY, share_of_work=10.0)
 NAIVE = Contestant(
     "naive Prefect", (sys.executable, "-m", "bench.contestants.naive_prefect"), needs_server=True, share_of_work=0.05
@@ -80,7 +85,7 @@ def run(contestant: Contestant, round_: Round, home: Path, policy: Mapping[str, 
     options = ["--copy-seconds", str(round_.copy_seconds * 0.9), "--queue-seconds", str(round_.copy_seconds * 0.1)]
     options += ["--copy-spread", "0.2"]
     options += ["--limit-scale", str(round_.window_scale)] if round_.limited else ["--limits", "off"]
-    with RunningSandbox(*options) as sandbox, _server(home, contestant) as server:
+    with RunningSandbox(*options) as sandbox, _server(home, contestant) as (server, database):
         due = sandbox.clock() + AHEAD
         sandbox.seed(round_.renewals, **({"due": due.isoformat()} if contestant.prepares else {}))
         ticket = _ticket(sandbox, round_, contestant)
@@ -90,14 +95,16 @@ def run(contestant: Contestant, round_: Round, home: Path, policy: Mapping[str, 
             sandbox.set_clock(due)
             sandbox.forget_limits()
         sandbox.reset_counters()
-        before = _cpu_by_command()
+        before, stored = _cpu_by_command(), database.settled()
         told = _start(contestant, ticket, server, home, policy or {}, ends_within)
         after = _cpu_by_command()
         data = ShopData.of(sandbox.database)
         if data.renewed != round_.renewals:
             raise ContestantFailed(f"{contestant.name} renewed {data.renewed} of {round_.renewals}: {told}")
         counters = sandbox.counters()
-    return _figures(contestant, round_, told, data, counters, _spent(before, after))
+        grown = database.settled() - stored
+    figures = _figures(contestant, round_, told, data, counters, _spent(before, after))
+    return replace(figures, database_bytes=grown if contestant.needs_server else None)
 
 
 def install_sdk() -> str | None:
@@ -114,12 +121,27 @@ def install_sdk() -> str | None:
 
 
 @contextmanager
-def _server(home: Path, contestant: Contestant) -> Iterator[PrefectServer | None]:
+def _server(home: Path, contestant: Contestant) -> Iterator[tuple[PrefectServer | None, storage.Database]]:
+    """The contestant's Prefect server, if it needs one, and what the server stores."""
     if not contestant.needs_server:
-        yield None
-        return
-    with prefect_server(home) as server:
-        yield server
+        yield None, storage.Database(dict)
+    elif not contestant.on_postgres:
+        with prefect_server(home) as server:
+            yield server, storage.Database(lambda: storage.sqlite_bytes(home / "prefect.db"))
+    else:
+        with _postgres() as own:
+            settings = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": own.url}
+            with prefect_server(home, settings=settings) as server:
+                yield server, storage.Database(own.bytes_by_table)
+
+
+@contextmanager
+def _postgres() -> Iterator[OwnPostgres]:
+    try:
+        with own_postgres() as own:
+            yield own
+    except NoPostgres as error:
+        raise ContestantFailed(str(error)) from None
 
 
 def _ticket(sandbox: RunningSandbox, round_: Round, contestant: Contestant) -> Ticket:

@@ -11,7 +11,7 @@ Results = Sequence[tuple[Round, Sequence[Figures]]]
 
 COLUMNS = (
     "", "renewals", "per minute", "of the limit", "429s", "duplicates", "writes each", "reads each", "task runs each",
-    "CPU each", "server CPU each", "sandbox CPU each", "peak memory", "speed",
+    "CPU each", "server CPU each", "sandbox CPU each", "database each", "peak memory", "speed",
 )  # fmt: skip
 
 TARGETS = """\
@@ -58,6 +58,10 @@ Shorter windows shorten nothing else. In the first round `settle_seconds` is sti
 documented windows, and is a disadvantage. But a read is valid for 10 s there, too, and ten times as many renewals share
 it in that time. The round in real time shows what reads cost without this effect.
 
+*database each*: how much the Prefect server's database has grown per renewal, with indexes, once all events are stored,
+in SQLite, or in PostgreSQL where the row says so. Nothing has been removed yet: see "What Prefect keeps" in
+[operating.md](operating.md).
+
 A sweep also reviews the order copies of the hour before it. Here there are none; with a sweep every hour it costs 0.04
 more reads per renewal.
 
@@ -101,6 +105,7 @@ def _row(one: Figures, ours: Figures) -> tuple[str, ...]:
         f"{1000 * one.cpu_each:.0f} ms",
         "" if one.server_cpu_each is None else f"{1000 * one.server_cpu_each:.0f} ms",
         "" if one.sandbox_cpu_each is None else f"{1000 * one.sandbox_cpu_each:.1f} ms",
+        "" if one.database_each is None else f"{one.database_each / 1000:.0f} KB",
         f"{one.peak_megabytes:.0f} MB",
         f"{one.per_second / ours.per_second:.2f}",
     )

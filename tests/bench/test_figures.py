@@ -74,6 +74,18 @@ def test_a_missed_target_says_by_how_much_and_what_bounds_it() -> None:
     assert grown.sentence.startswith("+5% reads, +0% CPU")
 
 
+def test_what_a_renewal_takes_in_the_database_is_shown_and_held_to_its_target() -> None:
+    round_ = Round("unlimited", 10, limited=False, window_scale=1, copy_seconds=1)
+    small = replace(figures("Perennial", 1.0), database_bytes=140_000)
+    large = replace(small, contestant="Perennial, on PostgreSQL", database_bytes=200_000)
+
+    met = {each.target: (each.met, each.sentence) for each in targets_of(round_, [small, large])}
+
+    assert met["at most 15 KB of database per renewal (Perennial)"] == (True, "14 KB")
+    assert met["at most 15 KB of database per renewal (Perennial, on PostgreSQL)"] == (False, "20 KB")
+    assert "| 14 KB " in markdown([(round_, [small, large])], "", [], [])
+
+
 def figures(name: str, seconds: float) -> Figures:
     return Figures(
         contestant=name,
