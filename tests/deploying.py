@@ -40,8 +40,10 @@ def prefect(server: PrefectServer, *arguments: str) -> str:
 
 
 def deploy_all(server: PrefectServer) -> str:
-    """Create a process work pool and all deployments of `prefect.yaml` in it; returns what was printed."""
+    """Create a process work pool with its queues and all deployments of `prefect.yaml`; returns what was printed."""
     prefect(server, "work-pool", "create", "perennial", "--type", "process", "--overwrite")
+    if "by-hand" not in prefect(server, "work-queue", "ls", "--pool", "perennial"):
+        prefect(server, "work-queue", "create", "by-hand", "--pool", "perennial", "--priority", "1")
     return prefect(server, "deploy", "--all")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,13 +15,14 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType, WorkerStatus
+from prefect.client.schemas.objects import StateType, WorkerStatus, WorkQueue
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from flows.cli.alarms import POOL, SWEEP, WATCH, alarms, is_as, times_of
 from flows.cli.checked import Checked
 from flows.cli.notification import CannotNotify, Recipient, reach
+from flows.cli.server_sharing import check_sharing
 from flows.cli.server_version import too_old_or_new, version_of
 from flows.rules.stop_switch import WAY_OUT
 from flows.run.stop_switch import switch_now
@@ -47,6 +48,9 @@ SERVICES = {
 }
 """Services of the server that Perennial needs, and what happens without them."""
 
+BY_HAND = "by-hand"
+"""The work queue of what a person starts and waits for."""
+
 PLANS_WITHIN = timedelta(minutes=3)
 """How long the scheduler may take to plan the runs of a changed deployment."""
 
@@ -64,12 +68,14 @@ async def check_server(prefect: PrefectClient) -> AsyncIterator[Checked]:
         yield Checked("Prefect server", f"{version or 'Prefect Cloud'} at {prefect.api_url}")
     if prefect.server_type == ServerType.CLOUD:
         return
-    settings = (await prefect.request("GET", "/admin/settings")).json()
-    services: Mapping[str, Any] = settings.get("server", {}).get("services", {})
+    settings: Mapping[str, Any] = (await prefect.request("GET", "/admin/settings")).json().get("server", {})
+    services: Mapping[str, Any] = settings.get("services", {})
     for name, without in SERVICES.items():
         if not services.get(name, {}).get("enabled", True):
             variable = f"PREFECT_SERVER_SERVICES_{name.upper()}_ENABLED"
             yield Checked(f"service {name}", f"it is off: {without}", f"remove {variable}=false from the server")
+    async for each in check_sharing(prefect, settings):
+        yield each
 
 
 async def check_deployments(prefect: PrefectClient) -> AsyncIterator[Checked]:
@@ -148,9 +154,8 @@ async def check_pool(prefect: PrefectClient) -> AsyncIterator[Checked]:
         yield Checked(
             what, "its concurrency limit is 0: nothing runs", f"prefect work-pool clear-concurrency-limit {POOL}"
         )
-    for queue in await prefect.read_work_queues(work_pool_name=POOL):
-        if queue.name == "default" and queue.is_paused:
-            yield Checked(what, "its queue 'default' is paused", f"prefect work-queue resume default --pool {POOL}")
+    for found, way_out in _wrong_with_queues(await prefect.read_work_queues(work_pool_name=POOL)):
+        yield Checked(what, found, way_out)
     if pool.is_push_pool or pool.is_managed_pool:
         yield Checked("worker", f"none is needed for a pool of type {pool.type}")
         return
@@ -160,6 +165,18 @@ async def check_pool(prefect: PrefectClient) -> AsyncIterator[Checked]:
         yield Checked("worker", f"{', '.join(sorted(online))} polls the pool")
     else:
         yield Checked("worker", "none polls the pool: nothing runs", _worker_command())
+
+
+def _wrong_with_queues(queues: Sequence[WorkQueue]) -> Iterator[tuple[str, str]]:
+    ours = {queue.name: queue for queue in queues if queue.name in {"default", BY_HAND}}
+    for name, queue in ours.items():
+        if queue.is_paused:
+            yield f"its queue {name!r} is paused", f"prefect work-queue resume {name} --pool {POOL}"
+    if BY_HAND not in ours or "default" not in ours:
+        return
+    if ours[BY_HAND].priority > ours["default"].priority:
+        found = f"its queue {BY_HAND!r} comes after 'default': what a person starts waits behind batches"
+        yield found, f"give {BY_HAND} priority 1 in the UI, on the page of the work pool"
 
 
 def _worker_command() -> str:

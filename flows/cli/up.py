@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +30,11 @@ HOME = ROOT / ".perennial"
 SUBSCRIPTIONS = 100
 POOL = "perennial"
 PREFECT = (sys.executable, "-m", "prefect")
+
+
+class PrefectCommandFailed(SystemExit):
+    """A `prefect` command failed. What it printed is our last word."""
+
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -133,6 +139,8 @@ async def mark_abandoned_runs_crashed() -> None:
 
 def _deploy(server: PrefectServer) -> None:
     _prefect(server, "work-pool", "create", POOL, "--type", "process", "--overwrite")
+    with suppress(PrefectCommandFailed):  # it exists since an earlier `make up`
+        _prefect(server, "work-queue", "create", "by-hand", "--pool", POOL, "--priority", "1")
     _prefect(server, "--no-prompt", "deploy", "--all")
 
 
@@ -144,7 +152,7 @@ def _prefect(server: PrefectServer, *arguments: str) -> None:
     command, environment = [*PREFECT, *arguments], {**os.environ, **server.environment}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if done.returncode:
-        raise SystemExit(f"`prefect {' '.join(arguments)}` failed:\n{done.stdout}{done.stderr}")
+        raise PrefectCommandFailed(f"`prefect {' '.join(arguments)}` failed:\n{done.stdout}{done.stderr}")
 
 
 def _print_addresses(trial: TrialEnvironment) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from deploying import deploy_all
@@ -18,7 +20,7 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.events.schemas.automations import AutomationCore
-from prefect.states import Late
+from prefect.states import Completed, Late
 from prefect.variables import Variable
 
 from blocks.commerce_layer.credentials import CommerceLayerCredentials
@@ -26,11 +28,13 @@ from blocks.commerce_layer.rate_limit import RateLimits
 from blocks.renewal_policy import RenewalPolicy
 from blocks.sandbox.running import RunningSandbox
 from flows.__main__ import main
+from flows.cli import server_sharing
 from flows.cli.alarm_listener import listening
 from flows.cli.alarms import POOL, SWEEP, WATCH, alarms, make_alarms, times_of
 from flows.cli.checked import Checked
 from flows.cli.installation import CREDENTIALS, POLICY, credentials_for, install
 from flows.cli.notification import WEBHOOK, recipient_of
+from flows.cli.prefect_checks import BY_HAND
 from flows.cli.prefect_server import PrefectServer, free_port
 from flows.cli.server_version import too_old_or_new
 from flows.cli.setup_check import check_setup
@@ -217,12 +221,26 @@ async def schedule_once_a_day(installed: Installed, prefect: PrefectClient) -> A
     await prefect.update_deployment_schedule(deployment.id, schedule.id, schedule=schedule.schedule)
 
 
+def queue_paused(name: str) -> Break:
+    @asynccontextmanager
+    async def broken(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+        queue = await prefect.read_work_queue_by_name(name, POOL)
+        await prefect.update_work_queue(queue.id, is_paused=True)
+        yield
+        await prefect.update_work_queue(queue.id, is_paused=False)
+
+    return broken
+
+
 @asynccontextmanager
-async def queue_paused(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
-    (queue,) = [each for each in await prefect.read_work_queues(work_pool_name=POOL) if each.name == "default"]
-    await prefect.update_work_queue(queue.id, is_paused=True)
+async def batches_first(installed: Installed, prefect: PrefectClient) -> AsyncIterator[None]:
+    await _set_priority(prefect, "default", 1)  # which moves the other one down
     yield
-    await prefect.update_work_queue(queue.id, is_paused=False)
+    await _set_priority(prefect, BY_HAND, 1)
+
+
+async def _set_priority(prefect: PrefectClient, name: str, priority: int) -> None:
+    await prefect._client.patch(f"/work_pools/{POOL}/queues/{name}", json={"priority": priority})
 
 
 @asynccontextmanager
@@ -307,7 +325,9 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
     "an alarm that does not fit the schedule": (schedule_once_a_day, "does not fit the schedule", "setup --notify"),
     "a paused work pool": (pool_with(is_paused=True), "it is paused", "work-pool resume perennial"),
     "a work pool without slots": (pool_with(concurrency_limit=0), "concurrency limit is 0", "clear-concurrency-limit"),
-    "a paused queue": (queue_paused, "its queue 'default' is paused", "work-queue resume"),
+    "a paused queue": (queue_paused("default"), "its queue 'default' is paused", "work-queue resume default"),
+    "a paused queue of what a person starts": (queue_paused(BY_HAND), "'by-hand' is paused", "resume by-hand"),
+    "batches that go first": (batches_first, "waits behind batches", "priority 1"),
     "no worker": (no_worker, "none polls the pool", "prefect worker start --pool perennial"),
     "a sweep that no worker took": (a_late_run, "1 sweep is late", "prefect worker start"),
     "an alarm that is missing": (alarm_deleted, "there is no such automation", "setup --notify"),
@@ -328,6 +348,40 @@ async def test_a_misconfiguration_is_named_with_its_way_out(installed: Installed
 
     assert [each for each in named if found in each.found and way_out in str(each.way_out)], named
     assert await wrong() == [], "after the repair, nothing else is wrong"
+
+
+async def test_a_run_that_left_no_event_is_named(
+    installed: Installed, server: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is where what one server is told does not reach the process that stores events."""
+    monkeypatch.setattr(server_sharing, "STORED_WITHIN", -timedelta(hours=1))
+    async with get_client() as prefect:
+        run = await prefect.create_flow_run_from_deployment((await sweep(prefect)).id)
+        await prefect.set_flow_run_state(run.id, Completed(), force=True)
+        while "prefect.flow-run.Completed" not in await _events_of(prefect, run.id):  # until the test's time limit
+            pass
+        before = await wrong()
+        _remove_events(server, f"prefect.flow-run.{run.id}")
+
+        (named,) = await wrong()
+
+        await prefect.delete_flow_run(run.id)
+    assert before == []
+    assert named.found.startswith(f"the run {run.name!r} left no event")
+    assert "deploy/server.env" in str(named.way_out)
+
+
+async def _events_of(prefect: PrefectClient, run_id: UUID) -> list[str]:
+    wanted = {"filter": {"resource": {"id": [f"prefect.flow-run.{run_id}"]}}}
+    found = (await prefect.request("POST", "/events/filter", json=wanted)).json()["events"]
+    return [each["event"] for each in found]
+
+
+def _remove_events(server: PrefectServer, resource_id: str) -> None:
+    file = server.environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"].partition("///")[2]
+    with closing(sqlite3.connect(file, timeout=60)) as connection, connection:
+        for table in ("events", "event_resources"):
+            connection.execute(f"DELETE FROM {table} WHERE resource_id = ?", [resource_id])
 
 
 def test_the_exit_code_is_0_if_all_is_right_and_1_if_anything_is_wrong(
