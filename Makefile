@@ -4,10 +4,10 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test check audit format bench chaos year conform mutants clean
+.PHONY: help venv demo up cluster cluster-test test check audit format bench chaos year conform mutants clean
 
 help: ## What there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.ready ## Build the virtual environment (the others do it by themselves)
 
@@ -24,6 +24,12 @@ demo: venv ## Renew 100 subscriptions on the built-in sandbox, and show what hap
 
 up: venv ## Keep sandbox, Prefect server, worker and deployments running until Ctrl-C
 	@$(RUN) -m flows up
+
+cluster: venv ## What deploy/ runs, as plain processes: two API servers, two workers; needs PostgreSQL and Redis
+	@PYTHONPATH=tests $(RUN) -m cluster
+
+cluster-test: venv ## 3,000 renewals on it, while a worker, an API server, PostgreSQL's connections and Redis go
+	@PYTHONPATH=tests $(RUN) -m cluster.losses
 
 test: venv ## All tests
 	@$(RUN) -m pytest -q -n auto --dist loadgroup
