@@ -27,7 +27,7 @@ from flows.rules.rivals import BESIDES_RENEWAL
 from flows.rules.work import attempts_made
 from flows.run.daily_caps import DailyCaps
 from flows.run.poller import CopyPoller
-from flows.run.prefect_internals import quieten_task_runs
+from flows.run.prefect_internals import events_name_no_pool, quieten_task_runs
 from flows.run.reads import LastLooks
 from flows.run.stop_switch import SharedSwitch
 from flows.run.withdrawals import Withdrawals
@@ -158,12 +158,14 @@ async def open_run(credentials: str, policy: str, as_of: datetime | None) -> Asy
         moment = _checked(as_of, client.shop_time)
         async with CopyPoller(client, rules.settle_seconds, rules.copy_deadline_seconds) as poller:
             identity = RunIdentity.current()
-            yield Run(
+            opened = Run(
                 client, block.organization, rules, credentials, policy, moment, identity, poller, LastLooks(client),
                 Withdrawals(client, block.organization, identity.flow_run_id, rules.settle_seconds),
                 DailyCaps(client, rules, moment), asyncio.Semaphore(PLACED_AT_ONCE),
                 await _switch_at_the_start(block.organization),
             )  # fmt: skip
+            with events_name_no_pool():
+                yield opened
 
 
 async def _switch_at_the_start(organization: str) -> SharedSwitch:

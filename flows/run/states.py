@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.utilities.annotations import opaque
 
-from flows.run.prefect_internals import keep_memory_constant
+from flows.run.prefect_internals import keep_memory_constant, run_without_pending
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,9 +35,8 @@ async def run_task(step: Task[P, Coroutine[Any, Any, State[R]]], *args: P.args, 
     """
     # Opaque, because otherwise Prefect would search everything that the run works with for results of other
     # tasks, three times per task. That took more time than everything else together.
-    closed: Any = step
-    state: State[Any] = await closed(
-        *map(opaque, args), **{name: opaque(value) for name, value in kwargs.items()}, return_state=True
+    state = await run_without_pending(
+        step, *map(opaque, args), **{name: opaque(value) for name, value in kwargs.items()}
     )
     keep_memory_constant()
     result = await state.aresult(raise_on_failure=False)

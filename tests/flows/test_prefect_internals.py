@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import gc
 from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
-from prefect import flow, task
+from prefect import flow, runtime, tags, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
 from flows.cli.prefect_checks import SERVICES
 from flows.cli.prefect_server import PrefectServer, drain
 from flows.run import prefect_internals
-from flows.run.prefect_internals import TASK_RUN_LOGGER, quieten_task_runs
+from flows.run.prefect_internals import TASK_RUN_LOGGER, events_name_no_pool, quieten_task_runs
 from flows.run.states import completed, failed, run_task
 
 
@@ -91,3 +94,67 @@ async def test_the_settings_of_the_server_say_of_each_service_that_we_need_wheth
 
     services = settings["server"]["services"]
     assert {name: services.get(name, {}).get("enabled") for name in SERVICES} == dict.fromkeys(SERVICES, True)
+
+
+async def test_a_task_run_begins_as_running_and_the_server_shows_all_of_it(server: PrefectServer) -> None:
+    """Prefect tells the server of Pending, which lasts no time, only for task runs that it makes itself."""
+
+    @flow
+    async def sweep() -> UUID:
+        with tags("a-tag"):
+            await run_task(make, 1)
+        return UUID(str(runtime.flow_run.id))
+
+    flow_run_id = await sweep()
+    await drain()
+    async with get_client() as prefect:
+        run = await _stored_task_run(prefect, flow_run_id)
+        events = [each["event"] for each in await _stored(prefect, run.id, 2)]
+        states = await prefect.read_task_run_states(run.id)
+
+    assert (run.name[:5], run.state_name, run.tags) == ("make-", "Completed", ["a-tag"])
+    assert run.start_time is not None
+    assert run.state is not None
+    assert run.state.message == "made"
+    assert [each.name for each in states] == ["Running", "Completed"]
+    assert events == ["prefect.task-run.Running", "prefect.task-run.Completed"]
+
+
+async def _stored_task_run(prefect: PrefectClient, flow_run_id: UUID) -> TaskRun:
+    """The flow run's task run once it is stored as ended, which is until the time limit of the test."""
+    mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    while True:
+        runs = await prefect.read_task_runs(flow_run_filter=mine)
+        if runs and runs[0].state is not None and runs[0].state.is_final():
+            return runs[0]
+
+
+async def _stored(prefect: PrefectClient, task_run_id: UUID, at_least: int) -> list[dict[str, Any]]:
+    """Its events, in order, once so many are stored."""
+    wanted = {"filter": {"resource": {"id": [f"prefect.task-run.{task_run_id}"]}, "order": "ASC"}}
+    while True:
+        found: list[dict[str, Any]] = (await prefect.request("POST", "/events/filter", json=wanted)).json()["events"]
+        if len(found) >= at_least:
+            return found
+
+
+async def test_the_events_of_a_run_do_not_name_its_work_pool(server: PrefectServer) -> None:
+    """It would be the same in each event, and takes a row of the server's database in each."""
+
+    @flow
+    async def sweep() -> UUID:
+        context = FlowRunContext.get()
+        assert context is not None
+        assert context.flow_run is not None
+        in_a_pool = context.flow_run.model_copy(update={"work_pool_name": "no-such-pool", "work_queue_id": uuid4()})
+        with context.model_copy(update={"flow_run": in_a_pool}), events_name_no_pool():
+            await run_task(make, 1)
+        return context.flow_run.id
+
+    flow_run_id = await sweep()
+    await drain()
+    async with get_client() as prefect:
+        run = await _stored_task_run(prefect, flow_run_id)
+        (event, *_) = await _stored(prefect, run.id, 2)
+
+    assert {each["prefect.resource.role"] for each in event["related"]} == {"flow-run", "flow"}
