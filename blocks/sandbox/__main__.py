@@ -20,8 +20,8 @@ from blocks.sandbox.control.seeding import seed
 def main(arguments: list[str] | None = None) -> int:
     """Read the command line, serve until told to stop, return the exit status."""
     parser = command_line.parser()
-    options = parser.parse_args(arguments)
     try:
+        options = command_line.options_of(parser, arguments)
         settings, clock = command_line.settings_of(options), command_line.clock_of(options)
         plan = command_line.seed_plan_of(options)
     except (ValueError, TypeError) as error:

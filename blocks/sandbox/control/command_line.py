@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from blocks.sandbox.control.seeding import SeedPlan, read_plan
+from blocks.sandbox.control.settings_file import defaults_of
 from blocks.sandbox.http.faults import LATEST_SECONDS
 from blocks.sandbox.settings import Settings
 from blocks.sandbox.shop.failure_kinds import FAILURES
@@ -18,6 +21,7 @@ _EPILOG = """\
 examples:
   python -m blocks.sandbox --port 8900 --seed-subscriptions 100 --failures declined=3,out_of_stock=1
   python -m blocks.sandbox --port 8900 --clock 2026-03-01T06:00:00Z --frozen
+  python -m blocks.sandbox --as my-shop.json
   curl -X POST localhost:8900/_sandbox/clock -d '{"advance": 86400}'
 
 failures:
@@ -50,6 +54,20 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def options_of(made: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """
+    The options that are given. The file that `--as` names has the defaults of those that are not.
+
+    Raises:
+        ValueError, TypeError: names the file, the setting and what is possible.
+    """
+    given = made.parse_args(arguments)
+    if given.settings_file is None:
+        return given
+    made.set_defaults(**defaults_of(made, Path(given.settings_file)))
+    return made.parse_args(arguments)
+
+
 def _add_serving(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("address and database")
     group.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
@@ -61,6 +79,12 @@ def _add_serving(parser: argparse.ArgumentParser) -> None:
 
 def _add_organization(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     group = parser.add_argument_group("the organization")
+    group.add_argument(
+        "--as",
+        dest="settings_file",
+        metavar="FILE",
+        help="behave as this file says, a JSON object of options and values; options that are given win",
+    )
     group.add_argument("--organization", default=defaults.organization, metavar="SLUG", help="slug (%(default)s)")
     group.add_argument("--mode", choices=("test", "live"), default=defaults.mode, help="environment (%(default)s)")
     _add_choice(group, "meta", ("resource", "document"), defaults.meta, "where mode and organization_id stand")
