@@ -23,15 +23,16 @@ from blocks.commerce_layer.errors import (
     ErrorItem,
     InvalidToken,
     NotConnected,
+    NotFound,
     ReadFailed,
     Throttled,
     WriteFateUnknown,
     error_for_answer,
 )
-from blocks.commerce_layer.rate_limit import Kind, RateBudget, Slot
+from blocks.commerce_layer.rate_limit import Answer, Kind, RateBudget, Slot
 from blocks.commerce_layer.transport import Answered, Timeouts, Transport, Unanswered, is_loopback
 
-Method = Literal["GET", "POST", "PATCH"]
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
 Compose = Callable[[], Awaitable[jsonapi.Fields]]
 """Makes a request's body right before it is sent, from what was just read."""
 T = TypeVar("T")
@@ -40,6 +41,8 @@ READ_TRIES = 4
 THROTTLED_TRIES = 5
 FIRST_BACKOFF_SECONDS = 0.5
 TOKEN_ENDPOINT = "oauth/token"  # noqa: S105 - a path, not a password
+DELETE_TRIES = 4
+_EMPTY = b'{"data": null}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ class Wire:
     ) -> None:
         self._api_url, self._auth_url, self._budget = api_url.rstrip("/"), auth_url, budget
         self.requests_made: Counter[tuple[str, str]] = Counter()
+        self.last_answers: dict[str, Answer] = {}
+        """What the last answer to each HTTP method said about the rate limit."""
         self.tokens = AccessTokens(self._request_token, client_id, client_secret, shop)
         # A proxy in the environment is for other hosts, not for a sandbox on this machine.
         self._transport = Transport(timeouts, connections, use_proxies=not is_loopback(api_url))
@@ -163,6 +168,22 @@ class Wire:
             raise WriteFateUnknown(method, call.path, reason, reference)
         raise NotConnected(method, call.path, reason)
 
+    async def delete(self, endpoint: str, resource_id: str) -> None:
+        """DELETE a resource. It may be repeated: what does not exist any more counts as deleted. Raises as `write`."""
+        call = _Call("DELETE", "delete", endpoint, resource_id)
+        outcome: Unanswered | None = None
+        for attempt in range(DELETE_TRIES):
+            if attempt:
+                await current_clock().sleep(backoff(attempt))
+            try:
+                outcome = await self._exchange(call, lambda _: None)
+            except NotFound:
+                return
+            if outcome is None:
+                return
+        assert outcome is not None
+        raise WriteFateUnknown(call.method, call.path, outcome.reason)
+
     def _unreachable(self, outcome: Unanswered) -> str:
         return (
             f"{self._api_url} cannot be reached ({outcome.reason}). Check the network, and the block's field `api_url`"
@@ -183,8 +204,10 @@ class Wire:
                 outcome = await self._send(request, call.endpoint, slot)
             if isinstance(outcome, Unanswered):
                 return outcome
+            if slot.answer is not None:
+                self.last_answers[call.method] = slot.answer
             if outcome.status < HTTPStatus.BAD_REQUEST:
-                return _understood(outcome.body, understand)
+                return _understood(_EMPTY if outcome.status == HTTPStatus.NO_CONTENT else outcome.body, understand)
             errors = jsonapi.error_items(outcome.body)
             if outcome.status == HTTPStatus.NOT_FOUND and call.is_list:
                 errors = (*errors, self._no_such_list())

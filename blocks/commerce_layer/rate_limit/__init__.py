@@ -10,7 +10,8 @@ none of this, and its windows would have to be kept besides the history.
 
 from blocks.commerce_layer.rate_limit.addresses import checked
 from blocks.commerce_layer.rate_limit.budget import Kind, RateBudget, Slot
+from blocks.commerce_layer.rate_limit.entries import Answer
 from blocks.commerce_layer.rate_limit.rate_limits import RateLimits
 from blocks.commerce_layer.rate_limit.sharing import open_store
 
-__all__ = ["Kind", "RateBudget", "RateLimits", "Slot", "checked", "open_store"]
+__all__ = ["Answer", "Kind", "RateBudget", "RateLimits", "Slot", "checked", "open_store"]

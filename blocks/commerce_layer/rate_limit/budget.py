@@ -19,10 +19,11 @@ from blocks.commerce_layer.rate_limit.request_history import TOO_MANY, RequestHi
 from blocks.commerce_layer.rate_limit.stores import Change, MemoryStore, RateStore
 
 T = TypeVar("T")
-Kind = Literal["create", "write", "read", "token"]
+Kind = Literal["create", "write", "delete", "read", "token"]
 
-_CLASSES: dict[Kind, REQUEST_CLASSES] = {"create": "write", "write": "write", "read": "read", "token": "token"}
-_METHODS: dict[Kind, str] = {"create": "POST", "write": "PATCH", "read": "GET", "token": "POST"}
+_WRITES: dict[Kind, REQUEST_CLASSES] = {"create": "write", "write": "write", "delete": "write"}
+_CLASSES: dict[Kind, REQUEST_CLASSES] = {**_WRITES, "read": "read", "token": "token"}
+_METHODS: dict[Kind, str] = {"create": "POST", "write": "PATCH", "delete": "DELETE", "read": "GET", "token": "POST"}
 
 
 class Slot:

@@ -54,3 +54,8 @@ class Answer:
     limit: int | None = None
     interval: float | None = None
     remaining: int | None = None
+
+    @property
+    def used(self) -> int | None:
+        """How many requests the limit's window has, this one included."""
+        return None if self.limit is None or self.remaining is None else self.limit - self.remaining

@@ -30,7 +30,7 @@ PLACES_IN_A_TURN = 3
 PROOFS_NEEDED = 5
 TOO_MANY = 429
 """The one HTTP status that is about limits."""
-SHARES = {"create": 1.0, "write": 4.0, "read": 1.0, "token": 1.0}
+SHARES = {"create": 1.0, "write": 4.0, "delete": 1.0, "read": 1.0, "token": 1.0}
 
 
 @dataclass(slots=True)
