@@ -43,6 +43,7 @@ COMMANDS = {
     "report": ("report:report", "Make a page of a month: renewed, recovered, at risk, by day."),
     "rehearse": ("rehearse:rehearse_policy", "Replay recorded failures under other policies."),
     "explain": ("explain:explain_subscription", "Say when and why a subscription is due, and how it went last."),
+    "probe": ("probe:probe", "Ask a test organization what the documentation leaves open."),
     "reconcile": ("reconcile:reconcile", "Compare the periods of a span with the orders in the shop."),
 }
 """The module of each command in this package, and what the command does."""

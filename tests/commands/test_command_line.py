@@ -41,6 +41,7 @@ OPTIONS = {
     "report": ["--from", "--to", "--output", "--json", "--credentials", "--policy"],
     "rehearse": ["--policy", "--from", "--to", "--json", "--credentials"],
     "explain": ["--on", "--credentials", "--policy"],
+    "probe": ["--source-order", "--spare-card", "--output", "--yes", "--patience", "--credentials"],
     "reconcile": ["--from", "--to", "--csv", "--json", "--credentials", "--policy"],
 }
 
