@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import stored_runs
 from merchant import Ended, Merchant
 from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
+from pydantic import SecretStr
 
 from blocks.renewal_policy import RenewalPolicy
 from flows.cli.installation import credentials_for
 from flows.cli.prefect_server import drain
+from flows.renew import renew_subscriptions
 
 
-async def _with_block(merchant: Merchant, **changed: Any) -> None:
+async def _with_block(merchant: Merchant, limiter_url: str | None = None, **changed: Any) -> None:
     """Save the merchant's credentials block with some fields changed, unchecked, as the UI would."""
     box = merchant.sandbox
     given = {
         "organization": box.organization, "client_id": box.client_id, "client_secret": box.client_secret,
         "mode": "test", "api_url": box.api_url, "auth_url": box.auth_url,
     }  # fmt: skip
-    await credentials_for(**{**given, **changed}).asave(merchant.name, overwrite=True)
+    block = credentials_for(**{**given, **changed})
+    block.limiter_url = limiter_url and SecretStr(limiter_url)
+    await block.asave(merchant.name, overwrite=True)
 
 
 def refused(ended: Ended, *words: str) -> None:
@@ -124,9 +129,12 @@ async def test_a_subscription_with_an_invalid_policy_needs_a_person_and_does_not
     assert "catch_up = 'skp'" in first["why"]
 
 
-async def test_no_secret_and_no_token_is_stored_anywhere(merchant: Merchant, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_and_no_token_is_stored_or_printed_anywhere(
+    merchant: Merchant, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Not in Prefect's database (states, logs, artifacts, events, parameters, results), our logs or the shop's data."""
     caplog.set_level("DEBUG")
+    spelt, unreadable = "the-limiters-%2Fpassword", "an-unspelt-/password"
     seeded = merchant.sandbox.seed(2)
     merchant.sandbox.create_subscription(failure="hard_declined")
     async with merchant.dashboard() as dashboard:
@@ -138,14 +146,23 @@ async def test_no_secret_and_no_token_is_stored_anywhere(merchant: Merchant, cap
     await merchant.sweep(subscriptions=["Nobodyhere"])
     await _with_block(merchant, client_secret="another-wrong-secret-1234")
     await merchant.sweep()
+    for password, ends in ((spelt, "Completed"), (unreadable, "Failed")):
+        await _with_block(merchant, f"redis://me:{password}@127.0.0.1:9/0")
+        stored = renew_subscriptions.with_options(persist_result=True)
+        ended = await stored(credentials=merchant.name, policy=merchant.name, return_state=True)
+        assert ended.name == ends, ended.message
+    assert "limiter_url" in (ended.message or "")
     await drain()
     await asyncio.sleep(3)  # the server writes in batches
 
     written = {path.name: path.read_bytes() for path in get_current_settings().home.rglob("*") if path.is_file()}
+    assert [name for name in written if (get_current_settings().home / "storage" / name).exists()], "results, too"
+    written["printed"] = "".join(capfd.readouterr()).encode()
     written["log"] = "\n".join(record.getMessage() for record in caplog.records).encode()
     for table in ("order_copies", "order_subscriptions", "orders"):
         written[table] = repr(merchant.rows(f"SELECT * FROM {table}")).encode()
     where_sentences_are = [name for name, text in written.items() if b"card lost or stolen" in text]
     assert any(name.startswith("prefect.db") for name in where_sentences_are)  # the scan reads what was written
-    for secret in (merchant.sandbox.client_secret, "another-wrong-secret-1234", token):
+    secrets = (merchant.sandbox.client_secret, "another-wrong-secret-1234", token)
+    for secret in (*secrets, spelt, unquote(spelt), unreadable, unreadable.partition("/")[0]):
         assert not [name for name, text in written.items() if secret.encode() in text]
