@@ -231,3 +231,16 @@ def test_a_fault_that_makes_no_sense_is_refused_with_a_reason(sandbox, members):
 
     assert answer.status_code == 400
     assert next(reversed(list(members))) in answer.json()["error"]
+
+
+def test_an_odd_answer_leaves_resources_alone_that_were_asked_for_without_attributes(caller, sandbox):
+    made = sandbox.create_subscription()
+    sandbox.fault("odd", changes={made["id"]: {"number": "odd"}})
+
+    bare = caller.http.get(f"/order_subscriptions/{made['id']}", params={"fields[order_subscriptions]": "source_order"})
+    whole = caller.attributes("order_subscriptions", made["id"])
+    sandbox.clear_faults()
+
+    assert bare.status_code == 200
+    assert "attributes" not in bare.json()["data"]
+    assert whole["number"] == "odd"

@@ -46,7 +46,8 @@ def _with_odd_values(fault: Fault, body: bytes) -> bytes:
     document = orjson.loads(body or b"{}")
     data = document.get("data") or []
     for item in [*(data if isinstance(data, list) else [data]), *document.get("included", [])]:
-        item["attributes"] |= fault.changes.get(item["id"], {})
+        if "attributes" in item:  # a caller may have asked for relationships only
+            item["attributes"] |= fault.changes.get(item["id"], {})
     return orjson.dumps(document) if body else body
 
 
