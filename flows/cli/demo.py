@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from blocks.sandbox.running import SandboxFailed
+from flows.cli import places
 from flows.cli.consoles import console as console_of_the_command
 from flows.cli.options import Count
 from flows.cli.prefect_server import ServiceDidNotStart, drain
@@ -68,7 +69,8 @@ def _demo(subscriptions: int) -> int:
         console.print(f"prefect  {trial.server.url}")
         exit_code = asyncio.run(_sweep_and_check(trial, subscriptions - sum(times is None for _, times in seeded)))
     console.print(f"\n[dim]{time.monotonic() - began_at:.0f} s in all; nothing is left running.[/]")
-    console.print("Next: [bold]make up[/] keeps it running, so that you can look around in the Prefect UI.")
+    how = "make up" if places.is_clone() else "perennial up"
+    console.print(f"Next: [bold]{how}[/] keeps it running, so that you can look around in the Prefect UI.")
     return exit_code
 
 

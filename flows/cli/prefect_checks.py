@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import StateType, WorkerStatus, WorkQueue
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
+from flows.cli import places
 from flows.cli.alarms import POOL, SWEEP, WATCH, alarms, is_as, times_of
 from flows.cli.checked import Checked
 from flows.cli.notification import CannotNotify, Recipient, reach
@@ -54,7 +55,7 @@ BY_HAND = "by-hand"
 PLANS_WITHIN = timedelta(minutes=3)
 """How long the scheduler may take to plan the runs of a changed deployment."""
 
-_DEPLOY = "prefect deploy --all"
+_DEPLOY = places.deploy_command()
 _NOTIFY = "perennial setup --notify URL-or-block"
 
 

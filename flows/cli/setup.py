@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from blocks.commerce_layer.credentials import AUTH_URL, CommerceLayerCredentials
 from blocks.commerce_layer.errors import CommerceLayerError, NotConnected
+from flows.cli import places
 from flows.cli.alarms import make_alarms, times_of
 from flows.cli.installation import CREDENTIALS, POLICY, credentials_for, install
 from flows.cli.notification import CannotNotify, recipient_of
@@ -107,4 +108,4 @@ def _tell_of_alarms(made: tuple[str, dict[str, str]]) -> None:
 def _save(credentials: CommerceLayerCredentials, name: str) -> None:
     asyncio.run(install(credentials, credentials_name=name))
     print(f"saved: credentials block {name!r}, policy block {POLICY!r}")
-    print("next: prefect deploy --all, then prefect worker start --pool perennial")
+    print(f"next: {places.deploy_command()}, then prefect worker start --pool perennial")

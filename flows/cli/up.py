@@ -17,15 +17,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from blocks.sandbox.running import SandboxFailed
+from flows.cli import places
 from flows.cli.alarm_listener import listening
 from flows.cli.options import Port
 from flows.cli.prefect_server import SETTINGS, PortTaken, PrefectServer, ServiceDidNotStart, drain, how_it_ended
 from flows.cli.processes import process
 from flows.cli.trial_environment import TrialEnvironment, save_blocks, trial_environment
 
-ROOT = Path(__file__).resolve().parents[2]
-HOME = ROOT / ".perennial"
-"""The folder that keeps database and logs from one `make up` to the next. `make clean` removes it."""
+HOME = places.home_of_up()
+"""The folder that keeps database and logs from one `make up` to the next."""
 
 SUBSCRIPTIONS = 100
 POOL = "perennial"
@@ -141,7 +141,7 @@ def _deploy(server: PrefectServer) -> None:
     _prefect(server, "work-pool", "create", POOL, "--type", "process", "--overwrite")
     with suppress(PrefectCommandFailed):  # it exists since an earlier `make up`
         _prefect(server, "work-queue", "create", "by-hand", "--pool", POOL, "--priority", "1")
-    _prefect(server, "--no-prompt", "deploy", "--all")
+    _prefect(server, "--no-prompt", "deploy", "--all", "--prefect-file", str(places.deployments_file()))
 
 
 def _run_the_first_sweep(server: PrefectServer) -> None:
@@ -150,7 +150,7 @@ def _run_the_first_sweep(server: PrefectServer) -> None:
 
 def _prefect(server: PrefectServer, *arguments: str) -> None:
     command, environment = [*PREFECT, *arguments], {**os.environ, **server.environment}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    done = subprocess.run(command, cwd=places.ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if done.returncode:
         raise PrefectCommandFailed(f"`prefect {' '.join(arguments)}` failed:\n{done.stdout}{done.stderr}")
 
