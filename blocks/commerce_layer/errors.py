@@ -14,8 +14,8 @@
         AuthenticationFailed the token endpoint refused the client's credentials
         WrongShop            the token belongs to another organization or mode than expected
 
-No message carries a secret, a token or a request body. Every error survives pickling, because
-Prefect stores and moves them: all arguments are handed to `super().__init__`.
+No message carries a secret, a token or a request body, nor a control character out of an answer. Every error survives
+pickling, because Prefect stores and moves them: all arguments are handed to `super().__init__`.
 """
 
 # ruff: noqa: N818 - each name says what happened; a suffix would only lengthen `except` lines
@@ -35,6 +35,11 @@ def storable(text: str) -> str:
     return _LONE_SURROGATE.sub("", text.replace("\0", ""))
 
 
+def _on_one_line(text: str) -> str:
+    """The text without what moves a terminal's cursor, forges a line of a log, or hides or reverses what follows."""
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorItem:
     """One entry of an error answer's `errors`. Texts are Commerce Layer's own, as far as they can be stored."""
@@ -52,7 +57,7 @@ class ErrorItem:
     def __str__(self) -> str:
         """`CODE: detail`, or the part of it that exists."""
         text = self.detail or self.title
-        return ": ".join(part for part in (self.code, text) if part) or "no reason given"
+        return _on_one_line(": ".join(part for part in (self.code, text) if part)) or "no reason given"
 
 
 class CommerceLayerError(Exception):

@@ -130,6 +130,6 @@ def _show(facts: dict[str, Any]) -> None:
             subscription, what = escape(plain(row["subscription"])), escape(plain(row["what"]))
             table.add_row(subscription, f"[{colour}]{WORDS[row['handling']]}[/]", what)
         out.print(table)
-    out.print(f"\n[bold]{escape(facts['sentence'])}[/]")
+    out.print(f"\n[bold]{escape(plain(facts['sentence']))}[/]")
     if facts["dry_run"]:
         out.print("nothing was changed; add --apply to do it")

@@ -21,7 +21,7 @@ from flows.rules.amounts import amount_cell
 from flows.rules.dashboard_links import Dashboard
 from flows.rules.incident_reports import facts_of, link_of
 from flows.rules.incidents import Incident, Standing, counted
-from flows.rules.outside_text import plain
+from flows.rules.outside_text import plain, printable
 from flows.run.context import Run, open_run
 from flows.run.flow_runs import FLOWS, KnownRun, UnknownRun, find_flow_run, run_id_of
 from flows.run.incident import ChargingIsOn, find_incident, runs_named, withdraw_unplaced
@@ -88,7 +88,7 @@ def incident(
     else:
         _show(answer)
     if answer.stopped_by is not None:
-        print(answer.stopped_by, file=sys.stderr)
+        print(printable(answer.stopped_by), file=sys.stderr)
     return answer.exit_code
 
 

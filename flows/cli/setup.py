@@ -20,6 +20,7 @@ from flows.cli.notification import CannotNotify, recipient_of
 from flows.cli.prefect_errors import calling_prefect
 from flows.cli.server_version import require_version
 from flows.cli.setup_check import check_setup, tell
+from flows.rules.outside_text import printable
 
 SECRET_VARIABLE = "COMMERCE_LAYER_CLIENT_SECRET"  # noqa: S105 - the name of a variable
 
@@ -79,11 +80,11 @@ def setup(
         print(f"not saved: {problems}", file=sys.stderr)
     except NotConnected as error:
         where = f"{auth_url or AUTH_URL} cannot be reached ({error.reason})"
-        print(f"not saved: {where}; check the network and --auth-url", file=sys.stderr)
+        print(f"not saved: {printable(where)}; check the network and --auth-url", file=sys.stderr)
     except CannotNotify as error:
         print(f"no alarms were made: {error}", file=sys.stderr)
     except (CommerceLayerError, RuntimeError) as error:
-        print(f"{'not checked' if check else 'not saved'}: {error}", file=sys.stderr)
+        print(f"{'not checked' if check else 'not saved'}: {printable(str(error))}", file=sys.stderr)
     return 2
 
 

@@ -14,6 +14,7 @@ from flows.cli.checked import Checked
 from flows.cli.installation import CREDENTIALS, POLICY
 from flows.cli.prefect_checks import check_alarms, check_deployments, check_pool, check_server, check_switch
 from flows.cli.shop_checks import check_shop
+from flows.rules.outside_text import printable
 
 
 async def check_setup() -> list[Checked]:
@@ -51,9 +52,9 @@ def tell(checked: Sequence[Checked]) -> int:
     wide = max(len(each.what) for each in checked)
     for each in checked:
         mark = "[green]ok   [/]" if each.is_right else "[red]WRONG[/]"
-        console.print(f"{mark}  {escape(each.what):{wide}}  {escape(each.found)}")
+        console.print(f"{mark}  {escape(each.what):{wide}}  {escape(printable(each.found))}")
         if each.way_out:
-            console.print(f"{'':{wide + 9}}{escape(each.way_out)}")
+            console.print(f"{'':{wide + 9}}{escape(printable(each.way_out))}")
     wrong = sum(not each.is_right for each in checked)
     console.print(f"\n[bold]{f'{wrong} to be corrected' if wrong else 'all is as it should be'}[/]")
     return int(wrong > 0)

@@ -23,6 +23,7 @@ from flows.cli.options import Port
 from flows.cli.prefect_server import SETTINGS, PortTaken, PrefectServer, ServiceDidNotStart, drain, how_it_ended
 from flows.cli.processes import process
 from flows.cli.trial_environment import TrialEnvironment, save_blocks, trial_environment
+from flows.rules.outside_text import printable
 
 HOME = places.home_of_up()
 """The folder that keeps database and logs from one `make up` to the next."""
@@ -87,7 +88,7 @@ def _run_until_one_ends(trial: TrialEnvironment) -> NoReturn:
 
 
 def _show_alarm(said: dict[str, Any]) -> None:
-    console.print(f"[bold yellow]alarm[/]  {escape(str(said.get('text', said)))}")
+    console.print(f"[bold yellow]alarm[/]  {escape(printable(str(said.get('text', said))))}")
 
 
 async def _set_alarms(webhook: str) -> None:

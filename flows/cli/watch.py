@@ -24,7 +24,7 @@ from flows.cli.installation import POLICY, credentials_for
 from flows.cli.options import Duration
 from flows.cli.prefect_errors import PrefectUnavailable, calling_prefect
 from flows.rules.dashboard_links import Dashboard
-from flows.rules.outside_text import plain
+from flows.rules.outside_text import plain, printable
 from flows.rules.watch_reports import WatchReport
 from flows.rules.watching import WatchLimits
 from flows.run.context import NotSetUp, Unreachable, open_run
@@ -90,7 +90,7 @@ def watch(
     try:
         report = _report(limits, credentials, policy)
     except _CannotWatch as problem:
-        print(problem.sentence, file=sys.stderr)
+        print(printable(problem.sentence), file=sys.stderr)
         if machine:
             print(json.dumps({"error": problem.sentence, "exit_code": int(problem.code)}))
         return problem.code
@@ -160,4 +160,4 @@ def _show(report: WatchReport) -> None:
             table.add_row(f"[red]{each.alarm.value}[/]", *(escape(plain(cell)) for cell in cells))
         out.print(table)
         out.print()
-    out.print(f"[bold]{escape(report.sentence)}[/]", soft_wrap=True)
+    out.print(f"[bold]{escape(plain(report.sentence))}[/]", soft_wrap=True)

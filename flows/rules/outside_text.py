@@ -26,6 +26,11 @@ def plain(text: str) -> str:
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 
+def printable(text: str) -> str:
+    """The whole text with its lines, without control characters and marks that reverse its direction."""
+    return "".join(" " if each != "\n" and _is_unseen(each) else each for each in text)
+
+
 def markdown(text: str) -> str:
     """Markdown that shows the text unchanged."""
     safe = _MARKUP.sub(lambda found: f"\\{found[0]}" if found[0] not in "<>&" else _ENTITIES[found[0]], plain(text))

@@ -111,24 +111,24 @@ def _markdown_lines(report: RenewalReport, dashboard: Dashboard) -> Iterator[str
     yield from _table(
         ("", "renewals", "amount"),
         [
-            ("renewed", str(len(report.renewed)), amounts(total(report.renewed))),
-            ("failed at least once", str(at_risk.orders), amounts(at_risk)),
-            ("recovered by retries", str(report.by_retries.orders), amounts(report.by_retries)),
-            ("recovered by customers at the checkout", str(report.by_customers.orders), amounts(report.by_customers)),
-            ("not recovered", str(len(report.not_recovered)), amounts(total(e.renewal for e in report.not_recovered))),
-            ("cancelled or not paid since", str(len(report.lost)), amounts(total(report.lost))),
+            ("renewed", str(len(report.renewed)), _amounts(total(report.renewed))),
+            ("failed at least once", str(at_risk.orders), _amounts(at_risk)),
+            ("recovered by retries", str(report.by_retries.orders), _amounts(report.by_retries)),
+            ("recovered by customers at the checkout", str(report.by_customers.orders), _amounts(report.by_customers)),
+            ("not recovered", str(len(report.not_recovered)), _amounts(total(e.renewal for e in report.not_recovered))),
+            ("cancelled or not paid since", str(len(report.lost)), _amounts(total(report.lost))),
         ],
     )
     if report.classes:
         yield "\n## Recovered, by class\n"
         rows = [
-            (row.cls.value, str(row.at_risk.orders), str(row.recovered.orders), amounts(row.recovered))
+            (row.cls.value, str(row.at_risk.orders), str(row.recovered.orders), _amounts(row.recovered))
             for row in report.classes
         ]
         yield from _table(("class", "failed", "recovered", "amount"), rows)
         yield "\n## Attempts\n"
         tries = [
-            (str(row.number), str(row.made), str(row.renewed.orders), amounts(row.renewed)) for row in report.attempts
+            (str(row.number), str(row.made), str(row.renewed.orders), _amounts(row.renewed)) for row in report.attempts
         ]
         yield from _table(("attempt", "made", "renewed", "amount"), tries)
     if report.not_recovered:
@@ -155,6 +155,10 @@ def open_row(each: RenewalAtRisk, report: RenewalReport, dashboard: Dashboard) -
         each.failed[-1].failure.in_short if each.failed else each.cls.value, str(len(each.failed)),
         _standing_in_words(each, report), link,
     )  # fmt: skip
+
+
+def _amounts(charged: Charged) -> str:
+    return markdown(amounts(charged))
 
 
 def _standing_in_words(each: RenewalAtRisk, report: RenewalReport) -> str:
