@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from blocks.policy import Policy
 from flows.rules.dashboard_links import Dashboard
 from flows.rules.watching import Alarm, WatchFinding, WatchLimits
-from flows.run.oversight import look_over
 
 if TYPE_CHECKING:
     from merchant import Ended, Merchant
@@ -33,7 +32,7 @@ class Watcher:
 
     async def check(self, merchant: Merchant, ended: Ended) -> Counter[str]:
         """Read what the sweep reported, and run the watch. Returns the requests that the watch made."""
-        import stored_runs  # Prefect reads its settings when it is first imported, and a year alone sets them first
+        import stored_runs  # it imports Prefect, see _watch
 
         rows = await stored_runs.table(ended.flow_run_id)
         self._said = {row["renewal"].partition("@")[0]: f"{row['outcome']}: {row['why']}" for row in rows}
@@ -44,6 +43,9 @@ class Watcher:
             return Counter(_named(*request) for request in client.requests_made.elements())
 
     async def _watch(self, merchant: Merchant, ended: Ended, client: CommerceLayer) -> None:
+        # Prefect reads its settings when it is first imported, and a year that runs alone sets them first.
+        from flows.run.oversight import look_over
+
         as_of, dashboard = merchant.sandbox.clock(), Dashboard(merchant.sandbox.organization, "test")
         report = await look_over(client, dashboard, self._policy, as_of, WatchLimits())
         for each in report.findings:

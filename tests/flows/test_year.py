@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +15,13 @@ from year_checker import Report, check
 
 from flows.cli.prefect_server import PrefectServer
 
+TESTS = Path(__file__).parents[1]
 PLACED = "SELECT c.id FROM order_copies c JOIN orders o ON o.id = c.target_order_id WHERE o.status = 'placed'"
+
+
+def test_a_year_that_runs_alone_imports_prefect_only_after_it_has_set_the_settings() -> None:
+    code = "import sys, year; sys.exit('prefect' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=TESTS, check=False).returncode == 0
 
 
 @pytest.mark.slow
