@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up cluster cluster-test test check audit format bench chaos year conform mutants clean
+.PHONY: help venv demo up cluster cluster-test test check audit format bench chaos year conform fidelity mutants clean
 
 help: ## What there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ year: venv ## 365 daily sweeps over 500 subscriptions on a virtual clock (some t
 
 conform: venv ## Send generated requests to the sandbox, and check the answers against its OpenAPI description (EXAMPLES=1000)
 	@$(RUN) tests/conformance.py --examples "$(or $(EXAMPLES),100)"
+
+fidelity: venv ## Renew the same shop under each answer to what nobody outside knows, and under all pairs (some ten minutes)
+	@$(RUN) tests/fidelity.py
 
 mutants: venv ## Put small faults into the rules, and count which ones the tests notice (some hours; DIGITS=37: a fifth)
 	@$(RUN) tests/mutants.py --digits "$(DIGITS)"

@@ -38,6 +38,13 @@ def patch(merchant: Merchant, resource: str, key: str, **attributes: Any) -> Non
     _send(merchant, "PATCH", f"{resource}/{key}", type=resource, id=key, attributes=attributes, relationships=links)
 
 
+def create(merchant: Merchant, resource: str, **attributes: Any) -> str:
+    """Create a resource as staff would, without Perennial's client; returns its id."""
+    links = attributes.pop("relationships", {})
+    made = _send(merchant, "POST", resource, type=resource, attributes=attributes, relationships=links)
+    return str(made["id"])
+
+
 def copy_order(merchant: Merchant, source_order_id: str, **attributes: Any) -> str:
     """Make an order copy without Perennial's client; returns its id."""
     link = {"source_order": {"data": {"type": "orders", "id": source_order_id}}}
