@@ -67,7 +67,7 @@ class Plan:
         return (
             f"{self.block.organization}, test environment: the probe copies order {order.shown_number} of "
             f"{order.customer_email} ({amount}).\n"
-            f"It creates up to seven copies, four subscriptions, a tag, and {cards}. It places the order of one copy: "
+            f"It creates up to six copies, four subscriptions, a tag, and {cards}. It places the order of one copy: "
             f"{amount} are authorized by the test gateway. It lets Commerce Layer's engine run two of the "
             f"subscriptions, and waits up to {self.patience / timedelta(minutes=1):g} min for each.\n"
             f"At the end it cancels these orders, and deletes what the shop lets it delete. All of it has the "
