@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import orjson
 
+from blocks.sandbox.api.members import Linkage, attributes_of, relationships_of
 from blocks.sandbox.api.queries import IncludeTree, Query, Record, records_by, related_records
 from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
@@ -16,8 +17,6 @@ from blocks.sandbox.shop.database import Reader
 
 _VERSION = "2017-08"
 """The version of the API that requests without one mean."""
-
-Linkage = Mapping[tuple[str, str], Any]
 
 
 class Writer:
@@ -88,25 +87,30 @@ class Writer:
         included: dict[tuple[str, str], tuple[ResourceType, Record]] = {}
         if query.include:
             self._collect(kind, records, query.include, linkage, included)
-        objects = [self._object(kind, record, query, base, linkage) for record in records]
-        extra = [self._object(other, record, query, base, linkage) for other, record in included.values()]
+        linked = dict.fromkeys(name for _, name in linkage)
+        objects = [self._object(kind, record, query, base, linkage, linked) for record in records]
+        extra = [self._object(other, record, query, base, linkage, linked) for other, record in included.values()]
         return objects, extra
 
-    def _object(self, kind: ResourceType, record: Record, query: Query, base: str, linkage: Linkage) -> dict[str, Any]:
-        resource_id = record[0]
-        fields = query.fields.get(kind.name)
-        own = f"{base}/{kind.path}" if kind.singleton else f"{base}/{kind.name}/{resource_id}"
+    def _object(
+        self,
+        kind: ResourceType,
+        record: Record,
+        query: Query,
+        base: str,
+        linkage: Linkage,
+        linked: Iterable[str],
+    ) -> dict[str, Any]:
+        resource_id, fields = record[0], query.fields.get(kind.name)
+        collection = f"{base}/{kind.path}"
+        own = collection if kind.singleton else f"{collection}/{resource_id}"
         shown: dict[str, Any] = {"id": resource_id, "type": kind.name, "links": {"self": own}}
-        attributes = {name: show(record[index]) for name, index, show in attribute_plan(kind, fields)}
-        relationships = {
-            name: _relationship(name, own, resource_id, linkage)
-            for name in (kind.relationships if fields is None else fields)
-            if name in kind.relationships
-        }
+        attributes = attributes_of(kind, record, fields)
+        relationships = relationships_of(kind, record, collection, fields, linkage, linked)
         # As the Ruby gem behind the API does: an empty member is left out.
         if attributes:
             shown["attributes"] = attributes
-        if relationships:
+        if relationships is not None:
             shown["relationships"] = relationships
         shown["meta"] = self._resource_meta(resource_id)
         return shown
@@ -130,6 +134,9 @@ class Writer:
                 linkage |= {(owner, name): [] for owner in owners}
                 for owner, record in pairs:
                     linkage[(owner, name)].append({"type": other.name, "id": record[0]})
+            elif relationship.is_empty:
+                found = []
+                linkage |= dict.fromkeys(((record[0], name) for record in records), None)
             else:
                 at = kind.index_of[relationship.column]
                 wanted = list(dict.fromkeys(record[at] for record in records if record[at] is not None))
@@ -142,47 +149,6 @@ class Writer:
                 included.setdefault((other.name, record[0]), (other, record))
             if below:
                 self._collect(other, found, below, linkage, included)
-
-
-def _relationship(name: str, own: str, resource_id: str, linkage: Linkage) -> dict[str, Any]:
-    links = {"self": f"{own}/relationships/{name}", "related": f"{own}/{name}"}
-    if (resource_id, name) in linkage:
-        return {"links": links, "data": linkage[(resource_id, name)]}
-    return {"links": links}
-
-
-Show = Callable[[Any], Any]
-_MAX_PLANS = 1000  # a caller that keeps asking for new fieldsets must not fill up the memory
-_PLANS: dict[tuple[str, tuple[str, ...] | None], list[tuple[str, int, Show]]] = {}
-
-
-def attribute_plan(kind: ResourceType, fields: tuple[str, ...] | None) -> list[tuple[str, int, Show]]:
-    """Name, position in the record and formatter of each attribute to show."""
-    plan = _PLANS.get((kind.name, fields))
-    if plan is None:
-        plan = [
-            (attribute.name, kind.index_of[attribute.name], _SHOW.get(attribute.kind, _as_is))
-            for attribute in kind.attributes.values()
-            if fields is None or attribute.name in fields
-        ]
-        if len(_PLANS) < _MAX_PLANS:
-            _PLANS[(kind.name, fields)] = plan
-    return plan
-
-
-def _as_is(value: Any) -> Any:
-    return value
-
-
-def _boolean(value: int | None) -> bool | None:
-    return None if value is None else bool(value)
-
-
-def _json(value: str | None) -> orjson.Fragment | None:
-    return None if value is None else orjson.Fragment(value)
-
-
-_SHOW: dict[str, Show] = {"boolean": _boolean, "json": _json, "list": _json}
 
 
 def _page_links(query: Query, pages: int, url: str) -> dict[str, str]:

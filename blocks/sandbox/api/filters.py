@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite
 
 import orjson
 
-from blocks.sandbox.resources.definitions import ResourceType
+from blocks.sandbox.resources.definitions import Relationship, ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 from blocks.sandbox.shop import problems
 from blocks.sandbox.shop.virtual_clock import instant_of, text_of
@@ -117,24 +118,31 @@ def _operand(kind: ResourceType, path: str, alias: str, depth: int) -> _Operand 
     if depth > _MAX_DEPTH:
         return None
     for relationship in kind.relationships.values():
-        if "f" not in relationship.flags or not path.startswith(f"{relationship.name}_"):
-            continue
-        rest = path[len(relationship.name) + 1 :]
-        if rest == "id" and not relationship.many:
-            return _Operand("{}", "{}", f"{alias}.{relationship.column}", "text")
-        inner_alias = f"{alias}{depth}"
-        inner = _operand(RESOURCE_TYPES[relationship.target], rest, inner_alias, depth + 1)
-        if inner is None:
-            continue
-        join = (
-            relationship.belongs(inner_alias, f"{alias}.id")
-            if relationship.many
-            else f"{inner_alias}.id = {alias}.{relationship.column}"
-        )
-        related = f"EXISTS (SELECT 1 FROM {relationship.target} AS {inner_alias} WHERE {join}"  # noqa: S608  names are ours
-        outer = f"({related} AND {inner.outer}) OR NOT {related}))"
-        return _Operand(f"{related} AND {inner.wrap})", outer, inner.column, inner.kind)
+        if "f" in relationship.flags and path.startswith(f"{relationship.name}_"):
+            operand = _across(relationship, path[len(relationship.name) + 1 :], alias, depth)
+            if operand is not None:
+                return operand
     return None
+
+
+def _across(relationship: Relationship, path: str, alias: str, depth: int) -> _Operand | None:
+    """An attribute of a related resource."""
+    if path == "id" and not (relationship.many or relationship.is_empty):
+        return _Operand("{}", "{}", f"{alias}.{relationship.column}", "text")
+    inner_alias = f"{alias}{depth}"
+    inner = _operand(RESOURCE_TYPES[relationship.target], path, inner_alias, depth + 1)
+    if inner is None:
+        return None
+    if relationship.is_empty:
+        return _Operand("(0 AND {})", "({} OR 1)", "NULL", inner.kind)
+    join = (
+        relationship.belongs(inner_alias, f"{alias}.id")
+        if relationship.many
+        else f"{inner_alias}.id = {alias}.{relationship.column}"
+    )
+    related = f"EXISTS (SELECT 1 FROM {relationship.target} AS {inner_alias} WHERE {join}"  # noqa: S608  names are ours
+    outer = f"({related} AND {inner.outer}) OR NOT {related}))"
+    return _Operand(f"{related} AND {inner.wrap})", outer, inner.column, inner.kind)
 
 
 def _takes_null(predicate: str, value: str) -> bool:
@@ -208,6 +216,13 @@ def _integer(value: str) -> int:
     return number
 
 
+def _decimal(value: str) -> float:
+    number = float(value)
+    if not isfinite(number):
+        raise ValueError(value)
+    return number
+
+
 def _boolean(name: str, value: str) -> bool:
     if value.lower() in _TRUE:
         return True
@@ -218,6 +233,7 @@ def _boolean(name: str, value: str) -> bool:
 
 _READERS: dict[str, Callable[[str], object]] = {
     "integer": _integer,
+    "decimal": _decimal,
     "time": lambda value: text_of(instant_of(value)),
     "boolean": lambda value: int(_boolean("boolean", value)),
 }

@@ -10,13 +10,13 @@ from blocks.sandbox.api.queries import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from blocks.sandbox.api.response_schemas import JSON_API, responses
 from blocks.sandbox.api.token_schemas import token_paths
 from blocks.sandbox.resources.definitions import Relationship, ResourceType
-from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
+from blocks.sandbox.resources.resource_types import WITH_DATA
 
 
 def describe(controls: Mapping[str, Schema]) -> Schema:
     """The description; `controls` are the paths below /_sandbox."""
     paths = token_paths()
-    for kind in RESOURCE_TYPES.values():
+    for kind in WITH_DATA:
         paths |= _paths_of(kind)
     return {
         "openapi": "3.1.0",

@@ -157,6 +157,8 @@ def _read_sort(kind: ResourceType, value: str, query: Query) -> None:
 
 def list_records(reader: Reader, kind: ResourceType, query: Query) -> tuple[list[Record], int]:
     """One page of records (values in the order of `kind.columns`), and how many match in all."""
+    if kind.is_empty:
+        return [], 0
     where = f" WHERE {' AND '.join(query.where)}" if query.where else ""
     # Without `sort` the real API lists the newest first. The id makes the order total, so that pages do not overlap.
     order = [*(query.order or ["t.created_at DESC"]), "t.id"] if "t.id" not in query.order else query.order
@@ -188,7 +190,7 @@ def find_record(reader: Reader, kind: ResourceType, resource_id: str) -> Record:
     Raises:
         Problem: 404.
     """
-    record: Record | None = reader.execute(_by_id(kind), (resource_id,)).fetchone()
+    record: Record | None = None if kind.is_empty else reader.execute(_by_id(kind), (resource_id,)).fetchone()
     if record is None:
         raise problems.not_found()
     return record
@@ -207,6 +209,8 @@ def records_by(reader: Reader, kind: ResourceType, column: str, values: list[str
 
 def related_records(reader: Reader, relationship: Relationship, owners: list[str]) -> list[tuple[str, Record]]:
     """All records that belong to these owners, each with its owner's id, oldest first."""
+    if relationship.is_empty:
+        return []
     kind = RESOURCE_TYPES[relationship.target]
     columns = ", ".join(f"t.{column}" for column in kind.columns)
     tables, owner = f"{kind.name} AS t", f"t.{relationship.column}"

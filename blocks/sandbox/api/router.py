@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import orjson
 
 from blocks.sandbox.api import writes
@@ -18,9 +20,11 @@ from blocks.sandbox.api.queries import (
     related_records,
 )
 from blocks.sandbox.http.messages import Request, Response
-from blocks.sandbox.resources.definitions import ResourceType
+from blocks.sandbox.resources.definitions import Relationship, ResourceType
+from blocks.sandbox.resources.empty_resources import UNSUPPORTED
 from blocks.sandbox.resources.resource_types import BY_PATH, RESOURCE_TYPES
 from blocks.sandbox.shop import problems
+from blocks.sandbox.shop.problems import Problem
 from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.subscriptions import NativeEngine
 
@@ -46,13 +50,15 @@ class Router:
         """
         segments = request.path.strip("/").split("/")[1:]
         kind = BY_PATH.get(segments[0]) if segments else None
-        allowed = methods_of(kind, segments) if kind is not None else ()
-        if kind is None or not allowed:
+        if kind is None:
+            raise problems.unsupported(segments[0]) if segments and segments[0] in UNSUPPORTED else problems.not_found()
+        allowed = methods_of(kind, segments)
+        if not allowed:
             raise problems.not_found()
         if request.method == "OPTIONS":
             return Response(204, headers={"Allow": ", ".join(allowed)})
         if request.method not in allowed:
-            raise problems.method_not_allowed(request.method, allowed)
+            raise _refused(kind, request.method, allowed)
         _check_media_types(request)
         return self._at(kind, segments, request)
 
@@ -108,7 +114,7 @@ class Router:
             query.where.append(relationship.belongs("t", "?"))
             query.values.append(resource_id)
             return self._list(other, query, request)
-        target_id = record[kind.index_of[relationship.column]]
+        target_id = _target_id(kind, record, relationship)
         found = records_by(self._shop.database, other, "id", [target_id]) if target_id else []
         return Response(200, self._writer.one(other, found[0] if found else None, query, _base(request)))
 
@@ -123,7 +129,7 @@ class Router:
             found = related_records(self._shop.database.reader_of(other.name), relationship, [resource_id])
             data: object = [{"type": other.name, "id": row[0]} for _, row in found]
         else:
-            target_id = record[kind.index_of[relationship.column]]
+            target_id = _target_id(kind, record, relationship)
             data = {"type": other.name, "id": target_id} if target_id else None
         return Response(200, orjson.dumps({"links": links, "data": data}))
 
@@ -148,6 +154,16 @@ class Router:
             "metadata": "{}",
         }
         return tuple(values.get(column) for column in kind.columns)
+
+
+def _refused(kind: ResourceType, method: str, allowed: Sequence[str]) -> Problem:
+    if kind.is_empty:
+        return problems.always_empty(kind.name, method, allowed)
+    return problems.method_not_allowed(method, allowed)
+
+
+def _target_id(kind: ResourceType, record: Record, relationship: Relationship) -> str | None:
+    return None if relationship.is_empty else record[kind.index_of[relationship.column]]
 
 
 def _base(request: Request) -> str:

@@ -10,19 +10,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+NOTHING = "-"
+"""In the place of a column: nothing is ever related here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
     """
-    One attribute, stored in a column of the same name.
+    One attribute, stored in a column of the same name, or computed from the column `of`.
 
-    `kind` is text, integer, boolean, time, json or list; `flags` hold `c` (may be given at create),
+    `kind` is text, integer, decimal, boolean, time, json or list; where it is computed, amount (cents as a decimal) or
+    formatted (cents as text, in the resource's `currency_code`). `flags` hold `c` (may be given at create),
     `u` (may be updated), `f` (may be filtered), `s` (may be sorted by) and `r` (required at create).
     """
 
     name: str
     kind: str
     flags: str
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,8 @@ class Relationship:
 
     To one: `column` is this table's column that holds the id. To many: `column` is the column of the
     *target's* table that points back. Many to many: `through` is the table whose `column` holds the target's id
-    and whose `resource_id` holds this one's. `flags` as for attributes, and `x` = cannot be included.
+    and whose `resource_id` holds this one's. The column `-`: nothing is ever related. `flags` as for attributes, and
+    `x` = cannot be included.
     """
 
     name: str
@@ -42,8 +48,15 @@ class Relationship:
     flags: str
     through: str = ""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is ever related."""
+        return self.column == NOTHING
+
     def belongs(self, alias: str, owner: str) -> str:
         """The condition, in SQL, that the target's row `alias` belongs to the `owner` (an expression for its id)."""
+        if self.is_empty:
+            return f"{owner} IS NULL"  # an owner always has an id
         if self.through:
             return f"{alias}.id IN (SELECT {self.column} FROM {self.through} WHERE resource_id = {owner})"  # noqa: S608  names are ours
         return f"{alias}.{self.column} = {owner}"
@@ -69,6 +82,8 @@ class ResourceType:
     """The table of this name is a view of others."""
     by_cursor: bool = False
     """Its lists have no counts, and a cursor instead of numbered pages."""
+    is_empty: bool = False
+    """There is never one, hence no table."""
 
     @cached_property
     def path(self) -> str:
@@ -78,8 +93,13 @@ class ResourceType:
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The columns that a resource object is made of: id, attributes, ids of to-one relationships."""
-        own = [relationship.column for relationship in self.relationships.values() if not relationship.many]
-        return ("id", *self.attributes, *dict.fromkeys(column for column in own if column not in self.attributes))
+        own = [each.column for each in self.relationships.values() if not (each.many or each.is_empty)]
+        return ("id", *self.stored, *dict.fromkeys(column for column in own if column not in self.attributes))
+
+    @cached_property
+    def stored(self) -> tuple[str, ...]:
+        """The attributes that have a column."""
+        return tuple(attribute.name for attribute in self.attributes.values() if not attribute.of)
 
     @cached_property
     def index_of(self) -> Mapping[str, int]:
@@ -109,14 +129,17 @@ def resource_type(
     singleton: bool = False,
     is_view: bool = False,
     by_cursor: bool = False,
+    is_empty: bool = False,
 ) -> ResourceType:
     """
     Read a type from two tables in text form.
 
-    An attribute is a line `name kind flags`, `-` for no flags. A relationship is `name -> type column flags`
-    (to one), `name => type column flags` (to many) or `name <=> type column flags` (many to many).
+    An attribute is a line `name kind flags`, `-` for no flags; the kind `money` stands for three attributes, the amount
+    in cents, as a decimal and formatted. A relationship is `name -> type column flags`
+    (to one), `name => type column flags` (to many) or `name <=> type column flags` (many to many), the last one with
+    its table if that is not `taggings`.
     """
-    own = [Attribute(*line.split()) for line in _lines(attributes)]
+    own = [attribute for line in _lines(attributes) for attribute in _attributes(*line.split())]
     related = [_relationship(line) for line in _lines(relationships)]
     every = [*own, *(Attribute(*line.split()) for line in _lines(_EVERY_RESOURCE))] if not singleton else own
     return ResourceType(
@@ -130,6 +153,7 @@ def resource_type(
         singleton=singleton,
         is_view=is_view,
         by_cursor=by_cursor,
+        is_empty=is_empty,
     )
 
 
@@ -151,6 +175,15 @@ def _lines(table: str) -> list[str]:
     return [line.strip() for line in table.splitlines() if line.strip()]
 
 
+def _attributes(name: str, kind: str, flags: str) -> list[Attribute]:
+    if kind != "money":
+        return [Attribute(name, kind, flags)]
+    cents = f"{name}_cents"
+    computed = [Attribute(f"{name}_float", "amount", "", cents), Attribute(f"formatted_{name}", "formatted", "", cents)]
+    return [Attribute(cents, "integer", flags), *computed]
+
+
 def _relationship(line: str) -> Relationship:
-    name, arrow, target, column, flags = line.split()
-    return Relationship(name, target, column, arrow != "->", flags, "taggings" if arrow == "<=>" else "")
+    name, arrow, target, column, flags, *table = line.split()
+    through = "" if arrow != "<=>" else table[0] if table else "taggings"
+    return Relationship(name, target, column, arrow != "->", flags, through)

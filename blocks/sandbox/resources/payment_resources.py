@@ -13,7 +13,8 @@ CUSTOMER_PAYMENT_SOURCES = resource_type(
     """,
     """
     customer        -> customers        customer_id        cufr
-    payment_source  -> stripe_payments  payment_source_id  -
+    payment_method  -> payment_methods  -                  f
+    payment_source  -> stripe_payments  payment_source_id  f
     events          => events           resource_id        f
     event_stores    => event_stores     resource_id        x
     """,
@@ -25,12 +26,22 @@ STRIPE_PAYMENTS = resource_type(
     """
     stripe_id            text     -
     client_secret        text     -
+    connected_account    text     -
+    charge_id            text     -
     publishable_key      text     -
+    on_behalf_of         text     -
+    transfer_group       text     -
     options              json     -
     payment_method       json     -
     mismatched_amounts   boolean  -
+    return_url           text     -
+    receipt_email        text     -
     payment_instrument   json     -
     """,
-    "event_stores  => event_stores  resource_id  x",
+    """
+    order            -> orders            -            f
+    payment_gateway  -> payment_gateways  -            f
+    event_stores     => event_stores      resource_id  x
+    """,
     actions="lr",
 )

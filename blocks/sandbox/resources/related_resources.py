@@ -19,21 +19,21 @@ CUSTOMERS = resource_type(
     anonymization_status       text     fs
     """,
     """
-    customer_group            -> customer_groups           customer_group_id  f
-    customer_addresses        => customer_addresses        owner_id     f
-    customer_payment_sources  => customer_payment_sources  customer_id  f
-    customer_subscriptions    => customer_subscriptions    owner_id     f
-    orders                    => orders                    customer_id  f
-    order_subscriptions       => order_subscriptions       customer_id  f
-    returns                   => returns                   owner_id     f
-    sku_lists                 => sku_lists                 owner_id     f
-    attachments               => attachments               owner_id     f
-    tags                      <=> tags                     tag_id       cuf
-    events                    => events                    resource_id  f
-    jwt_customer              -> customers                 jwt_customer_id  -
-    jwt_markets               => markets                   jwt_owner_id  -
-    jwt_stock_locations       => stock_locations           owner_id     -
-    event_stores              => event_stores              resource_id  x
+    customer_group            ->  customer_groups           -                f
+    customer_addresses        =>  customer_addresses        -                f
+    customer_payment_sources  =>  customer_payment_sources  customer_id      f
+    customer_subscriptions    =>  customer_subscriptions    -                f
+    orders                    =>  orders                    customer_id      f
+    order_subscriptions       =>  order_subscriptions       customer_id      f
+    returns                   =>  returns                   -                f
+    sku_lists                 =>  sku_lists                 -                f
+    attachments               =>  attachments               -                f
+    tags                      <=> tags                      tag_id           cuf
+    events                    =>  events                    resource_id      f
+    jwt_customer              ->  customers                 jwt_customer_id  -
+    jwt_markets               =>  markets                   -                f
+    jwt_stock_locations       =>  stock_locations           -                -
+    event_stores              =>  event_stores              resource_id      x
     """,
     triggers={
         **TAG_TRIGGERS,
@@ -63,13 +63,23 @@ MARKETS = resource_type(
     external_includes              list     cu
     """,
     """
-    subscription_model  -> subscription_models  subscription_model_id  f
-    customer_group      -> customer_groups      customer_group_id      f
-    attachments         => attachments          owner_id               f
-    events              => events               resource_id            f
-    event_stores        => event_stores         resource_id            x
+    merchant                 -> merchants               -                      f
+    price_list               -> price_lists             -                      f
+    base_price_list          -> price_lists             -                      f
+    inventory_model          -> inventory_models        -                      f
+    subscription_model       -> subscription_models     subscription_model_id  f
+    discount_engine          -> discount_engines        -                      f
+    tax_calculator           -> manual_tax_calculators  -                      f
+    customer_group           -> customer_groups         -                      f
+    geocoder                 -> geocoders               -                      f
+    default_shipping_method  -> shipping_methods        -                      f
+    default_payment_method   -> payment_methods         -                      f
+    stores                   => stores                  -                      f
+    price_list_schedulers    => price_list_schedulers   -                      f
+    attachments              => attachments             -                      f
+    events                   => events                  resource_id            f
+    event_stores             => event_stores            resource_id            x
     """,
-    private=("jwt_owner_id TEXT",),
     actions="lr",
 )
 
@@ -85,7 +95,7 @@ SUBSCRIPTION_MODELS = resource_type(
     """
     markets              => markets              subscription_model_id  f
     order_subscriptions  => order_subscriptions  subscription_model_id  f
-    attachments          => attachments          owner_id               f
+    attachments          => attachments          -                      f
     event_stores         => event_stores         resource_id            x
     """,
     actions="lr",
@@ -109,8 +119,9 @@ EVENTS = resource_type(
     "events",
     "name text fs",
     """
-    last_event_callbacks  => event_callbacks  event_id     f
-    event_stores          => event_stores     resource_id  x
+    webhooks              <=> webhooks         webhook_id   f  event_webhooks
+    last_event_callbacks  =>  event_callbacks  event_id     f
+    event_stores          =>  event_stores     resource_id  x
     """,
     triggers={"_trigger": "boolean"},
     private=("resource_type TEXT", "resource_id TEXT"),
@@ -255,6 +266,7 @@ ORGANIZATION = resource_type(
     reference_origin  text  -
     metadata          json  -
     """,
+    "event_stores => event_stores resource_id x",
     actions="r",
     singleton=True,
 )

@@ -17,10 +17,10 @@ _COPY_ATTRIBUTES = """
 """
 
 _COPY_RELATIONSHIPS = """
-    source_order        -> orders               source_order_id        crf
-    target_order        -> orders               target_order_id        f
-    events              => events               resource_id            f
-    event_stores        => event_stores         resource_id            x
+    source_order  -> orders        source_order_id  crf
+    target_order  -> orders        target_order_id  f
+    events        => events        resource_id      f
+    event_stores  => event_stores  resource_id      x
 """
 
 _COPY_PRIVATE = ("_due_at TEXT",)
@@ -73,19 +73,19 @@ ORDER_SUBSCRIPTIONS = resource_type(
     succeeded_on_last_run     boolean  fs
     """,
     """
-    market                    -> markets                   market_id                   cf
-    subscription_model        -> subscription_models       subscription_model_id       f
-    source_order              -> orders                    source_order_id             crf
-    customer                  -> customers                 customer_id                 f
-    customer_payment_source   -> customer_payment_sources  customer_payment_source_id  uf
-    order_subscription_items  => order_subscription_items  owner_id                    f
-    order_factories           => order_factories           order_subscription_id       f
-    order_copies              => order_copies              order_subscription_id       f
-    recurring_order_copies    => recurring_order_copies    order_subscription_id       f
-    orders                    => orders                    order_subscription_id       f
-    tags                      <=> tags                     tag_id                      cuf
-    events                    => events                    resource_id                 f
-    event_stores              => event_stores              resource_id                 x
+    market                    ->  markets                   market_id                   cf
+    subscription_model        ->  subscription_models       subscription_model_id       f
+    source_order              ->  orders                    source_order_id             crf
+    customer                  ->  customers                 customer_id                 f
+    customer_payment_source   ->  customer_payment_sources  customer_payment_source_id  uf
+    order_subscription_items  =>  order_subscription_items  -                           f
+    order_factories           =>  order_factories           order_subscription_id       f
+    order_copies              =>  order_copies              order_subscription_id       f
+    recurring_order_copies    =>  recurring_order_copies    order_subscription_id       f
+    orders                    =>  orders                    order_subscription_id       f
+    tags                      <=> tags                      tag_id                      cuf
+    events                    =>  events                    resource_id                 f
+    event_stores              =>  event_stores              resource_id                 x
     """,
     triggers={
         "_activate": "boolean",
@@ -134,18 +134,45 @@ ORDERS = resource_type(
     errors_count                   integer  -
     """,
     """
-    market                  -> markets                   market_id                   cuf
-    customer                -> customers                 customer_id                 cuf
-    payment_source          -> stripe_payments           payment_source_id           -
-    order_subscription      -> order_subscriptions       order_subscription_id       f
-    order_subscriptions     => order_subscriptions       source_order_id             f
-    order_factories         => order_factories           source_order_id             f
-    order_copies            => order_copies              source_order_id             f
-    recurring_order_copies  => recurring_order_copies    source_order_id             f
-    resource_errors         => resource_errors           resource_id                 f
-    tags                    <=> tags                     tag_id                      cuf
-    events                  => events                    resource_id                 f
-    event_stores            => event_stores              resource_id                 x
+    market                              ->  markets                   market_id              cuf
+    customer                            ->  customers                 customer_id            cuf
+    shipping_address                    ->  addresses                 -                      f
+    billing_address                     ->  addresses                 -                      f
+    store                               ->  stores                    -                      f
+    default_shipping_method             ->  shipping_methods          -                      f
+    default_payment_method              ->  payment_methods           -                      f
+    available_payment_methods           =>  payment_methods           -                      f
+    available_customer_payment_sources  <=> customer_payment_sources  card_id                f    order_wallets
+    available_free_skus                 =>  skus                      -                      f
+    available_free_bundles              =>  bundles                   -                      f
+    payment_method                      ->  payment_methods           -                      f
+    payment_source                      ->  stripe_payments           payment_source_id      f
+    discount_engine_item                ->  discount_engine_items     -                      f
+    line_items                          =>  line_items                -                      f
+    line_item_options                   =>  line_item_options         -                      f
+    stock_reservations                  =>  stock_reservations        -                      f
+    stock_line_items                    =>  stock_line_items          -                      f
+    stock_transfers                     =>  stock_transfers           -                      f
+    shipments                           =>  shipments                 -                      f
+    payment_options                     =>  payment_options           -                      f
+    transactions                        =>  transactions              -                      f
+    authorizations                      =>  authorizations            -                      f
+    captures                            =>  captures                  -                      f
+    voids                               =>  voids                     -                      f
+    refunds                             =>  refunds                   -                      f
+    returns                             =>  returns                   -                      f
+    order_subscription                  ->  order_subscriptions       order_subscription_id  f
+    order_subscriptions                 =>  order_subscriptions       source_order_id        f
+    order_factories                     =>  order_factories           source_order_id        f
+    order_copies                        =>  order_copies              source_order_id        f
+    recurring_order_copies              =>  recurring_order_copies    source_order_id        f
+    attachments                         =>  attachments               -                      f
+    notifications                       =>  notifications             -                      f
+    links                               =>  links                     -                      f
+    resource_errors                     =>  resource_errors           resource_id            f
+    tags                                <=> tags                      tag_id                 cuf
+    events                              =>  events                    resource_id            f
+    event_stores                        =>  event_stores              resource_id            x
     """,
     triggers={
         "_place": "boolean",

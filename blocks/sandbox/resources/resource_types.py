@@ -4,7 +4,8 @@ All resource types of the sandbox, and with them its database schema.
 Every type is a table of the same name. Columns: `id`, one column per attribute (times as ISO 8601 text with
 milliseconds and Z, booleans as 0/1, `metadata` and other objects as JSON text), one per to-one relationship
 (`source_order_id`, `target_order_id`, `order_subscription_id`, ...), and private ones whose name begins with
-an underscore. `order_factories` is a view of `order_copies` and `recurring_order_copies`.
+an underscore. `order_factories` is a view of `order_copies` and `recurring_order_copies`. A type that is always empty
+has no table.
 
 Source of attributes, flags and triggers: the API reference pages of the resources and the public resource
 metadata (schema 7.9 to 7.10).
@@ -12,14 +13,29 @@ metadata (schema 7.9 to 7.10).
 
 from __future__ import annotations
 
-from blocks.sandbox.resources import empty_resources, payment_resources, related_resources, renewal_resources
+from blocks.sandbox.resources import (
+    empty_catalogue,
+    empty_delivery,
+    empty_payments,
+    empty_promotions,
+    payment_resources,
+    related_resources,
+    renewal_resources,
+)
 from blocks.sandbox.resources.definitions import ResourceType
 
-RESOURCE_TYPES: dict[str, ResourceType] = {
-    known.name: known
-    for module in (renewal_resources, related_resources, payment_resources, empty_resources)
+WITH_DATA: tuple[ResourceType, ...] = tuple(
+    known
+    for module in (renewal_resources, related_resources, payment_resources)
     for known in vars(module).values()
     if isinstance(known, ResourceType)
-}
+)
+"""The types that are not always empty."""
+
+ALWAYS_EMPTY: tuple[ResourceType, ...] = tuple(
+    known for module in (empty_catalogue, empty_delivery, empty_payments, empty_promotions) for known in module.TYPES
+)
+
+RESOURCE_TYPES: dict[str, ResourceType] = {known.name: known for known in (*WITH_DATA, *ALWAYS_EMPTY)}
 
 BY_PATH: dict[str, ResourceType] = {known.path: known for known in RESOURCE_TYPES.values()}

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from blocks.sandbox.resources.definitions import ResourceType
-from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
+from blocks.sandbox.resources.resource_types import WITH_DATA
 from blocks.sandbox.shop.identifiers import id_number
 from blocks.sandbox.shop.json_containment import contains_json
 from blocks.sandbox.shop.replica import Replica
 from blocks.sandbox.shop.scheduler import Scheduler
-from blocks.sandbox.shop.schema import OWN_TABLES, TABLES, VIEW, column_definitions
+from blocks.sandbox.shop.schema import OWN_TABLES, TABLES, VIEWS, column_definitions
 
 Row = dict[str, Any]
 
@@ -53,9 +53,9 @@ class Database:
         self.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
         self.execute("PRAGMA cache_size=-65536")
         self.connection.executescript(TABLES)
-        for kind in RESOURCE_TYPES.values():
+        for kind in WITH_DATA:
             self._add_missing_columns(kind)
-        self.connection.executescript(VIEW + OWN_TABLES)
+        self.connection.executescript(VIEWS + OWN_TABLES)
         self.seed = int(self.state("seed", str(seed)))
         self._ids_made = self._ids_reserved = int(self.state("ids", "0"))
         self._given_ids: list[str] = []

@@ -54,6 +54,12 @@ def not_found() -> Problem:
     return problem(404, "RECORD_NOT_FOUND", "Record not found", detail)
 
 
+def unsupported(resource_type: str) -> Problem:
+    """404: Commerce Layer has this resource type, and the sandbox has not."""
+    detail = f"The resource type {resource_type} exists in Commerce Layer, but the sandbox does not have it."
+    return problem(404, "RECORD_NOT_FOUND", "Record not found", detail)
+
+
 def invalid_token(*, expired: bool = False) -> Problem:
     """401: the bearer token is missing, unknown, revoked or expired."""
     detail = "The access token you provided is invalid." + (" (has expired)" if expired else "")
@@ -71,6 +77,13 @@ def method_not_allowed(method: str, allowed: Iterable[str] = ()) -> Problem:
     detail = f"{method[:20]} is not allowed on this resource."
     refused = problem(405, "METHOD_NOT_ALLOWED", "Method not allowed", detail)
     refused.headers["Allow"] = ", ".join(allowed)
+    return refused
+
+
+def always_empty(resource_type: str, method: str, allowed: Iterable[str]) -> Problem:
+    """405: Commerce Layer can write resources of this type, and the sandbox cannot."""
+    refused = method_not_allowed(method, allowed)
+    refused.errors[0]["detail"] = f"{method[:20]} is not allowed: {resource_type} are always empty in the sandbox."
     return refused
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.renewal_resources import ORDER_FACTORIES
-from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
+from blocks.sandbox.resources.resource_types import WITH_DATA
 
 _SQL_KINDS = {
     "text": "TEXT",
     "integer": "INTEGER",
+    "decimal": "REAL",
     "boolean": "INTEGER",
     "time": "TEXT",
     "json": "TEXT",
@@ -50,7 +51,7 @@ CREATE INDEX IF NOT EXISTS callbacks_event ON event_callbacks (event_id);
 
 def column_definitions(kind: ResourceType) -> list[str]:
     """The definitions of all columns but the id."""
-    columns = [f"{attribute.name} {_SQL_KINDS[attribute.kind]}" for attribute in kind.attributes.values()]
+    columns = [f"{name} {_SQL_KINDS[kind.attributes[name].kind]}" for name in kind.stored]
     columns += [f"{column} TEXT" for column in kind.columns if column != "id" and column not in kind.attributes]
     return columns + [column for column in kind.private if column.split()[0] not in kind.columns]
 
@@ -69,5 +70,16 @@ def _view() -> str:
     return f"DROP VIEW IF EXISTS order_factories;\nCREATE VIEW order_factories AS {both};\n"
 
 
-TABLES = "".join(map(_ddl, RESOURCE_TYPES.values()))
-VIEW = _view()
+_LINKS = """
+DROP VIEW IF EXISTS order_wallets;
+CREATE VIEW order_wallets AS
+    SELECT orders.id AS resource_id, cards.id AS card_id
+    FROM orders JOIN customer_payment_sources AS cards ON cards.customer_id = orders.customer_id;
+DROP VIEW IF EXISTS event_webhooks;
+CREATE VIEW event_webhooks AS
+    SELECT events.id AS resource_id, webhooks.id AS webhook_id
+    FROM events JOIN webhooks ON webhooks.topic = events.name;
+"""
+
+TABLES = "".join(map(_ddl, WITH_DATA))
+VIEWS = _view() + _LINKS

@@ -36,7 +36,7 @@ test('what is not there is a 404, in the words of the API', async () => {
   await refused(cl.order_copies.update({ id: 'nobodyHere', reference: 'x' }), 404, 'RECORD_NOT_FOUND')
   await refused(cl.order_copies.delete('nobodyHere'), 404, 'RECORD_NOT_FOUND')
   await refused(cl.order_copies.target_order('nobodyHere'), 404, 'RECORD_NOT_FOUND')
-  await refused(cl.skus.list(), 404, 'RECORD_NOT_FOUND')
+  await refused(cl.imports.list(), 404, 'RECORD_NOT_FOUND')
 })
 
 test('a copy without a source order is refused with a pointer to the relationship', async () => {
