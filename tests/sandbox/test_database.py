@@ -58,6 +58,7 @@ def test_a_database_of_an_older_sandbox_gets_the_missing_columns_and_keeps_its_d
     with closing(sqlite3.connect(path)) as older:
         older.execute("CREATE TABLE orders (id TEXT PRIMARY KEY, number TEXT, status TEXT, payment_status TEXT)")
         older.execute("CREATE TABLE order_copies (id TEXT PRIMARY KEY, status TEXT)")
+        older.execute("CREATE TABLE customer_addresses (id TEXT PRIMARY KEY)")
         older.execute("CREATE VIEW order_factories AS SELECT id FROM order_copies")
         older.execute("INSERT INTO orders VALUES ('abcdefghij', '7', 'placed', 'paid')")
         older.commit()
@@ -67,4 +68,5 @@ def test_a_database_of_an_older_sandbox_gets_the_missing_columns_and_keeps_its_d
     assert order is not None
     assert (order["number"], order["status"], order["_ignored_failure"]) == ("7", "placed", None)
     assert database.first("SELECT COUNT(source_order_id) AS n FROM order_factories") == {"n": 0}
+    assert database.first("SELECT COUNT(address_id) AS n FROM customer_addresses") == {"n": 0}
     database.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 from blocks.sandbox.api import checks
 from blocks.sandbox.resources.definitions import TAG_TRIGGERS, ResourceType
-from blocks.sandbox.shop import customers, orders, problems, subscriptions, tags, wallet_cards
+from blocks.sandbox.shop import addresses, customers, order_lines, orders, problems, subscriptions, tags, wallet_cards
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.run_dates import is_frequency
 from blocks.sandbox.shop.shop import Shop
@@ -30,10 +30,12 @@ def create(shop: Shop, engine: NativeEngine, kind: ResourceType, columns: Row) -
     defaults = _DEFAULTS.get(kind.name)
     if defaults is not None:
         row = {**row, **defaults(shop, row)}
-    shop.database.insert(kind.name, row)
+    shop.database.insert(kind.table, row)
     shop.publish(f"{kind.name}.create", kind.name, row["id"])
     if kind.name == "order_subscriptions":
         engine.schedule(row)
+    elif kind.name == "line_items":
+        order_lines.sum_up(shop, row["order_id"])
     return str(row["id"])
 
 
@@ -138,6 +140,7 @@ _DEFAULTS = {
     "customers": _new_customer,
     "customer_payment_sources": _new_payment_source,
     "webhooks": _new_webhook,
+    "line_items": order_lines.new_line,
 }
 
 
@@ -150,9 +153,15 @@ def update(shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: st
     checks.values(shop, kind, resource_id, columns)
     if kind.name == "order_subscriptions":
         _check_subscription(shop, row, columns)
-    shop.database.update(kind.name, resource_id, {**columns, "updated_at": shop.now_text()})
+    elif kind.name == "line_items":
+        columns = {**columns, **order_lines.changed_line(shop, row, columns)}
+    elif kind.name == "addresses":
+        addresses.store(shop.database, resource_id)
+    shop.database.update(kind.table, resource_id, {**columns, "updated_at": shop.now_text()})
     if kind.name == "order_subscriptions":
         _after_subscription_update(engine, row, columns)
+    elif kind.name == "line_items":
+        order_lines.sum_up(shop, row["order_id"])
 
 
 def _check_subscription(shop: Shop, row: Row, columns: Row) -> None:
@@ -207,6 +216,8 @@ def apply_trigger(
         subscriptions.apply_trigger(shop, engine, row, name)
     elif kind.name == "webhooks":
         shop.database.update("webhooks", resource_id, _webhook_trigger(shop, name))
+    elif kind.name == "line_items":
+        shop.database.update(kind.table, resource_id, {"circuit_state": "closed", "circuit_failure_count": 0})
     elif kind.name == "events":
         shop.publish_again(row)
 
@@ -226,13 +237,25 @@ def delete(shop: Shop, engine: NativeEngine, kind: ResourceType, row: Row) -> No
         for table, column in _DEPENDENTS.get(kind.name, ())
     ):
         raise problems.locked(kind.name, resource_id)
+    if kind.name == "line_items":
+        order_lines.before_deletion(shop, row)
     shop.publish(f"{kind.name}.destroy", kind.name, resource_id)
-    shop.database.delete(kind.name, resource_id)
+    shop.database.delete(kind.table, resource_id)
     tags.forget(shop, resource_id)
+    _after_deletion(shop, kind, row)
     if kind.name == "order_copies" and row["order_subscription_id"] is not None:
         engine.abandon_run(row["order_subscription_id"], resource_id)
     if kind.name == "customer_payment_sources":
         engine.check_cards(row["customer_id"])
+
+
+def _after_deletion(shop: Shop, kind: ResourceType, row: Row) -> None:
+    if kind.name == "line_items":
+        order_lines.sum_up(shop, row["order_id"])
+    elif kind.name == "addresses":
+        addresses.forget(shop.database, row["id"])
+    elif kind.name == "orders":
+        shop.database.execute("DELETE FROM stored_line_items WHERE order_id = ?", (row["id"],))
 
 
 _DEPENDENTS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -248,4 +271,5 @@ _DEPENDENTS: dict[str, tuple[tuple[str, str], ...]] = {
         ("recurring_order_copies", "order_subscription_id"),
     ),
     "customers": (("orders", "customer_id"), ("order_subscriptions", "customer_id")),
+    "addresses": (("orders", "billing_address_id"), ("orders", "shipping_address_id")),
 }

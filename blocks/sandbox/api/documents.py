@@ -10,7 +10,7 @@ import orjson
 
 from blocks.sandbox.api.members import Linkage, attributes_of, relationships_of
 from blocks.sandbox.api.queries import IncludeTree, Query, Record, records_by, related_records
-from blocks.sandbox.resources.definitions import ResourceType
+from blocks.sandbox.resources.definitions import Relationship, ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 from blocks.sandbox.settings import Settings
 from blocks.sandbox.shop.database import Reader
@@ -126,29 +126,49 @@ class Writer:
         """Fetch what `tree` names, level by level: one SELECT per relationship, however many records."""
         for name, below in tree.items():
             relationship = kind.relationships[name]
-            other = RESOURCE_TYPES[relationship.target]
-            if relationship.many:
-                owners = list(dict.fromkeys(record[0] for record in records))
-                pairs = related_records(self._reader, relationship, owners)
-                found = list({record[0]: record for _, record in pairs}.values())
-                linkage |= {(owner, name): [] for owner in owners}
-                for owner, record in pairs:
-                    linkage[(owner, name)].append({"type": other.name, "id": record[0]})
-            elif relationship.is_empty:
-                found = []
-                linkage |= dict.fromkeys(((record[0], name) for record in records), None)
-            else:
-                at = kind.index_of[relationship.column]
-                wanted = list(dict.fromkeys(record[at] for record in records if record[at] is not None))
-                found = records_by(self._reader, other, "id", wanted)
-                known = {record[0] for record in found}
-                for record in records:
-                    here = {"type": other.name, "id": record[at]} if record[at] in known else None
-                    linkage[(record[0], name)] = here
-            for record in found:
-                included.setdefault((other.name, record[0]), (other, record))
-            if below:
-                self._collect(other, found, below, linkage, included)
+            target = RESOURCE_TYPES[relationship.target]
+            linkage |= {(record[0], name): [] if relationship.many else None for record in records}
+            for other in (RESOURCE_TYPES[member] for member in target.members or (target.name,)):
+                relate = self._relate_many if relationship.many else self._relate_one
+                found = relate(kind, records, relationship, other, linkage)
+                for record in found:
+                    included.setdefault((other.name, record[0]), (other, record))
+                if below:
+                    self._collect(other, found, below, linkage, included)
+
+    def _relate_many(
+        self,
+        kind: ResourceType,
+        records: Sequence[Record],
+        relationship: Relationship,
+        other: ResourceType,
+        linkage: dict[tuple[str, str], Any],
+    ) -> list[Record]:
+        del kind
+        owners = list(dict.fromkeys(record[0] for record in records))
+        pairs = related_records(self._reader, relationship, other, owners)
+        for owner, record in pairs:
+            linkage[(owner, relationship.name)].append({"type": other.name, "id": record[0]})
+        return list({record[0]: record for _, record in pairs}.values())
+
+    def _relate_one(
+        self,
+        kind: ResourceType,
+        records: Sequence[Record],
+        relationship: Relationship,
+        other: ResourceType,
+        linkage: dict[tuple[str, str], Any],
+    ) -> list[Record]:
+        if relationship.is_empty:
+            return []
+        at = kind.index_of[relationship.column]
+        wanted = list(dict.fromkeys(record[at] for record in records if record[at] is not None))
+        found = records_by(self._reader, other, "id", wanted)
+        known = {record[0] for record in found}
+        for record in records:
+            if record[at] in known:
+                linkage[(record[0], relationship.name)] = {"type": other.name, "id": record[at]}
+        return found
 
 
 def _page_links(query: Query, pages: int, url: str) -> dict[str, str]:

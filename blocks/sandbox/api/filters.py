@@ -112,7 +112,8 @@ def _alternatives(kind: ResourceType, path: str) -> tuple[_Operand, ...]:
 def _operand(kind: ResourceType, path: str, alias: str, depth: int) -> _Operand | None:
     attribute = kind.attributes.get(path)
     if attribute is not None:
-        return _Operand("{}", "{}", f"{alias}.{path}", attribute.kind) if "f" in attribute.flags else None
+        column = attribute.constant or f"{alias}.{attribute.of or path}"
+        return _Operand("{}", "{}", column, attribute.kind) if "f" in attribute.flags else None
     if path == "id":
         return _Operand("{}", "{}", f"{alias}.id", "text")
     if depth > _MAX_DEPTH:

@@ -23,20 +23,35 @@ _MAX_PLANS = 1000  # a caller that keeps asking for new fieldsets must not fill 
 
 def attributes_of(kind: ResourceType, record: Record, fields: Fields) -> dict[str, Any]:
     """The attributes of a record, all or those of a fieldset."""
-    return {name: show(record) for name, show in _plan(kind.name, fields)}
+    constants, shows = _plan(kind.name, fields)
+    attributes = constants.copy()
+    for name, show in shows:
+        attributes[name] = show(record)
+    return attributes
 
 
 @lru_cache(_MAX_PLANS)
-def _plan(type_name: str, fields: Fields) -> list[tuple[str, Show]]:
+def _plan(type_name: str, fields: Fields) -> tuple[dict[str, Any], list[tuple[str, Show]]]:
+    """All attributes in their order with the value of the constant ones, and how to show the others."""
     kind = RESOURCE_TYPES[type_name]
-    chosen = (attribute for attribute in kind.attributes.values() if fields is None or attribute.name in fields)
-    return [(attribute.name, _show(kind, attribute)) for attribute in chosen]
+    chosen = [attribute for attribute in kind.attributes.values() if fields is None or attribute.name in fields]
+    shows = {attribute.name: _show(kind, attribute) for attribute in chosen}
+    constants = {name: None if callable(show) else show for name, show in shows.items()}
+    return constants, [(name, show) for name, show in shows.items() if callable(show)]
 
 
-def _show(kind: ResourceType, attribute: Attribute) -> Show:
+def _show(kind: ResourceType, attribute: Attribute) -> Show | Any:
+    """A function of a record, or the value of a constant attribute."""
+    currency = kind.index_of.get("currency_code")
+    if attribute.constant:
+        value = orjson.loads(attribute.constant.lower())
+        constants = {"boolean": bool, "amount": float}
+        if attribute.kind == "formatted":
+            return partial(_formatted_constant, value, currency)
+        return None if value is None else constants.get(attribute.kind, int)(value)
     index = kind.index_of[attribute.of or attribute.name]
     if attribute.kind == "formatted":
-        return partial(_formatted, index, kind.index_of.get("currency_code"))
+        return partial(_formatted, index, currency)
     shows: dict[str, Callable[[int, Record], Any]] = {
         "amount": _amount, "boolean": _boolean, "json": _json, "list": _json
     }  # fmt: skip
@@ -59,16 +74,22 @@ def _amount(index: int, record: Record) -> float | None:
     return None if cents is None else cents / 100
 
 
+def _formatted(index: int, currency_index: int | None, record: Record) -> str | None:
+    cents = record[index]
+    return None if cents is None else formatted(cents, "EUR" if currency_index is None else record[currency_index])
+
+
+def _formatted_constant(cents: int, currency_index: int | None, record: Record) -> str:
+    return formatted(cents, "EUR" if currency_index is None else record[currency_index])
+
+
 _FORMATS = {"EUR": ("€", ".", ","), "USD": ("$", ",", "."), "GBP": ("£", ",", ".")}
 
 
-def _formatted(index: int, currency_index: int | None, record: Record) -> str | None:
+@lru_cache(4096)
+def formatted(cents: int, currency: str | None) -> str:
     """An amount as the API writes it: €1.234,50 and $1,234.50, other currencies with their code."""
-    cents = record[index]
-    if cents is None:
-        return None
-    currency = "EUR" if currency_index is None else record[currency_index] or "EUR"
-    symbol, thousands, decimal = _FORMATS.get(currency) or (f"{currency} ", ",", ".")
+    symbol, thousands, decimal = _FORMATS.get(currency or "EUR") or (f"{currency} ", ",", ".")
     whole, rest = divmod(abs(cents), 100)
     return f"{'-' if cents < 0 else ''}{symbol}{whole:,}".replace(",", thousands) + f"{decimal}{rest:02}"
 

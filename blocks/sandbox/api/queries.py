@@ -146,7 +146,9 @@ def _read_sort(kind: ResourceType, value: str, query: Query) -> None:
         if name == "id":
             column = "id"
         elif attribute is not None and "s" in attribute.flags:
-            column = name
+            if attribute.constant:
+                continue  # all are equal
+            column = attribute.of or name
         elif relationship is not None and "s" in relationship.flags:
             column = relationship.column
         else:
@@ -207,11 +209,12 @@ def records_by(reader: Reader, kind: ResourceType, column: str, values: list[str
     return found
 
 
-def related_records(reader: Reader, relationship: Relationship, owners: list[str]) -> list[tuple[str, Record]]:
-    """All records that belong to these owners, each with its owner's id, oldest first."""
+def related_records(
+    reader: Reader, relationship: Relationship, kind: ResourceType, owners: list[str]
+) -> list[tuple[str, Record]]:
+    """All records of this type that belong to these owners, each with its owner's id, oldest first."""
     if relationship.is_empty:
         return []
-    kind = RESOURCE_TYPES[relationship.target]
     columns = ", ".join(f"t.{column}" for column in kind.columns)
     tables, owner = f"{kind.name} AS t", f"t.{relationship.column}"
     if relationship.through:

@@ -126,7 +126,7 @@ class Router:
         own = f"{_base(request)}/{kind.name}/{resource_id}"
         links = {"self": f"{own}/relationships/{name}", "related": f"{own}/{name}"}
         if relationship.many:
-            found = related_records(self._shop.database.reader_of(other.name), relationship, [resource_id])
+            found = related_records(self._shop.database.reader_of(other.name), relationship, other, [resource_id])
             data: object = [{"type": other.name, "id": row[0]} for _, row in found]
         else:
             target_id = _target_id(kind, record, relationship)

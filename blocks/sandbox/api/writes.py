@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -237,6 +238,14 @@ def _integer(value: Any) -> int | None:
     return number if number is not None and abs(number) < _INTEGER_LIMIT else None
 
 
+def _decimal(value: Any) -> float | None:
+    try:
+        number = float(value) if isinstance(value, int | str | float) else None
+    except (ValueError, OverflowError):
+        return None
+    return number if number is not None and isfinite(number) else None
+
+
 def _boolean(value: Any) -> int | None:
     if isinstance(value, dict | list):
         return None
@@ -266,6 +275,7 @@ def _list(value: Any) -> str | None:
 _CASTS: dict[str, Callable[[Any], Any]] = {
     "text": _text,
     "integer": _integer,
+    "decimal": _decimal,
     "boolean": _boolean,
     "time": _time,
     "json": _object,

@@ -12,12 +12,14 @@ from typing import Any
 import orjson
 from croniter import croniter
 
+from blocks.sandbox.resources.derived_ids import derived_id
 from blocks.sandbox.shop import wallet_cards
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.failure_kinds import FAILURES, set_failure
 from blocks.sandbox.shop.run_dates import MONTHS, STEPS, is_frequency
 from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.subscriptions import NativeEngine
+from blocks.sandbox.shop.views import SEEDED
 from blocks.sandbox.shop.virtual_clock import instant_of, text_of
 
 _MARKET = "Europe"
@@ -153,6 +155,9 @@ def market(shop: Shop) -> str:
     row = {"id": market_id, "name": _MARKET, "code": "EU", "number": 1, "metadata": "{}"}
     more = {"private": 0, "shared_secret": f"{shop.random_for(market_id).getrandbits(128):032x}"}
     shop.database.insert("markets", {**row, **more, "created_at": now, "updated_at": now})
+    method = {"name": "Credit card", "payment_source_type": "stripe_payments", "market_id": market_id, "metadata": "{}"}
+    method |= {"id": derived_id(market_id, "payment_methods"), "created_at": now, "updated_at": now}
+    shop.database.insert("payment_methods", method)
     return market_id
 
 
@@ -177,14 +182,21 @@ def _customer_with_subscription(shop: Shop, market_id: str, planned: _Planned, p
     email = f"customer-{planned.number}@example.com"
     cents = 1000 + 100 * (planned.number % 90)
     customer = {"id": customer_id, "email": email, "status": "acquired", "has_password": 1, "total_orders_count": 1}
+    address_id = derived_id(customer_id, "addresses")
     cards = wallet_cards.card_rows(card_id, customer_id, "4242", placed_at)
     paid_with = wallet_cards.paid_with(cards["customer_payment_sources"])
     order = {**source_order(order_id, planned.number, email, cents, placed_at), **paid_with}
     links = {"source_order_id": order_id, "customer_id": customer_id, "customer_payment_source_id": card_id}
     return {
-        "customers": {**customer, **times},
+        "customers": {**customer, **times, "_address": SEEDED},
         **cards,
-        "orders": {**order, "market_id": market_id, "customer_id": customer_id},
+        "orders": {
+            **order,
+            "billing_address_id": address_id,
+            "shipping_address_id": address_id,
+            "market_id": market_id,
+            "customer_id": customer_id,
+        },
         "order_subscriptions": {
             **_subscription(subscription_id, planned, email, placed_at, plan),
             **links,

@@ -17,7 +17,7 @@ NOTHING = "-"
 @dataclass(frozen=True, slots=True)
 class Attribute:
     """
-    One attribute, stored in a column of the same name, or computed from the column `of`.
+    One attribute: stored in a column of the same name, or shown from the column `of`, or always the same (`constant`).
 
     `kind` is text, integer, decimal, boolean, time, json or list; where it is computed, amount (cents as a decimal) or
     formatted (cents as text, in the resource's `currency_code`). `flags` hold `c` (may be given at create),
@@ -28,6 +28,15 @@ class Attribute:
     kind: str
     flags: str
     of: str = ""
+    column: str = ""
+    """What follows the type in the definition of the column: a default, or `AS (...)` for a generated one."""
+    constant: str = ""
+    """The value that every resource has, as SQL writes it."""
+
+    @property
+    def sql(self) -> str:
+        """Its value in SQL, where it is not a column of its own name."""
+        return self.constant or self.of
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +93,20 @@ class ResourceType:
     """Its lists have no counts, and a cursor instead of numbered pages."""
     is_empty: bool = False
     """There is never one, hence no table."""
+    rows: str = ""
+    """The table of those that are stored, if the table of this name is a view of them and of others."""
+    members: tuple[str, ...] = ()
+    """The types of its resources, if this is only their common name."""
 
     @cached_property
     def path(self) -> str:
         """The path segment after /api; that of a singleton is singular."""
         return self.name.removesuffix("s") if self.singleton else self.name
+
+    @cached_property
+    def table(self) -> str:
+        """The table that is written."""
+        return self.rows or self.name
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -99,7 +117,13 @@ class ResourceType:
     @cached_property
     def stored(self) -> tuple[str, ...]:
         """The attributes that have a column."""
-        return tuple(attribute.name for attribute in self.attributes.values() if not attribute.of)
+        return tuple(attribute.name for attribute in self.attributes.values() if not attribute.sql)
+
+    @cached_property
+    def written(self) -> tuple[str, ...]:
+        """Those of the columns that the database does not compute."""
+        generated = {name for name, attribute in self.attributes.items() if attribute.column.startswith("AS ")}
+        return tuple(column for column in self.columns if column not in generated)
 
     @cached_property
     def index_of(self) -> Mapping[str, int]:
@@ -130,16 +154,19 @@ def resource_type(
     is_view: bool = False,
     by_cursor: bool = False,
     is_empty: bool = False,
+    rows: str = "",
+    members: tuple[str, ...] = (),
 ) -> ResourceType:
     """
     Read a type from two tables in text form.
 
-    An attribute is a line `name kind flags`, `-` for no flags; the kind `money` stands for three attributes, the amount
-    in cents, as a decimal and formatted. A relationship is `name -> type column flags`
+    An attribute is a line `name kind flags`, `-` for no flags, and then what follows in the definition of its column,
+    `= 0` for a constant, or `= other` where it always is another attribute. The kind `money` stands for three
+    attributes, the amount in cents, as a decimal and formatted. A relationship is `name -> type column flags`
     (to one), `name => type column flags` (to many) or `name <=> type column flags` (many to many), the last one with
     its table if that is not `taggings`.
     """
-    own = [attribute for line in _lines(attributes) for attribute in _attributes(*line.split())]
+    own = [attribute for line in _lines(attributes) for attribute in _attributes(*line.split(maxsplit=3))]
     related = [_relationship(line) for line in _lines(relationships)]
     every = [*own, *(Attribute(*line.split()) for line in _lines(_EVERY_RESOURCE))] if not singleton else own
     return ResourceType(
@@ -154,6 +181,8 @@ def resource_type(
         is_view=is_view,
         by_cursor=by_cursor,
         is_empty=is_empty,
+        rows=rows,
+        members=members,
     )
 
 
@@ -175,12 +204,24 @@ def _lines(table: str) -> list[str]:
     return [line.strip() for line in table.splitlines() if line.strip()]
 
 
-def _attributes(name: str, kind: str, flags: str) -> list[Attribute]:
+def _attributes(name: str, kind: str, flags: str, rest: str = "") -> list[Attribute]:
     if kind != "money":
-        return [Attribute(name, kind, flags)]
-    cents = f"{name}_cents"
-    computed = [Attribute(f"{name}_float", "amount", "", cents), Attribute(f"formatted_{name}", "formatted", "", cents)]
-    return [Attribute(cents, "integer", flags), *computed]
+        return [_attribute(name, kind, flags, rest)]
+    first = _attribute(f"{name}_cents", "integer", flags, rest)
+    shown = {"of": first.of or ("" if first.constant else first.name), "constant": first.constant}
+    return [
+        first,
+        Attribute(f"{name}_float", "amount", "", **shown),
+        Attribute(f"formatted_{name}", "formatted", "", **shown),
+    ]
+
+
+def _attribute(name: str, kind: str, flags: str, rest: str) -> Attribute:
+    if not rest.startswith("= "):
+        return Attribute(name, kind, flags, column=rest)
+    value = rest.removeprefix("= ")
+    is_column = value[0].islower()
+    return Attribute(name, kind, flags, of=value if is_column else "", constant="" if is_column else value)
 
 
 def _relationship(line: str) -> Relationship:

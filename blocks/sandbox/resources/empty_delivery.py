@@ -5,20 +5,10 @@ from __future__ import annotations
 from blocks.sandbox.resources.empty_resources import empty_types
 
 TYPES = empty_types("""
-addresses
-    business:boolean first_name last_name company full_name line_1 line_2 city zip_code state_code country_code
-    phone full_address name email notes lat:decimal lng:decimal is_localized:boolean is_geocoded:boolean
-    provider_name map_url static_map_url billing_info
-    -> geocoder
-    => events tags event_stores
 carrier_accounts
     name easypost_type easypost_id credentials:json
     -> market
     => attachments event_stores
-customer_addresses
-    name customer_email
-    -> customer address:addresses
-    => events event_stores
 delivery_lead_times
     min_hours:integer max_hours:integer min_days:integer max_days:integer
     -> stock_location shipping_method
@@ -60,15 +50,6 @@ returns
     -> order customer stock_location origin_address:addresses destination_address:addresses
        reference_capture:captures reference_refund:refunds
     => return_line_items attachments resource_errors events tags event_stores
-shipments
-    number status currency_code cost_amount:money skus_count:integer selected_rate_id rates:json
-    purchase_error_code purchase_error_message get_rates_errors:json get_rates_started_at:time
-    get_rates_completed_at:time purchase_started_at:time purchase_completed_at:time purchase_failed_at:time
-    on_hold_at:time picking_at:time packing_at:time ready_to_ship_at:time shipped_at:time delivered_at:time
-    -> order shipping_category:shipping_categories inventory_stock_location stock_location
-       origin_address:addresses shipping_address:addresses shipping_method delivery_lead_time pickup
-    => stock_line_items stock_transfers line_items available_shipping_methods:shipping_methods carrier_accounts
-       parcels attachments events tags event_stores
 shipping_categories
     name code
     => skus attachments event_stores

@@ -14,12 +14,6 @@ attachments
     name description url
     -> attachable:skus
     => event_stores
-authorizations
-    number payment_method_type currency_code amount:money succeeded:boolean message error_code error_detail
-    token gateway_transaction_id cvv_code cvv_message avs_code avs_message fraud_review capture_amount:money
-    capture_balance:money void_balance:money
-    -> order payment_source:stripe_payments
-    => attachments events event_stores captures voids
 avalara_accounts
     name username company_code commit_invoice:boolean ddp:boolean
     => markets attachments events event_stores tax_categories
@@ -32,11 +26,6 @@ braintree_payments
     client_token payment_method_nonce payment_id local:boolean options:json payment_instrument:json
     -> order payment_gateway
     => event_stores
-captures
-    number payment_method_type currency_code amount:money succeeded:boolean message error_code error_detail
-    token gateway_transaction_id refund_amount:money refund_balance:money
-    -> order payment_source:stripe_payments reference_authorization:authorizations return
-    => attachments events event_stores refunds
 checkout_com_payments
     public_key token payment_session:json success_url failure_url source_id customer_token redirect_uri
     payment_response:json mismatched_amounts:boolean payment_instrument:json
@@ -65,14 +54,6 @@ line_item_options
     delay_days:integer options:json
     -> line_item sku_option
     => events tags event_stores
-line_items
-    sku_code bundle_code quantity:integer _external_price:boolean currency_code unit_amount:money
-    compare_at_amount:money options_amount:money discount:money total_amount:money tax_amount:money name
-    image_url discount_breakdown:json tax_rate:decimal tax_breakdown:json item_type frequency coupon_code
-    rule_outcomes:json circuit_state circuit_failure_count:integer
-    -> order item:skus sku bundle adjustment gift_card shipment payment_method
-    => line_item_options return_line_items stock_reservations stock_line_items stock_transfers notifications
-       events tags event_stores
 manual_tax_calculators
     name
     => markets attachments events event_stores tax_rules
@@ -80,18 +61,9 @@ notifications
     name flash:boolean body:json
     -> notifiable:orders
     => event_stores
-order_subscription_items
-    sku_code bundle_code quantity:integer unit_amount:money total_amount:money
-    -> order_subscription item:skus sku bundle adjustment source_line_item:line_items
-    => event_stores
 payment_gateways
     name force_payments:boolean credential_keys:json disabled_at:time
     => payment_methods event_stores
-payment_methods
-    name payment_source_type currency_code moto:boolean require_capture:boolean auto_place:boolean
-    auto_capture:boolean price_amount:money auto_capture_max_amount:money disabled_at:time
-    -> market payment_gateway store
-    => attachments event_stores
 payment_options
     name payment_source_type data:json
     -> order
@@ -101,11 +73,6 @@ paypal_payments
     mismatched_amounts:boolean payment_instrument:json
     -> order payment_gateway
     => event_stores
-refunds
-    number payment_method_type currency_code amount:money succeeded:boolean message error_code error_detail
-    token gateway_transaction_id
-    -> order payment_source:stripe_payments reference_capture:captures return
-    => attachments events event_stores
 satispay_payments
     payment_id flow status redirect_url payment_url payment_response:json payment_instrument:json
     -> order payment_gateway
@@ -129,19 +96,9 @@ tax_rules
 taxjar_accounts
     name
     => markets attachments events event_stores tax_categories
-transactions
-    number payment_method_type currency_code amount:money succeeded:boolean message error_code error_detail
-    token gateway_transaction_id
-    -> order payment_source:stripe_payments
-    => attachments events event_stores
 vertex_accounts
     name kind baseurl api_endpoint commit_invoice:boolean token_expires_at:time
     => markets attachments events event_stores
-voids
-    number payment_method_type currency_code amount:money succeeded:boolean message error_code error_detail
-    token gateway_transaction_id
-    -> order payment_source:stripe_payments reference_authorization:authorizations
-    => attachments events event_stores
 wire_transfers
     payment_instrument:json
     -> order

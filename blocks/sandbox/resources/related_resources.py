@@ -20,7 +20,7 @@ CUSTOMERS = resource_type(
     """,
     """
     customer_group            ->  customer_groups           -                f
-    customer_addresses        =>  customer_addresses        -                f
+    customer_addresses        =>  customer_addresses        customer_id      f
     customer_payment_sources  =>  customer_payment_sources  customer_id      f
     customer_subscriptions    =>  customer_subscriptions    -                f
     orders                    =>  orders                    customer_id      f
@@ -42,6 +42,7 @@ CUSTOMERS = resource_type(
         "_cancel_anonymization": "boolean",
     },
     at_create=("password",),
+    private=("_address TEXT",),
 )
 
 TAGS = resource_type("tags", "name text cufsr", "event_stores => event_stores resource_id x")

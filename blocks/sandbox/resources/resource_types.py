@@ -5,7 +5,7 @@ Every type is a table of the same name. Columns: `id`, one column per attribute 
 milliseconds and Z, booleans as 0/1, `metadata` and other objects as JSON text), one per to-one relationship
 (`source_order_id`, `target_order_id`, `order_subscription_id`, ...), and private ones whose name begins with
 an underscore. `order_factories` is a view of `order_copies` and `recurring_order_copies`. A type that is always empty
-has no table.
+has no table. `shop/views.py` has the types that are views, and says why.
 
 Source of attributes, flags and triggers: the API reference pages of the resources and the public resource
 metadata (schema 7.9 to 7.10).
@@ -14,10 +14,12 @@ metadata (schema 7.9 to 7.10).
 from __future__ import annotations
 
 from blocks.sandbox.resources import (
+    detail_resources,
     empty_catalogue,
     empty_delivery,
     empty_payments,
     empty_promotions,
+    order_resources,
     payment_resources,
     related_resources,
     renewal_resources,
@@ -26,7 +28,7 @@ from blocks.sandbox.resources.definitions import ResourceType
 
 WITH_DATA: tuple[ResourceType, ...] = tuple(
     known
-    for module in (renewal_resources, related_resources, payment_resources)
+    for module in (renewal_resources, order_resources, detail_resources, payment_resources, related_resources)
     for known in vars(module).values()
     if isinstance(known, ResourceType)
 )

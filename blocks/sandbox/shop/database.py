@@ -25,7 +25,8 @@ from blocks.sandbox.shop.identifiers import id_number
 from blocks.sandbox.shop.json_containment import contains_json
 from blocks.sandbox.shop.replica import Replica
 from blocks.sandbox.shop.scheduler import Scheduler
-from blocks.sandbox.shop.schema import OWN_TABLES, TABLES, VIEWS, column_definitions
+from blocks.sandbox.shop.schema import OWN_TABLES, TABLES, column_definitions
+from blocks.sandbox.shop.views import VIEWS
 
 Row = dict[str, Any]
 
@@ -55,7 +56,8 @@ class Database:
         self.connection.executescript(TABLES)
         for kind in WITH_DATA:
             self._add_missing_columns(kind)
-        self.connection.executescript(VIEWS + OWN_TABLES)
+        self.connection.executescript(OWN_TABLES)
+        self._define_views()
         self.seed = int(self.state("seed", str(seed)))
         self._ids_made = self._ids_reserved = int(self.state("ids", "0"))
         self._given_ids: list[str] = []
@@ -67,10 +69,19 @@ class Database:
         """Add the columns that the file of an older sandbox lacks."""
         if kind.is_view or kind.singleton:
             return
-        there = {row[1] for row in self.execute(f"PRAGMA table_info({kind.name})").fetchall()}
-        for column in column_definitions(kind):
+        there = {row[1] for row in self.execute(f"PRAGMA table_xinfo({kind.table})").fetchall()}
+        # Columns that are computed from others come last.
+        for column in sorted(column_definitions(kind), key=lambda column: " AS (" in column):
             if column.split()[0] not in there:
-                self.execute(f"ALTER TABLE {kind.name} ADD COLUMN {column}")
+                self.execute(f"ALTER TABLE {kind.table} ADD COLUMN {column}")
+
+    def _define_views(self) -> None:
+        """Define all views anew; in the file of an older sandbox some of them are tables without rows."""
+        for name, definition in VIEWS.items():
+            there = self.execute("SELECT type FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+            if there is not None:
+                self.execute(f"DROP {there[0]} {name}")
+            self.execute(f"CREATE VIEW {name} AS {definition}")
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one statement."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from blocks.sandbox.shop import order_lines
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.shop import Shop
 
@@ -28,11 +29,18 @@ def change(shop: Shop, order: Row, given: Mapping[str, Any]) -> Row:
     """
     changes = _changes(given)
     if order["status"] in {"draft", "pending"}:
-        shop.database.update("orders", order["id"], {**changes, "updated_at": shop.now_text()})
+        _change_now(shop, order, changes)
     else:
         new = {**of_copies(shop, order["id"]), **changes}
         shop.database.set_state(f"prices:{order['id']}", orjson.dumps(new).decode())
     return changes
+
+
+def _change_now(shop: Shop, order: Row, changes: Row) -> None:
+    if order["_has_lines"] and "total_amount_cents" in changes:
+        order_lines.adjust(shop, order["id"], changes["total_amount_cents"])
+        changes = {name: value for name, value in changes.items() if not name.endswith("_cents")}
+    shop.database.update("orders", order["id"], {**changes, "updated_at": shop.now_text()})
 
 
 def of_copies(shop: Shop, source_order_id: str) -> Row:

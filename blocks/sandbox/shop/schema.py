@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from blocks.sandbox.resources.definitions import ResourceType
-from blocks.sandbox.resources.renewal_resources import ORDER_FACTORIES
 from blocks.sandbox.resources.resource_types import WITH_DATA
 
 _SQL_KINDS = {
@@ -42,6 +41,7 @@ CREATE INDEX IF NOT EXISTS events_newest ON events (created_at DESC, id);
 CREATE INDEX IF NOT EXISTS orders_customer ON orders (customer_id);
 CREATE INDEX IF NOT EXISTS orders_reference ON orders (reference);
 CREATE INDEX IF NOT EXISTS payment_sources_customer ON customer_payment_sources (customer_id);
+CREATE INDEX IF NOT EXISTS lines_order ON stored_line_items (order_id);
 CREATE INDEX IF NOT EXISTS events_resource ON events (resource_id);
 CREATE INDEX IF NOT EXISTS errors_resource ON resource_errors (resource_id);
 CREATE INDEX IF NOT EXISTS callbacks_webhook ON event_callbacks (webhook_id);
@@ -51,35 +51,18 @@ CREATE INDEX IF NOT EXISTS callbacks_event ON event_callbacks (event_id);
 
 def column_definitions(kind: ResourceType) -> list[str]:
     """The definitions of all columns but the id."""
-    columns = [f"{name} {_SQL_KINDS[kind.attributes[name].kind]}" for name in kind.stored]
-    columns += [f"{column} TEXT" for column in kind.columns if column != "id" and column not in kind.attributes]
-    return columns + [column for column in kind.private if column.split()[0] not in kind.columns]
+    stored = (kind.attributes[name] for name in kind.stored)
+    columns = [f"{attribute.name} {_SQL_KINDS[attribute.kind]} {attribute.column}" for attribute in stored]
+    defined = {"id", *kind.attributes, *(column.split()[0] for column in kind.private)}
+    columns += [f"{column} TEXT" for column in kind.columns if column not in defined]
+    return [*columns, *kind.private]
 
 
 def _ddl(kind: ResourceType) -> str:
     if kind.is_view or kind.singleton:
         return ""
-    return (
-        f"CREATE TABLE IF NOT EXISTS {kind.name} ({', '.join(['id TEXT PRIMARY KEY', *column_definitions(kind)])});\n"
-    )
+    columns = ", ".join(["id TEXT PRIMARY KEY", *column_definitions(kind)])
+    return f"CREATE TABLE IF NOT EXISTS {kind.table} ({columns});\n"
 
-
-def _view() -> str:
-    columns = ", ".join(ORDER_FACTORIES.columns)
-    both = " UNION ALL ".join(f"SELECT {columns} FROM {name}" for name in ("order_copies", "recurring_order_copies"))  # noqa: S608  names are ours
-    return f"DROP VIEW IF EXISTS order_factories;\nCREATE VIEW order_factories AS {both};\n"
-
-
-_LINKS = """
-DROP VIEW IF EXISTS order_wallets;
-CREATE VIEW order_wallets AS
-    SELECT orders.id AS resource_id, cards.id AS card_id
-    FROM orders JOIN customer_payment_sources AS cards ON cards.customer_id = orders.customer_id;
-DROP VIEW IF EXISTS event_webhooks;
-CREATE VIEW event_webhooks AS
-    SELECT events.id AS resource_id, webhooks.id AS webhook_id
-    FROM events JOIN webhooks ON webhooks.topic = events.name;
-"""
 
 TABLES = "".join(map(_ddl, WITH_DATA))
-VIEWS = _view() + _LINKS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blocks.sandbox.shop import failure_kinds, prices, wallet_cards
+from blocks.sandbox.shop import failure_kinds, order_lines, prices, wallet_cards
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.shop import Shop
 
@@ -43,8 +43,20 @@ def create(shop: Shop, source: Row, copy: Row) -> str:
             "_ignored_failure": _ignored_failure(shop, source, copy),
         },
     )
+    if source["_has_lines"]:
+        _copy_lines(shop, source, target_id, recompute=bool(copy.get("apply_promotions")))
     shop.publish("orders.create", "orders", target_id)
     return target_id
+
+
+def _copy_lines(shop: Shop, source: Row, target_id: str, *, recompute: bool) -> None:
+    changed = prices.of_copies(shop, source["id"])
+    currency = str(changed.get("currency_code", source["currency_code"]))
+    order_lines.copy(shop, source, target_id, currency, recompute=recompute)
+    if "total_amount_cents" in changed:
+        order_lines.adjust(shop, target_id, changed["total_amount_cents"])
+    if "skus_count" in changed:
+        shop.database.update("orders", target_id, {"skus_count": changed["skus_count"]})
 
 
 _CLONED = (
@@ -56,6 +68,8 @@ _CLONED = (
     "currency_code",
     "skus_count",
     "gift_card_code",
+    "billing_address_id",
+    "shipping_address_id",
 )
 
 
