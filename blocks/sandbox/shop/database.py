@@ -64,6 +64,7 @@ class Database:
         self._afterwards: list[Callable[[], None]] = []
         self._inserts: dict[tuple[str, ...], str] = {}
         self._updates: dict[tuple[str, ...], str] = {}
+        self._names: dict[str, tuple[str, ...]] = {}
 
     def _add_missing_columns(self, kind: ResourceType) -> None:
         """Add the columns that the file of an older sandbox lacks."""
@@ -243,7 +244,12 @@ class Database:
         cursor = self.execute(sql, values)
         row = cursor.fetchone()
         cursor.close()
-        return None if row is None else dict(zip((column[0] for column in cursor.description), row, strict=True))
+        if row is None:
+            return None
+        names = self._names.get(sql)
+        if names is None:
+            names = self._names[sql] = tuple(column[0] for column in cursor.description)
+        return dict(zip(names, row, strict=True))
 
     def exists(self, table: str, row_id: str) -> bool:
         """Whether there is such a row."""
