@@ -6,7 +6,17 @@ from typing import Any
 
 from blocks.sandbox.api import checks
 from blocks.sandbox.resources.definitions import TAG_TRIGGERS, ResourceType
-from blocks.sandbox.shop import addresses, customers, order_lines, orders, problems, subscriptions, tags, wallet_cards
+from blocks.sandbox.shop import (
+    addresses,
+    catalogue,
+    customers,
+    order_lines,
+    orders,
+    problems,
+    subscriptions,
+    tags,
+    wallet_cards,
+)
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.run_dates import is_frequency
 from blocks.sandbox.shop.shop import Shop
@@ -141,6 +151,8 @@ _DEFAULTS = {
     "customer_payment_sources": _new_payment_source,
     "webhooks": _new_webhook,
     "line_items": order_lines.new_line,
+    "prices": catalogue.new_price,
+    "stock_items": catalogue.with_sku,
 }
 
 

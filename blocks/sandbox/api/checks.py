@@ -10,7 +10,7 @@ from blocks.sandbox.shop import problems, wallet_cards
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.shop import Shop
 
-_UNIQUE = {"customers": ("email",), "tags": ("name",)}
+_UNIQUE = {"customers": ("email",), "tags": ("name",), "skus": ("code",)}
 _EMAILS = ("email", "customer_email")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")  # as lenient as Rails applications usually are
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from blocks.sandbox.api.router import Router
 from blocks.sandbox.api.webhooks import Webhooks
 from blocks.sandbox.control.controls import Controls
+from blocks.sandbox.control.market import equip_market
 from blocks.sandbox.http.server import Server
 from blocks.sandbox.settings import Settings
 from blocks.sandbox.shop.database import Database
@@ -25,6 +26,7 @@ class Sandbox:
     def __init__(self, settings: Settings, path: Path, clock: Clock) -> None:
         database = Database(path, seed=settings.seed, durable=settings.durable)
         self.shop = Shop(settings, database, clock, Scheduler(clock, database.transaction))
+        equip_market(self.shop)
         self.timekeeper = Timekeeper(self.shop)
         self.webhooks = Webhooks(self.shop)
         self.shop.publish, self.shop.publish_again = self.webhooks.publish, self.webhooks.publish_again

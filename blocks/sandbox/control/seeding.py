@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from croniter import croniter
 
+from blocks.sandbox.control.market import market
 from blocks.sandbox.resources.derived_ids import derived_id
 from blocks.sandbox.shop import wallet_cards
 from blocks.sandbox.shop.database import Row
@@ -21,8 +22,6 @@ from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.subscriptions import NativeEngine
 from blocks.sandbox.shop.views import SEEDED
 from blocks.sandbox.shop.virtual_clock import instant_of, text_of
-
-_MARKET = "Europe"
 
 
 @dataclass(slots=True)
@@ -144,21 +143,6 @@ def distribute(mix: dict[str, float], total: int, default: str | None) -> Iterat
     names = names[:total] + [default] * (total - len(names))
     Random(f"{total}:{sorted(mix)}").shuffle(names)  # noqa: S311  reproducible, not secret
     return iter(names)
-
-
-def market(shop: Shop) -> str:
-    """The only market, made on first use. It has no subscription model, so subscriptions are manual."""
-    found = shop.database.execute("SELECT id FROM markets WHERE name = ?", (_MARKET,)).fetchone()
-    if found is not None:
-        return str(found[0])
-    now, market_id = shop.now_text(), shop.database.new_id()
-    row = {"id": market_id, "name": _MARKET, "code": "EU", "number": 1, "metadata": "{}"}
-    more = {"private": 0, "shared_secret": f"{shop.random_for(market_id).getrandbits(128):032x}"}
-    shop.database.insert("markets", {**row, **more, "created_at": now, "updated_at": now})
-    method = {"name": "Credit card", "payment_source_type": "stripe_payments", "market_id": market_id, "metadata": "{}"}
-    method |= {"id": derived_id(market_id, "payment_methods"), "created_at": now, "updated_at": now}
-    shop.database.insert("payment_methods", method)
-    return market_id
 
 
 def _last_minute(now: datetime) -> datetime:

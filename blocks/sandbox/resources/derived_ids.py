@@ -18,6 +18,8 @@ _TURNS = {
     "rests": 9,
     "customer_addresses": 4,
     "payment_methods": 1,
+    "skus": 2,
+    "price_lists": 3,
 }
 """Several types share a number where they follow from different types."""
 

@@ -1,4 +1,4 @@
-"""Always empty: payments, taxes, and the rest. `empty_resources.py` explains the notation."""
+"""Always empty: payments, taxes and the rest. `empty_resources.py` explains the notation."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ LINE_ITEMS = resource_type(
     "line_items",
     """
     sku_code               text     cuf
-    bundle_code            text     cuf
+    bundle_code            text     f
     quantity               integer  cufsr
     _external_price        boolean  cu
     currency_code          text     fs
@@ -181,8 +181,8 @@ LINE_ITEMS = resource_type(
     """,
     """
     order               ->  orders              order_id     crf
-    item                ->  skus                -            f
-    sku                 ->  skus                -            f
+    item                ->  skus                sku_id       f
+    sku                 ->  skus                sku_id       f
     bundle              ->  bundles             -            f
     adjustment          ->  adjustments         -            f
     gift_card           ->  gift_cards          -            f

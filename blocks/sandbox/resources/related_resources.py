@@ -65,7 +65,7 @@ MARKETS = resource_type(
     """,
     """
     merchant                 -> merchants               -                      f
-    price_list               -> price_lists             -                      f
+    price_list               -> price_lists             price_list_id          f
     base_price_list          -> price_lists             -                      f
     inventory_model          -> inventory_models        -                      f
     subscription_model       -> subscription_models     subscription_model_id  f

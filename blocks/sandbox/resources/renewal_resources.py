@@ -109,8 +109,8 @@ ORDER_SUBSCRIPTION_ITEMS = resource_type(
     """,
     """
     order_subscription  -> order_subscriptions  order_subscription_id  f
-    item                -> skus                 -                      f
-    sku                 -> skus                 -                      f
+    item                -> skus                 sku_id                 f
+    sku                 -> skus                 sku_id                 f
     bundle              -> bundles              -                      f
     adjustment          -> adjustments          -                      f
     source_line_item    -> line_items           source_line_item_id    f

@@ -14,6 +14,7 @@ metadata (schema 7.9 to 7.10).
 from __future__ import annotations
 
 from blocks.sandbox.resources import (
+    catalogue_resources,
     detail_resources,
     empty_catalogue,
     empty_delivery,
@@ -26,11 +27,17 @@ from blocks.sandbox.resources import (
 )
 from blocks.sandbox.resources.definitions import ResourceType
 
+_MODULES = (
+    renewal_resources,
+    order_resources,
+    detail_resources,
+    catalogue_resources,
+    payment_resources,
+    related_resources,
+)
+
 WITH_DATA: tuple[ResourceType, ...] = tuple(
-    known
-    for module in (renewal_resources, order_resources, detail_resources, payment_resources, related_resources)
-    for known in vars(module).values()
-    if isinstance(known, ResourceType)
+    known for module in _MODULES for known in vars(module).values() if isinstance(known, ResourceType)
 )
 """The types that are not always empty."""
 

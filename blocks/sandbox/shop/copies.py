@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from blocks.sandbox.shop import failure_kinds, orders, target_orders
+from blocks.sandbox.shop import catalogue, failure_kinds, orders, target_orders
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.failure_kinds import Failure
 from blocks.sandbox.shop.problems import Problem
@@ -138,7 +138,7 @@ class CopyWorker:
         source = shop.database.find("orders", copy["source_order_id"])
         if source is None:
             return "failed", failure_kinds.FAILURES["source_deleted"].log, None
-        found = failure_kinds.failure_of(shop, source["id"])
+        found = failure_kinds.failure_of(shop, source["id"]) or self._failure_of_lines(source)
         log: dict[str, list[str]] = {}
         if found is not None and self._ends(found[0], copy):
             failure_kinds.use_once(shop, source["id"])
@@ -161,6 +161,10 @@ class CopyWorker:
     def _aborted(self, source: Row, copy: Row) -> tuple[str, dict[str, list[str]], str | None]:
         leaves_an_order = self._shop.settings.aborted_leaves == "order"
         return "aborted", {}, target_orders.create(self._shop, source, copy) if leaves_an_order else None
+
+    def _failure_of_lines(self, source: Row) -> tuple[Failure, str] | None:
+        failure = catalogue.failure_of(self._shop.database, source)
+        return None if failure is None else (failure, source["id"])
 
     def _ends(self, failure: Failure, copy: Row) -> bool:
         if failure.stage == "collect":

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from blocks.sandbox.resources.order_resources import LINE_ITEMS
+from blocks.sandbox.shop import catalogue
 from blocks.sandbox.shop.database import Database, Row
 from blocks.sandbox.shop.problems import invalid
 from blocks.sandbox.shop.shop import Shop
 
 _PROMOTIONS = "percentage_discount_promotions"
 _SUMS = {
-    "subtotal_amount_cents": {"skus", "bundles"},
+    "subtotal_amount_cents": {"skus"},
     "shipping_amount_cents": {"shipments"},
     "payment_method_amount_cents": {"payment_methods"},
     "discount_amount_cents": {_PROMOTIONS},
@@ -25,7 +26,7 @@ _SUMS = {
 """The amounts of an order, and the types of the items whose lines they sum up."""
 
 _LARGEST = 10**12
-_PRICED = {"quantity", "unit_amount_cents", "options_amount_cents", "sku_code", "bundle_code"}
+_PRICED = {"quantity", "unit_amount_cents", "options_amount_cents", "sku_code"}
 _TYPES = {item_type for types in _SUMS.values() for item_type in types}
 
 
@@ -37,16 +38,23 @@ def new_line(shop: Shop, row: Row) -> Row:
         Problem: 422 when the order cannot be changed any more, or something about the item is missing.
     """
     order = _editable(shop.database, row["order_id"])
-    item_type = row.get("item_type") or ("bundles" if row.get("bundle_code") else "skus")
+    item_type = row.get("item_type") or "skus"
     if item_type not in _TYPES:
         raise invalid("item_type", "is not included in the list", "inclusion")
-    if row.get("unit_amount_cents") is None:
+    sku = catalogue.with_sku(shop, row) if item_type == "skus" else {}
+    unit = row.get("unit_amount_cents")
+    if unit is None and sku:
+        unit = catalogue.price_of(shop.database, order, sku["sku_id"])
+    if unit is None:
         raise invalid("unit_amount_cents", "can't be blank", "blank")
-    if item_type in {"skus", "bundles"} and not (row.get("sku_code") or row.get("bundle_code")):
-        raise invalid("item", "must exist", "blank", relationship=True)
     store(shop.database, order)
-    name = row.get("name") or row.get("sku_code") or row.get("bundle_code") or item_type
-    return {"item_type": item_type, "name": name, "currency_code": order["currency_code"], **_total(row)}
+    own = {"item_type": item_type, "name": row.get("name") or sku.get("sku_code") or item_type, **sku}
+    return {
+        **own,
+        "currency_code": order["currency_code"],
+        "unit_amount_cents": unit,
+        **_total({**row, "unit_amount_cents": unit}),
+    }
 
 
 def changed_line(shop: Shop, line: Row, columns: Row) -> Row:
@@ -61,7 +69,8 @@ def changed_line(shop: Shop, line: Row, columns: Row) -> Row:
     if _PRICED & columns.keys():
         order = _editable(shop.database, line["order_id"])
     store(shop.database, order)
-    return _total({**line, **columns})
+    sku = catalogue.with_sku(shop, columns) if "sku_code" in columns else {}
+    return {**sku, **_total({**line, **columns})}
 
 
 def before_deletion(shop: Shop, line: Row) -> None:
@@ -102,6 +111,18 @@ def store(database: Database, order: Row) -> None:
     database.update("orders", order["id"], {"_has_lines": 1})
 
 
+def drop_failing(shop: Shop, order_id: str) -> None:
+    """Drop the lines of an order whose SKU is gone or not in stock."""
+    order = shop.database.find("orders", order_id)
+    assert order is not None
+    failing = list(catalogue.failing_lines(shop.database, order))
+    if failing:
+        store(shop.database, order)
+        for line_id, _ in failing:
+            shop.database.delete("stored_line_items", line_id)
+        sum_up(shop, order_id)
+
+
 def sum_up(shop: Shop, order_id: str) -> None:
     """Set an order's amounts to the sums of its lines."""
     by_type = "SELECT item_type, SUM(total_amount_cents), SUM(tax_amount_cents), SUM(quantity)"
@@ -113,7 +134,7 @@ def sum_up(shop: Shop, order_id: str) -> None:
     total, tax = sum(changes.values()), sum(row[2] or 0 for row in rows)
     changes |= {"total_amount_cents": total, "total_tax_amount_cents": tax}
     changes |= dict.fromkeys(("total_amount_with_taxes_cents", "place_total_amount_cents"), total + tax)
-    changes["skus_count"] = sum(row[3] for row in rows if row[0] in {"skus", "bundles"})
+    changes["skus_count"] = sum(row[3] for row in rows if row[0] == "skus")
     shop.database.update("orders", order_id, {**changes, "updated_at": shop.now_text()})
 
 
@@ -132,7 +153,7 @@ def copy(shop: Shop, source: Row, target_id: str, currency: str, *, recompute: b
 
 
 def _promotion(shop: Shop, lines: Iterable[Row]) -> list[Row]:
-    subtotal = sum(line["total_amount_cents"] for line in lines if line["item_type"] in {"skus", "bundles"})
+    subtotal = sum(line["total_amount_cents"] for line in lines if line["item_type"] == "skus")
     discount = -round(subtotal * shop.settings.promotion_percent / 100)
     line = {"item_type": _PROMOTIONS, "name": "Promotion", "quantity": 1, "unit_amount_cents": discount}
     return [{**line, **_total(line)}] if discount else []

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from blocks.sandbox.shop import failure_kinds, wallet_cards
+from blocks.sandbox.shop import catalogue, failure_kinds, wallet_cards
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.failure_kinds import FAILURES, Failure
 from blocks.sandbox.shop.problems import Problem, invalid
@@ -27,6 +27,9 @@ def reason_not_to_place(shop: Shop, order: Row) -> tuple[Failure, str | None] | 
     found = failure_kinds.failure_of_order(shop, order)
     if found is not None and _prevents_placing(found[0], order) and not (paid and _is_of_payment(found[0])):
         return found
+    short = catalogue.failure_of(shop.database, order)
+    if short is not None:
+        return FAILURES["out_of_stock_at_placing"] if short.name == "out_of_stock" else short, None
     if paid:
         return None
     card_id, customer_id = order["_customer_payment_source_id"], order["customer_id"]
@@ -146,6 +149,7 @@ def mark_placed(shop: Shop, order: Row, *, paid: bool) -> None:
         "_placing_until": None,
     }
     shop.database.update("orders", order["id"], changes)
+    catalogue.take(shop.database, order)
     if not free and order["payment_status"] == "unpaid":
         wallet_cards.note_charge(shop, order, accepted=True)
     shop.publish("orders.place", "orders", order["id"])

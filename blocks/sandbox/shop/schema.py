@@ -41,6 +41,8 @@ CREATE INDEX IF NOT EXISTS events_newest ON events (created_at DESC, id);
 CREATE INDEX IF NOT EXISTS orders_customer ON orders (customer_id);
 CREATE INDEX IF NOT EXISTS orders_reference ON orders (reference);
 CREATE INDEX IF NOT EXISTS payment_sources_customer ON customer_payment_sources (customer_id);
+CREATE UNIQUE INDEX IF NOT EXISTS skus_code ON skus (code);
+CREATE INDEX IF NOT EXISTS stock_sku ON stock_items (sku_id);
 CREATE INDEX IF NOT EXISTS lines_order ON stored_line_items (order_id);
 CREATE INDEX IF NOT EXISTS events_resource ON events (resource_id);
 CREATE INDEX IF NOT EXISTS errors_resource ON resource_errors (resource_id);

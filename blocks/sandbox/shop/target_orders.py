@@ -45,6 +45,8 @@ def create(shop: Shop, source: Row, copy: Row) -> str:
     )
     if source["_has_lines"]:
         _copy_lines(shop, source, target_id, recompute=bool(copy.get("apply_promotions")))
+    if copy.get("skip_errors"):
+        order_lines.drop_failing(shop, target_id)
     shop.publish("orders.create", "orders", target_id)
     return target_id
 

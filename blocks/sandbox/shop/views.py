@@ -14,6 +14,9 @@ from blocks.sandbox.resources.derived_ids import derived_id_sql
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 
 SKU, SKU_NAME = "BOX", "The monthly box"
+"""What every seeded order is of."""
+
+_SKU_ID = f"(SELECT s.id FROM skus AS s WHERE s.code = '{SKU}')"  # noqa: S608  a name of ours
 SEEDED, STORED = "seeded", "stored"
 """What becomes of a seeded customer's address."""
 
@@ -57,7 +60,7 @@ def _line_items() -> str:
     """
     items, subtotal = "max(o.skus_count, 1)", "o.subtotal_amount_cents"
     remains = f"({subtotal} % {items} <> 0)"
-    sku = {"sku_code": f"'{SKU}'", "name": f"'{SKU_NAME}'", "item_type": "'skus'"}
+    sku = {"sku_code": f"'{SKU}'", "name": f"'{SKU_NAME}'", "item_type": "'skus'", "sku_id": _SKU_ID}
     promotion = {"name": "'Promotion'", "item_type": "'percentage_discount_promotions'"}
     has_items = f"(o.skus_count > 0 OR {subtotal} <> 0)"
     return " UNION ALL ".join(
@@ -153,8 +156,8 @@ def _all_transactions() -> str:
 _SUBSCRIPTION_ITEMS = _select(
     "order_subscription_items",
     "order_subscriptions AS s JOIN line_items AS l ON l.order_id = s.source_order_id "
-    "WHERE s.subscription_model_id IS NOT NULL AND l.item_type IN ('skus', 'bundles')",
-    **{column: f"l.{column}" for column in ("sku_code", "bundle_code", "quantity", "unit_amount_cents")},
+    "WHERE s.subscription_model_id IS NOT NULL AND l.item_type = 'skus'",
+    **{column: f"l.{column}" for column in ("sku_code", "quantity", "unit_amount_cents", "sku_id")},
     **{column: f"s.{column}" for column in ("created_at", "updated_at")},
     id="substr(s.id, 1, 5) || substr(l.id, 1, 5)",
     total_amount_cents="l.total_amount_cents",
