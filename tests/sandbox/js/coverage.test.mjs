@@ -17,7 +17,7 @@ const typings = (() => {
 function declared(name) {
   const body = new RegExp(`\\ninterface ${name} extends[^{]*\\{([^]*?)\\n\\}`).exec(typings)[1].replace(/\/\*\*[^]*?\*\//g, '')
   const members = [...body.matchAll(/^\s*(?:readonly )?(\w+)\??: (.*);$/gm)]
-  const isRelationship = (type) => /^[A-Z]\w+(\[\])?( \| ([A-Z]\w+(\[\])?|null))*$/.test(type) && !/Type$|Record/.test(type)
+  const isRelationship = (type) => /^(Array<)?[A-Z]\w+(\[\])?( \| ([A-Z]\w+(\[\])?|null))*>?( \| null)?$/.test(type) && !/Type$|Record/.test(type)
   return {
     attributes: members.filter(([, , type]) => !isRelationship(type)).map(([, member]) => member),
     relationships: members.filter(([, , type]) => isRelationship(type)).map(([, member]) => member),
@@ -25,7 +25,7 @@ function declared(name) {
 }
 
 // What the sandbox has beyond the typings: older versions of the API show it, too.
-const MORE = { organization: ['region', 'can_switch_live'] }
+const MORE = { organization: ['region', 'can_switch_live'], prices: ['original_amount_float'] }
 
 const TYPE_NAMES = {
   order_copies: 'OrderCopy',
@@ -39,6 +39,22 @@ const TYPE_NAMES = {
   resource_errors: 'ResourceError',
   customer_payment_sources: 'CustomerPaymentSource',
   customers: 'Customer',
+  orders: 'Order',
+  line_items: 'LineItem',
+  order_subscription_items: 'OrderSubscriptionItem',
+  addresses: 'Address',
+  customer_addresses: 'CustomerAddress',
+  shipments: 'Shipment',
+  payment_methods: 'PaymentMethod',
+  authorizations: 'Authorization',
+  captures: 'Capture',
+  voids: 'Void',
+  refunds: 'Refund',
+  skus: 'Sku',
+  prices: 'Price',
+  price_lists: 'PriceList',
+  stock_locations: 'StockLocation',
+  stock_items: 'StockItem',
   tags: 'Tag',
   markets: 'Market',
   stripe_payments: 'StripePayment',
@@ -58,9 +74,23 @@ before(async () => {
   await control('POST', 'failures', { order_id: subscription.source_order_id, kind: 'declined' })
   await cl.order_copies.create({ source_order: cl.orders.relationship(subscription.source_order_id), place_target_order: true })
   await cl.order_subscriptions._deactivate(automatic.id)
+  await fillTheCatalogue()
+  await cl.orders._cancel(automatic.source_order_id)
+  const paid = await newSubscription()
+  await cl.orders._capture(paid.source_order_id)
+  await cl.orders._refund(paid.source_order_id)
   await advance(60)
   while ((await cl.event_callbacks.count()) === 0);
 })
+
+/** A price of 5.00 and two pieces of a SKU. */
+async function fillTheCatalogue() {
+  const sku = cl.skus.relationship((await cl.skus.create({ code: 'TEA', name: 'Tea' })).id)
+  const price_list = cl.price_lists.relationship((await cl.price_lists.list()).first().id)
+  const stock_location = cl.stock_locations.relationship((await cl.stock_locations.create({ name: 'Milan' })).id)
+  await cl.prices.create({ amount_cents: 500, sku, price_list })
+  await cl.stock_items.create({ quantity: 2, sku, stock_location })
+}
 
 for (const [type, name] of Object.entries(TYPE_NAMES)) {
   test(`${type} have every attribute and relationship of the typings`, async () => {
@@ -146,12 +176,23 @@ test('customers, subscriptions and orders are tagged as the SDK tags them', asyn
   }
 })
 
+test('an order is filled with lines as the SDK fills it', async () => {
+  const market = cl.markets.relationship((await cl.markets.list()).first().id)
+  const address = await cl.addresses.create({ last_name: 'Doe', line_1: '1 Main St', city: 'York', country_code: 'GB', phone: '1' })
+  const order = await cl.orders.create({ market, billing_address: cl.addresses.relationship(address.id) })
+  await cl.line_items.create({ sku_code: 'TEA', quantity: 2, order: cl.orders.relationship(order.id) })
+  const filled = await cl.orders.retrieve(order.id, { include: ['line_items.sku', 'billing_address'] })
+  assert.equal(filled.formatted_total_amount, '€10,00')
+  assert.deepEqual(filled.line_items.map(({ sku, quantity }) => [sku.code, quantity]), [['TEA', 2]])
+  assert.equal(filled.billing_address.full_name, 'Doe')
+})
+
 test('webhooks have every trigger', async () => {
   const webhook = await cl.webhooks.create({ topic: 'orders.place', callback_url: 'http://127.0.0.1:1/' })
   for (const name of triggersOf(cl.webhooks)) assert.equal((await cl.webhooks[name](webhook.id)).id, webhook.id)
 })
 
-for (const type of ['orders', 'order_copies', 'order_subscriptions', 'webhooks', 'customer_payment_sources', 'customers', 'markets', 'events']) {
+for (const type of ['orders', 'line_items', 'skus', 'order_copies', 'order_subscriptions', 'webhooks', 'customer_payment_sources', 'customers', 'markets', 'events']) {
   test(`every relationship of ${type} has an address, and all but event_stores can be included`, async () => {
     const { id } = (await cl[type].list({ pageSize: 1 })).first()
     for (const name of relationshipsOf(cl[type])) {
