@@ -119,14 +119,15 @@ def _document(kind: ResourceType, flag: str) -> Schema:
         for name, relationship in kind.relationships.items()
         if flag in relationship.flags
     }
+    required = kind.required if flag == "c" else ()
     data: Schema = {
         "type": {"const": kind.name},
-        "attributes": closed(attributes, optional=attributes),
-        "relationships": closed(related, optional=related),
+        "attributes": closed(attributes, optional=attributes.keys() - required),
+        "relationships": closed(related, optional=related.keys() - required),
     }
     if flag == "u":
         data["id"] = KINDS["text"]
-    return closed({"data": closed(data, optional=("attributes", "relationships"))})
+    return closed({"data": closed(data, optional=[name for name in _PARTS if not data[name]["required"]])})
 
 
 def _linkage_given(relationship: Relationship) -> Schema:
@@ -174,4 +175,5 @@ def _query_parameter(name: str, description: str, schema: Schema | None = None) 
     return {"name": name, "in": "query", "schema": schema or KINDS["text"], "description": description}
 
 
+_PARTS = ("attributes", "relationships")
 _ID: Schema = {"name": "id", "in": "path", "required": True, "schema": KINDS["text"]}

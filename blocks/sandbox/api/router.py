@@ -172,7 +172,8 @@ def _base(request: Request) -> str:
 
 def _check_media_types(request: Request) -> None:
     accept = request.headers.get("accept") or "*/*"
-    if not any(part.split(";")[0].strip() in {JSON_API, "*/*"} for part in accept.lower().split(",")):
+    accepted = (part.split(";")[0].strip() for part in accept.lower().split(","))
+    if accept != JSON_API and not any(each in {JSON_API, "*/*"} for each in accepted):
         raise problems.not_acceptable(accept)
     if request.method in {"POST", "PATCH"}:
         given = request.headers.get("content-type", "")

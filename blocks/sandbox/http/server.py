@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from email.utils import format_datetime
+from email.utils import formatdate
+from functools import lru_cache
 
 from blocks.sandbox.http.connection import HttpConnection
 from blocks.sandbox.http.cross_origin import allow_origin
@@ -138,8 +139,13 @@ class Server:
 
     def _counted(self, request: Request, response: Response) -> Response:
         self.requests[(request.method, endpoint_of(request.path), response.status)] += 1
-        response.headers["Date"] = format_datetime(self._shop.clock.now(), usegmt=True)
+        response.headers["Date"] = _date(int(self._shop.clock.now().timestamp()))
         return response
+
+
+@lru_cache(8)
+def _date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def _internal_error(request: Request) -> Response:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 from http import HTTPStatus
+from itertools import count
 from random import Random
 from uuid import UUID
+from zlib import crc32
 
 from blocks.sandbox.http.messages import Request, Response
 
+_LAST_GROUP = "000000000000"  # of a UUID
 _VARY = "Accept, Accept-Encoding, Origin"
-_TAGGED = {HTTPStatus.OK, HTTPStatus.CREATED}
+_TAGGED = {200, 201}
 
 
 class StandardHeaders:
-    """Adds them; the ids of requests are the same for the same seed."""
+    """Adds them; the ids of requests are the same for the same seed, and each is another."""
 
     def __init__(self, seed: int) -> None:
-        self._random = Random(f"{seed}:request ids")  # noqa: S311  reproducible, not secret
+        bits = Random(f"{seed}:request ids").getrandbits(128)  # noqa: S311  reproducible, not secret
+        self._id_prefix = str(UUID(int=bits, version=4))[: -len(_LAST_GROUP)]
+        self._requests = count(1)
 
     def add(self, request: Request, response: Response) -> None:
         """Add the headers; a caller that names the ETag in `If-None-Match` has the document, and gets 304."""
-        response.headers["X-Request-Id"] = str(UUID(int=self._random.getrandbits(128), version=4))
+        response.headers["X-Request-Id"] = f"{self._id_prefix}{next(self._requests):012x}"
         response.headers["Vary"] = _VARY
         if response.status not in _TAGGED:
             response.headers["Cache-Control"] = "no-cache"
@@ -33,8 +37,8 @@ class StandardHeaders:
 
 
 def _tag(body: bytes) -> str:
-    """A weak tag of 32 hexadecimal digits."""
-    return f'W/"{hashlib.sha1(body, usedforsecurity=False).hexdigest()[:32]}"'
+    """A weak tag of 32 hexadecimal digits: checksum and length, since a digest would slow down long lists."""
+    return f'W/"{crc32(body):08x}{len(body):024x}"'
 
 
 def _is_named(tag: str, given: str) -> bool:
