@@ -83,7 +83,9 @@ def _connecting_to(url: str) -> redis.asyncio.Redis:
 class PostgresStore:
     """Histories in the table `perennial_request_budget` of a PostgreSQL database."""
 
-    troubles: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+    troubles: tuple[type[Exception], ...] = (
+        asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError
+    )  # fmt: skip
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -144,7 +146,11 @@ class PostgresStore:
             self._connection = None
 
 
-_ENDED = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError, ConnectionError)
+# The driver calls it an internal error if the connection ends at the very moment in which a statement begins.
+_ENDED = (
+    asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError, ConnectionError,
+)  # fmt: skip
 
 
 async def _connected_to(url: str) -> asyncpg.Connection:
