@@ -10,7 +10,7 @@ from blocks.sandbox.api.queries import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from blocks.sandbox.api.response_schemas import JSON_API, responses
 from blocks.sandbox.api.token_schemas import token_paths
 from blocks.sandbox.resources.definitions import Relationship, ResourceType
-from blocks.sandbox.resources.resource_types import WITH_DATA
+from blocks.sandbox.resources.resource_types import RESOURCE_TYPES, WITH_DATA
 
 
 def describe(controls: Mapping[str, Schema]) -> Schema:
@@ -62,7 +62,7 @@ def _member(kind: ResourceType) -> Schema:
         answers = responses(200, shown, (400, 404, 415, 422))
         item["patch"] = _operation(kind, "Update", answers, _view_parameters(kind), _document(kind, "u"))
     if "d" in kind.actions:
-        item["delete"] = _operation(kind, "Delete", responses(204, None, (404, 423)))
+        item["delete"] = _operation(kind, "Delete", responses(204, None, (404, 422, 423)))
     return item
 
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from blocks.sandbox.api.filters import condition
 from blocks.sandbox.resources.definitions import Relationship, ResourceType
-from blocks.sandbox.resources.other_types import OTHER_TYPES
+from blocks.sandbox.resources.empty_resources import UNSUPPORTED
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 from blocks.sandbox.shop import problems
 from blocks.sandbox.shop.database import Reader
@@ -112,7 +112,7 @@ def _read_page(kind: ResourceType, name: str, value: str, query: Query) -> None:
 
 
 def _read_fields(type_name: str, value: str, query: Query) -> None:
-    if type_name in OTHER_TYPES:
+    if type_name in UNSUPPORTED:
         return  # no document here shows one, so it does not matter which of its fields to show
     kind = RESOURCE_TYPES.get(type_name)
     if kind is None:

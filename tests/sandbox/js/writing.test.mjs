@@ -145,11 +145,12 @@ test('a subscription goes through its states by triggers', async () => {
 })
 
 test('a subscription that waits for a payment source is activated once it has one', async () => {
-  const { id } = await newSubscription({ status: 'pending', wallet: false })
+  const { id, customer_id } = await newSubscription({ status: 'pending', wallet: false })
   assert.equal((await cl.order_subscriptions.retrieve(id)).status, 'pending')
+  const card = await cl.customer_payment_sources.create({ customer: cl.customers.relationship(customer_id) })
   await cl.order_subscriptions.update({
     id,
-    customer_payment_source: cl.customer_payment_sources.relationship(subscription.customer_payment_source_id),
+    customer_payment_source: cl.customer_payment_sources.relationship(card.id),
   })
   assert.equal((await cl.order_subscriptions._activate(id)).status, 'active')
   await cl.order_subscriptions._cancel(id)
