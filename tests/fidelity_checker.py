@@ -47,7 +47,7 @@ class Verdict:
     wrong_card: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
-    """Periods that wait for a person: the subscription says so itself."""
+    """Periods that wait for a person or for the next retry: the subscription says so itself."""
     otherwise: list[str] = field(default_factory=list)
     """Whatever else the auditor complains of."""
 
@@ -88,10 +88,11 @@ class _Shop:
         self.natives = {copy["run_of"] for copy in self._copies if copy["run_of"]}
 
     def is_held(self, subscription_id: str) -> bool:
-        """Whether the subscription says that it waits for a person."""
+        """Whether the subscription says that it waits for a person, or until when it waits for a retry."""
         (row,) = self._rows("SELECT metadata FROM order_subscriptions WHERE id = ?", subscription_id)
         metadata = json.loads(row["metadata"] or "{}")
-        return any(bool(metadata.get(key, {}).get("held")) for key in ("perennial", "perennial_rescue"))
+        states = [metadata.get(key) or {} for key in ("perennial", "perennial_rescue")]
+        return any(bool(state.get("held") or state.get("next_attempt_at")) for state in states)
 
     def judge_natives(self, verdict: Verdict) -> Verdict:
         """Each run of the native engine has one placed order in the end: its own, or that of a copy in its place."""
