@@ -170,8 +170,7 @@ async def _run(made: Installation, sandbox: RunningSandbox, renewals: int) -> tu
         losses[0].over.set()
         if not auditor.audit(until).lost:
             break
-    stored = await _events_stored(made), _size(made, renewals)
-    return [*losses[0].told, *told, *stored], auditor.audit(until)
+    return [*losses[0].told, *told, await _events_stored(made)], auditor.audit(until)
 
 
 def _size(made: Installation, renewals: int) -> str:
@@ -206,6 +205,7 @@ def main() -> int:
     ):
         sandbox.seed(renewals)
         told, found = asyncio.run(_run(made, sandbox, renewals))
+        told.append(_size(made, renewals))
     print("\n".join(["", *told, "", result(found, renewals)]))
     return 0 if found.is_clean and found.renewals == renewals else 1
 
