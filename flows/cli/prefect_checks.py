@@ -53,7 +53,7 @@ BY_HAND = "by-hand"
 """The work queue of what a person starts and waits for."""
 
 PLANS_WITHIN = timedelta(minutes=3)
-"""How long the scheduler may take to plan the runs of a changed deployment."""
+"""How long the scheduler may take to plan the runs of a deployment or schedule that was changed."""
 
 _DEPLOY = places.deploy_command()
 _NOTIFY = "perennial setup --notify URL-or-block"
@@ -132,13 +132,17 @@ async def _schedule(prefect: PrefectClient, deployment: DeploymentResponse, run:
     if late:
         many = f"1 {run} is late" if late == 1 else f"{late} {runs} are late"
         return Checked(what, f"{many}: no worker has begun with it", _worker_command())
-    changed = deployment.updated or deployment.created
-    is_new = changed is not None and datetime.now(UTC) - changed < PLANS_WITHIN
-    if not planned and not deployment.paused and not is_new:
+    if not planned and not deployment.paused and not _is_new(deployment):
         found = "it is on, but the server's scheduler plans no runs"
         way_out = "read the server's log; with whenever 0.10, Prefect 3.9 plans none on Python 3.11 and 3.12"
         return Checked(what, found, way_out)
     return Checked(what, "on" if planned else "on; its first runs are about to be planned")
+
+
+def _is_new(deployment: DeploymentResponse) -> bool:
+    """Whether it, or one of its schedules, was changed just now."""
+    times = [each.updated or each.created for each in (deployment, *deployment.schedules)]
+    return any(changed is not None and datetime.now(UTC) - changed < PLANS_WITHIN for changed in times)
 
 
 async def check_pool(prefect: PrefectClient) -> AsyncIterator[Checked]:

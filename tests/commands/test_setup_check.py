@@ -350,6 +350,20 @@ async def test_a_misconfiguration_is_named_with_its_way_out(installed: Installed
     assert await wrong() == [], "after the repair, nothing else is wrong"
 
 
+async def test_a_schedule_that_was_just_switched_on_may_have_no_runs_yet(
+    installed: Installed, server: PrefectServer
+) -> None:
+    async with get_client() as prefect:
+        deployment = await prefect.read_deployment_by_name(WATCH)
+        (schedule,) = deployment.schedules
+        await prefect.update_deployment_schedule(deployment.id, schedule.id, active=False)
+        with closing(_database(server)) as connection, connection:
+            connection.execute("UPDATE deployment SET updated = '2026-01-01 00:00:00', created = '2026-01-01 00:00:00'")
+        await prefect.update_deployment_schedule(deployment.id, schedule.id, active=True)
+
+        assert await wrong() == []
+
+
 async def test_a_run_that_left_no_event_is_named(
     installed: Installed, server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -378,10 +392,14 @@ async def _events_of(prefect: PrefectClient, run_id: UUID) -> list[str]:
 
 
 def _remove_events(server: PrefectServer, resource_id: str) -> None:
-    file = server.environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"].partition("///")[2]
-    with closing(sqlite3.connect(file, timeout=60)) as connection, connection:
+    with closing(_database(server)) as connection, connection:
         for table in ("events", "event_resources"):
             connection.execute(f"DELETE FROM {table} WHERE resource_id = ?", [resource_id])
+
+
+def _database(server: PrefectServer) -> sqlite3.Connection:
+    file = server.environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"].partition("///")[2]
+    return sqlite3.connect(file, timeout=60)
 
 
 def test_the_exit_code_is_0_if_all_is_right_and_1_if_anything_is_wrong(
