@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import asyncpg
@@ -130,14 +131,19 @@ async def main(kind, where, name, seconds):
         pass
     print("ready", flush=True)
     sys.stdin.readline()  # all start together, so that start-up times do not decide the shares
-    until = time.time() + seconds
+    began = time.time()
+    stopped = asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
     async def work(endpoint):
-        while time.time() < until:
+        while not stopped.done():
             async with budget.take("create", endpoint) as slot:
                 slot.sent()
                 sent.append(time.time())  # the request arrives here, and its answer takes a while
                 await asyncio.sleep(0.002)
-    await asyncio.gather(*(work(f"endpoint{number % 5}") for number in range(5)))
+    async def tell():
+        while len(sent) < 30 or time.time() < began + seconds:
+            await asyncio.sleep(0.01)
+        print("enough", flush=True)
+    await asyncio.gather(tell(), *(work(f"endpoint{number % 5}") for number in range(5)))
     await budget.close()
     print(json.dumps(sent))
 
@@ -154,11 +160,19 @@ def three_workers(arguments: list[str]) -> list[list[float]]:
     for worker in workers:
         assert worker.stdout
         assert worker.stdout.readline() == "ready\n"
+    _tell(workers, "go")
+    for worker in workers:
+        assert worker.stdout
+        assert worker.stdout.readline() == "enough\n"  # on a busy machine it takes longer
+    _tell(workers, "stop")
+    return [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
+
+
+def _tell(workers: Sequence[subprocess.Popen[str]], word: str) -> None:
     for worker in workers:
         assert worker.stdin
-        worker.stdin.write("go\n")
+        worker.stdin.write(f"{word}\n")
         worker.stdin.flush()
-    return [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis", "postgres"])

@@ -173,6 +173,14 @@ def test_what_was_made_by_a_request_whose_answer_was_lost_is_removed_too(
     assert (said(ended, Question.PLACED_LATER) == "yes") is (path != "order_copies")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt this process, also where a shell has started the tests in the background and it does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(
     "happened",
     [
@@ -184,7 +192,7 @@ def test_what_was_made_by_a_request_whose_answer_was_lost_is_removed_too(
     ids=["a copy exists", "an order is placed", "a run is under way", "a run has failed"],
 )
 def test_if_it_is_interrupted_it_removes_what_it_has_made(
-    box: RunningSandbox, shop: Merchant, order_id: str, happened: str, capsys
+    box: RunningSandbox, shop: Merchant, order_id: str, happened: str, capsys, interruptible: None
 ) -> None:
     before = everything(shop)
     clock = Meanwhile(shop, lambda: bool(shop.rows(happened)), lambda: signal.raise_signal(signal.SIGINT))
