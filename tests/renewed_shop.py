@@ -130,5 +130,7 @@ class RenewedShop:
 
 
 def _insert(database: sqlite3.Connection, table: str, row: Row) -> None:
+    generated = {column["name"] for column in database.execute(f"PRAGMA table_xinfo({table})") if column["hidden"]}
+    row = {name: value for name, value in row.items() if name not in generated}
     names = ", ".join(row)
     database.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
