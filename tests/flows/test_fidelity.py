@@ -18,7 +18,7 @@ OTHER = {**{name: values[-1] for name, values in SETTINGS.items()}, "copy-pays":
 """The other answer to every question at once."""
 
 PLACED = "SELECT c.id FROM order_copies c JOIN orders o ON o.id = c.target_order_id WHERE o.status = 'placed'"
-ONE = f"({PLACED} AND c.reference_origin = 'perennial' ORDER BY c.created_at, c.id LIMIT 1)"
+ONE = f"({PLACED} AND c.reference LIKE :subscription || '@%' ORDER BY c.created_at LIMIT 1)"
 ORDER = f"(SELECT target_order_id FROM order_copies WHERE id = {ONE})"
 FALSIFIED = {
     "lost": f"DELETE FROM order_copies WHERE id = {ONE}",
@@ -49,7 +49,8 @@ def _falsified(shop: FidelityShop, folder: Path, statement: str) -> Verdict:
     copy.unlink(missing_ok=True)
     with closing(sqlite3.connect(shop.database)) as true, closing(sqlite3.connect(copy)) as false:
         true.backup(false)
-        assert false.execute(statement).rowcount > 0
+        with_a_card = shop.adopted["new card"]["id"]  # which has been its only one since before the first attempt
+        assert false.execute(statement, {"subscription": with_a_card}).rowcount > 0
         false.commit()
     return shop.judge(copy)
 
