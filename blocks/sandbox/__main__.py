@@ -43,7 +43,7 @@ async def _serve(sandbox: Sandbox, host: str, port: int, *, with_parent: bool) -
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError):  # not on Windows
+        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers; there Ctrl-C ends it
             loop.add_signal_handler(number, stop.set)
     if with_parent:
         _watch_parent(loop, stop)

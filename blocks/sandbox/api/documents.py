@@ -129,8 +129,10 @@ class Writer:
             target = RESOURCE_TYPES[relationship.target]
             linkage |= {(record[0], name): [] if relationship.many else None for record in records}
             for other in (RESOURCE_TYPES[member] for member in target.members or (target.name,)):
-                relate = self._relate_many if relationship.many else self._relate_one
-                found = relate(kind, records, relationship, other, linkage)
+                if relationship.many:
+                    found = self._relate_many(records, relationship, other, linkage)
+                else:
+                    found = self._relate_one(kind, records, relationship, other, linkage)
                 for record in found:
                     included.setdefault((other.name, record[0]), (other, record))
                 if below:
@@ -138,13 +140,11 @@ class Writer:
 
     def _relate_many(
         self,
-        kind: ResourceType,
         records: Sequence[Record],
         relationship: Relationship,
         other: ResourceType,
         linkage: dict[tuple[str, str], Any],
     ) -> list[Record]:
-        del kind
         owners = list(dict.fromkeys(record[0] for record in records))
         pairs = related_records(self._reader, relationship, other, owners)
         for owner, record in pairs:
