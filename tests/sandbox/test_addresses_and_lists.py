@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import Any
 
 import httpx
-
-
-def error(response: Any) -> tuple[int, str]:
-    first = response.json()["errors"][0]
-    assert first["status"] == str(response.status_code)
-    assert first["title"]
-    assert first["detail"]
-    return response.status_code, first["code"]
+from api_errors import error
 
 
 def test_an_unknown_resource_is_answered_404(caller):

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
-
-
-def error(response: Any) -> tuple[int, str]:
-    first = response.json()["errors"][0]
-    assert first["status"] == str(response.status_code)
-    assert first["title"]
-    assert first["detail"]
-    return response.status_code, first["code"]
+from api_errors import error
 
 
 def test_a_copy_has_every_documented_attribute_and_relationship(caller, source):
