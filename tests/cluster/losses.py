@@ -3,6 +3,9 @@
 
 One of two workers is killed with its runs, one of two API servers is killed, all connections to PostgreSQL are
 terminated, and Redis is gone for a minute. What was killed is started again after a minute, as its supervisor would.
+
+Then a quarter as many subscriptions become due, and the worker that runs the sweep itself is killed in the middle: the
+next sweep renews the rest.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ AWAY = 60.0
 """Seconds after which a supervisor has started again what was killed."""
 
 BATCHES = 12
+"""Of the first sweep; the second has a quarter of them."""
 
 SWEEPS = 3
 """How many sweeps may be needed, one after the other."""
@@ -63,57 +67,80 @@ class Losses(threading.Thread):
     It goes on for as long as this process, because what it starts would end with it.
     """
 
-    def __init__(self, made: Installation, placed: Callable[[], int], renewals: int, sweep: FlowRun) -> None:
+    def __init__(
+        self, made: Installation, placed: Callable[[], int], renewals: int, coming: Callable[[Losses], list[Loss]]
+    ) -> None:
         super().__init__(daemon=True)
-        self._made, self._placed, self._renewals, self._sweep = made, placed, renewals, sweep
+        self.made, self._placed, self._renewals = made, placed, renewals
+        self._coming = coming(self)
         self._killed: list[tuple[float, Program]] = []
         self.told: list[str] = []
         self.over = threading.Event()
 
     def run(self) -> None:
         """One loss after the other."""
-        coming = self._losses()
+        coming = self._coming
         while True:
             if coming and not self.over.is_set() and self._placed() >= coming[0].share * self._renewals:
-                self._tell(f"{coming[0].what}, at {self._placed()} of {self._renewals} renewals")
-                coming.pop(0).happen()
+                self.tell(f"{coming[0].what}, at {self._placed()} of {self._renewals} renewals")
+                coming[0].happen()
+                coming.pop(0)
             if self._killed and time.monotonic() >= self._killed[0][0] + AWAY:
                 _, program = self._killed.pop(0)
                 program.start()
-                self._tell(f"{program.name} started again, at {self._placed()}")
+                self.tell(f"{program.name} started again, at {self._placed()}")
             time.sleep(1)
 
-    def _tell(self, what: str) -> None:
+    def tell(self, what: str) -> None:
         self.told.append(what)
         print(what, flush=True)
 
-    def _losses(self) -> list[Loss]:
-        made = self._made
-        worker, api = self._other_worker(), made.programs[API_SERVERS[0]]
-        return [
-            Loss(0.15, f"{worker.name} killed with its runs", lambda: self._away(worker)),
-            Loss(0.30, f"{api.name} killed", lambda: self._away(api)),
-            Loss(0.45, "all connections to PostgreSQL go", self._terminate),
-            Loss(0.60, "Redis killed", lambda: self._away(made.redis)),
-        ]
+    @property
+    def all_happened(self) -> bool:
+        """Whether nothing is left to go."""
+        return not self._coming
 
-    def _terminate(self) -> None:
-        self._tell(f"{self._made.postgres.terminate_connections()} connections were terminated")
-
-    def _away(self, program: Program) -> None:
+    def away(self, program: Program) -> None:
+        """Kill it; it is started again after a minute."""
         program.kill()
         self._killed.append((time.monotonic(), program))
 
-    def _other_worker(self) -> Program:
-        """The worker that does not run the sweep itself: the batches of the other one are lost with it."""
-        pid = int(str(self._sweep.infrastructure_pid).rpartition(":")[2])
-        above = {each.pid for each in psutil.Process(pid).parents()}
-        (other,) = [self._made.programs[name] for name in WORKERS if self._made.programs[name].pid not in above]
-        return other
+
+def parts_go(losses: Losses, sweep: FlowRun) -> list[Loss]:
+    """Everything but the sweep itself goes, one after the other."""
+    made = losses.made
+    _, worker = _workers(made, sweep)
+    api = made.programs[API_SERVERS[0]]
+
+    def terminate() -> None:
+        losses.tell(f"{made.postgres.terminate_connections()} connections were terminated")
+
+    return [
+        Loss(0.15, f"{worker.name} killed with its runs", lambda: losses.away(worker)),
+        Loss(0.30, f"{api.name} killed", lambda: losses.away(api)),
+        Loss(0.45, "all connections to PostgreSQL go", terminate),
+        Loss(0.60, "Redis killed", lambda: losses.away(made.redis)),
+    ]
 
 
-async def sweep_once(on_start: Callable[[FlowRun], None] = lambda _: None) -> FlowRun:
-    """Start a shared sweep, and wait until it has ended."""
+def sweep_goes(losses: Losses, sweep: FlowRun) -> list[Loss]:
+    """The worker that runs the sweep goes, and the sweep with it."""
+    worker, _ = _workers(losses.made, sweep)
+    return [Loss(0.30, f"{worker.name} killed with the sweep", lambda: losses.away(worker))]
+
+
+def _workers(made: Installation, sweep: FlowRun) -> tuple[Program, Program]:
+    """The worker that runs the sweep itself, and the other one."""
+    pid = int(str(sweep.infrastructure_pid).rpartition(":")[2])
+    above = {each.pid for each in psutil.Process(pid).parents()}
+    its_own, other = sorted((made.programs[name] for name in WORKERS), key=lambda worker: worker.pid not in above)
+    return its_own, other
+
+
+async def sweep_once(
+    on_start: Callable[[FlowRun], None] = lambda _: None, is_gone: Callable[[], bool] = lambda: False
+) -> FlowRun:
+    """Start a shared sweep, and wait until it has ended, or until `is_gone` says that its process was killed."""
     run = await arun_deployment(SWEEP, parameters={"distribute": True}, timeout=0)
     began = False
     deadline = time.monotonic() + ENDS_WITHIN
@@ -125,7 +152,7 @@ async def sweep_once(on_start: Callable[[FlowRun], None] = lambda _: None) -> Fl
         if not began and run.infrastructure_pid is not None and state is not None and state.is_running():
             began = True
             on_start(run)
-        if state is not None and state.is_final():
+        if (state is not None and state.is_final()) or is_gone():
             return run
         await asyncio.sleep(1)
     raise TimeoutError(f"{run.name} has not ended within {ENDS_WITHIN:.0f} s")
@@ -152,25 +179,67 @@ def backlog(made: Installation) -> int:
         return max((each["lag"] or 0) + each["pending"] for each in client.xinfo_groups("events"))
 
 
+def more_due(renewals: int) -> int:
+    """How many become due for the sweep that is killed."""
+    return renewals // 4
+
+
 async def _run(made: Installation, sandbox: RunningSandbox, renewals: int) -> tuple[list[str], Findings]:
+    sandbox.seed(renewals)
     auditor = Auditor(sandbox.database)
+    told = await _parts_lost(made, sandbox, auditor, renewals)
+    sandbox.seed(more := more_due(renewals))
+    auditor.note_new_contracts()
+    told += await _sweep_lost(made, sandbox, auditor, more)
+    return [*told, await _events_stored(made)], auditor.audit(sandbox.clock())
+
+
+async def _parts_lost(made: Installation, sandbox: RunningSandbox, auditor: Auditor, renewals: int) -> list[str]:
+    """Sweeps, until everything is renewed; during the first, one part after the other goes."""
     losses: list[Losses] = []
 
     def lose(run: FlowRun) -> None:
-        losses.append(Losses(made, lambda: placed(sandbox.database), renewals, run))
-        losses[0].start()
+        losses.append(_started(made, sandbox, renewals, lambda each: parts_go(each, run)))
 
+    told = await _sweep_until_renewed(sandbox, auditor, lose)
+    losses[0].over.set()
+    return [*losses[0].told, *told]
+
+
+async def _sweep_lost(made: Installation, sandbox: RunningSandbox, auditor: Auditor, renewals: int) -> list[str]:
+    """A sweep whose worker is killed, and further ones, until everything is renewed."""
+    losses: list[Losses] = []
+
+    def lose(run: FlowRun) -> None:
+        losses.append(_started(made, sandbox, renewals, lambda each: sweep_goes(each, run)))
+
+    await sweep_once(lose, is_gone=lambda: bool(losses) and losses[0].all_happened)
+    return [*losses[0].told, *await _sweep_until_renewed(sandbox, auditor)]
+
+
+def _started(
+    made: Installation, sandbox: RunningSandbox, renewals: int, coming: Callable[[Losses], list[Loss]]
+) -> Losses:
+    before = placed(sandbox.database)
+    losses = Losses(made, lambda: placed(sandbox.database) - before, renewals, coming)
+    losses.start()
+    return losses
+
+
+async def _sweep_until_renewed(
+    sandbox: RunningSandbox, auditor: Auditor, on_start: Callable[[FlowRun], None] = lambda _: None
+) -> list[str]:
+    """What the sweeps said, `SWEEPS` at most; `on_start` is called for the first."""
     began, told, until = time.monotonic(), list[str](), sandbox.clock()
     for number in range(1, SWEEPS + 1):
-        run = await sweep_once(lose) if number == 1 else await sweep_once()
+        run = await sweep_once(on_start) if number == 1 else await sweep_once()
         assert run.state is not None
         told.append(f"sweep {number}: {run.state.name} after {time.monotonic() - began:.0f} s: {run.state.message}")
         told += [f"    {line.splitlines()[0]}" for line in dict.fromkeys(await _warnings_of(run))]
         print("\n".join(told), flush=True)
-        losses[0].over.set()
         if not auditor.audit(until).lost:
             break
-    return [*losses[0].told, *told, await _events_stored(made)], auditor.audit(until)
+    return told
 
 
 def _size(made: Installation, renewals: int) -> str:
@@ -203,11 +272,11 @@ def main() -> int:
         cluster(Path(home), sandbox, limits, policy) as made,
         no_schedule_active(),
     ):
-        sandbox.seed(renewals)
+        due = renewals + more_due(renewals)
         told, found = asyncio.run(_run(made, sandbox, renewals))
-        told.append(_size(made, renewals))
-    print("\n".join(["", *told, "", result(found, renewals)]))
-    return 0 if found.is_clean and found.renewals == renewals else 1
+        told.append(_size(made, due))
+    print("\n".join(["", *told, "", result(found, due)]))
+    return 0 if found.is_clean and found.renewals == due else 1
 
 
 def result(found: Findings, renewals: int) -> str:
