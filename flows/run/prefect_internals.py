@@ -1,21 +1,26 @@
 """
-The four places where we reach past Prefect's public interface. `tests/flows/test_prefect_internals.py` notices when
+The five places where we reach past Prefect's public interface. `tests/flows/test_prefect_internals.py` notices when
 Prefect changes there.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from types import SimpleNamespace
 from typing import Any, cast
 
-from prefect import Task
-from prefect.client.schemas.objects import State
+from prefect import Task, task_engine
+from prefect.client.schemas.objects import State, StateType, TaskRun
 from prefect.context import FlowRunContext
+from prefect.events.schemas.events import Event
 from prefect.task_engine import run_task_async
 from prefect.utilities.callables import get_call_parameters
+from prefect.utilities.engine import emit_task_run_state_change_event as _tell
 
 FORGET_EVERY = 500
 """Task runs after which to drop Prefect's notes on results that no longer exist."""
@@ -24,6 +29,11 @@ TOLD_BY_THEIR_STATES = frozenset({"create_order_copy", "poll_order_copy", "place
 """Tasks that run once for each renewal. Their page in the UI shows their sentence; a failed one logs it itself."""
 
 TASK_RUN_LOGGER = "prefect.task_runs"
+
+SHOWN_AFTER = 10.0
+"""
+Seconds after which a task run that has not ended appears as Running. Ones that end sooner appear when they have ended.
+"""
 
 _task_runs = itertools.count(1)
 
@@ -51,18 +61,88 @@ def quieten_task_runs() -> None:
     logging.getLogger(TASK_RUN_LOGGER).addFilter(_only_what_is_new)
 
 
-async def run_without_pending(step: Task[..., Any], *args: Any, **kwargs: Any) -> State[Any]:
+async def run_telling_its_end(step: Task[..., Any], *args: Any, **kwargs: Any) -> State[Any]:
     """
-    Run a task as calling it with `return_state` does, but let its task run begin as Running.
+    Run a task as calling it with `return_state` does, but tell the server only what its pages show.
 
-    A task run that is called is Pending for no time at all. Prefect tells this to the server nevertheless, which is a
-    third of all events of a sweep, and of what they take in its database. Prefect tells it only of task runs that it
-    has made itself, so the task run is made here.
+    A task run that is called is Pending for no time at all, and is Running for a moment. Prefect tells both to the
+    server nevertheless: two thirds of all events of a sweep, and of what they take in its database. Pending is told
+    only of task runs that Prefect has made itself, so the task run is made here. For Running see `_Beginning`.
     """
     parameters = get_call_parameters(step.fn, args, kwargs)
     made = await step.create_local_run(parameters=parameters)
-    state = await run_task_async(step, task_run=made, parameters=parameters, return_type="state")
+    beginning = _Beginning(made)
+    token = _beginning.set(beginning)
+    try:
+        state = await run_task_async(step, task_run=made, parameters=parameters, return_type="state")
+    finally:
+        beginning.is_over()
+        _beginning.reset(token)
     return cast("State[Any]", state)
+
+
+class _Beginning:
+    """
+    The state Running of one task run, which the server is told if it lasts for `SHOWN_AFTER`.
+
+    The end of a task run tells the server its start as well. No page of Prefect shows the states that it had before.
+    """
+
+    def __init__(self, task_run: TaskRun) -> None:
+        self.task_run_id = task_run.id
+        self._timer: asyncio.TimerHandle | None = None
+        self._told: Event | None = None
+
+    def wait(self, task_run: TaskRun, before: State[Any] | None, state: State[Any]) -> None:
+        """Tell it later."""
+        self._timer = asyncio.get_running_loop().call_later(SHOWN_AFTER, self._tell, task_run, before, state)
+
+    def is_over(self) -> Event | None:
+        """Tell it no more; returns the event if it was told."""
+        if self._timer is not None:
+            self._timer.cancel()
+        return self._told
+
+    def _tell(self, task_run: TaskRun, before: State[Any] | None, state: State[Any]) -> None:
+        self._told = _tell_with_its_run_only(task_run, before, state, None)
+
+
+_beginning: ContextVar[_Beginning | None] = ContextVar("beginning", default=None)
+
+
+def _tell_what_is_shown(
+    task_run: TaskRun, initial_state: State[Any] | None, validated_state: State[Any], follows: Event | None = None
+) -> Event | None:
+    """Stands in for the function by which Prefect's engine tells the server each state of a task run."""
+    beginning = _beginning.get()
+    if beginning is None or beginning.task_run_id != task_run.id:
+        return _tell(task_run, initial_state, validated_state, follows)
+    if validated_state.type == StateType.RUNNING and task_run.run_count == 1:
+        beginning.wait(task_run, initial_state, validated_state)
+        return None
+    told = beginning.is_over()
+    tell = _tell_with_its_run_only if validated_state.type == StateType.COMPLETED else _tell
+    return tell(task_run, initial_state, validated_state, follows or told)
+
+
+vars(task_engine)[_tell.__name__] = _tell_what_is_shown
+
+
+def _tell_with_its_run_only(
+    task_run: TaskRun, before: State[Any] | None, state: State[Any], follows: Event | None
+) -> Event | None:
+    """
+    Tell a state, and name only the flow run in its event, not what is the same for all of the run's events.
+
+    Flow, deployment and tags are rows and entries in indexes like the work pool. Prefect looks them up for a `FlowRun`,
+    so it is given an object with the run's id and name alone. Events of failed task runs name all: alarms may ask.
+    """
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return _tell(task_run, before, state, follows)
+    run = SimpleNamespace(id=context.flow_run.id, name=context.flow_run.name)
+    with context.model_copy(update={"flow_run": run}):
+        return _tell(task_run, before, state, follows)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.utilities.annotations import opaque
 
-from flows.run.prefect_internals import keep_memory_constant, run_without_pending
+from flows.run.prefect_internals import keep_memory_constant, run_telling_its_end
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,7 +35,7 @@ async def run_task(step: Task[P, Coroutine[Any, Any, State[R]]], *args: P.args, 
     """
     # Opaque, because otherwise Prefect would search everything that the run works with for results of other
     # tasks, three times per task. That took more time than everything else together.
-    state = await run_without_pending(
+    state = await run_telling_its_end(
         step, *map(opaque, args), **{name: opaque(value) for name, value in kwargs.items()}
     )
     keep_memory_constant()

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import ceiling, measuring, page
+from bench import ceiling, measuring, page, retention
 from bench.figures import Figures, Round
 from bench.measuring import (
     BARE,
@@ -62,8 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 1
             results.append((round_, figures))
             print(page.text(round_, figures), flush=True)
+    kept = _kept(given, missing)
     setting = [_setting(), f"It took {time.monotonic() - began:.0f} s; before: {at_first}, after: {measuring.load()}."]
-    given.out.write_text(page.markdown(results, best, setting, missing))
+    given.out.write_text(page.markdown(results, best, setting, missing, kept))
     given.out.with_suffix(".svg").write_text(page.svg(results))
     print(f"written to {given.out}")
     return 0
@@ -78,6 +79,17 @@ def _rounds(given: argparse.Namespace, others: Sequence[Contestant]) -> list[tup
     if given.real:
         rounds.append((real, [PERENNIAL]))
     return rounds
+
+
+def _kept(given: argparse.Namespace, missing: list[str]) -> retention.Kept | None:
+    if not given.days:
+        return None
+    try:
+        return retention.measure("--days", str(given.days))
+    except retention.NotFlat as failed:
+        missing.append(f"What the Prefect server keeps: {failed}")
+        print(missing[-1], flush=True)
+        return None
 
 
 def _one(contestant: Contestant, round_: Round, home: Path) -> Figures:
@@ -99,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limited", type=int, default=300, help="renewals in the round with limits (300)")
     parser.add_argument("--unlimited", type=int, default=1000, help="renewals in the round without limits (1000)")
     parser.add_argument("--real", type=int, default=150, help="renewals in the round in real time (150; 0: none)")
+    parser.add_argument("--days", type=int, default=180, help="days of a server that keeps what is told (180; 0: none)")
     parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help="contestants to leave out")
     parser.add_argument("--out", type=Path, default=Path("docs/bench.md"), help="the page to write (docs/bench.md)")
     return parser

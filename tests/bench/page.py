@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from bench.figures import Figures, Round, targets_of
+from bench.retention import AT_FIRST, PER_DAY, Kept
 
 Results = Sequence[tuple[Round, Sequence[Figures]]]
 
@@ -20,7 +21,9 @@ renewal; without limits, 30 renewals a second with four visible task runs each.
 """
 
 
-def markdown(results: Results, ceiling: str, setting: Sequence[str], missing: Sequence[str]) -> str:
+def markdown(
+    results: Results, ceiling: str, setting: Sequence[str], missing: Sequence[str], kept: Kept | None = None
+) -> str:
     """
     The whole page.
 
@@ -29,6 +32,7 @@ def markdown(results: Results, ceiling: str, setting: Sequence[str], missing: Se
         ceiling: what the sandbox itself can do, in a sentence.
         setting: sentences on machine and versions.
         missing: the contestants that did not take part, and why.
+        kept: what a Prefect server keeps, if it was measured.
     """
     parts = ["# Benchmark\n", "Made by `make bench`; do not edit.\n", "![renewals per minute](bench.svg)\n"]
     parts += [" ".join(setting) + "\n", TARGETS]
@@ -36,7 +40,7 @@ def markdown(results: Results, ceiling: str, setting: Sequence[str], missing: Se
     for round_, figures in results:
         parts += [f"## {round_.name}\n", _table(figures), _targets(round_, figures)]
     parts += [f"- {sentence}" for sentence in missing]
-    parts += [_LEGEND]
+    parts += [_LEGEND] + ([_kept(kept)] if kept else [])
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -70,6 +74,35 @@ The number of renewals under way is bounded, and the others are read when their 
 """
 
 
+_KEPT = """\
+## What the Prefect server keeps
+
+With the retention times of `deploy/server.env`, on SQLite: {per_day} renewals in one sweep a day, for {days} days. Each
+day everything in the database is made a day older, and the server's own services remove what is too old. By itself:
+`PYTHONPATH=tests python -m bench.retention`.
+
+For each renewal in a sweep of {at_first}, it keeps {at_once:.0f} KB at once, {after_a_day:.0f} KB after a day, when the
+events of task runs are removed, and {after_the_events:.0f} KB after a week, when all events are, until the run itself
+is removed as well.
+
+{table}"""
+
+
+def _kept(kept: Kept) -> str:
+    shown = [day for day in kept.days if day.number == 1 or day.number % EVERY == 0]
+    heads = ("day", "size", "flow runs", "task runs", "events")
+    rows = [
+        (str(day.number), f"{day.bytes / 1000:.0f} KB", str(day.flow_runs), str(day.task_runs), str(day.events))
+        for day in shown
+    ]
+    sizes = {name: getattr(kept, name) / 1000 for name in ("at_once", "after_a_day", "after_the_events")}
+    return _KEPT.format(per_day=PER_DAY, days=len(kept.days), at_first=AT_FIRST, table=_cells([heads, *rows]), **sizes)
+
+
+EVERY = 15
+"""Days between those that the page shows."""
+
+
 def _targets(round_: Round, figures: Sequence[Figures]) -> str:
     """A line for each target of the round: met, or by how much it was missed, and what bounds it."""
     return "".join(
@@ -84,8 +117,14 @@ def text(round_: Round, figures: Sequence[Figures]) -> str:
 
 
 def _table(figures: Sequence[Figures]) -> str:
-    rows = [COLUMNS, tuple("---" for _ in COLUMNS), *(_row(each, figures[0]) for each in figures)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    return _cells([COLUMNS, *(_row(each, figures[0]) for each in figures)])
+
+
+def _cells(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row has the names of the columns."""
+    head, *others = rows
+    rows = [head, ["---"] * len(head), *others]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     return "".join(
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |\n" for row in rows
     )

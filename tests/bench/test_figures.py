@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from bench.figures import TEN_TIMES_AS_MANY, Figures, Round, share_of_limit, targets_of
 from bench.page import markdown, svg
+from bench.retention import Day, Kept
 
 
 def test_a_contestant_that_sends_all_it_may_has_used_the_whole_limit() -> None:
@@ -54,6 +55,19 @@ def test_the_page_and_the_plot_name_every_contestant_and_why_one_is_missing() ->
     assert "it is ill" in page
     assert "60 a minute" in plot
     assert "With &lt;limits&gt;" in plot
+
+
+def test_the_page_shows_what_the_prefect_server_keeps_and_of_the_days_every_fifteenth() -> None:
+    round_ = Round("limited", 10, limited=True, window_scale=0.1, copy_seconds=1)
+    days = [Day(number, 2_000_000 + number, 90, 2_250, 18) for number in range(1, 31)]
+    kept = Kept(37_191, 22_446, 10_076, days)
+
+    page = markdown([(round_, [figures("ours", 10.0)])], "It does a lot.", ["here"], [], kept)
+
+    assert "37 KB at once, 22 KB after a day" in page
+    assert "10 KB after a week" in page
+    shown = [line.split("|")[1].strip() for line in page.splitlines() if line.endswith("| 18     |")]
+    assert shown == ["1", "15", "30"]
 
 
 def test_a_missed_target_says_by_how_much_and_what_bounds_it() -> None:
