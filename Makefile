@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up cluster cluster-test test check audit format bench chaos year conform fidelity mutants clean
+.PHONY: help venv demo up cluster cluster-test test check audit format bench chaos campaign year conform fidelity mutants clean
 
 help: ## What there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: venv ## All tests
 chaos: venv ## Kill, drop, delay and overlap for an hour and more, and count double charges and losses
 	@$(RUN) -m pytest -q -m chaos tests
 	@$(RUN) tests/chaos/campaign.py
+
+campaign: venv ## A million renewals with faults and kills, and how rare an error is (many hours; RENEWALS=100000: a tenth)
+	@$(RUN) tests/chaos/fleet.py --renewals "$(or $(RENEWALS),1000000)"
 
 year: venv ## 365 daily sweeps over 500 subscriptions on a virtual clock (some twenty minutes)
 	@$(RUN) tests/year.py --days 365 --subscriptions 500
