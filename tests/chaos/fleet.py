@@ -55,7 +55,7 @@ STOPPED = 130
 
 RunsShard = Callable[[int, int, Size, Path, Callable[[], None]], Totals]
 
-ITS_CODE = ("fleet*.py", "campaign_faults.py", "customer_actions.py", "checker.py", "contracts.py")
+ITS_CODE = ("fleet_*.py", "campaign_faults.py", "customer_actions.py", "checker.py", "contracts.py")
 """The files of this folder on which a campaign's figures depend."""
 
 
@@ -182,7 +182,8 @@ def report(totals: Totals) -> str:
         ("lost", totals.lost),
         *_bounds(totals),
         ("other complaints of the auditor", _others(totals)),
-        ("surplus copies, all cancelled", f"{totals.surplus:,}"),
+        ("surplus copies", f"{totals.surplus:,}"),
+        ("  of these left uncancelled", _left(totals)),
         ("latest renewal after its date, in hours", f"{totals.worst_delay_hours:.0f}"),
         *_by_kind("sweeps", totals.sweeps, totals.ended),
         *_by_kind("of these killed", totals.kills.total(), totals.kills),
@@ -212,6 +213,10 @@ def _bounds(totals: Totals) -> list[tuple[str, object]]:
         for name, events, trials in bounds
         if trials
     ]
+
+
+def _left(totals: Totals) -> int:
+    return sum(len(totals.complaints.get(kind, [])) for kind in ("surplus_left", "unwanted_left"))
 
 
 def _others(totals: Totals) -> int:
