@@ -50,8 +50,8 @@ conform: venv ## Send generated requests to the sandbox, and check the answers a
 fidelity: venv ## Renew the same shop under each answer to what nobody outside knows, and under all pairs (some ten minutes)
 	@$(RUN) tests/fidelity.py
 
-mutants: venv ## Put small faults into the rules, and count which ones the tests notice (some hours; DIGITS=37: a fifth)
-	@$(RUN) tests/mutants.py --digits "$(DIGITS)"
+mutants: venv ## Put small faults into the rules, and count which ones the tests notice (up to an hour; RULES="periods caps": only these)
+	@$(RUN) tests/mutants.py $(RULES)
 
 bench: venv ## Perennial beside a naive Prefect project, the official SDK and bare HTTP
 	@PYTHONPATH=tests $(RUN) -m bench
