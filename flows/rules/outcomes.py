@@ -174,7 +174,7 @@ class _FromFinding(ResultBuilder):
 
     def _note_placement(self, attempt: Place) -> None:
         self._note_copy(attempt.copy)
-        self._set(attempt=attempt.attempt, target_order_id=attempt.order.id)
+        self._set(attempt=attempt.attempt)
         if is_confirmed(attempt.order):
             self._set(confirmed_order_id=attempt.order.id)
 

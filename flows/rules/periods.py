@@ -178,8 +178,7 @@ class _CrontabGrid(_Grid):
 
     def _walk(self, step: Callable[..., datetime], instant: datetime, margin: timedelta) -> Iterator[datetime]:
         # The margin: a time in a gap moves past wall times that look later than it. croniter leaves out the start
-        # itself, hence one more minute.
-        margin += timedelta(minutes=1 if margin > timedelta(0) else -1)
+        # itself, which may: if that is in a gap, it moves to `instant` at most, and only later ones are wanted.
         walk = croniter(self._expression, wall_of(instant, self._zone) + margin)
         while True:
             yield instant_of(step(walk, datetime), self._zone)

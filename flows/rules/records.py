@@ -123,8 +123,7 @@ def _settlement(result: RenewalResult, fresh: OrderSubscription) -> Settlement:
     settled = replace(renewal, next_run_at=moved_to).settlement(before, result.happened, result.placed_at)
     through = settled.state.done_through
     assert through is not None
-    state = settled.state.model_copy(update={"outcome": result.state.outcome})
-    return Settlement(state, settled.next_run_at if through >= whole_minute(moved_to) else None)
+    return Settlement(settled.state, settled.next_run_at if through >= whole_minute(moved_to) else None)
 
 
 def merged(ours: RenewalState, stored: RenewalState) -> RenewalState:

@@ -155,9 +155,29 @@ def test_a_schedule_gives_the_same_dates_wherever_the_search_starts(anchor, freq
     assert schedule.upcoming(dates[skip - 1], 3) == dates[skip:]
 
 
+def test_of_two_dates_that_are_equally_near_the_earlier_one_is_the_nearest():
+    schedule = Schedule("daily", at("2026-03-01T06:00"))
+    assert schedule.nearest(at("2026-03-05T18:00")) == at("2026-03-05T06:00")
+    assert schedule.nearest(at("2026-03-05T18:01")) == at("2026-03-06T06:00")
+
+
+def test_no_date_is_near_half_an_interval_before_the_first():
+    schedule = Schedule("daily", at("2026-03-01T06:00"))
+    assert schedule.nearest(at("2026-02-28T18:01")) == at("2026-03-01T06:00")
+    assert schedule.nearest(at("2026-02-28T18:00")) is None
+
+
 def test_a_crontab_uses_the_wall_clock_of_the_zone():
     dates = Schedule("30 2 * * *", at("2026-03-28T00:00"), "Europe/Rome").upcoming(at("2026-03-28T00:00"), 3)
     assert dates == [at("2026-03-28T01:30"), at("2026-03-29T01:30"), at("2026-03-30T00:30")]
+
+
+def test_the_midnight_of_the_day_that_samoa_left_out_is_the_next_midnight():
+    schedule = Schedule("0 0 * * *", at("2011-12-28T10:00"), "Pacific/Apia")
+    after_the_gap = at("2011-12-30T10:00")  # the 31st, 00:00
+    assert schedule.upcoming(at("2011-12-29T10:00"), 2) == [after_the_gap, after_the_gap + DAY]
+    assert schedule.latest_until(after_the_gap) == after_the_gap
+    assert schedule.latest_until(after_the_gap - timedelta(seconds=1)) == at("2011-12-29T10:00")
 
 
 def test_a_crontab_with_days_and_weekdays_means_either():

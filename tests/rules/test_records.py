@@ -103,12 +103,48 @@ def test_a_date_moved_slightly_during_its_renewal_stands_for_the_renewed_period(
     assert written(record)["done_through"] == "2026-03-02T06:00Z"
 
 
+def test_a_date_moved_by_an_hour_during_its_renewal_is_settled_although_the_order_was_placed_before_it():
+    record = record_of(renewed(), subscription(next_run_at="2026-03-01T07:00:00Z"))
+    assert moved_to(record) == at("2026-04-01T06:00")
+    assert written(record)["done_through"] == "2026-03-01T07:00Z"
+
+
 def test_a_date_moved_far_during_its_renewal_is_the_next_date():
     record = record_of(renewed(), subscription(next_run_at="2026-03-25T06:00:00Z"))
     assert moved_to(record) is None, "the date stays as the customer set it"
     assert written(record)["done_through"] == DUE
     later = planned(subscription(written(record), next_run_at="2026-03-25T06:00:00Z"), "2026-03-25T06:05")
     assert later.due == at("2026-03-25T06:00")
+
+
+def placed_on_1_march(happened: str) -> RenewalResult:
+    """A run finds long afterwards that the order of 1 March was placed on that day."""
+    done = CopyEnded(copy(REF, "completed", order(placed_at="2026-03-01T06:09:00Z")))
+    return result_of(planned(), done, at(happened), "ours")
+
+
+def test_a_date_that_was_moved_to_a_day_after_the_placement_is_not_settled_by_it():
+    record = record_of(placed_on_1_march("2026-03-20T06:10"), subscription(next_run_at="2026-03-18T06:00:00Z"))
+    assert moved_to(record) is None, "the date stays as the customer set it"
+    assert written(record)["done_through"] == DUE
+
+
+def test_a_date_moved_slightly_is_not_moved_on_to_a_date_that_is_due_already():
+    record = record_of(placed_on_1_march("2026-04-02T06:10"), subscription(next_run_at="2026-03-02T06:00:00Z"))
+    assert moved_to(record) is None
+    assert written(record)["done_through"] == "2026-03-02T06:00Z"
+
+
+def test_a_date_moved_back_during_its_renewal_is_the_one_that_is_settled():
+    work = planned(subscription(BEGUN, next_run_at="2026-03-10T06:00:00Z"), "2026-03-10T06:05")
+    result = result_of(work, OrderAnswered(place(2), order()), at("2026-03-10T06:06"), "ours")
+    record = record_of(result, subscription(BEGUN, next_run_at="2026-03-05T06:00:00Z"))
+    assert moved_to(record) == at("2026-04-05T06:00")
+    assert written(record)["done_through"] == "2026-03-05T06:00Z"
+
+
+def test_a_date_that_was_removed_during_its_renewal_is_set_again():
+    assert moved_to(record_of(renewed(), subscription(next_run_at=None))) == at("2026-04-01T06:00")
 
 
 def test_an_order_placed_long_ago_does_not_settle_the_date_that_is_due_now():
