@@ -55,6 +55,7 @@ def test_the_sentence_names_the_cap_how_much_is_used_and_the_way_out():
         "max_renewals_per_day is 1, and 1 order was placed today: nothing more is charged until tomorrow "
         "(Europe/Rome), or until the policy allows more"
     )
+    assert "and 4 orders were placed today:" in cap_reached(THREE, charged(4))
     assert cap_reached(EUROS, charged(9, EUR=950), euros(100)) == (
         "max_amount_per_day is 10.00 EUR, 9.50 EUR were charged today, and the next renewal costs 1.00 EUR: nothing "
         "more is charged until tomorrow (UTC), or until the policy allows more"
@@ -98,6 +99,16 @@ def test_near_a_cap_every_order_needs_a_new_count_and_far_from_it_only_some_do()
     assert is_within_share(much, charged(0), charged(1, EUR=99), euros(1))
     assert not is_within_share(much, charged(0), charged(1, EUR=99), euros(2))
     assert is_within_share(much, charged(0), charged(1, EUR=99), Price(cents=10**6, currency="USD"))
+    assert is_within_share(much, charged(0), charged(1, EUR=100), Price(cents=None, currency="EUR"))
+
+
+def test_the_share_is_a_part_of_what_is_left_and_is_rounded_down():
+    many = Policy(max_renewals_per_day=11 * SHARE - 1)
+    assert is_within_share(many, charged(0), charged(9), euros(1))
+    assert not is_within_share(many, charged(0), charged(10), euros(1))
+    much = Policy(max_amount_per_day={"EUR": 100 * SHARE})
+    assert is_within_share(much, charged(1, EUR=90 * SHARE), charged(1, EUR=9), euros(1))
+    assert not is_within_share(much, charged(1, EUR=90 * SHARE), charged(1, EUR=9), euros(2))
 
 
 @pytest.mark.parametrize(

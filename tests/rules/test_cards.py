@@ -12,6 +12,7 @@ from blocks.commerce_layer.errors import ErrorItem, Refused
 from blocks.commerce_layer.resources import CustomerPaymentSource, Order, OrderSubscription
 from blocks.policy import Policy
 from flows.rules.cards import (
+    another_card_of,
     card_in,
     card_to_set,
     charges_on,
@@ -73,6 +74,14 @@ def paid_by(card_id: str, status: str = "pending", **fields: Any) -> Order:
 def test_the_token_or_else_the_payment_source_identifies_the_card_of_an_order(details, source, expected):
     its_order = order("pending", payment_source_details=details, payment_source_id=source)
     assert is_paid_with(its_order, card()) is expected
+
+
+def test_only_two_different_tokens_show_that_an_order_is_paid_with_another_card():
+    assert another_card_of(paid_by(NEW), card(OLD)) == f"pm_{NEW}"
+    assert another_card_of(paid_by(OLD), card(OLD)) is None
+    assert another_card_of(paid_by(NEW), card(OLD, payment_source_token=None)) is None
+    assert another_card_of(paid_by(NEW), None) is None
+    assert another_card_of(order("pending", payment_source_details={"payment_method_id": 7}), card(OLD)) is None
 
 
 def test_two_missing_tokens_are_not_the_same_card():
@@ -351,6 +360,8 @@ def test_after_an_unrecorded_attempt_the_mark_on_the_order_tells_who_placed_it(o
 def test_without_a_recorded_attempt_the_order_may_have_been_placed_by_us():
     assert not paid_at_the_checkout({}, OLD)
     assert not paid_at_the_checkout({**WAITING, "order_copy_id": "CpyAnother"}, OLD)
+    assert not paid_at_the_checkout({**WAITING, "outcome": "in_progress"}, OLD)
+    assert not paid_at_the_checkout({**WAITING, "outcome": "placing", "attempts": []}, OLD)
 
 
 def renewed_at_the_checkout(current: str | None = OLD) -> RenewalResult:

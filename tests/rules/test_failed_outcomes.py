@@ -88,6 +88,10 @@ def test_a_copy_of_version_0_1_is_one_attempt_however_often_it_is_read():
     assert (result.state.attempt, result.state.copies) == (1, 1)
     assert result.state.attempts == [at("2026-03-01T07:01")], "the copy placed its order itself"
     assert result_of(renewal(), CopyEnded(failed), NOW).state.attempt == 1
+    another = renewal(outcome="in_progress", attempt=1, order_copy_id="CpyOtherxx")
+    assert result_of(another, CopyEnded(failed), NOW).state.attempt == 2
+    concluded = renewal(outcome="retry_scheduled", attempt=1, order_copy_id="CpyAbcdefb")
+    assert result_of(concluded, CopyEnded(failed), NOW).state.attempt == 2
 
 
 def test_declines_wait_as_the_policy_says_until_the_retries_are_used_up():
@@ -100,8 +104,8 @@ def test_declines_wait_as_the_policy_says_until_the_retries_are_used_up():
         work = planned(subscription(result.state), f"{moment:%Y-%m-%dT%H:%M}")
         finding = declined(result.state.attempt + 1)
     assert waits == [1, 3, 5, 5]
-    assert result.outcome is Outcome.EXHAUSTED
-    assert result.state.attempt == 5
+    assert (result.outcome, result.failure.cls) == (Outcome.EXHAUSTED, FailureClass.PAYMENT)
+    assert (result.state.attempt, result.state.next_attempt_at) == (5, None)
     assert result.state.held
     assert result.needs_person
     assert result.next_run_at is None
@@ -120,8 +124,9 @@ def test_a_retry_prefers_the_merchants_time_of_day():
 def test_a_hard_decline_waits_for_a_person():
     stolen = Refused(422, (ErrorItem(detail="stolen_card", pointer="/data/attributes/payment_source"),), "PATCH", "/x")
     for finding in (refused_with(stolen, order("pending")), copy_failed({"payment_source": ["stolen_card"]})):
-        result = result_of(renewal(), finding, NOW)
-        assert result.outcome is Outcome.NEEDS_ATTENTION
+        result = result_of(begun(next_attempt_at="2026-03-02T06:00Z"), finding, NOW)
+        assert (result.outcome, result.failure.permanent) == (Outcome.NEEDS_ATTENTION, True)
+        assert result.sentence.endswith("; not retried; held for a person: release it to go on")
         assert result.state.held
         assert result.needs_person
         assert (result.state.next_attempt_at, result.next_run_at, result.cancel) == (None, None, False)
@@ -130,7 +135,8 @@ def test_a_hard_decline_waits_for_a_person():
 def test_the_final_action_skip_period_moves_on_to_the_next_date():
     policy = Policy(stock_retries=[], final_actions={"stock": "skip_period"})
     result = result_of(renewal(policy), copy_failed({"line_items": ["is out of stock"]}), NOW)
-    assert result.outcome is Outcome.EXHAUSTED
+    assert (result.outcome, result.failure.cls) == (Outcome.EXHAUSTED, FailureClass.STOCK)
+    assert result.sentence.endswith("after 1 attempt; this period is skipped; next on Wed 1 Apr 06:00 UTC")
     assert result.next_run_at == at("2026-04-01T06:00")
     assert result.state.done_through == at("2026-03-01T06:00")
     assert not result.needs_person
@@ -168,8 +174,10 @@ def test_a_placement_whose_answer_was_lost_is_unconfirmed_and_counted(found):
     assert result.state.attempt == 2
     assert result.state.attempts == [NOW], "it may have reached the card"
     assert result.state.failures == {"payment": 1}, "and may not have failed"
-    assert "TgtAbcdefg" in result.sentence
-    assert not result.needs_person
+    assert result.sentence == (
+        "the answer to placing order TgtAbcdefg was lost; the next sweep looks again before anything is sent"
+    )
+    assert (result.failure.cls, result.needs_person) == (FailureClass.TRANSIENT, False)
 
 
 def test_placements_with_lost_answers_stop_at_the_card_networks_limit():
@@ -191,7 +199,7 @@ def test_a_creation_whose_answer_was_lost_uses_up_no_attempt():
     assert (result.state.attempt, result.state.attempts, result.state.failures) == (1, [], {"payment": 1})
     assert REF in result.sentence
     assert not result.needs_person
-    assert not result.was_attempted
+    assert result.failure.attempted is False
 
 
 def test_a_refused_creation_is_an_attempt_that_left_no_copy():
@@ -201,6 +209,9 @@ def test_a_refused_creation_is_an_attempt_that_left_no_copy():
     assert (result.state.order_copy_id, result.state.attempt) == (None, 1)
     assert result.failure.cls is FailureClass.CATALOGUE
     assert result.state.attempts == [], "no card was charged"
+    peculiar = Refused(422, (ErrorItem(detail="something else"),), "POST", "/api/order_copies")
+    unknown = result_of(renewal(), NotCreated(peculiar), NOW)
+    assert (unknown.failure.cls, unknown.state.attempts) == (FailureClass.UNKNOWN, [])
 
 
 NOT_SENT = [NotConnected("POST", "/x", "refused"), ReadFailed("/api/order_copies", "timeout", 4)]
@@ -224,7 +235,13 @@ def test_a_request_that_was_never_sent_uses_up_no_attempt(error):
         assert (after.attempt, after.failures, after.outcome) == (before.attempt, before.failures, before.outcome)
         assert after.attempts == before.attempts
         assert result.next_run_at is None
-        assert result.sentence.startswith("nothing was charged")
+        assert result.sentence == f"nothing was charged ({result.failure.text}); the next sweep tries again"
+
+
+def test_a_placement_that_was_not_sent_is_reported_with_its_reason():
+    result = result_of(begun(), NotPlaced(place(2), DECLINE), NOW)
+    assert (result.failure.cls, result.failure.attempted) == (FailureClass.PAYMENT, False)
+    assert "was declined" in result.sentence
 
 
 def test_a_copy_that_was_found_is_remembered_although_its_placement_could_not_be_sent():
@@ -241,3 +258,4 @@ def test_refused_credentials_need_a_person_but_hold_no_subscription(error):
         assert result.needs_person
         assert not result.state.held
         assert result.state.attempt == 0
+        assert result.sentence == f"nothing was charged, the shop refuses us: {result.failure.text}"

@@ -1,6 +1,7 @@
 import pytest
 from rules.making import at, copy, legacy, order, planned, subscription, withdrawn
 
+from blocks.policy import Policy
 from flows.rules.findings import CopyEnded
 from flows.rules.next_action import (
     Conclude,
@@ -306,6 +307,12 @@ def test_the_card_networks_limit_holds_a_charge_until_it_is_allowed():
     assert hold.until == at("2026-03-02T08:00")
     assert "next attempt Mon 2 Mar 08:00 UTC" in hold.sentence
     assert isinstance(next_action(renewal(attempts=CHARGES), [found], at("2026-03-02T08:00")), Place)
+
+
+def test_the_end_of_the_card_networks_limit_is_told_in_the_merchants_time_zone():
+    sub = subscription({"attempts": CHARGES})
+    hold = held(next_action(planned(sub, "2026-03-02T07:00", Policy(time_zone="Europe/Rome")), [], NOW))
+    assert hold.sentence.endswith("next attempt Mon 2 Mar 09:00 CET")
 
 
 def test_no_copy_is_created_while_its_order_could_not_be_placed():

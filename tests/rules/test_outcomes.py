@@ -50,6 +50,7 @@ def test_an_order_that_another_run_placed_without_a_record_is_reported_as_alread
     assert result.outcome is Outcome.ALREADY_RENEWED
     assert result.sentence == "renewed by an earlier run as order #1001; next on Wed 1 Apr 06:00 UTC"
     assert (result.state.attempt, result.state.done_through) == (1, at("2026-03-01T06:00"))
+    assert result.paid_by_customer is None
 
 
 def test_an_order_placed_by_an_announced_attempt_is_reported_as_already_renewed():
@@ -60,9 +61,11 @@ def test_an_order_placed_by_an_announced_attempt_is_reported_as_already_renewed(
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
 def test_an_order_that_the_customer_placed_since_it_was_declined_is_a_renewal(status):
-    result = result_of(begun(), CopyEnded(copy(REF, status, order())), NOW)
+    work = begun(error_class="payment", error="was declined", payment_source_id="cardOldOld")
+    result = result_of(work, CopyEnded(copy(REF, status, order())), NOW)
     assert result.outcome is Outcome.RENEWED
-    assert "which was placed since the last attempt" in result.sentence
+    assert (result.state.error_class, result.state.error, result.state.payment_source_id) == (None, None, None)
+    assert "as order #1001, which was placed since the last attempt;" in result.sentence
     assert result.state.done_through == at("2026-03-01T06:00")
 
 
@@ -81,10 +84,29 @@ def test_a_refused_placement_of_an_order_that_is_placed_is_a_renewal():
 def test_a_renewal_says_when_the_next_one_is():
     placed = OrderAnswered(place(), order())
     assert result_of(renewal(), placed, NOW).sentence == "renewed as order #1001; next on Wed 1 Apr 06:00 UTC"
-    last = planned(subscription(expires_at="2026-03-15T00:00:00Z"))
+    last = planned(subscription(expires_at="2026-04-01T06:00:00Z"))
     assert result_of(last, placed, NOW).sentence.endswith(
-        "it was the last one before it expires on Sun 15 Mar 00:00 UTC"
+        "it was the last one before it expires on Wed 1 Apr 06:00 UTC"
     )
+
+
+def test_the_order_of_a_copy_is_recorded_if_the_copy_shows_it_or_its_id():
+    shown, named = order("pending"), {"target_order_id": "TgtAbcdefg"}
+    for found in (copy(REF, "failed", shown, target_order_id=None), copy(REF, "failed", None, **named)):
+        assert result_of(renewal(), CopyEnded(found), NOW).state.target_order_id == "TgtAbcdefg"
+
+
+def test_the_recorded_order_stays_if_its_copy_does_not_show_it_any_more():
+    for recorded, known in (("CpyAbcdefb", "TgtAbcdefg"), ("CpyOtherxx", None)):
+        result = result_of(begun(order_copy_id=recorded), CopyEnded(copy(REF, "failed")), NOW)
+        assert (result.state.order_copy_id, result.state.target_order_id) == ("CpyAbcdefb", known)
+
+
+def test_a_renewal_tells_dates_in_the_merchants_time_zone():
+    placed, rome = OrderAnswered(place(), order()), Policy(time_zone="Europe/Rome")
+    assert result_of(renewal(rome), placed, NOW).sentence.endswith("next on Wed 1 Apr 07:00 CEST")
+    last = planned(subscription(expires_at="2026-03-15T00:00:00Z"), policy=rome)
+    assert result_of(last, placed, NOW).sentence.endswith("expires on Sun 15 Mar 01:00 CET")
 
 
 # --- under way ---------------------------------------------------------------------------------------
@@ -141,9 +163,23 @@ def test_an_order_left_in_placing_by_an_earlier_sweep_is_reported_as_renewed_now
 
 
 def test_an_order_that_the_customer_is_paying_is_no_attempt_of_ours():
-    result = result_of(begun(), StillRunning(copy(REF, "completed", order("placing"))), NOW)
-    assert result.outcome is Outcome.IN_PROGRESS
+    waited = begun(next_attempt_at="2026-03-02T06:00Z")
+    result = result_of(waited, StillRunning(copy(REF, "completed", order("placing"))), NOW)
+    assert (result.outcome, result.state.next_attempt_at) == (Outcome.IN_PROGRESS, None)
     assert (result.state.outcome, result.state.attempt, result.state.attempts) == ("in_progress", 1, [])
+
+
+@pytest.mark.parametrize(
+    ("work", "running", "recorded"),
+    [
+        (announced(), copy(REF, "in_progress"), "placing"),
+        (announced(order_copy_id="CpyOtherxx"), copy(REF, "in_progress"), "in_progress"),
+        (renewal(outcome="in_progress", order_copy_id="CpyAbcdefb"), legacy(REF, "in_progress"), "in_progress"),
+    ],
+    ids=["announced", "announced for another copy", "of version 0.1"],
+)
+def test_a_running_copy_is_recorded_as_placing_only_if_an_attempt_was_announced_for_it(work, running, recorded):
+    assert result_of(work, StillRunning(running), NOW).state.outcome == recorded
 
 
 def test_a_completed_copy_whose_order_is_not_found_is_unconfirmed():
@@ -156,11 +192,11 @@ def test_a_completed_copy_whose_order_is_not_found_is_unconfirmed():
 def test_a_copy_that_does_not_end_within_a_day_needs_a_person_but_sets_no_hold():
     first = result_of(renewal(), StillRunning(copy(REF, "in_progress")), NOW)
     assert first.outcome is Outcome.IN_PROGRESS
-    later = planned(subscription(first.state), "2026-03-02T06:11")
-    result = result_of(later, StillRunning(copy(REF, "in_progress")), at("2026-03-02T06:11"))
+    later = planned(subscription(first.state), "2026-03-02T06:10")
+    result = result_of(later, StillRunning(copy(REF, "in_progress")), at("2026-03-02T06:10"))
     assert result.outcome is Outcome.NEEDS_ATTENTION
     assert result.needs_person
-    assert "since Sun 1 Mar 06:10 UTC" in result.sentence
+    assert result.sentence.endswith("since Sun 1 Mar 06:10 UTC: look at it; nothing is created until it ends")
     assert not result.state.held
     following = planned(subscription(result.state), "2026-03-03T06:11")
     ended = result_of(following, CopyEnded(copy(REF, "completed", order())), at("2026-03-03T06:12"))
@@ -173,9 +209,10 @@ def test_a_copy_that_does_not_end_within_a_day_needs_a_person_but_sets_no_hold()
 
 @pytest.mark.parametrize("reason", [HoldReason.DUPLICATE, HoldReason.TARGET_CANCELLED])
 def test_a_hold_for_a_person_is_recorded(reason):
-    result = result_of(begun(), HeldBack(Hold(reason, "look at it")), NOW)
-    assert result.outcome is Outcome.NEEDS_ATTENTION
-    assert result.state.held
+    waited = {"next_attempt_at": "2026-03-02T06:00Z"}
+    result = result_of(begun(**waited), HeldBack(Hold(reason, "look at it")), NOW)
+    assert (result.outcome, result.sentence) == (Outcome.NEEDS_ATTENTION, "look at it")
+    assert (result.state.held, result.state.next_attempt_at) == (True, None)
     assert result.state.error == "look at it"
     assert result.is_duplicate == (reason is HoldReason.DUPLICATE)
 
@@ -184,7 +221,7 @@ def test_a_hold_for_the_card_networks_ends_by_itself():
     hold = Hold(HoldReason.ATTEMPT_LIMIT, "limit reached", at("2026-03-09"))
     result = result_of(begun(), HeldBack(hold), NOW)
     assert result.outcome is Outcome.RETRY_SCHEDULED
-    assert result.state.next_attempt_at == at("2026-03-09")
+    assert (result.state.next_attempt_at, result.hold) == (at("2026-03-09"), hold)
     assert (result.state.attempt, result.state.held) == (1, False)
 
 
@@ -257,6 +294,7 @@ def test_a_late_success_leaves_the_next_period_due_and_waiting_for_a_person():
     result = result_of(begun(), OrderAnswered(place(2), order()), at("2026-04-02T06:06"))
     assert result.outcome is Outcome.RENEWED
     assert result.next_run_at is None
+    assert result.sentence.endswith("; the next period is due already")
     following = plan(subscription(result.state), POLICY, at("2026-04-02T06:10"))
     assert isinstance(following, Skipped)
     assert (following.reason, following.due) == (SkipReason.TOO_CLOSE, at("2026-04-01T06:00"))

@@ -62,10 +62,18 @@ def test_an_unrecorded_attempt_is_counted_and_its_wait_is_kept():
     assert "the shop tells of 1 failed attempt in this period, metadata.perennial of 0" in action.sentence
 
     result = result_of(raised, HeldBack(action), at("2026-03-10T06:05"))
-    assert (result.outcome, result.needs_person) == (Outcome.RETRY_SCHEDULED, False)
+    assert (result.outcome, result.needs_person, result.hold) == (Outcome.RETRY_SCHEDULED, False, action)
+    assert result.sentence == f"card declined ({action.sentence}); next attempt Wed 11 Mar 06:00 UTC"
     record = record_of(result, subscription())
     own = record.metadata["perennial"]
     assert (own["attempt"], own["failures"], own["next_attempt_at"]) == (1, {"payment": 1}, "2026-03-11T06:00Z")
+
+
+def test_the_next_attempt_after_an_unrecorded_one_is_told_in_the_merchants_time_zone():
+    policy = Policy(payment_retries=["1d"], time_zone="Europe/Rome")
+    raised, action = told(renewal(1, policy=policy), declined("2026-03-10T06:00"))
+    result = result_of(raised, HeldBack(action), at("2026-03-10T06:05"))
+    assert result.sentence.endswith("next attempt Wed 11 Mar 07:00 CET")
 
 
 def test_the_next_attempt_is_made_once_the_wait_after_an_unrecorded_attempt_is_over():
@@ -80,6 +88,8 @@ def test_after_two_failures_the_wait_is_the_second_of_the_policy_whatever_the_st
         raised, action = told(renewal(2, **state), errors)
         assert isinstance(action, Hold)
         assert action.until == at("2026-03-12T06:00")
+        recorded = state.get("attempt", 0)
+        assert f"tells of 2 failed attempts in this period, metadata.perennial of {recorded}:" in action.sentence
         assert (raised.state.attempt, raised.state.failures) == (2, {"payment": 2})
 
 
@@ -90,6 +100,7 @@ def test_used_up_retries_do_not_start_again():
     assert (action.reason, action.until) == (HoldReason.FAILED_BEFORE, None)
     result = result_of(raised, HeldBack(action), at("2026-03-10T06:05"))
     assert (result.outcome, result.needs_person, result.state.held) == (Outcome.EXHAUSTED, True, True)
+    assert not result.was_attempted, "this run sent nothing"
     assert result.state.error_class == "payment", "the customer may still pay at the checkout"
     assert result.state.payment_source_id == "CpsAbcdefg", "the same card is not a new one"
     assert result.sentence.startswith("card declined; retries used up after 3 attempts (the shop tells of 3 failed")
@@ -111,6 +122,7 @@ def test_a_hard_decline_is_held_although_its_hold_was_overwritten():
     assert isinstance(action, Hold)
     result = result_of(raised, HeldBack(action), at("2026-03-10T06:05"))
     assert (result.outcome, result.needs_person, result.state.held) == (Outcome.NEEDS_ATTENTION, True, True)
+    assert result.hold == action
     assert "not retried; held for a person" in result.sentence
 
 

@@ -8,6 +8,7 @@ from rules.making import POLICY, at, planned, subscription
 
 from blocks.policy import Policy
 from flows.rules.renewal import Renewal, Skipped, SkipReason, plan
+from flows.rules.skips import waits_for_payment
 from flows.rules.state import RenewalState
 
 NOW = at("2026-03-01T06:05")
@@ -54,7 +55,8 @@ def test_a_subscription_that_must_not_be_renewed_now_is_skipped_with_the_reason(
 @pytest.mark.parametrize(
     ("state", "reason", "words"),
     [
-        ({"v": 9}, SkipReason.DAMAGED, "metadata.perennial.v = 9"),
+        ({"v": 9}, SkipReason.DAMAGED, "a newer Perennial wrote it (metadata.perennial.v = 9,"),
+        ({"v": 1, "attempt": -1}, SkipReason.DAMAGED, "repair it: metadata.perennial.attempt = -1"),
         (
             {"held": True, "error": "lost", "error_class": "payment"},
             SkipReason.HELD,
@@ -76,6 +78,26 @@ def test_a_state_that_forbids_a_renewal_is_respected(state, reason, words):
     answer = skipped(subscription(state))
     assert answer.reason is reason
     assert words in answer.sentence
+
+
+def test_an_open_period_that_is_not_due_yet_is_named():
+    answer = skipped(subscription({"period": "2026-03-02T06:00Z", "outcome": "in_progress"}))
+    assert (answer.reason, answer.due) == (SkipReason.NOT_DUE, at("2026-03-02T06:00"))
+
+
+def test_dates_are_told_in_the_merchants_zone_and_with_the_year_if_it_is_another_one_there():
+    tokyo = Policy(time_zone="Asia/Tokyo")
+    following = skipped(subscription(next_run_at="2026-12-31T16:00:00Z"), at("2026-12-31T14:00"), tokyo)
+    assert following.sentence == "due on Fri 1 Jan 01:00 JST 2027"
+    same = skipped(subscription(next_run_at="2027-01-01T00:00:00Z"), at("2026-12-31T16:00"), tokyo)
+    assert same.sentence == "due on Fri 1 Jan 09:00 JST"
+
+
+def test_the_renewal_of_another_period_begins_with_a_fresh_state():
+    march = planned(subscription({"period": "2026-03-01T06:00Z", "attempt": 2, "outcome": "in_progress"}))
+    february = march.for_due(at("2026-02-01T06:00"))
+    assert february.reference == "SubAbcdefg@2026-02-01T06:00Z"
+    assert (february.state.period, february.state.attempt) == (at("2026-02-01T06:00"), 0)
 
 
 def test_an_installation_name_written_by_version_0_1_is_ignored_and_kept():
@@ -151,9 +173,10 @@ def test_catching_up_with_all_continues_with_the_oldest_unsettled_period():
 
 def test_a_late_period_is_skipped_and_settled_when_the_policy_says_so():
     answer = skipped(subscription(SETTLED), at("2026-06-15"), Policy(catch_up="skip"))
-    assert answer.reason is SkipReason.LATE
+    assert (answer.reason, answer.due) == (SkipReason.LATE, at("2026-06-01T06:00"))
     assert answer.settlement is not None
-    assert answer.settlement.state.done_through == at("2026-06-01T06:00")
+    state = answer.settlement.state
+    assert (state.outcome, state.period, state.done_through) == ("skipped", answer.due, answer.due)
     assert answer.settlement.next_run_at == at("2026-07-01T06:00")
 
 
@@ -175,6 +198,14 @@ def test_an_open_period_that_the_customer_postponed_waits():
     postponed = subscription(state, next_run_at="2026-03-20T06:00:00Z")
     assert skipped(postponed, at("2026-03-05")).reason is SkipReason.NOT_DUE
     assert planned(postponed, "2026-03-20T06:00").due == at("2026-03-01T06:00")
+
+
+def test_an_open_period_that_is_placed_on_the_date_to_which_it_was_postponed_is_settled_with_that_date():
+    state = {"period": "2026-03-01T06:00Z", "outcome": "retry_scheduled", "attempt": 1}
+    postponed = planned(subscription(state, next_run_at="2026-03-20T06:00:00Z"), "2026-03-20T06:00")
+    settled = postponed.settlement(postponed.state, at("2026-03-20T06:00"))
+    assert settled.state.done_through == at("2026-03-20T06:00")
+    assert settled.next_run_at == at("2026-04-20T06:00")
 
 
 @pytest.mark.parametrize("catch_up", ["latest", "all", "skip"])
@@ -318,6 +349,14 @@ def test_a_changed_frequency_counts_from_the_date_that_comes_next():
         "2027-03-01T06:05",
     )
     assert later.settlement(later.state, at("2027-03-01T06:10")).next_run_at == at("2028-03-01T06:00")
+
+
+@pytest.mark.parametrize("state", [{"outcome": "in_progress"}, {"next_attempt_at": None}, {"target_order_id": None}])
+def test_without_a_failure_a_wait_and_an_order_no_subscription_waits_for_a_payment(state):
+    waiting = {"period": "2026-03-01T06:00Z", "outcome": "retry_scheduled", "target_order_id": "TgtAbcdefg",
+               "next_attempt_at": "2026-03-08T06:00Z"}  # fmt: skip
+    assert waits_for_payment(RenewalState.model_validate(waiting))
+    assert not waits_for_payment(RenewalState.model_validate(waiting | state))
 
 
 def test_a_subscription_waiting_for_a_retry_continues_at_once_when_its_order_is_paid():

@@ -3,12 +3,13 @@
 import pytest
 from rules.making import at, copy, order, planned, subscription
 
+from blocks.policy import FailureClass
 from flows.rules.amounts import money
 from flows.rules.findings import CopyEnded, HeldBack
 from flows.rules.next_action import HoldReason, Place
 from flows.rules.outcomes import result_of
 from flows.rules.price import Price, difference, expected_price, objection
-from flows.rules.state import RenewalState
+from flows.rules.state import Outcome, RenewalState
 from flows.rules.still_wanted import price_hold
 
 REF = "SubAbcdefg@2026-03-01T06:00Z"
@@ -136,13 +137,21 @@ def test_a_renewal_that_is_held_for_its_price_remembers_the_price_to_accept():
 
     result = result_of(renewal, HeldBack(hold), at("2026-03-01T06:05"), "run")
 
-    assert result.needs_person
-    assert not result.was_attempted
+    assert (result.outcome, result.needs_person, result.was_attempted) == (Outcome.NEEDS_ATTENTION, True, False)
+    assert (result.hold, result.sentence) == (hold, hold.sentence)
     assert result.failure is not None
+    assert (result.failure.cls, result.failure.permanent) == (FailureClass.CATALOGUE, True)
     state = result.state
     assert (state.held, state.attempt, state.attempts, state.price) == (True, 0, [], TEN)
     assert state.price_to_accept == Price(cents=1200, currency="EUR", items=2)
     assert (state.order_copy_id, state.target_order_id) == ("CpyAbcdefb", "TgtAbcdefg")
+
+
+def test_a_retry_that_is_held_for_its_price_has_no_date_any_more():
+    begun = {"period": "2026-03-01T06:00Z", "attempt": 1, "next_attempt_at": "2026-03-01T06:05Z"}
+    renewal = planned(subscription({"price": TEN.model_dump(), **begun}))
+    hold = price_hold(renewal, attempt(costing(1200)))
+    assert result_of(renewal, HeldBack(hold), at("2026-03-01T06:05")).state.next_attempt_at is None
 
 
 def test_a_released_renewal_is_placed_at_the_price_that_it_was_held_for():
@@ -174,6 +183,15 @@ def test_the_price_of_a_renewal_is_recorded():
 
     assert result.state.price == Price(cents=900, currency="EUR", items=2)
     assert ", for 9.00 EUR instead of 10.00 EUR" in result.sentence
+
+
+def test_a_renewal_is_compared_with_the_last_one_and_not_with_the_source_order():
+    accepted = {"period": "2026-03-01T06:00Z", "price_to_accept": {"cents": 900, "currency": "EUR", "items": 2}}
+    renewal = planned(subscription({"price": TEN.model_dump(), **accepted}))
+    placed = order(total_amount_with_taxes_cents=900, currency_code="EUR", skus_count=2)
+    result = result_of(renewal, CopyEnded(copy(REF, target=placed, source_order=costing(900))), at("2026-03-01T06:05"))
+    assert ", for 9.00 EUR instead of 10.00 EUR" in result.sentence
+    assert result.state.price_to_accept is None
 
 
 def test_a_placed_order_without_a_total_keeps_the_last_price():

@@ -76,6 +76,22 @@ def test_a_subscription_whose_date_is_too_close_is_held_and_reported_once():
     assert skipped(held(), "2026-12-01").reason is SkipReason.HELD, "the hold does not end by itself"
 
 
+def test_the_hold_of_a_date_that_is_too_close_records_both_renewals():
+    state = RenewalState.read(held().metadata)
+    assert (state.outcome, state.error_class) == ("needs_attention", "unknown")
+    assert state.held_since == at("2026-03-01T21:05")
+    assert (state.too_close_to, state.too_close_on) == ("Tgt03010600", at("2026-03-01T21:05"))
+
+
+def test_the_hold_of_a_date_too_close_to_a_renewal_by_the_native_engine_records_that_renewal():
+    native = {"last_run_at": "2026-03-01T06:00:10Z", "succeeded_on_last_run": True}
+    february = {"last_period": "2026-02-01T06:00Z", "last_placed_at": "2026-02-01T06:05Z", "last_order_id": "TgtOld"}
+    one = subscription(february, next_run_at="2026-03-05T06:00:00Z", **native)
+    state = RenewalState.read(recorded(one, skip_record_of(skipped(one, "2026-03-05T06:05"), one)).metadata)
+    assert (state.last_period, state.last_placed_at) == (one.last_run_at, one.last_run_at)
+    assert (state.last_order_id, state.too_close_to) == (None, None)
+
+
 def test_releasing_a_date_that_is_too_close_charges_it():
     change = decide(held(), HandoverRequest(Handover.RELEASE), POLICY, at("2026-03-02")).change
     assert change is not None
@@ -226,6 +242,20 @@ def test_after_an_outage_of_perennial_the_next_renewal_waits_half_an_interval_wi
     assert planned(late, "2026-03-02T07:00", policy).due == at("2026-03-02T06:00")
 
 
+def test_a_date_that_was_moved_closer_to_a_late_renewal_waits_for_a_person():
+    late = renewed(subscription(frequency="daily"), "2026-03-01T19:00")
+    answer = skipped(moved(late, "2026-03-01T23:00"), "2026-03-01T23:00")
+    assert answer.reason is SkipReason.TOO_CLOSE
+
+
+def test_a_recorded_frequency_that_is_not_known_any_more_does_not_change_the_interval():
+    state = {"period": "2026-03-01T06:00Z", "done_through": "2026-03-01T06:00Z", "frequency": "fortnightly",
+             "last_period": "2026-03-01T06:00Z", "last_placed_at": "2026-03-01T06:05Z"}  # fmt: skip
+    one = subscription(state, next_run_at="2026-03-16T06:00:00Z")
+    assert "(15 days 12 hours)" in skipped(one, "2026-03-16T06:05").sentence
+    assert planned(moved(one, "2026-03-16T19:00"), "2026-03-16T19:00").due == at("2026-03-16T19:00")
+
+
 # --- what is not too close --------------------------------------------------------------------------
 
 
@@ -289,6 +319,12 @@ def test_no_renewal_on_time_is_ever_too_close(frequency, day, zone):
 )
 def test_an_interval_lasts_until_the_date_after_the_one_that_was_renewed(frequency, period, days):
     assert interval_at(frequency, at(period), "UTC") == timedelta(days=days)
+
+
+def test_an_interval_is_counted_on_the_wall_clock_of_the_merchants_time_zone():
+    for frequency in ("monthly", "0 7 15 * *"):
+        across_the_change = interval_at(frequency, at("2026-03-15T06:00"), "Europe/Rome")
+        assert across_the_change == timedelta(days=31) - timedelta(hours=1)
 
 
 @pytest.mark.parametrize(

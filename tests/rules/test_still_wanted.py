@@ -3,10 +3,11 @@
 import pytest
 from rules.making import at, copy, order, planned, subscription, withdrawn
 
+from blocks.policy import Policy
 from flows.rules.renewal import SkipReason
 from flows.rules.skips import Skipped
 from flows.rules.state import RenewalState
-from flows.rules.still_wanted import still_wanted
+from flows.rules.still_wanted import competes, no_longer_wanted, still_wanted
 
 NOW = at("2026-03-02T07:00")
 REF = "SubAbcdefg@2026-03-01T06:00Z"
@@ -64,8 +65,17 @@ def test_a_subscription_that_has_not_changed_since_the_plan_is_renewed():
 def test_a_subscription_that_has_changed_since_the_plan_is_not_renewed(fields, reason, words):
     answer = refused(subscription(**fields))
     assert answer.reason is reason
-    assert words in answer.sentence
+    assert (f"({words});" if reason is SkipReason.CHANGED else words) in answer.sentence
     assert answer.due == at("2026-03-01T06:00")
+
+
+def test_all_changes_since_the_plan_are_named():
+    answer = refused(subscription(frequency="weekly", starts_at="2026-01-02T06:00:00Z"))
+    assert answer.sentence == "changed a moment ago (frequency, starts_at); the next sweep decides anew"
+
+
+def test_a_date_that_was_moved_to_this_very_moment_is_changed_and_not_postponed():
+    assert refused(subscription(next_run_at=NOW.isoformat())).reason is SkipReason.CHANGED
 
 
 def test_metadata_of_other_systems_may_change_at_any_time():
@@ -73,7 +83,8 @@ def test_metadata_of_other_systems_may_change_at_any_time():
 
 
 def test_a_deleted_subscription_is_not_renewed():
-    assert refused(None).reason is SkipReason.GONE
+    answer = refused(None)
+    assert (answer.subscription_id, answer.reason) == ("SubAbcdefg", SkipReason.GONE)
 
 
 def test_a_period_that_another_run_has_settled_is_not_withdrawn():
@@ -97,6 +108,35 @@ def test_a_period_that_another_run_has_settled_is_not_withdrawn():
 )
 def test_an_order_is_withdrawn_if_the_renewal_is_over_and_kept_if_the_next_sweep_decides(fields, ends):
     assert refused(subscription(**fields)).reason.ends_the_renewal is ends
+
+
+DUE = "2026-03-01T06:00Z"
+NEWER = {"v": 9}
+"""A state that this version cannot read."""
+
+
+@pytest.mark.parametrize(
+    ("sub", "reason"),
+    [
+        (None, SkipReason.GONE),
+        (subscription(status="cancelled"), SkipReason.CANCELLED),
+        (subscription({"paused": True}), SkipReason.PAUSED),
+        (subscription({"done_through": DUE}), SkipReason.NOTHING_PENDING),
+        (subscription({"done_through": "2026-04-01T06:00Z"}), SkipReason.NOTHING_PENDING),
+        (subscription(NEWER, status="active"), SkipReason.SECOND_ENGINE),
+        (subscription(metadata={}, status="active"), SkipReason.SECOND_ENGINE),
+    ],
+    ids=["deleted", "cancelled", "paused", "settled", "a later one settled", "not readable", "given back"],
+)
+def test_an_unplaced_order_is_withdrawn_no_matter_who_made_it_once_its_period_is_not_renewed(sub, reason):
+    refusal = no_longer_wanted(sub, at("2026-03-01T06:00"))
+    assert refusal is not None
+    assert refusal[0] is reason
+
+
+@pytest.mark.parametrize("state", [{}, {"done_through": "2026-02-01T06:00Z"}, {"held": True}, NEWER])
+def test_an_unplaced_order_is_kept_while_its_period_may_be_renewed(state):
+    assert no_longer_wanted(subscription(state), at("2026-03-01T06:00")) is None
 
 
 # --- announced attempts ----------------------------------------------------------------------------
@@ -141,7 +181,18 @@ def test_a_native_subscription_of_the_same_source_order_blocks_the_renewal(statu
     assert answer.reason is SkipReason.SECOND_ENGINE
     assert answer.reason.needs_person
     assert answer.reason.ends_the_renewal
-    assert "SubNativex" in answer.sentence
+    assert f"SubNativex of the same source order is {status}:" in answer.sentence
+
+
+def test_another_adopted_subscription_of_the_same_source_order_blocks_the_renewal():
+    answer = refused(subscription(), [subscription(id="SubOtherxx")])
+    assert answer.reason is SkipReason.SHARED_SOURCE_ORDER
+    assert "SubOtherxx" in answer.sentence
+
+
+def test_a_manual_copy_inside_the_period_blocks_the_renewal():
+    manual = copy(REF, "completed", order()).model_copy(update={"reference": "SrcAbcdefg@run"})
+    assert refused(subscription(), copies=[manual]).reason is SkipReason.MANUAL_COPY
 
 
 def test_inactive_subscriptions_and_those_of_other_source_orders_do_not_block():
@@ -159,7 +210,7 @@ def test_a_foreign_copy_inside_the_period_blocks_the_renewal(origin):
         answer = refused(subscription(), [], [foreign])
         assert answer.reason is SkipReason.FOREIGN_COPY
         assert answer.reason.ends_the_renewal
-        assert foreign.id in answer.sentence
+        assert f"order copy {foreign.id} ({origin or 'no origin'}) of the same source order" in answer.sentence
 
 
 @pytest.mark.parametrize(
@@ -193,6 +244,12 @@ def test_our_own_copies_do_not_block_the_renewal(ours):
     assert still_wanted(renewal(), subscription(), [], [ours], NOW) is None
 
 
+def test_a_reorder_is_no_copy_of_somebody_else():
+    made = {"reference": "SrcAbcdefg@run", "created_at": "2026-03-01T07:00:00Z"}
+    assert not competes(renewal(), copy(REF, "completed", order()).model_copy(update=made))
+    assert competes(renewal(), copy("erp-7", "completed", order(), reference_origin="erp"))
+
+
 def test_an_order_of_another_date_that_was_placed_meanwhile_is_recorded_first():
     work = planned(subscription(next_run_at="2026-03-01T21:00:00Z"), as_of="2026-03-02T07:00")
     moved = subscription(next_run_at="2026-03-01T21:00:00Z")
@@ -205,6 +262,19 @@ def test_an_order_of_another_date_that_was_placed_meanwhile_is_recorded_first():
     assert still_wanted(work, moved, [], [unplaced], NOW) is None
     own = copy(work.reference, "completed", order(), id="CpyAbcdefz")
     assert still_wanted(work, moved, [], [placed, own], NOW) is None, "its own charge is recorded in any case"
+
+
+def test_dates_are_told_in_the_merchants_time_zone():
+    rome = Policy(time_zone="Europe/Rome")
+    work = planned(as_of="2026-03-02T07:00", policy=rome)
+    ended = refused(subscription(expires_at=NOW.isoformat()), work=work)
+    assert (ended.reason, ended.sentence) == (SkipReason.EXPIRED, "it expired on Mon 2 Mar 08:00 CET")
+    postponed = refused(subscription(next_run_at="2026-03-02T08:00:00Z"), work=work)
+    assert "postponed to Mon 2 Mar 09:00 CET" in postponed.sentence
+    moved = subscription(next_run_at="2026-03-01T21:00:00Z")
+    placed = copy(REF, "completed", order(), created_at="2026-03-01T06:01:00Z")
+    unrecorded = refused(moved, copies=[placed], work=planned(moved, "2026-03-02T07:00", rome))
+    assert "its order of Sun 1 Mar 07:00 CET was placed" in unrecorded.sentence
 
 
 def test_a_late_run_does_not_renew_a_subscription_that_has_expired_by_now():

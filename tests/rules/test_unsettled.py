@@ -55,6 +55,13 @@ def test_an_unsettled_renewal_needs_a_person_after_a_day(finding):
     assert not stuck.state.held
 
 
+def test_since_when_a_renewal_is_unsettled_is_told_in_the_merchants_time_zone():
+    since = {"period": "2026-03-01T06:00Z", "unsettled_since": "2026-03-01T06:10Z"}
+    work = planned(subscription(since), policy=Policy(time_zone="Europe/Rome"))
+    for finding in (UNSETTLED["a lost answer"], StillRunning(copy(REF, "in_progress"))):
+        assert "since Sun 1 Mar 07:10 CET: look at it" in result_of(work, finding, NOW + timedelta(days=1)).sentence
+
+
 def test_a_renewed_period_is_no_longer_unsettled():
     before = again(UNSETTLED["a lost answer"], None)
     assert again(OrderAnswered(ATTEMPT, order()), before.state).state.unsettled_since is None
