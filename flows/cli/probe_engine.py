@@ -45,7 +45,7 @@ async def ask_the_engine(work: ProbeWork, cards: Cards, patience: float) -> Expi
         await work.shop.stop_subscription(subscription.id)
         if order is None:
             raise NoAnswer(f"Commerce Layer's engine has made no order within {patience / 60:g} min")
-        work.note(observations.native_pays(observations.payer_of(order, cards)))
+        work.note(observations.native_pays(work.payer_of(order, cards)))
     return expiring
 
 

@@ -177,7 +177,7 @@ async def _ask_who_pays(work: ProbeWork, source: Source, draft: str | None) -> N
         for card in source.cards.one_and_other():
             await work.shop.give_card(draft, card.id)
             order = await work.order_of_copy(source.order.id)
-            payers.append(observations.payer_of(order, source.cards))
+            payers.append(work.payer_of(order, source.cards))
         work.note(observations.copy_pays(*payers))
 
 
@@ -217,7 +217,7 @@ async def _ask_about_a_missing_card(work: ProbeWork, source: Source, draft: str 
             await work.shop.give_card(draft, cards.of_order.id)
         await work.shop.delete(WALLET, cards.of_order.id)
         with work.asking(Question.MISSING_CARD):
-            payer = observations.payer_of(await work.order_of_copy(source.order.id), cards)
+            payer = work.payer_of(await work.order_of_copy(source.order.id), cards)
             usual = work.found[Question.COPY_PAYS].value
             work.note(observations.missing_card(payer, usual))
         await ask_about_a_failing_run(work, failing, patience)

@@ -12,6 +12,8 @@ from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import CommerceLayerError, NotFound
 from blocks.commerce_layer.probing import ProbedShop
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
+from flows.rules import observations
+from flows.rules.observations import Cards, Payer
 from flows.rules.probing import Found, NoAnswer, Question, not_found_out
 
 T = TypeVar("T")
@@ -66,6 +68,13 @@ class ProbeWork:
         made = await self.shop.subscribe(self.source_order_id, is_run=is_run, starts_at=starts_at, **attributes)
         self.subscriptions.append(made.id)
         return made
+
+    def payer_of(self, order: Order, cards: Cards) -> Payer:
+        """The card that an order is paid with. Raises NoAnswer if orders of this shop do not show that."""
+        payer, shows = observations.payer_of(order, cards), self.found.get(Question.SHOWS_CARD)
+        if payer is Payer.ANOTHER and shows is not None and shows.value == "nothing":
+            raise NoAnswer("orders do not show which card pays for them")
+        return payer
 
     async def order_of_copy(self, source_order_id: str) -> Order:
         """Copy an order, and wait for the new one, which is unplaced. Raises NoAnswer if the copy ends otherwise."""

@@ -141,29 +141,32 @@ def charged(times: int) -> Found:
     """Whether placing an order three times has charged it once."""
     if not times:
         return not_found_out(Question.PLACED_TWICE, "the order shows no authorizations and no captures")
-    said = "yes" if times == 1 else f"no: it shows {times} authorizations or captures"
-    return Found(Question.PLACED_TWICE, said, is_wrong=times > 1)
+    if times == 1:
+        return Found(Question.PLACED_TWICE, "yes", "charges-once")
+    said = f"no: it shows {times} authorizations or captures"
+    return Found(Question.PLACED_TWICE, said, "charges-again", is_wrong=True)
 
 
 def shows_card(order: Order, card: CustomerPaymentSource) -> Found:
     """Whether an unplaced order that was told another card shows that one."""
     if is_paid_with(order, card):
-        return Found(Question.SHOWS_CARD, "yes")
-    return Found(Question.SHOWS_CARD, "no: the card is set before each attempt, which costs one more write")
+        return Found(Question.SHOWS_CARD, "yes", "token")
+    said = "no: the card is set before each attempt, which costs one more write"
+    return Found(Question.SHOWS_CARD, said, "nothing")
 
 
 def shows_refusal(before: Order, after: Order) -> Found:
     """Whether an order whose placing was refused looks otherwise than before."""
     if (after.errors_count or 0) > (before.errors_count or 0) or after.updated_at != before.updated_at:
-        return Found(Question.SHOWS_REFUSAL, "yes")
-    return Found(Question.SHOWS_REFUSAL, "no: leave prepare_ahead off")
+        return Found(Question.SHOWS_REFUSAL, "yes", "error")
+    return Found(Question.SHOWS_REFUSAL, "no: leave prepare_ahead off", "nothing")
 
 
 def copying_changes(before: Order, after: Order) -> Found:
     """Whether copying an order has changed it."""
     if before.updated_at == after.updated_at:
-        return Found(Question.COPY_CHANGES, "yes")
-    return Found(Question.COPY_CHANGES, "no: with prepare_ahead, each order is copied again when it is due")
+        return Found(Question.COPY_CHANGES, "yes", "unchanged")
+    return Found(Question.COPY_CHANGES, "no: with prepare_ahead, each order is copied again when it is due", "changes")
 
 
 def write_counters(used: int | None, sent: int) -> Found:

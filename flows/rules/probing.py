@@ -39,6 +39,10 @@ class Question(Enum):
 
 
 SWITCHES: Mapping[Question, str] = {
+    Question.PLACED_TWICE: "placed-again",
+    Question.SHOWS_CARD: "shown-card",
+    Question.SHOWS_REFUSAL: "refusal-shows",
+    Question.COPY_CHANGES: "copied-source",
     Question.COPY_PAYS: "copy-pays",
     Question.MISSING_CARD: "missing-card",
     Question.NATIVE_PAYS: "native-pays",
@@ -58,7 +62,7 @@ SWITCHES: Mapping[Question, str] = {
     Question.ABORTED: "aborted-leaves",
     Question.COUNT_BLOCKED: "count-blocked",
 }
-"""The sandbox's option for each answer. What Perennial relies on has none: the sandbox always says yes."""
+"""The sandbox's option for each answer. Two questions have none: there it says yes, unless a fault refuses."""
 
 NEVER_ASKED: Mapping[Question, str] = {
     Question.ABORTED: "nothing is known that aborts a copy",

@@ -19,6 +19,10 @@ from flows.cli.probe import Ended, plan_of
 from flows.rules.probing import NoAnswer, Question, settings_of
 
 USUAL = {
+    "placed-again": "charges-once",
+    "shown-card": "token",
+    "refusal-shows": "error",
+    "copied-source": "unchanged",
     "copy-pays": "source-order",
     "missing-card": "pending",
     "native-pays": "subscription",
@@ -51,10 +55,21 @@ OTHERS = {
     "past-expiry": "inactive",
     "meta": "document",
 }
-THIRD = {"copy-pays": "subscription", "missing-card": "newest", "list-lag": 20}
-FOURTH = {"occurrencies": "successes", "created-card": "none", "write-counters": "per-method"}
-MEASURED = {"list-lag": 0.5, "late-creations": 0.25, "queue-seconds": 0.5}
-"""How far what is measured may be off, as a share of it, where copies or lists are late."""
+THIRD = {"copy-pays": "subscription", "missing-card": "newest", "list-lag": 20, "placed-again": "charges-again"}
+FOURTH = {
+    "occurrencies": "successes",
+    "created-card": "none",
+    "write-counters": "per-method",
+    "refusal-shows": "nothing",
+    "copied-source": "changes",
+}
+FIFTH = {"shown-card": "nothing", "copy-spread": 0.5}
+MEASURED = {
+    "list-lag": {"list-lag": 0.5, "queue-seconds": 0.5},
+    "late-creations": {"late-creations": 0.25, "queue-seconds": 0.5},
+    "copy-spread": {"copy-spread": 0.5, "copy-seconds": 0.25},
+}
+"""How far what is measured may be off, as a share of it, where a setting makes lists or copies differ."""
 
 
 def options_of(settings: dict[str, Any]) -> list[str]:
@@ -72,8 +87,9 @@ def said(ended: Ended, question: Question) -> str:
         (OTHERS, {"missing-card", "occurrencies"}),
         (THIRD, {"pending-without-card", "occurrencies"}),
         (FOURTH, set()),
+        (FIFTH, {"copy-pays", "native-pays"}),
     ],
-    ids=["usual", "others", "third", "fourth"],
+    ids=["usual", "others", "third", "fourth", "fifth"],
 )
 def test_it_finds_how_a_shop_behaves_and_leaves_nothing_behind(differs: dict[str, Any], unknown: set[str]) -> None:
     with RunningSandbox("--frozen", "--limit-clock", "virtual", *options_of({**USUAL, **differs})) as box:
@@ -84,12 +100,57 @@ def test_it_finds_how_a_shop_behaves_and_leaves_nothing_behind(differs: dict[str
             ended = asyncio.run(probed(box, made["source_order_id"]))
 
         assert ended.left == ()
-        assert everything(merchant) == before
+        assert unchanged(everything(merchant), differs) == unchanged(before, differs)
     found = settings_of(ended.found)
+    shares = {name: share for setting in differs for name, share in MEASURED.get(setting, {}).items()}
     for name, expected in {**USUAL, **differs}.items():
-        share = MEASURED.get(name, 0) if differs.keys() & MEASURED.keys() else 0
+        share = shares.get(name, 0)
         assert name in unknown or found[name] == (pytest.approx(expected, rel=share) if share else expected), name
     assert found.keys() == USUAL.keys() - unknown
+    assert ended.exit_code == (differs.get("placed-again") == "charges-again")
+
+
+def unchanged(rows: list[dict[str, Any]], differs: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a probe must not change; where copying an order changes its `updated_at`, all but that."""
+    ignored = {"updated_at"} if "copied-source" in differs else set()
+    return [{name: value for name, value in row.items() if name not in ignored} for row in rows]
+
+
+def test_an_order_that_is_charged_each_time_it_is_placed_is_an_answer_that_perennial_cannot_live_with() -> None:
+    with RunningSandbox("--limits", "off", "--frozen", "--placed-again", "charges-again") as box:
+        source = box.create_subscription()["source_order_id"]
+        with use_clock(SandboxClock(box)):
+            ended = asyncio.run(probed(box, source))
+        charges = Merchant(box).rows("SELECT order_id, COUNT(*) AS times FROM sandbox_charges GROUP BY order_id")
+
+    wrong = [each.question for each in ended.found if each.is_wrong]
+    assert said(ended, Question.PLACED_TWICE) == f"no: it shows {charges[0]['times']} authorizations or captures"
+    assert (wrong, charges[0]["times"], ended.exit_code) == ([Question.PLACED_TWICE], 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("question", "refused"),
+    [
+        (Question.PLACED_LATER, {"path": "/api/orders/*", "match": "_place"}),
+        (
+            Question.EMPTY_PATCH,
+            {"path": "/api/order_subscriptions/*", "match": r'"attributes":\s*\{\},\s*"id":\s*"\w+"\}\}$'},
+        ),
+    ],
+)
+def test_a_shop_that_refuses_what_perennial_relies_on_is_recognised(
+    shop: Merchant, order_id: str, question: Question, refused: dict[str, Any]
+) -> None:
+    before = everything(shop)
+    usual = asyncio.run(probed(shop.sandbox, order_id))
+    shop.sandbox.fault("status", method="PATCH", status=422, **refused)
+
+    ended = asyncio.run(probed(shop.sandbox, order_id))
+
+    assert said(usual, question) == "yes"
+    assert said(ended, question).startswith("no: PATCH")
+    assert ([each.question for each in ended.found if each.is_wrong], ended.exit_code) == ([question], 1)
+    assert everything(shop) == before
 
 
 def test_what_cannot_be_found_out_is_said_with_the_reason(shop: Merchant, order_id: str) -> None:

@@ -145,30 +145,48 @@ def test_the_longest_time_until_something_could_be_read_counts() -> None:
     assert not observations.seconds_until(Question.LIST_LAG, []).is_known
 
 
-@pytest.mark.parametrize(("times", "wrong", "known"), [(1, False, True), (2, True, True), (0, False, False)])
-def test_two_charges_of_one_order_are_wrong(times: int, wrong: bool, known: bool) -> None:  # noqa: FBT001 - a table
+@pytest.mark.parametrize(
+    ("times", "wrong", "switch"), [(1, False, "charges-once"), (2, True, "charges-again"), (0, False, None)]
+)
+def test_two_charges_of_one_order_are_wrong(times: int, wrong: bool, switch: str | None) -> None:  # noqa: FBT001 - a table
     found = observations.charged(times)
 
-    assert (found.is_wrong, found.is_known) == (wrong, known)
+    assert (found.is_wrong, found.is_known, found.value) == (wrong, switch is not None, switch)
+
+
+LATER = NOON + timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("found", "said", "switch"),
     [
-        (observations.shows_card(order(OLD), OLD), "yes"),
-        (observations.shows_card(order(), OLD), "no: the card is set before each attempt, which costs one more write"),
-        (observations.shows_refusal(order(), order(errors_count=1)), "yes"),
-        (observations.shows_refusal(order(updated_at=NOON), order(updated_at=NOON + timedelta(seconds=1))), "yes"),
-        (observations.shows_refusal(order(updated_at=NOON), order(updated_at=NOON)), "no: leave prepare_ahead off"),
-        (observations.copying_changes(order(updated_at=NOON), order(updated_at=NOON)), "yes"),
+        (observations.shows_card(order(OLD), OLD), "yes", "--shown-card token"),
         (
-            observations.copying_changes(order(updated_at=NOON), order(updated_at=NOON + timedelta(seconds=1))),
+            observations.shows_card(order(), OLD),
+            "no: the card is set before each attempt, which costs one more write",
+            "--shown-card nothing",
+        ),
+        (observations.shows_refusal(order(), order(errors_count=1)), "yes", "--refusal-shows error"),
+        (observations.shows_refusal(order(updated_at=NOON), order(updated_at=LATER)), "yes", "--refusal-shows error"),
+        (
+            observations.shows_refusal(order(updated_at=NOON), order(updated_at=NOON)),
+            "no: leave prepare_ahead off",
+            "--refusal-shows nothing",
+        ),
+        (
+            observations.copying_changes(order(updated_at=NOON), order(updated_at=NOON)),
+            "yes",
+            "--copied-source unchanged",
+        ),
+        (
+            observations.copying_changes(order(updated_at=NOON), order(updated_at=LATER)),
             "no: with prepare_ahead, each order is copied again when it is due",
+            "--copied-source changes",
         ),
     ],
 )
-def test_what_perennial_relies_on_is_answered_with_what_follows(found: Found, said: str) -> None:
-    assert (found.said, found.switch) == (said, "")
+def test_what_perennial_relies_on_is_answered_with_what_follows(found: Found, said: str, switch: str) -> None:
+    assert (found.said, found.switch) == (said, switch)
 
 
 def test_settings_have_only_what_was_found_out() -> None:

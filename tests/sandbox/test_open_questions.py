@@ -17,6 +17,8 @@ OTHER = (
     *("--pending-without-card", "on"),
     *("--failed-target", "draft", "--aborted-leaves", "order", "--refused-place", "keeps"),
     *("--late-creations", "30", "--meta", "document"),
+    *("--shown-card", "nothing", "--refusal-shows", "nothing"),
+    *("--placed-again", "charges-again", "--copied-source", "changes"),
 )
 """The other answer to every question."""
 
@@ -136,6 +138,72 @@ def test_an_aborted_copy_leaves_no_order_or_one_that_is_pending(shop, answer, pl
     assert left == choose(answer, None, ("pending", "unpaid"))
 
 
+def unplaced(sandbox, caller, source) -> str:
+    """The id of an unplaced copy of a source order."""
+    copy_id = caller.copy(source["source_order_id"], place_target_order=False)
+    sandbox.advance(COPIED)
+    return str(caller.target(copy_id)["id"])
+
+
+def test_an_order_that_is_placed_again_charges_once_or_again(shop, answer):
+    sandbox, caller = shop
+    order_id = unplaced(sandbox, caller, sandbox.create_subscription())
+    for _ in range(2):
+        assert caller.update("orders", order_id, _place=True).status_code == 200
+
+    made = caller.filtered("/authorizations", order_id_eq=order_id)
+    assert [one["attributes"]["succeeded"] for one in made] == [True] * choose(answer, 1, 2)
+    assert {one["attributes"]["number"][-4:] for one in made} == choose(answer, {"/001"}, {"/001", "/002"})
+
+
+def test_a_free_order_that_is_placed_again_charges_nothing(shop):
+    sandbox, caller = shop
+    order_id = unplaced(sandbox, caller, sandbox.create_subscription(total_cents=0))
+    for _ in range(2):
+        assert caller.update("orders", order_id, _place=True).status_code == 200
+
+    assert caller.filtered("/authorizations", order_id_eq=order_id) == []
+
+
+def test_an_order_shows_the_token_of_its_card_or_a_payment_source_of_its_own(shop, answer):
+    sandbox, caller = shop
+    source = sandbox.create_subscription()
+    order_id, card = unplaced(sandbox, caller, source), source["customer_payment_source_id"]
+    shown = [caller.get(f"/orders/{order_id}", include="payment_source").json()]
+    caller.update("orders", order_id, _customer_payment_source_id=card)
+    shown.append(caller.get(f"/orders/{order_id}", include="payment_source").json())
+    of_card = caller.get(f"/customer_payment_sources/{card}/payment_source").json()["data"]["id"]
+
+    for order in shown:
+        details = order["data"]["attributes"]["payment_source_details"]
+        own = order["data"]["relationships"]["payment_source"]["data"]["id"]
+        assert (own == of_card, "payment_method_id" in details) == choose(answer, (True, True), (False, False))
+        assert order["included"][0]["id"] == own
+    assert caller.update("orders", order_id, _place=True).json()["data"]["attributes"]["status"] == "placed"
+
+
+def test_a_refused_placing_leaves_an_error_on_its_order_or_nothing(shop, answer):
+    sandbox, caller = shop
+    order_id = unplaced(sandbox, caller, sandbox.create_subscription(failure="declined"))
+    refused = caller.update("orders", order_id, _place=True)
+
+    order = caller.attributes("orders", order_id)
+    assert (refused.status_code, refused.json()["errors"][0]["meta"]) == (422, {"error": "card_declined"})
+    assert (order["status"], order["errors_count"]) == ("pending", choose(answer, 1, 0))
+    assert len(caller.get(f"/orders/{order_id}/resource_errors").json()["data"]) == choose(answer, 1, 0)
+
+
+def test_copying_an_order_leaves_it_unchanged_or_changes_when_it_was_updated(shop, answer):
+    sandbox, caller = shop
+    source = sandbox.create_subscription()
+    before = caller.attributes("orders", source["source_order_id"])
+    unplaced(sandbox, caller, source)
+
+    after = caller.attributes("orders", source["source_order_id"])
+    assert (after["updated_at"] != before["updated_at"]) == choose(answer, False, True)
+    assert {**after, "updated_at": None} == {**before, "updated_at": None}
+
+
 def test_a_refused_placing_rolls_the_rest_of_its_patch_back_or_keeps_it(shop, answer):
     sandbox, caller = shop
     source = sandbox.create_subscription(failure="declined", times=1)
@@ -147,7 +215,8 @@ def test_a_refused_placing_rolls_the_rest_of_its_patch_back_or_keeps_it(shop, an
     refused = caller.update("orders", order_id, **written, _place=True)
     order = caller.attributes("orders", order_id)
 
-    assert (refused.status_code, order["status"], order["errors_count"]) == (422, "pending", 1)
+    shown = choose(answer, 1, 0)
+    assert (refused.status_code, order["status"], order["errors_count"]) == (422, "pending", shown)
     nothing = {"reference": None, "metadata": {}}
     assert {name: order[name] for name in written} == choose(answer, nothing, written)
     assert caller.update("orders", order_id, **written, _place=True).json()["data"]["attributes"]["status"] == "placed"

@@ -15,6 +15,7 @@ from blocks.sandbox.shop import (
     problems,
     subscriptions,
     tags,
+    transactions,
     wallet_cards,
 )
 from blocks.sandbox.shop.database import Row
@@ -268,6 +269,7 @@ def _after_deletion(shop: Shop, kind: ResourceType, row: Row) -> None:
         addresses.forget(shop.database, row["id"])
     elif kind.name == "orders":
         shop.database.execute("DELETE FROM stored_line_items WHERE order_id = ?", (row["id"],))
+        transactions.forget(shop, row["id"])
 
 
 _DEPENDENTS: dict[str, tuple[tuple[str, str], ...]] = {

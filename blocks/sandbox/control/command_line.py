@@ -126,6 +126,7 @@ def _add_cards(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         ("missing_card", ("pending", "newest"), "where that card is gone: the order stays pending, or this pays"),
         ("native_pays", ("subscription", "source-order"), "whose card pays for a run of the native engine"),
         ("created_card", ("source-order", "none"), "the card of a subscription that is created through the API"),
+        ("shown_card", ("token", "nothing"), "what an order shows of the card that pays for it"),
     ):
         _add_choice(group, name, choices, getattr(defaults, name), help_text)
 
@@ -146,6 +147,9 @@ def _add_ends(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         ("failed_target", ("pending", "draft"), "status of an order that a copy could not place"),
         ("aborted_leaves", ("nothing", "order"), "what an aborted copy leaves: nothing, or a pending order"),
         ("refused_place", ("rolls-back", "keeps"), "what a refused _place does to the rest of its PATCH"),
+        ("refusal_shows", ("error", "nothing"), "what a refused placing leaves on its order"),
+        ("placed_again", ("charges-once", "charges-again"), "what _place does to an order that is placed"),
+        ("copied_source", ("unchanged", "changes"), "whether copying an order changes its updated_at"),
     ):
         _add_choice(group, name, choices, getattr(defaults, name), help_text)
 

@@ -154,6 +154,7 @@ _TRANSACTION_RELATIONSHIPS = """
     event_stores    => event_stores     resource_id        x
 """
 
+# An authorization that the gateway accepts follows from its order; one that it declines is stored.
 AUTHORIZATIONS = resource_type(
     "authorizations",
     _TRANSACTION_ATTRIBUTES
@@ -173,7 +174,7 @@ AUTHORIZATIONS = resource_type(
     voids     => voids     reference_authorization_id  f
     """,
     actions="lr",
-    is_view=True,
+    rows="stored_authorizations",
 )
 
 CAPTURES = resource_type(

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from blocks.sandbox.shop import catalogue, failure_kinds, wallet_cards
+from blocks.sandbox.shop import catalogue, failure_kinds, transactions, wallet_cards
 from blocks.sandbox.shop.database import Row
 from blocks.sandbox.shop.failure_kinds import FAILURES, Failure
 from blocks.sandbox.shop.problems import Problem, invalid
@@ -63,12 +63,12 @@ def _authorize(shop: Shop, order: Row) -> None:
     now = shop.now_text()
     changes = {"payment_status": "authorized", "payment_updated_at": now, "updated_at": now}
     shop.database.update("orders", order["id"], changes)
-    wallet_cards.note_charge(shop, order, accepted=True)
+    transactions.authorized(shop, order)
 
 
 def place(shop: Shop, order: Row, *, paid_by_customer: bool = False) -> None:
     """
-    Place an order; placing one that is placed, or is being placed, changes nothing.
+    Place an order; placing one that is being placed changes nothing, nor one that is placed, if it charges once.
 
     With `place_async` the order is placed a second later, with the failure `slow_placing` after many seconds, and with
     `stuck_placing` only when it is released. Until then it is `placing`.
@@ -77,6 +77,8 @@ def place(shop: Shop, order: Row, *, paid_by_customer: bool = False) -> None:
         Problem: 422 with the reason; the order then stays as it was, with a `resource_errors` entry.
     """
     if order["status"] in {"placed", "approved"}:
+        if shop.settings.placed_again == "charges-again" and order["payment_status"] != "free":
+            transactions.authorized_again(shop, order)
         return
     if order["status"] not in _PLACEABLE:
         raise _no_transition(order, "status", "placed")
@@ -151,17 +153,19 @@ def mark_placed(shop: Shop, order: Row, *, paid: bool) -> None:
     shop.database.update("orders", order["id"], changes)
     catalogue.take(shop.database, order)
     if not free and order["payment_status"] == "unpaid":
-        wallet_cards.note_charge(shop, order, accepted=True)
+        transactions.authorized(shop, order)
     shop.publish("orders.place", "orders", order["id"])
     shop.order_placed(order["id"])
 
 
 def record_refusal(shop: Shop, order: Row, failure: Failure, owner: str | None) -> None:
-    """Add a `resource_errors` entry to an order that could not be placed, and use its failure once."""
+    """Record on an order that it could not be placed, and use its failure once."""
     if owner is not None:
         failure_kinds.use_once(shop, owner)
     if failure.field == "payment_source":
-        wallet_cards.note_charge(shop, order, accepted=False)
+        transactions.declined(shop, order, failure)
+    if shop.settings.refusal_shows == "nothing":
+        return
     now = shop.now_text()
     shop.database.insert(
         "resource_errors",
@@ -220,7 +224,7 @@ def attach_payment_source(shop: Shop, order: Row, payment_source_id: str) -> Non
         raise invalid("customer_payment_source", "must exist", "blank")
     if payment_source_id != order["_customer_payment_source_id"]:
         failure_kinds.end_payment_failure(shop, order["id"])
-    shop.database.update("orders", order["id"], wallet_cards.paid_with(card))
+    shop.database.update("orders", order["id"], wallet_cards.shown_as_paid_with(shop, order["id"], card))
 
 
 # name: (allowed states before, column -> new value, webhook topic); "now" is replaced by the present.

@@ -18,6 +18,7 @@ def create(shop: Shop, source: Row, copy: Row) -> str:
     now = shop.now_text()
     amounts = _amounts(shop, source, recompute=bool(copy.get("apply_promotions")))
     subscription_id = copy["order_subscription_id"]
+    card = card_of_copy(shop, source, subscription_id) if copy["reuse_wallet"] else None
     shop.database.insert(
         "orders",
         {
@@ -39,7 +40,7 @@ def create(shop: Shop, source: Row, copy: Row) -> str:
             "created_at": now,
             "updated_at": now,
             "_source_order_id": source["id"],
-            **wallet_cards.paid_with(card_of_copy(shop, source, subscription_id) if copy["reuse_wallet"] else None),
+            **wallet_cards.shown_as_paid_with(shop, target_id, card),
             "_ignored_failure": _ignored_failure(shop, source, copy),
         },
     )
@@ -47,6 +48,8 @@ def create(shop: Shop, source: Row, copy: Row) -> str:
         _copy_lines(shop, source, target_id, recompute=bool(copy.get("apply_promotions")))
     if copy.get("skip_errors"):
         order_lines.drop_failing(shop, target_id)
+    if shop.settings.copied_source == "changes":
+        shop.database.update("orders", source["id"], {"updated_at": now})
     shop.publish("orders.create", "orders", target_id)
     return target_id
 

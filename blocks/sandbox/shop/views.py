@@ -3,7 +3,8 @@ The resources that are not stored, because they follow from others: views of the
 
 Most orders of a shop are made by seeds and by copies, and most of their details are never read. So an order has no rows
 for what its own columns tell: its line item, its shipment, the transactions of its payment. Lines and addresses that
-are written are rows of `stored_line_items` and `stored_addresses`.
+are written are rows of `stored_line_items` and `stored_addresses`, authorizations that were declined rows of
+`stored_authorizations`.
 """
 
 from __future__ import annotations
@@ -139,7 +140,10 @@ def _authorizations() -> str:
     captured = f"CASE WHEN o.payment_status IN ({_PAID}) THEN {total} ELSE 0 END"
     balance = f"CASE WHEN {is_open} THEN {total} ELSE 0 END"
     amounts = {"capture_amount_cents": captured, "capture_balance_cents": balance, "void_balance_cents": balance}
-    return _transactions("authorizations", "A", _AUTHORIZED, _PLACED, **amounts)
+    declined = "SELECT COUNT(*) FROM stored_authorizations AS a WHERE a.order_id = o.id AND NOT a.succeeded"
+    number = f"o.number || printf('/A/%03d', 1 + ({declined}))"
+    made = _transactions("authorizations", "A", _AUTHORIZED, _PLACED, **amounts, number=number)
+    return f"{_rows('authorizations')} UNION ALL {made}"
 
 
 def _captures() -> str:
