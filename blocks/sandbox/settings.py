@@ -35,6 +35,8 @@ class Settings:
     """The discount that promotions give now. `apply_promotions` uses it instead of copying the source order's."""
     auto_capture: bool = False
     """Placed orders are `paid` instead of `authorized`."""
+    copy_prices: str = "price-list"
+    """What a SKU with the price of the market's list costs in a copy: what the list says now, or the `source-order`."""
     copy_pays: str = "source-order"
     """Whose card pays for a copy that was made through the API: `source-order`, `newest` or `subscription`."""
     missing_card: str = "pending"

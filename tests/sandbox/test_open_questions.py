@@ -18,7 +18,7 @@ OTHER = (
     *("--failed-target", "draft", "--aborted-leaves", "order", "--refused-place", "keeps"),
     *("--late-creations", "30", "--meta", "document"),
     *("--shown-card", "nothing", "--refusal-shows", "nothing"),
-    *("--placed-again", "charges-again", "--copied-source", "changes"),
+    *("--placed-again", "charges-again", "--copied-source", "changes", "--copy-prices", "source-order"),
 )
 """The other answer to every question."""
 
@@ -180,6 +180,26 @@ def test_an_order_shows_the_token_of_its_card_or_a_payment_source_of_its_own(sho
         assert (own == of_card, "payment_method_id" in details) == choose(answer, (True, True), (False, False))
         assert order["included"][0]["id"] == own
     assert caller.update("orders", order_id, _place=True).json()["data"]["attributes"]["status"] == "placed"
+
+
+def test_a_copy_asks_the_price_list_again_or_costs_what_its_source_order_did(shop, answer):
+    sandbox, caller = shop
+    order_id = unplaced(sandbox, caller, sandbox.create_subscription(total_cents=1000))
+    sku = caller.create("skus", {"code": "TEA", "name": "Tea", "do_not_track": True}).json()["data"]["id"]
+    [prices] = caller.get("/price_lists").json()["data"]
+    related = {"sku": ("skus", sku), "price_list": ("price_lists", prices["id"])}
+    price = caller.create("prices", {"amount_cents": 500}, **related).json()["data"]["id"]
+    caller.create("line_items", {"sku_code": "TEA", "quantity": 2}, order=("orders", order_id))
+    caller.update("orders", order_id, _place=True)
+
+    caller.update("prices", price, amount_cents=700)
+    dearer = unplaced(sandbox, caller, {"source_order_id": order_id})
+    caller.http.delete(f"/prices/{price}")
+    without_price = caller.copy(order_id)
+    sandbox.advance(COPIED)
+
+    assert caller.attributes("orders", dearer)["total_amount_cents"] == choose(answer, 2400, 2000)
+    assert caller.attributes("order_copies", without_price)["status"] == choose(answer, "failed", "completed")
 
 
 def test_a_refused_placing_leaves_an_error_on_its_order_or_nothing(shop, answer):

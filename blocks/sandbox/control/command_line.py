@@ -116,6 +116,8 @@ def _add_time_and_copies(parser: argparse.ArgumentParser, defaults: Settings) ->
         default = getattr(defaults, member)
         text = f"{help_text} (%(default)s)"
         group.add_argument(name, dest=member, type=float, metavar=unit, default=default, help=text)
+    prices, help_text = ("price-list", "source-order"), "where copies have the prices of SKUs from that a list had"
+    _add_choice(group, "copy_prices", prices, defaults.copy_prices, help_text)
     group.add_argument("--auto-capture", action="store_true", help="placed orders are paid, not just authorized")
 
 

@@ -199,5 +199,6 @@ LINE_ITEMS = resource_type(
     event_stores        =>  event_stores        resource_id  x
     """,
     triggers={**TAG_TRIGGERS, "_reset_circuit": "boolean"},
+    private=("_listed INTEGER DEFAULT 0",),
     rows="stored_line_items",
 )

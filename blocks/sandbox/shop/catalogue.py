@@ -10,6 +10,14 @@ from blocks.sandbox.shop.problems import invalid
 from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.views import SKU
 
+_PRICE = """
+SELECT p.amount_cents FROM prices AS p JOIN markets AS m ON m.price_list_id = p.price_list_id
+WHERE p.sku_id = {sku} AND m.id = {market} AND p.currency_code = {currency} LIMIT 1
+"""
+_LISTED = f"""
+SELECT l.id, ({_PRICE.format(sku="l.sku_id", market="o.market_id", currency="o.currency_code")})
+FROM stored_line_items AS l JOIN orders AS o ON o.id = l.order_id WHERE l.order_id = ? AND l._listed
+"""  # noqa: S608  names are ours
 _LINES = """
 SELECT l.id, l.order_id, s.id AS sku_id, s.do_not_track, SUM(l.quantity) OVER (PARTITION BY l.sku_code) AS wanted,
        (SELECT SUM(i.quantity) FROM stock_items AS i WHERE i.sku_id = s.id) AS in_stock
@@ -47,12 +55,28 @@ def new_price(shop: Shop, row: Row) -> Row:
 
 def price_of(database: Database, order: Row, sku_id: str) -> int | None:
     """What a SKU costs in an order, in cents: the price of its market's list."""
-    sql = """
-    SELECT p.amount_cents FROM prices AS p JOIN markets AS m ON m.price_list_id = p.price_list_id
-    WHERE p.sku_id = ? AND m.id = ? AND p.currency_code = ? LIMIT 1
-    """
+    sql = _PRICE.format(sku="?", market="?", currency="?")
     found = database.execute(sql, (sku_id, order["market_id"], order["currency_code"])).fetchone()
     return None if found is None else int(found[0])
+
+
+def prices_of_copies(shop: Shop, source: Row) -> dict[str, int | None]:
+    """
+    What the lines of an order that had the price of its market's list cost in a copy of it: cents by line.
+
+    None: the list has no price of the SKU any more.
+    """
+    if not source["_has_lines"] or shop.settings.copy_prices != "price-list":
+        return {}
+    return dict(shop.database.execute(_LISTED, (source["id"],)).fetchall())
+
+
+def failure_of_copies(shop: Shop, source: Row) -> Failure | None:
+    """Why an order cannot be copied because of its lines."""
+    found = failure_of(shop.database, source)
+    if found is None and None in prices_of_copies(shop, source).values():
+        return FAILURES["price_missing"]
+    return found
 
 
 def failing_lines(database: Database, order: Row) -> Iterator[tuple[str, Failure]]:
@@ -75,7 +99,7 @@ def _is_always_there(database: Database) -> bool:
 
 
 def failure_of(database: Database, order: Row) -> Failure | None:
-    """Why an order cannot be copied or placed because of its lines."""
+    """Why an order can be neither copied nor placed because of its lines."""
     return next((failure for _, failure in failing_lines(database, order)), None)
 
 

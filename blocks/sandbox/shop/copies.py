@@ -20,6 +20,7 @@ from blocks.sandbox.shop.shop import Shop
 from blocks.sandbox.shop.virtual_clock import instant_of, text_of
 
 TABLES = ("order_copies", "recurring_order_copies")
+_NOBODY = ""  # on whom a failure is set that follows from the lines
 _TOPICS = {"completed": "complete", "failed": "fail"}  # an aborted copy has neither a time nor a topic
 
 
@@ -138,10 +139,10 @@ class CopyWorker:
         source = shop.database.find("orders", copy["source_order_id"])
         if source is None:
             return "failed", failure_kinds.FAILURES["source_deleted"].log, None
-        found = failure_kinds.failure_of(shop, source["id"]) or self._failure_of_lines(source)
+        found = self._failure_of(source, copy)
         log: dict[str, list[str]] = {}
         if found is not None and self._ends(found[0], copy):
-            failure_kinds.use_once(shop, source["id"])
+            failure_kinds.use_once(shop, found[1])
             return self._aborted(source, copy) if found[0].stage == "end" else ("failed", found[0].log, None)
         if found is not None and found[0].stage == "collect":
             log = {} if failure_kinds.is_ignored(found[0], copy) else found[0].log
@@ -162,9 +163,13 @@ class CopyWorker:
         leaves_an_order = self._shop.settings.aborted_leaves == "order"
         return "aborted", {}, target_orders.create(self._shop, source, copy) if leaves_an_order else None
 
-    def _failure_of_lines(self, source: Row) -> tuple[Failure, str] | None:
-        failure = catalogue.failure_of(self._shop.database, source)
-        return None if failure is None else (failure, source["id"])
+    def _failure_of(self, source: Row, copy: Row) -> tuple[Failure, str] | None:
+        """The failure that was set on the source order, or that of its lines if the set one does not end the copy."""
+        found = failure_kinds.failure_of(self._shop, source["id"])
+        if found is not None and self._ends(found[0], copy):
+            return found
+        failure = catalogue.failure_of_copies(self._shop, source)
+        return found if failure is None else (failure, _NOBODY)
 
     def _ends(self, failure: Failure, copy: Row) -> bool:
         if failure.stage == "collect":

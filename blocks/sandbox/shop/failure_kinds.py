@@ -82,6 +82,7 @@ _ALL = (
     Failure("out_of_stock_at_placing", "place", "line_items", "is out of stock", "out_of_stock", "OUT_OF_STOCK"),
     Failure("no_shipping_method", "place", "shipments", "no shipping methods", "blank", "NO_SHIPPING_METHODS"),
     Failure("out_of_stock", "collect", "line_items", "is out of stock", "out_of_stock", "OUT_OF_STOCK"),
+    Failure("price_missing", "collect", "line_items", "price can't be found", "not_found"),
     Failure("invalid_coupon", "collect", "coupon_code", "is not a valid coupon", "noent_coupon"),
     Failure("missing_address", "collect", "billing_address", "can't be blank", "blank"),
     Failure("sku_gone", "copy", "line_items", "sku_code not found", "not_found"),

@@ -26,6 +26,7 @@ _SUMS = {
 """The amounts of an order, and the types of the items whose lines they sum up."""
 
 _LARGEST = 10**12
+_COLUMNS = {*LINE_ITEMS.written, "_listed"}
 _PRICED = {"quantity", "unit_amount_cents", "options_amount_cents", "sku_code"}
 _TYPES = {item_type for types in _SUMS.values() for item_type in types}
 
@@ -42,19 +43,21 @@ def new_line(shop: Shop, row: Row) -> Row:
     if item_type not in _TYPES:
         raise invalid("item_type", "is not included in the list", "inclusion")
     sku = catalogue.with_sku(shop, row) if item_type == "skus" else {}
+    price = _price(shop, order, row, sku)
+    store(shop.database, order)
+    own = {"item_type": item_type, "name": row.get("name") or sku.get("sku_code") or item_type, **sku}
+    return {**own, **price, "currency_code": order["currency_code"], **_total({**row, **price})}
+
+
+def _price(shop: Shop, order: Row, row: Row, sku: Row) -> Row:
+    """The price that a line was given, or else that of its SKU in the market's list, which copies then ask again."""
     unit = row.get("unit_amount_cents")
-    if unit is None and sku:
+    is_listed = unit is None and bool(sku)
+    if is_listed:
         unit = catalogue.price_of(shop.database, order, sku["sku_id"])
     if unit is None:
         raise invalid("unit_amount_cents", "can't be blank", "blank")
-    store(shop.database, order)
-    own = {"item_type": item_type, "name": row.get("name") or sku.get("sku_code") or item_type, **sku}
-    return {
-        **own,
-        "currency_code": order["currency_code"],
-        "unit_amount_cents": unit,
-        **_total({**row, "unit_amount_cents": unit}),
-    }
+    return {"unit_amount_cents": unit, "_listed": int(is_listed)}
 
 
 def changed_line(shop: Shop, line: Row, columns: Row) -> Row:
@@ -70,7 +73,8 @@ def changed_line(shop: Shop, line: Row, columns: Row) -> Row:
         order = _editable(shop.database, line["order_id"])
     store(shop.database, order)
     sku = catalogue.with_sku(shop, columns) if "sku_code" in columns else {}
-    return {**sku, **_total({**line, **columns})}
+    price = {} if columns.get("unit_amount_cents") is None else {"_listed": 0}
+    return {**sku, **price, **_total({**line, **columns})}
 
 
 def before_deletion(shop: Shop, line: Row) -> None:
@@ -139,10 +143,17 @@ def sum_up(shop: Shop, order_id: str) -> None:
 
 
 def copy(shop: Shop, source: Row, target_id: str, currency: str, *, recompute: bool) -> None:
-    """Copy the stored lines of an order to its target order, with the discount of today if `recompute`."""
+    """
+    Copy the stored lines of an order to its target order, at the present prices of the market's list.
+
+    The discount is the present one as well if `recompute`. A line of a SKU that has no price any more is left out.
+    """
     found = shop.database.execute("SELECT * FROM stored_line_items WHERE order_id = ? ORDER BY rowid", (source["id"],))
     names = [column[0] for column in found.description]
     lines: Iterable[Row] = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    present = catalogue.prices_of_copies(shop, source)
+    priced = ((line, present.get(line["id"], line["unit_amount_cents"])) for line in lines)
+    lines = [_at_price(line, cents) for line, cents in priced if cents is not None]
     if recompute:
         lines = [line for line in lines if line["item_type"] != _PROMOTIONS]
         lines += _promotion(shop, lines)
@@ -150,6 +161,12 @@ def copy(shop: Shop, source: Row, target_id: str, currency: str, *, recompute: b
         _add(shop, target_id, {**line, "currency_code": currency})
     shop.database.update("orders", target_id, {"_has_lines": 1})
     sum_up(shop, target_id)
+
+
+def _at_price(line: Row, unit_cents: int) -> Row:
+    if unit_cents == line["unit_amount_cents"]:
+        return line
+    return {**line, "unit_amount_cents": unit_cents, **_total({**line, "unit_amount_cents": unit_cents})}
 
 
 def _promotion(shop: Shop, lines: Iterable[Row]) -> list[Row]:
@@ -172,5 +189,5 @@ def adjust(shop: Shop, order_id: str, total_cents: int) -> None:
 def _add(shop: Shop, order_id: str, line: Row) -> None:
     now = shop.now_text()
     own = {"id": shop.database.new_id(), "order_id": order_id, "metadata": "{}", "created_at": now, "updated_at": now}
-    columns = {name: value for name, value in line.items() if name in LINE_ITEMS.written and value is not None}
+    columns = {name: value for name, value in line.items() if name in _COLUMNS and value is not None}
     shop.database.insert("stored_line_items", {**columns, **own})
