@@ -55,6 +55,6 @@ def source_order(shop: Shop, order_id: str) -> None:
     Raises:
         Problem: 422 for a draft.
     """
-    order = shop.database.find("orders", order_id)
-    if order is not None and order["status"] == "draft":
+    found = shop.database.execute("SELECT status FROM orders WHERE id = ?", (order_id,)).fetchone()
+    if found is not None and found[0] == "draft":
         raise problems.invalid("source_order", "cannot be a draft", "invalid", relationship=True)

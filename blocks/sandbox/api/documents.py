@@ -9,12 +9,13 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from blocks.sandbox.api.members import Linkage, attributes_of, relationships_of
-from blocks.sandbox.api.queries import IncludeTree, Query, Record, records_by, related_records
+from blocks.sandbox.api.queries import IncludeTree, Query, Record, records_with, related_records, selection
 from blocks.sandbox.resources.definitions import Relationship, ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 from blocks.sandbox.settings import Settings
 from blocks.sandbox.shop.database import Reader
 
+_PAGE_NUMBER, _PAGE_SIZE = (quote(name) for name in ("page[number]", "page[size]"))
 _VERSION = "2017-08"
 """The version of the API that requests without one mean."""
 
@@ -86,7 +87,7 @@ class Writer:
         linkage: dict[tuple[str, str], Any] = {}
         included: dict[tuple[str, str], tuple[ResourceType, Record]] = {}
         if query.include:
-            self._collect(kind, records, query.include, linkage, included)
+            self._collect(kind, records, query, query.include, linkage, included)
         linked = dict.fromkeys(name for _, name in linkage)
         objects = [self._object(kind, record, query, base, linkage, linked) for record in records]
         extra = [self._object(other, record, query, base, linkage, linked) for other, record in included.values()]
@@ -119,6 +120,7 @@ class Writer:
         self,
         kind: ResourceType,
         records: Sequence[Record],
+        query: Query,
         tree: IncludeTree,
         linkage: dict[tuple[str, str], Any],
         included: dict[tuple[str, str], tuple[ResourceType, Record]],
@@ -129,24 +131,26 @@ class Writer:
             target = RESOURCE_TYPES[relationship.target]
             linkage |= {(record[0], name): [] if relationship.many else None for record in records}
             for other in (RESOURCE_TYPES[member] for member in target.members or (target.name,)):
+                columns = selection(other.name, query.fields.get(other.name), tuple(below))
                 if relationship.many:
-                    found = self._relate_many(records, relationship, other, linkage)
+                    found = self._relate_many(records, relationship, other, columns, linkage)
                 else:
-                    found = self._relate_one(kind, records, relationship, other, linkage)
+                    found = self._relate_one(kind, records, relationship, other, columns, linkage)
                 for record in found:
                     included.setdefault((other.name, record[0]), (other, record))
                 if below:
-                    self._collect(other, found, below, linkage, included)
+                    self._collect(other, found, query, below, linkage, included)
 
     def _relate_many(
         self,
         records: Sequence[Record],
         relationship: Relationship,
         other: ResourceType,
+        columns: str,
         linkage: dict[tuple[str, str], Any],
     ) -> list[Record]:
         owners = list(dict.fromkeys(record[0] for record in records))
-        pairs = related_records(self._reader, relationship, other, owners)
+        pairs = related_records(self._reader, relationship, other, columns, owners)
         for owner, record in pairs:
             linkage[(owner, relationship.name)].append({"type": other.name, "id": record[0]})
         return list({record[0]: record for _, record in pairs}.values())
@@ -157,13 +161,14 @@ class Writer:
         records: Sequence[Record],
         relationship: Relationship,
         other: ResourceType,
+        columns: str,
         linkage: dict[tuple[str, str], Any],
     ) -> list[Record]:
         if relationship.is_empty:
             return []
         at = kind.index_of[relationship.column]
         wanted = list(dict.fromkeys(record[at] for record in records if record[at] is not None))
-        found = records_by(self._reader, other, "id", wanted)
+        found = records_with(self._reader, other, columns, wanted)
         known = {record[0] for record in found}
         for record in records:
             if record[at] in known:
@@ -173,11 +178,10 @@ class Writer:
 
 def _page_links(query: Query, pages: int, url: str) -> dict[str, str]:
     others = [(name, value) for name, value in query.raw if not name.startswith("page[")]
-    last = max(pages, 1)
+    last, address = max(pages, 1), f"{url}?{urlencode(others, quote_via=quote)}{'&' if others else ''}"
 
     def link(number: int) -> str:
-        page = [("page[number]", str(number)), ("page[size]", str(query.page_size))]
-        return f"{url}?{urlencode([*others, *page], quote_via=quote)}"
+        return f"{address}{_PAGE_NUMBER}={number}&{_PAGE_SIZE}={query.page_size}"
 
     links = {"first": link(1)}
     if query.page_number > 1:

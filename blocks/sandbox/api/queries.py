@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,6 +22,7 @@ _MAX_PARAMETERS = 200
 _MAX_DIGITS = 9
 _MAX_INCLUDE_DEPTH = 6
 _MAX_VALUES = 30_000
+_MAX_SELECTIONS = 1000  # a caller that keeps asking for new fieldsets must not fill up the memory
 
 IncludeTree = dict[str, "IncludeTree"]
 Record = tuple[Any, ...]
@@ -157,6 +159,21 @@ def _read_sort(kind: ResourceType, value: str, query: Query) -> None:
             query.order.append(f"t.{column}{' DESC' if criterion.startswith('-') else ''}")
 
 
+@lru_cache(_MAX_SELECTIONS)
+def selection(type_name: str, fields: tuple[str, ...] | None, related: tuple[str, ...]) -> str:
+    """
+    The columns of a record, as SQL names them; null in the place of those of which an answer shows nothing.
+
+    `fields` is its fieldset, `related` has the relationships that it includes.
+    """
+    kind = RESOURCE_TYPES[type_name]
+    shown = [each for each in kind.attributes.values() if fields is None or each.name in fields]
+    needed = {"id", *(each.of or each.name for each in shown), *(kind.relationships[name].column for name in related)}
+    if any(each.kind == "formatted" for each in shown):
+        needed.add("currency_code")
+    return ", ".join(f"t.{column}" if column in needed else "NULL" for column in kind.columns)
+
+
 def list_records(reader: Reader, kind: ResourceType, query: Query) -> tuple[list[Record], int]:
     """One page of records (values in the order of `kind.columns`), and how many match in all."""
     if kind.is_empty:
@@ -164,7 +181,7 @@ def list_records(reader: Reader, kind: ResourceType, query: Query) -> tuple[list
     where = f" WHERE {' AND '.join(query.where)}" if query.where else ""
     # Without `sort` the real API lists the newest first. The id makes the order total, so that pages do not overlap.
     order = [*(query.order or ["t.created_at DESC"]), "t.id"] if "t.id" not in query.order else query.order
-    columns = ", ".join(f"t.{column}" for column in kind.columns)
+    columns = selection(kind.name, query.fields.get(kind.name), tuple(query.include))
     page = f" ORDER BY {', '.join(order)} LIMIT {query.page_size} OFFSET {(query.page_number - 1) * query.page_size}"
     records = reader.execute(f"SELECT {columns} FROM {kind.name} AS t{where}{page}", query.values).fetchall()  # noqa: S608  names are ours
     if query.page_number == 1 and len(records) < query.page_size:
@@ -178,7 +195,7 @@ def list_by_cursor(reader: Reader, kind: ResourceType, query: Query) -> tuple[li
     conditions = [*query.where, "t.id < ?"] if query.after else query.where
     values = [*query.values, query.after] if query.after else query.values
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    columns = ", ".join(f"t.{column}" for column in kind.columns)
+    columns = selection(kind.name, None, ())
     page = f" ORDER BY t.id DESC LIMIT {query.page_size + 1}"
     records = reader.execute(f"SELECT {columns} FROM {kind.name} AS t{where}{page}", values).fetchall()  # noqa: S608  names are ours
     shown = records[: query.page_size]
@@ -198,24 +215,27 @@ def find_record(reader: Reader, kind: ResourceType, resource_id: str) -> Record:
     return record
 
 
-def records_by(reader: Reader, kind: ResourceType, column: str, values: list[str]) -> list[Record]:
-    """All records whose column has one of these values, oldest first."""
+def records_with(reader: Reader, kind: ResourceType, columns: str, ids: list[str]) -> list[Record]:
+    """All records with one of these ids, oldest first. `columns`: a `selection`."""
     found: list[Record] = []
-    for start in range(0, len(values), 500):
-        chunk = values[start : start + 500]
+    for start in range(0, len(ids), 500):
+        chunk = ids[start : start + 500]
         marks = ", ".join("?" * len(chunk))
-        sql = f"SELECT {', '.join(kind.columns)} FROM {kind.name} WHERE {column} IN ({marks}) ORDER BY created_at, id"  # noqa: S608  names are ours
+        sql = f"SELECT {columns} FROM {kind.name} AS t WHERE t.id IN ({marks}) ORDER BY t.created_at, t.id"  # noqa: S608  names are ours
         found += reader.execute(sql, chunk).fetchall()
     return found
 
 
 def related_records(
-    reader: Reader, relationship: Relationship, kind: ResourceType, owners: list[str]
+    reader: Reader, relationship: Relationship, kind: ResourceType, columns: str, owners: list[str]
 ) -> list[tuple[str, Record]]:
-    """All records of this type that belong to these owners, each with its owner's id, oldest first."""
+    """
+    All records of this type that belong to these owners, each with its owner's id, oldest first.
+
+    `columns`: a `selection`.
+    """
     if relationship.is_empty:
         return []
-    columns = ", ".join(f"t.{column}" for column in kind.columns)
     tables, owner = f"{kind.name} AS t", f"t.{relationship.column}"
     if relationship.through:
         tables += f" JOIN {relationship.through} AS l ON l.{relationship.column} = t.id"

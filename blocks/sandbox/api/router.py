@@ -16,8 +16,9 @@ from blocks.sandbox.api.queries import (
     list_by_cursor,
     list_records,
     read_query,
-    records_by,
+    records_with,
     related_records,
+    selection,
 )
 from blocks.sandbox.http.messages import Request, Response
 from blocks.sandbox.resources.definitions import Relationship, ResourceType
@@ -115,7 +116,8 @@ class Router:
             query.values.append(resource_id)
             return self._list(other, query, request)
         target_id = _target_id(kind, record, relationship)
-        found = records_by(self._shop.database, other, "id", [target_id]) if target_id else []
+        columns = selection(other.name, query.fields.get(other.name), tuple(query.include))
+        found = records_with(self._shop.database, other, columns, [target_id]) if target_id else []
         return Response(200, self._writer.one(other, found[0] if found else None, query, _base(request)))
 
     def _linkage(self, kind: ResourceType, request: Request, resource_id: str, name: str) -> Response:
@@ -126,7 +128,8 @@ class Router:
         own = f"{_base(request)}/{kind.name}/{resource_id}"
         links = {"self": f"{own}/relationships/{name}", "related": f"{own}/{name}"}
         if relationship.many:
-            found = related_records(self._shop.database.reader_of(other.name), relationship, other, [resource_id])
+            reader, ids_only = self._shop.database.reader_of(other.name), selection(other.name, (), ())
+            found = related_records(reader, relationship, other, ids_only, [resource_id])
             data: object = [{"type": other.name, "id": row[0]} for _, row in found]
         else:
             target_id = _target_id(kind, record, relationship)

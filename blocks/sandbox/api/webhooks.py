@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 import orjson
 
 from blocks.sandbox.api.documents import Writer
-from blocks.sandbox.api.queries import read_query, records_by
+from blocks.sandbox.api.queries import read_query, records_with, selection
 from blocks.sandbox.resources.definitions import ResourceType
 from blocks.sandbox.resources.resource_types import RESOURCE_TYPES
 from blocks.sandbox.shop.database import Row
@@ -90,12 +90,13 @@ class Webhooks:
     def _payload(self, event: Row, include: list[str]) -> bytes:
         """The resource as the API would show it, with relative links. A deleted one has only its id."""
         kind = RESOURCE_TYPES[event["resource_type"]]
-        found = records_by(self._shop.database, kind, "id", [event["resource_id"]])
-        if not found or event["name"].endswith(".destroy"):
-            found = [(event["resource_id"], *[None] * (len(kind.columns) - 1))]
         also = ["tags"] if event["name"].endswith(".tagged") else []
         known = [path for path in dict.fromkeys([*include, *also]) if _can_include(kind, path)]
         query = read_query(kind, _including(known), is_list=False)
+        columns = selection(kind.name, None, tuple(query.include))
+        found = records_with(self._shop.database, kind, columns, [event["resource_id"]])
+        if not found or event["name"].endswith(".destroy"):
+            found = [(event["resource_id"], *[None] * (len(kind.columns) - 1))]
         return self._writer.one(kind, found[0], query, "/api")
 
     def _deliver(self, webhook_id: str, event_id: str, topic: str, payload: bytes, attempt: int) -> None:

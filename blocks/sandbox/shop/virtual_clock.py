@@ -44,8 +44,7 @@ class Clock:
 
 def text_of(instant: datetime) -> str:
     """`2026-03-01T06:00:00.000Z` for an aware datetime."""
-    instant = instant.astimezone(UTC)
-    return f"{instant:%Y-%m-%dT%H:%M:%S}.{instant.microsecond // 1000:03d}Z".rjust(24, "0")
+    return f"{instant.astimezone(UTC).isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def instant_of(text: str) -> datetime:
