@@ -57,47 +57,6 @@ def test_an_order_gets_other_addresses(caller, address_id):
     assert caller.get(f"/orders/{order_id}/shipping_address").json()["data"]["id"] == address_id
 
 
-def transactions_of(caller, order_id: str) -> dict[str, dict]:
-    answer = caller.get(f"/orders/{order_id}", include="transactions").json()
-    linked = {one["type"] for one in answer["data"]["relationships"]["transactions"]["data"]}
-    found = {one["type"]: one["attributes"] for one in answer.get("included", [])}
-    assert linked == set(found)
-    return found
-
-
-def test_transactions_follow_the_payment_of_an_order(caller, source):
-    order_id = source["source_order_id"]
-    total = caller.attributes("orders", order_id)["total_amount_with_taxes_cents"]
-
-    authorized = transactions_of(caller, order_id)
-    caller.update("orders", order_id, _capture=True)
-    captured = transactions_of(caller, order_id)
-    caller.update("orders", order_id, _refund=True)
-    refunded = transactions_of(caller, order_id)
-
-    assert set(authorized) == {"authorizations"}
-    assert authorized["authorizations"]["capture_balance_cents"] == total
-    assert set(captured) == {"authorizations", "captures"}
-    assert captured["authorizations"]["capture_balance_cents"] == 0
-    assert (captured["captures"]["amount_cents"], captured["captures"]["refund_balance_cents"]) == (total, total)
-    assert set(refunded) == {"authorizations", "captures", "refunds"}
-    assert refunded["captures"]["refund_balance_cents"] == 0
-    refund = caller.filtered("/refunds", order_id_eq=order_id)[0]
-    capture = caller.get(f"/refunds/{refund['id']}/reference_capture").json()["data"]
-    authorization = caller.get(f"/captures/{capture['id']}/reference_authorization").json()["data"]
-    assert authorization["id"] == caller.filtered("/authorizations", order_id_eq=order_id)[0]["id"]
-
-
-def test_a_cancelled_order_has_a_void_and_an_unpaid_one_has_no_transactions(caller, sandbox, source):
-    copy_id = caller.copy(source["source_order_id"], place_target_order=False)
-    sandbox.advance(10)
-    target_id = caller.target(copy_id)["id"]
-    caller.update("orders", source["source_order_id"], _cancel=True)
-
-    assert set(transactions_of(caller, source["source_order_id"])) == {"authorizations", "voids"}
-    assert transactions_of(caller, target_id) == {}
-
-
 def test_the_shipment_of_an_order_has_its_status_from_the_order(caller, source):
     order_id = source["source_order_id"]
 

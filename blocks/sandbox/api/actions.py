@@ -12,6 +12,7 @@ from blocks.sandbox.shop import (
     customers,
     order_lines,
     orders,
+    payments,
     problems,
     subscriptions,
     tags,
@@ -163,6 +164,8 @@ def update(shop: Shop, engine: NativeEngine, kind: ResourceType, resource_id: st
         columns["metadata"] = "{}"
     row = shop.database.find(kind.name, resource_id)
     assert row is not None
+    if kind.only_triggers:
+        return
     checks.values(shop, kind, resource_id, columns)
     if kind.name == "order_subscriptions":
         _check_subscription(shop, row, columns)
@@ -225,6 +228,8 @@ def apply_trigger(
         customers.apply_trigger(shop, row, name, value)
     elif kind.name == "orders":
         orders.apply_trigger(shop, row, name, value)
+    elif kind.only_triggers:
+        payments.apply_trigger(shop, row, name, cents=None if value is True else value)
     elif kind.name == "order_subscriptions":
         subscriptions.apply_trigger(shop, engine, row, name)
     elif kind.name == "webhooks":

@@ -120,6 +120,9 @@ def _read(database: Database, kind: ResourceType, body: bytes, flag: str, resour
             tag_ids = _linked_many(database, relationship, value)
         else:
             columns[relationship.column] = _linked(database, relationship, value)
+    amount = triggers.pop("_refund_amount_cents", None)
+    if amount is not None and "_refund" in triggers:
+        triggers["_refund"] = amount
     return Change(columns, triggers, tag_ids)
 
 
@@ -190,6 +193,8 @@ def _read_trigger(kind: ResourceType, name: str, value: Any, triggers: dict[str,
         if not isinstance(value, str):
             raise problems.invalid(name, "is invalid", "invalid")
         triggers[name] = value
+    elif kind.triggers[name] == "integer" and value is not None:
+        triggers[name] = _cast(Attribute(name, "integer", ""), value)
     elif value in {True, "true", "1"} if isinstance(value, bool | str | int) else False:
         triggers[name] = True
 

@@ -7,7 +7,7 @@ Tables, documents, filters, sorting and validation all follow from these definit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 NOTHING = "-"
@@ -89,6 +89,8 @@ class ResourceType:
     singleton: bool = False
     is_view: bool = False
     """The table of this name is a view of others."""
+    only_triggers: bool = False
+    """An update may have triggers and nothing else."""
     by_cursor: bool = False
     """Its lists have no counts, and a cursor instead of numbered pages."""
     is_empty: bool = False
@@ -152,6 +154,7 @@ def resource_type(
     actions: str = "lrcud",
     singleton: bool = False,
     is_view: bool = False,
+    only_triggers: bool = False,
     by_cursor: bool = False,
     is_empty: bool = False,
     rows: str = "",
@@ -168,10 +171,12 @@ def resource_type(
     """
     own = [attribute for line in _lines(attributes) for attribute in _attributes(*line.split(maxsplit=3))]
     related = [_relationship(line) for line in _lines(relationships)]
-    every = [*own, *(Attribute(*line.split()) for line in _lines(_EVERY_RESOURCE))] if not singleton else own
+    common = [Attribute(*line.split()) for line in _lines(_EVERY_RESOURCE)] if not singleton else []
+    if only_triggers:
+        common = [replace(attribute, flags=attribute.flags.replace("u", "")) for attribute in common]
     return ResourceType(
         name=name,
-        attributes={attribute.name: attribute for attribute in every},
+        attributes={attribute.name: attribute for attribute in [*own, *common]},
         relationships={relationship.name: relationship for relationship in related},
         triggers=dict(triggers or {}),
         at_create=at_create,
@@ -179,6 +184,7 @@ def resource_type(
         actions=actions,
         singleton=singleton,
         is_view=is_view,
+        only_triggers=only_triggers,
         by_cursor=by_cursor,
         is_empty=is_empty,
         rows=rows,

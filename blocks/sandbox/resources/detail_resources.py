@@ -173,7 +173,9 @@ AUTHORIZATIONS = resource_type(
     captures  => captures  reference_authorization_id  f
     voids     => voids     reference_authorization_id  f
     """,
-    actions="lr",
+    triggers={"_capture": "boolean", "_void": "boolean"},
+    actions="lru",
+    only_triggers=True,
     rows="stored_authorizations",
 )
 
@@ -190,7 +192,9 @@ CAPTURES = resource_type(
     refunds                  => refunds         reference_capture_id        f
     return                   -> returns         -                           f
     """,
-    actions="lr",
+    triggers={"_refund": "boolean", "_refund_amount_cents": "integer"},
+    actions="lru",
+    only_triggers=True,
     is_view=True,
 )
 
@@ -211,7 +215,7 @@ REFUNDS = resource_type(
     return             -> returns   -                     f
     """,
     actions="lr",
-    is_view=True,
+    rows="stored_refunds",
 )
 
 TRANSACTIONS = resource_type(

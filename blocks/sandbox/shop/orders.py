@@ -209,7 +209,7 @@ def apply_trigger(shop: Shop, order: Row, name: str, value: Any) -> None:
     elif name == "_reset_circuit":
         shop.database.update("orders", order["id"], {"circuit_state": "closed", "circuit_failure_count": 0})
     else:
-        _transition(shop, order, name)
+        transition(shop, order, name)
 
 
 def attach_payment_source(shop: Shop, order: Row, payment_source_id: str) -> None:
@@ -228,6 +228,7 @@ def attach_payment_source(shop: Shop, order: Row, payment_source_id: str) -> Non
 
 
 # name: (allowed states before, column -> new value, webhook topic); "now" is replaced by the present.
+# `_void` is a trigger of authorizations only.
 _TRANSITIONS: dict[str, tuple[set[str], dict[str, str], str]] = {
     "_cancel": (
         {"draft", "pending", "placed", "approved"},
@@ -236,6 +237,7 @@ _TRANSITIONS: dict[str, tuple[set[str], dict[str, str], str]] = {
     ),
     "_approve": ({"placed"}, {"status": "approved", "approved_at": "now"}, "orders.approve"),
     "_capture": ({"placed", "approved"}, {"payment_status": "paid", "payment_updated_at": "now"}, "orders.pay"),
+    "_void": ({"placed", "approved"}, {"payment_status": "voided", "payment_updated_at": "now"}, "orders.void"),
     "_approve_and_capture": (
         {"placed"},
         {"status": "approved", "approved_at": "now", "payment_status": "paid", "payment_updated_at": "now"},
@@ -249,14 +251,24 @@ _TRANSITIONS: dict[str, tuple[set[str], dict[str, str], str]] = {
 }
 
 
-def _transition(shop: Shop, order: Row, name: str) -> None:
+_OF_PAYMENT = {"_capture": {"authorized"}, "_void": {"authorized"}, "_refund": {"paid", "partially_refunded"}}
+"""The triggers that change only the payment, and the payment statuses that they need."""
+
+
+def transition(shop: Shop, order: Row, name: str, *, cents: int | None = None) -> None:
+    """
+    Change the state of an order and of its payment. `cents`: how much to refund, in the place of all that is left.
+
+    Raises:
+        Problem: 422 when the order's state does not allow it.
+    """
     before, changes, topic = _TRANSITIONS[name]
     if name in {"_cancel", "_approve"} and order["status"] == changes["status"]:
         return  # status changes are idempotent
     if order["status"] not in before:
         changed = "status" if "status" in changes else "payment_status"
         raise _no_transition(order, changed, changes[changed])
-    if name in {"_capture", "_refund"} and order["payment_status"] == changes["payment_status"]:
+    if name in _OF_PAYMENT and cents is None and order["payment_status"] == changes["payment_status"]:
         return
     _require_payment(name, order)
     now = shop.now_text()
@@ -265,12 +277,14 @@ def _transition(shop: Shop, order: Row, name: str) -> None:
         del values["payment_status"], values["payment_updated_at"]  # there is nothing to capture
     if name == "_cancel":
         values["payment_status"] = "voided" if order["payment_status"] == "authorized" else order["payment_status"]
+    if name == "_refund":
+        values["payment_status"] = transactions.refund(shop, order, cents)
     shop.database.update("orders", order["id"], {**values, "updated_at": now})
     shop.publish(topic, "orders", order["id"])
 
 
 def _require_payment(name: str, order: Row) -> None:
-    needed = {"_capture": {"authorized"}, "_approve_and_capture": {"authorized", "paid", "free"}, "_refund": {"paid"}}
+    needed = {**_OF_PAYMENT, "_approve_and_capture": {"authorized", "paid", "free"}}
     if name in needed and order["payment_status"] not in needed[name]:
         raise _no_transition(order, "payment_status", _TRANSITIONS[name][1]["payment_status"])
 

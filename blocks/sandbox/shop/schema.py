@@ -45,6 +45,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS skus_code ON skus (code);
 CREATE INDEX IF NOT EXISTS stock_sku ON stock_items (sku_id);
 CREATE INDEX IF NOT EXISTS lines_order ON stored_line_items (order_id);
 CREATE INDEX IF NOT EXISTS authorizations_order ON stored_authorizations (order_id);
+CREATE INDEX IF NOT EXISTS refunds_order ON stored_refunds (order_id);
 CREATE INDEX IF NOT EXISTS events_resource ON events (resource_id);
 CREATE INDEX IF NOT EXISTS errors_resource ON resource_errors (resource_id);
 CREATE INDEX IF NOT EXISTS callbacks_webhook ON event_callbacks (webhook_id);

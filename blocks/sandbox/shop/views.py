@@ -3,8 +3,8 @@ The resources that are not stored, because they follow from others: views of the
 
 Most orders of a shop are made by seeds and by copies, and most of their details are never read. So an order has no rows
 for what its own columns tell: its line item, its shipment, the transactions of its payment. Lines and addresses that
-are written are rows of `stored_line_items` and `stored_addresses`, authorizations that were declined rows of
-`stored_authorizations`.
+are written are rows of `stored_line_items` and `stored_addresses`, authorizations that were declined and
+refunds rows of `stored_authorizations` and `stored_refunds`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _OF_ORDER = {**_TIMES, "order_id": "o.id", "currency_code": "o.currency_code"}
 
 def _implied_line(what: str, condition: str, quantity: str, unit: str, **more: str) -> str:
     amounts = {"quantity": quantity, "unit_amount_cents": unit, "total_amount_cents": f"({quantity}) * ({unit})"}
-    zeros = dict.fromkeys(("options_amount_cents", "discount_cents", "tax_amount_cents", "tax_rate"), "0")
+    zeros = {**dict.fromkeys(("options_amount_cents", "discount_cents", "tax_amount_cents"), "0"), "tax_rate": "0.0"}
     circuit = {"circuit_state": "'closed'", "circuit_failure_count": "0"}
     source = f"orders AS o WHERE o._has_lines IS NULL AND {condition}"
     return _select(
@@ -147,9 +147,18 @@ def _authorizations() -> str:
 
 
 def _captures() -> str:
-    refunded = f"CASE WHEN o.payment_status IN ({_REFUNDED}) THEN o.total_amount_with_taxes_cents ELSE 0 END"
+    stored = "SELECT SUM(r.amount_cents) FROM stored_refunds AS r WHERE r.order_id = o.id"
+    implied = f"CASE WHEN o.payment_status IN ({_REFUNDED}) THEN o.total_amount_with_taxes_cents ELSE 0 END"
+    refunded = f"COALESCE(({stored}), {implied})"
     amounts = {"refund_amount_cents": refunded, "refund_balance_cents": f"o.total_amount_with_taxes_cents - {refunded}"}
     return _transactions("captures", "C", _PAID, _CHANGED, reference_authorization_id=_AUTHORIZATION, **amounts)
+
+
+def _refunds() -> str:
+    """The stored refunds; and for an order that was set to be refunded, one of its whole amount."""
+    stored = "SELECT 1 FROM stored_refunds AS r WHERE r.order_id = o.id"
+    implied = _transactions("refunds", "R", _REFUNDED, _CHANGED, reference_capture_id=_CAPTURE)
+    return f"{_rows('refunds')} UNION ALL {implied} AND NOT EXISTS ({stored})"
 
 
 def _all_transactions() -> str:
@@ -191,7 +200,7 @@ VIEWS: Mapping[str, str] = {
     "authorizations": _authorizations(),
     "captures": _captures(),
     "voids": _transactions("voids", "V", _VOIDED, _CHANGED, reference_authorization_id=_AUTHORIZATION),
-    "refunds": _transactions("refunds", "R", _REFUNDED, _CHANGED, reference_capture_id=_CAPTURE),
+    "refunds": _refunds(),
     "transactions": _all_transactions(),
     "order_subscription_items": _SUBSCRIPTION_ITEMS,
     "order_wallets": _WALLETS,

@@ -149,6 +149,26 @@ test('of the triggers of orders the sandbox has those that a renewal needs', asy
   assert.deepEqual(pulls.sort(), ORDER_TRIGGERS)
 })
 
+test('of the triggers of transactions the sandbox has those of the dashboard', async () => {
+  const made = await newSubscription()
+  const order = () => cl.orders.retrieve(made.source_order_id, { include: ['authorizations', 'captures', 'refunds'] })
+  const [authorization] = (await order()).authorizations
+  const known = { authorizations: ['_capture', '_void'], captures: ['_refund', '_refund_amount_cents'] }
+  await cl.authorizations._capture(authorization.id)
+  const [capture] = (await order()).captures
+  for (const [type, id] of [['authorizations', authorization.id], ['captures', capture.id]]) {
+    const accepted = []
+    for (const name of triggersOf(cl[type])) {
+      const answer = await cl[type].update({ id, [name]: name.endsWith('_cents') ? 1 : false }).catch((error) => error)
+      if (answer.status !== 400) accepted.push(name)
+    }
+    assert.deepEqual(accepted.sort(), known[type])
+  }
+  await cl.captures.update({ id: capture.id, _refund: true, _refund_amount_cents: 100 })
+  const { payment_status, refunds } = await order()
+  assert.deepEqual([payment_status, refunds[0].amount_cents], ['partially_refunded', 100])
+})
+
 for (const [type, id] of [['order_subscriptions', () => subscription.id], ['customers', () => subscription.customer_id]]) {
   test(`${type} have every trigger`, async () => {
     for (const name of triggersOf(cl[type])) {
