@@ -13,6 +13,8 @@ from queue import Queue
 
 import pytest
 
+from blocks.sandbox.running import SandboxFailed
+
 
 class Listener:
     """An HTTP server that keeps the requests it receives and answers with `statuses` in turn, then with 200."""
@@ -214,3 +216,9 @@ def test_a_delivery_includes_related_resources_and_ignores_unknown_names(caller,
 def test_a_webhook_needs_an_http_callback_url(caller):
     assert caller.create("webhooks", {"topic": "orders.place"}).status_code == 422
     assert caller.create("webhooks", {"topic": "orders.place", "callback_url": "ftp://x"}).status_code == 422
+
+
+@pytest.mark.parametrize("copies", [True, 0, 11, "2", None])
+def test_how_often_calls_are_delivered_is_a_number_from_1_to_10(sandbox, copies):
+    with pytest.raises(SandboxFailed, match=r"copies_per_delivery is .*; it lies between 1 and 10"):
+        sandbox.deliver_webhooks(copies)

@@ -249,7 +249,7 @@ class Controls:
     def _deliver_webhooks(self, given: Given) -> Given:
         """Set how many times each call is delivered."""
         copies = given["copies_per_delivery"]
-        if not isinstance(copies, int) or not 1 <= copies <= 10:  # noqa: PLR2004  enough for any test
+        if not failure_kinds.is_count(copies) or not 1 <= copies <= 10:  # noqa: PLR2004  enough for any test
             raise ValueError(f"copies_per_delivery is {copies!r}; it lies between 1 and 10")
         self._webhooks.copies_per_delivery = copies
         return {"copies_per_delivery": copies}
