@@ -108,6 +108,8 @@ class _Walk:
         self.last: Period | None = None
         self.held: datetime | None = None
         self.released = False
+        self.begun: datetime | None = None
+        """The period that a sweep has begun, and whose first attempt waits for the card networks' limits."""
 
     def through_the_year(self, sweeps: Sequence[SweepRun], state: dict[str, Any]) -> None:
         done = 0
@@ -130,12 +132,11 @@ class _Walk:
             assert entry.until is not None
             self.next_due = entry.until
             self._count_from(entry.until)
-            self.held, self.released = None, False
+            self.held, self.released, self.begun = None, False, None
         elif entry.what == "release":
             self.released = self.held is not None
         elif entry.what in {"pause", "resume"}:
             self.paused = entry.what == "pause"
-            self.released = self.held is not None and not self.paused
         elif entry.what == "cancel":
             self.cancelled = True
             after = [copy for period in self.periods.values() for copy in period.copies if copy["at"] > entry.at]
@@ -143,7 +144,8 @@ class _Walk:
 
     def _must_renew(self, sweep: SweepRun) -> None:
         pending = [self.next_due, *dates_of(self.member, self.next_due, sweep.began, self.zone)]
-        newest = self.held or pending[-1]  # a subscription that was held for a period goes on with that period
+        # A subscription that was held for a period, or whose period waits for the card, goes on with that period.
+        newest = self.held or self.begun or pending[-1]
         if self._is_too_close(newest, sweep.began):
             self.waited = True
             return
@@ -151,6 +153,7 @@ class _Walk:
         if period is None or not sweep.began <= period.copies[0]["at"] <= sweep.ended:
             if self._at_the_cap(sweep.began):
                 self.report.left_by_a_cap += 1
+                self.begun = self.begun if sweep.braked else newest
             elif sweep.braked:
                 self.report.left_by_a_brake += 1
                 self.waited = True
@@ -158,7 +161,7 @@ class _Walk:
                 self.report.lost.append(f"{self.member.subscription_id}@{newest}: due at the sweep of {sweep.began}")
                 self.expected.add(newest)
             return
-        self.report.skipped_as_older += len(pending) - 1
+        self.report.skipped_as_older += len([date for date in pending if date < newest])
         wait = period.copies[0]["at"] - newest
         if self.waited:
             self.report.longest_wait = max(self.report.longest_wait, wait)
@@ -180,7 +183,7 @@ class _Walk:
         self.next_due = date_after(self.member, max(self.open, self.next_due), self.zone)
         if self.periods[self.open].placed_at:
             self.last = self.periods[self.open]
-        self.open = None
+        self.open = self.begun = None
         self.held, self.released = None, False
 
     def _count_from(self, date: datetime) -> None:

@@ -326,9 +326,9 @@ class People:
         if kind == "cancel":
             self._cancel(member)
         elif kind == "pause":
-            self._hold(member, held=True, what="pause")
+            self._pause(member, paused=True)
             back = now + timedelta(days=self._random.uniform(3, 70))
-            self._plan(back, lambda: self._hold(member, held=False, what="resume"))
+            self._plan(back, lambda: self._pause(member, paused=False))
             self._troubled.add(member.subscription_id)
         elif kind == "card":
             self._new_card(member)
@@ -347,20 +347,24 @@ class People:
             self._patch(member, attributes={"_cancel": True})
             self._note(member, "cancel")
 
-    def _hold(self, member: Member, *, held: bool, what: str) -> None:
-        row = self._subscription(member)
-        if row["status"] != "inactive":
-            return
-        metadata = json.loads(row["metadata"])
-        metadata["perennial"]["held"] = held
-        self._patch(member, attributes={"metadata": metadata})
-        self._note(member, what)
-        if not held:
+    def _pause(self, member: Member, *, paused: bool) -> None:
+        """As a storefront does, in the metadata."""
+        self._write(member, "pause" if paused else "resume", paused=paused)
+        if not paused:
             self._troubled.discard(member.subscription_id)
 
     def _release(self, member: Member) -> None:
         if json.loads(self._subscription(member)["metadata"])["perennial"].get("held"):
-            self._hold(member, held=False, what="release")
+            self._write(member, "release", held=False)
+            self._troubled.discard(member.subscription_id)
+
+    def _write(self, member: Member, what: str, **own: bool) -> None:
+        row = self._subscription(member)
+        if row["status"] == "inactive":
+            metadata = json.loads(row["metadata"])
+            metadata["perennial"] |= own
+            self._patch(member, attributes={"metadata": metadata})
+            self._note(member, what)
 
     # --- requests ------------------------------------------------------------------------------
 

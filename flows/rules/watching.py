@@ -203,7 +203,7 @@ class _Watching:
         if not isinstance(planned, Renewal) and planned.settlement is None:
             return self._cannot(planned.reason, planned.sentence, next_run_at)
         since = self._unattempted_since(whole_minute(next_run_at), planned.due or next_run_at)
-        if since + self.limits.overdue_after > self.as_of:
+        if since + self.limits.overdue_after > self.as_of or self._had_to_wait():
             return None
         sentence = (
             f"due since {self._say(since)}, and nothing has attempted it: is the schedule on, a worker running, or is "
@@ -211,6 +211,11 @@ class _Watching:
             f"`perennial explain {self.subscription.id}` says what a sweep would do"
         )
         return self._alarm(Alarm.OVERDUE, sentence, since)
+
+    def _had_to_wait(self) -> bool:
+        """Whether a sweep would not have renewed it yet, such as too soon after the last order."""
+        earlier = plan(self.subscription, self.policy, self.as_of - self.limits.overdue_after)
+        return not isinstance(earlier, Renewal) and earlier.settlement is None
 
     def _unattempted_since(self, next_run_at: datetime, planned_due: datetime) -> datetime:
         done = self.state.done_through

@@ -52,6 +52,14 @@ def test_each_reason_why_a_subscription_is_not_renewed_has_its_own_alarm(fields,
     assert alarm(subscription(DONE, **fields)) == expected
 
 
+def test_a_period_that_followed_the_last_order_too_soon_is_overdue_six_hours_after_its_wait():
+    late = {**DONE, "last_period": DONE["period"], "last_placed_at": "2026-02-16T04:00:00Z", "last_order_id": "before"}
+    one, waited_until = subscription(late), at("2026-03-02T04:00")  # half of February later
+    assert alarm(one, waited_until - timedelta(minutes=1)) is None
+    assert alarm(one, waited_until + timedelta(hours=6) - timedelta(seconds=1)) is None
+    assert alarm(one, waited_until + timedelta(hours=6)) == Alarm.OVERDUE
+
+
 def test_a_due_subscription_is_overdue_after_six_hours():
     one = subscription(DONE)
     due = at("2026-03-01T06:00")
