@@ -10,7 +10,8 @@ import itertools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -95,7 +96,9 @@ class _Beginning:
 
     def wait(self, task_run: TaskRun, before: State[Any] | None, state: State[Any]) -> None:
         """Tell it later."""
-        self._timer = asyncio.get_running_loop().call_later(SHOWN_AFTER, self._tell, task_run, before, state)
+        tell, loop = partial(copy_context().run, self._tell, task_run, before, state), asyncio.get_running_loop()
+        # A cancelled timer keeps its context until its time has come, and this one has all that the task works with.
+        self._timer = loop.call_later(SHOWN_AFTER, tell, context=Context())
 
     def is_over(self) -> Event | None:
         """Tell it no more; returns the event if it was told."""
