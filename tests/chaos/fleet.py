@@ -40,6 +40,7 @@ if __name__ == "__main__":  # Prefect reads its settings when it is imported, an
     HOME = tempfile.TemporaryDirectory(prefix="perennial-campaign-")
     forget_inherited_settings()
     os.environ.update(PREFECT_HOME=HOME.name, PREFECT_LOGGING_LEVEL="CRITICAL", PREFECT_LOGGING_TO_API_ENABLED="false")
+    os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"  # what asks for a server after all fails, and is seen
 
 import certifi
 from chaos.fleet_bounds import upper_bound

@@ -110,7 +110,7 @@ def sweep(plan: SweepPlan, credentials: CommerceLayerCredentials, policy: Renewa
 
 def leave_out_prefects_engine() -> None:
     """Replace what would call a Prefect server, in this process and in those that it forks."""
-    flows.run.states.run_without_pending = _run_without_engine
+    flows.run.states.run_telling_its_end = _run_without_engine
     flows.run.report.acreate_progress_artifact = _make_no_artifact
     flows.run.report.aupdate_progress_artifact = _make_no_artifact
     flows.tasks.publish.acreate_table_artifact = _make_no_artifact
