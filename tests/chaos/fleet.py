@@ -270,7 +270,8 @@ def main() -> int:
     size = Size(given.shard_subscriptions, given.shard_renewals)
     campaign = Campaign(given.directory, given.seed, size, given.renewals)
     _trust_one_certificate(campaign.folder)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for each in (signal.SIGINT, signal.SIGTERM):  # a shell that starts it in the background has SIGINT ignored
+        signal.signal(each, signal.default_int_handler)
     gc.freeze()  # children would copy the memory that their collector looks at
     try:
         ShardProcesses(campaign, given.processes).run()
