@@ -73,11 +73,17 @@ POLICY: dict[str, Any] = {
 
 
 def needs_a_person(chosen: Mapping[str, str]) -> int:
-    """How many subscriptions nobody can renew: those without a card, where only the subscription's card is charged."""
+    """
+    How many subscriptions nobody can renew.
+
+    Those without a card, where only the subscription's card is charged; and one whose card is always declined, where
+    nobody can see with which other card its customer paid at the checkout.
+    """
+    unseen = chosen["shown-card"] == "nothing"
     if (chosen["copy-pays"], chosen["missing-card"]) != ("subscription", "pending"):
-        return 0
+        return int(unseen)
     created = chosen["created-card"] == "none" and chosen["pending-without-card"] == "off"
-    return 1 + created
+    return 1 + created + unseen
 
 
 def singles() -> Iterator[dict[str, str]]:
@@ -129,7 +135,7 @@ async def renewed_under(chosen: Mapping[str, str], weeks: int, seed: int = 1) ->
             merchant.sandbox.api_url += "/2026-05"
         ahead = {} if chosen["prepare_ahead"] == "off" else {"prepare_ahead": chosen["prepare_ahead"]}
         await merchant.install(RateLimits(), **POLICY, **ahead)
-        shop = FidelityShop(merchant, weeks)
+        shop = FidelityShop(merchant, weeks, orders_show_cards=chosen["shown-card"] == "token")
         await shop.open()
         await shop.run(lambda: rescue(merchant))
         yield shop

@@ -28,8 +28,9 @@ ONCE = ("out_of_stock", "aborted", "placing", "gateway_timeout", "no_shipping_me
 class FidelityShop:
     """The people of one shop. What they do goes into the diary."""
 
-    def __init__(self, merchant: Merchant, weeks: int) -> None:
+    def __init__(self, merchant: Merchant, weeks: int, *, orders_show_cards: bool = True) -> None:
         self._merchant, self._box, self._weeks = merchant, merchant.sandbox, weeks
+        self._orders_show_cards = orders_show_cards
         self.diary = Diary()
         self.auditor: Auditor
         self.adopted: dict[str, Made] = {}
@@ -176,7 +177,11 @@ class FidelityShop:
             self.auditor.contracts[leaves].cancelled_at = self._box.clock()
 
     def _pay_at_the_checkout(self, made: Made) -> None:
-        """Pay the declined order with another card; from the next renewal on, the subscription has that card."""
+        """
+        Pay the declined order with another card; from the next renewal on, the subscription has that card.
+
+        Where orders do not show their card, nobody can know which one it was, and the subscription keeps its own.
+        """
         (order,) = self._merchant.rows(
             "SELECT o.id FROM order_copies c JOIN orders o ON o.id = c.target_order_id "
             "WHERE c.source_order_id = ? AND o.status IN ('draft', 'pending')",
@@ -185,7 +190,8 @@ class FidelityShop:
         card = self._box.add_payment_source(made["customer_id"])
         self._box.customer_pays(order["id"], card)
         self.diary.by_customers.add(order["id"])
-        self._remember(made, card)
+        if self._orders_show_cards:
+            self._remember(made, card)
 
 
 _NO_CARD = {"customer_payment_source": {"data": None}}
