@@ -153,7 +153,7 @@ class Auditor:
     def _judge_period(self, period: Period, copies: list[dict[str, Any]], found: Findings) -> None:
         subscription_id, _ = period
         contract = self.contracts[subscription_id]
-        self._judge_copies(_name(period), copies, found)
+        self._judge_copies(period_name(period), copies, found)
         for copy in copies:
             if min(copy["created_at"], copy["placed_at"] or copy["created_at"]) < copy["date"]:
                 found.early.append(_named(copy))
@@ -183,7 +183,7 @@ class Auditor:
         found.by_frequency[contract.frequency] += bool(placed)
         is_owed = contract.cancelled_at is None and contract.owed_from(date) <= until
         if not placed and is_owed:  # after a cancellation, no order is missing
-            found.lost.append(_name((contract.subscription_id, date)))
+            found.lost.append(period_name((contract.subscription_id, date)))
         if not placed and contract.cancelled_at is not None:
             found.unwanted_left += [_named(copy) for copy in copies if _is_open(copy)]
         late = (moment - max(contract.waits_from(date, moment), self._since or date) for moment in placed)
@@ -233,7 +233,8 @@ def _named(copy: dict[str, Any]) -> str:
     return f"{copy['reference']} ({copy['id']})"
 
 
-def _name(period: Period) -> str:
+def period_name(period: Period) -> str:
+    """How findings name a period: as its reference does."""
     return f"{period[0]}@{period[1]:%Y-%m-%dT%H:%MZ}"
 
 
