@@ -15,14 +15,13 @@ from datetime import datetime
 from itertools import groupby, islice
 from typing import TypeVar
 
-from pydantic import ValidationError
-
 from blocks.commerce_layer import jsonapi
 from blocks.commerce_layer.client import CommerceLayer
+from blocks.commerce_layer.last_look import readable_subscriptions
 from blocks.commerce_layer.listings import iter_adopted
 from blocks.commerce_layer.pages import Page
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
-from blocks.commerce_layer.views import COPIES, COPY_VIEW, RENEWAL_VIEW, SUBSCRIPTIONS
+from blocks.commerce_layer.views import COPIES, COPY_VIEW, RENEWAL_VIEW
 
 T = TypeVar("T")
 
@@ -160,15 +159,4 @@ def _copies(document: jsonapi.Fields) -> list[OrderCopy]:
 
 
 def _renewals(document: jsonapi.Fields) -> RenewalPage:
-    sources = {
-        each: item.get("source_order_id")
-        for item in jsonapi.many(document)
-        for each in (item.get("source_order") or {}).get("order_subscription_ids", ())
-    }
-    subscriptions = []
-    for item in jsonapi.included(document, SUBSCRIPTIONS):
-        try:
-            subscriptions.append(OrderSubscription.model_validate({**item, "source_order_id": sources.get(item["id"])}))
-        except ValidationError:
-            continue
-    return RenewalPage(_copies(document), subscriptions)
+    return RenewalPage(_copies(document), list(readable_subscriptions(document).values()))

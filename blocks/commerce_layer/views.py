@@ -33,6 +33,21 @@ RENEWAL_VIEW = jsonapi.query(
     include=("target_order", "source_order.order_subscriptions"),
     fields={COPIES: _COPY_FIELDS, ORDERS: (*_ORDER_FIELDS, "order_subscriptions"), SUBSCRIPTIONS: _SUBSCRIPTION_FIELDS},
 )
+LAST_LOOK_VIEW = jsonapi.query(
+    include=(
+        *("source_order", "target_order", "target_order.payment_source", "source_order.order_subscriptions"),
+        "source_order.order_subscriptions.customer_payment_source",
+        "source_order.order_subscriptions.customer_payment_source.payment_source",
+        "source_order.order_subscriptions.tags",
+    ),
+    fields={
+        COPIES: _COPY_FIELDS,
+        ORDERS: (*_ORDER_FIELDS, "order_subscriptions"),
+        SUBSCRIPTIONS: _SUBSCRIPTION_FIELDS,
+        WALLET: _CARD_FIELDS,
+        "tags": ("name",),
+    },
+)
 NATIVE_COPY_VIEW = jsonapi.query(
     include=("source_order", "target_order", "target_order.payment_source", "order_subscription"),
     fields={COPIES: (*_COPY_FIELDS, "order_subscription"), ORDERS: _ORDER_FIELDS, SUBSCRIPTIONS: ("number",)},

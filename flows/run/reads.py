@@ -19,9 +19,10 @@ from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.clock import current_clock
 from blocks.commerce_layer.errors import ReadFailed
 from blocks.commerce_layer.jsonapi import PAGE_SIZE
+from blocks.commerce_layer.last_look import look_at_source_orders
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from flows.rules.renewal import Renewal
-from flows.rules.unrecorded import looked_back_to, recorded_copy
+from flows.rules.unrecorded import made_since, recorded_copy
 from flows.run.freshness import Freshness
 
 WAIT_FOR_OTHERS = 0.25
@@ -74,13 +75,45 @@ async def look_at_subscriptions(
 
 async def look_at_copies(client: CommerceLayer, renewals: Iterable[Renewal]) -> list[OrderCopy]:
     """All order copies of the renewals' source orders since their last settled periods, ours and others'."""
-    renewals = list(renewals)
-    if not renewals:
-        return []
-    sources = sorted({each.source_order_id for each in renewals})
-    since: datetime = min(min(each.due, looked_back_to(each)) for each in renewals)
-    known = [copy_id for each in renewals if (copy_id := recorded_copy(each))]
-    return await client.list_order_copies_of(sources, since, without=known)
+    of = _CopiesToList.of(renewals)
+    return await client.list_order_copies_of(of.sources, of.since, without=of.known) if of else []
+
+
+async def look_at_both(
+    client: CommerceLayer, renewals: Sequence[Renewal]
+) -> tuple[dict[str, OrderSubscription], list[OrderSubscription], list[OrderCopy]]:
+    """
+    The renewals' subscriptions, all others of their source orders, and the copies of these, in one list call.
+
+    Where that list does not show a subscription completely, those are listed once more by themselves.
+    """
+    of = _CopiesToList.of(renewals)
+    if of is None:
+        return {}, [], []
+    seen = await look_at_source_orders(client, of.sources, of.since, without=of.known)
+    rivals = [each for found in seen.subscriptions.values() for each in found]
+    fresh = {each.id: each for each in rivals}
+    unseen: dict[str, str | None] = {
+        each.subscription_id: each.source_order_id for each in renewals if each.subscription_id not in fresh
+    }
+    added, more = await look_at_subscriptions(client, unseen) if unseen else ({}, [])
+    return fresh | added, list({each.id: each for each in [*rivals, *more]}.values()), seen.copies
+
+
+@dataclass(frozen=True)
+class _CopiesToList:
+    """Which order copies a look needs, besides those that are recorded."""
+
+    sources: Sequence[str]
+    since: datetime
+    known: Sequence[str]
+
+    @classmethod
+    def of(cls, renewals: Iterable[Renewal]) -> _CopiesToList | None:
+        if not (renewals := list(renewals)):
+            return None
+        known = [copy_id for each in renewals if (copy_id := recorded_copy(each))]
+        return cls(sorted({each.source_order_id for each in renewals}), min(map(made_since, renewals)), known)
 
 
 class LastLooks:
@@ -177,9 +210,7 @@ class LastLooks:
         recording = [each for each in self._to_record.values() if self._fresh(SubscriptionLook, each) is None]
         together = {each.subscription_id: each for each in [*placing, *recording][:PAGE_SIZE]}
         taken = Freshness()
-        sources: dict[str, str | None] = {key: each.source_order_id for key, each in together.items()}
-        fresh, rivals = await look_at_subscriptions(self._client, sources)
-        copies = await look_at_copies(self._client, placing)
+        fresh, rivals, copies = await look_at_both(self._client, list(together.values()))
         self._keep({key: SubscriptionLook(fresh.get(key), taken) for key in together})
         for each in placing:
             self._keep(

@@ -119,7 +119,7 @@ async def test_a_placement_that_is_carried_out_late_charges_once(merchant: Merch
     await renewed_in_the_end(merchant, auditor, 1)
 
 
-LOOKS = {
+FIRST_LOOK = {
     "the copies": {"path": "/api/order_copies", "match": "source_order_id_in"},
     "the subscriptions and their rivals": {"path": "/api/order_subscriptions", "match": "source_order_id_in"},
 }
@@ -130,14 +130,14 @@ HOW = [
 ]
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", FIRST_LOOK)
 @pytest.mark.parametrize("how", HOW, ids=_in_words)
 async def test_nothing_is_created_when_a_read_of_the_first_look_fails(
     merchant: Merchant, look: str, how: dict[str, Any]
 ) -> None:
     merchant.sandbox.seed(DUE)
     auditor = Auditor(merchant.sandbox.database)
-    merchant.sandbox.fault(**LOOKS[look], **how)
+    merchant.sandbox.fault(**FIRST_LOOK[look], **how)
 
     await merchant.sweep()
 
@@ -145,14 +145,28 @@ async def test_nothing_is_created_when_a_read_of_the_first_look_fails(
     await renewed_in_the_end(merchant, auditor, 1)
 
 
-@pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("how", HOW, ids=_in_words)
-async def test_nothing_is_placed_when_a_read_of_the_last_look_fails(
-    merchant: Merchant, look: str, how: dict[str, Any]
-) -> None:
+async def test_nothing_is_placed_when_the_last_look_fails(merchant: Merchant, how: dict[str, Any]) -> None:
     merchant.sandbox.seed(DUE)
     auditor = Auditor(merchant.sandbox.database)
-    merchant.sandbox.fault(**LOOKS[look], **how, nth=list(range(2, 100)))  # all except the first look
+    merchant.sandbox.fault(**FIRST_LOOK["the copies"], **how, nth=list(range(2, 100)))  # all except the first look
+
+    await merchant.sweep()
+
+    assert len(merchant.copies()) == DUE
+    assert auditor.audit(merchant.sandbox.clock()).renewals == 0
+    await renewed_in_the_end(merchant, auditor, 1)
+
+
+@pytest.mark.parametrize("how", HOW, ids=_in_words)
+async def test_nothing_is_placed_when_the_last_look_lacks_a_subscription_that_cannot_be_listed_by_itself(
+    merchant: Merchant, how: dict[str, Any]
+) -> None:
+    odd = {each: {"frequency": None} for each in merchant.sandbox.seed(DUE)["subscription_ids"]}
+    auditor = Auditor(merchant.sandbox.database)
+    merchant.sandbox.fault("odd", **FIRST_LOOK["the copies"], changes=odd)
+    # All except the first look, which needs this list, too.
+    merchant.sandbox.fault(**FIRST_LOOK["the subscriptions and their rivals"], **how, nth=list(range(2, 100)))
 
     await merchant.sweep()
 

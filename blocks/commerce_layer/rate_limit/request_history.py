@@ -6,7 +6,8 @@ requests than the server does, whatever the latency is, and our own requests can
 The price is one round trip per window: 0.2 % at 100 ms.
 
 Taking turns needs no state besides the history. Of the waiting requests, those that finish a renewal (placing,
-recording) get four places for each that a creation gets. Among equals, the owner that got the fewest is next.
+recording) get four places for each that a creation gets. Of these, records come first, while what was read for them is
+fresh. Among equals, the owner that got the fewest is next.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ PLACES_IN_A_TURN = 3
 PROOFS_NEEDED = 5
 TOO_MANY = 429
 """The one HTTP status that is about limits."""
+RECORDED_ON = "order_subscriptions"
+"""The endpoint of records, each of which finishes a renewal."""
 SHARES = {"create": 1.0, "write": 4.0, "delete": 1.0, "read": 1.0, "token": 1.0}
 
 
@@ -196,12 +199,12 @@ class RequestHistory:
         since = now - windows.burst_seconds
         return not rivals or self._rank(ask, since) <= min(self._rank(rival, since) for rival in rivals)
 
-    def _rank(self, ask: Ask, since: float) -> tuple[float, float, int]:
+    def _rank(self, ask: Ask, since: float) -> tuple[float, float, bool, int]:
         """The owner that got less comes first, for a few places in a row: each change of owner costs a wait."""
         recent = [entry for entry in self.entries if entry.taken > since and entry.kind == ask.kind]
         own = sum(entry.owner == ask.owner for entry in recent)
         share = SHARES[ask.kind]
-        return len(recent) // (PLACES_IN_A_TURN * share), -share, own // PLACES_IN_A_TURN
+        return len(recent) // (PLACES_IN_A_TURN * share), -share, ask.endpoint != RECORDED_ON, own // PLACES_IN_A_TURN
 
     def _note_waiting(self, ask: Ask, back_at: float | None) -> None:
         if back_at is None:
