@@ -12,6 +12,7 @@ from blocks.commerce_layer import jsonapi
 from blocks.commerce_layer.client import CommerceLayer
 from blocks.commerce_layer.pages import Kind, Page, iter_pages
 from blocks.commerce_layer.resources import Order, OrderCopy, OrderSubscription
+from blocks.commerce_layer.shares import shares
 from blocks.commerce_layer.statuses import SubscriptionStatus
 from blocks.commerce_layer.views import (
     COPIES,
@@ -155,11 +156,13 @@ async def iter_our_copies(
     created_since: datetime | None = None,
     created_until: datetime | None = None,
     only_unplaced: bool = False,
+    besides: Mapping[str, datetime | None] | None = None,
 ) -> AsyncIterator[Page[OrderCopy]]:
     """
-    The copies that carry our origin and were made within these times (UTC, both included), 25 at a time, by id.
+    The copies that carry our origin and were made within these times (UTC, both included), 25 at a time.
 
-    `only_unplaced`: only those with a target order that can still be placed.
+    `only_unplaced`: only those with a target order that can still be placed. `besides` maps ids to when these copies
+    were created; they are not listed, except those whose time is not known.
     """
     filters = dict(_OUR_ORIGIN)
     if created_since is not None:
@@ -168,8 +171,9 @@ async def iter_our_copies(
         filters["created_at_lteq"] = jsonapi.instant(created_until)
     if only_unplaced:
         filters["target_order_status_in"] = "draft,pending"
-    async for page in iter_pages(client, _COPIES, filters):
-        yield page
+    for share in shares(besides or {}):
+        async for page in iter_pages(client, _COPIES, {**filters, **share}):
+            yield page
 
 
 async def iter_placed_copies(client: CommerceLayer, placed_since: datetime) -> AsyncIterator[Page[OrderCopy]]:

@@ -9,10 +9,10 @@ empty.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby, islice
+from itertools import islice
 from typing import TypeVar
 
 from blocks.commerce_layer import jsonapi
@@ -21,12 +21,10 @@ from blocks.commerce_layer.last_look import readable_subscriptions
 from blocks.commerce_layer.listings import iter_adopted
 from blocks.commerce_layer.pages import Page
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
+from blocks.commerce_layer.shares import IDS_AT_ONCE, shares
 from blocks.commerce_layer.views import COPIES, COPY_VIEW, RENEWAL_VIEW
 
 T = TypeVar("T")
-
-IDS_AT_ONCE = 300
-"""Ids in one filter: less than 4,000 characters of an address, half of what web servers take by default."""
 
 _OURS = {"reference_origin_eq": "perennial"}
 _OTHERS = {"reference_origin_not_eq_or_null": "perennial"}  # `not_eq` alone leaves out those without an origin
@@ -68,37 +66,6 @@ async def iter_subscriptions_besides(
     for filters in searches:
         async for page in iter_adopted(client, filters):
             yield page
-
-
-def shares(known: Mapping[str, datetime | None]) -> Iterator[dict[str, str]]:
-    """
-    Filters that divide all resources among them, each without the known ones, of which it has at most 300.
-
-    They divide by the time of creation, so that nothing depends on the order of ids, which is not documented. Of many
-    that were created in one instant, some ids are a share: each id is between two others in any order.
-    """
-    dated = sorted((created_at, each) for each, created_at in known.items() if created_at is not None)
-    together: list[list[tuple[datetime, str]]] = [[]]
-    for _, same in groupby(dated, key=lambda pair: pair[0]):
-        instant = list(same)
-        if together[-1] and len(together[-1]) + len(instant) > IDS_AT_ONCE:
-            together.append([])
-        together[-1] += instant
-    for place, group in enumerate(together):
-        bounds = {"created_at_gteq": jsonapi.instant(group[0][0])} if place else {}
-        if place + 1 < len(together):
-            bounds["created_at_lt"] = jsonapi.instant(together[place + 1][0][0])
-        yield from ({**bounds, **share} for share in _by_id([each for _, each in group]))
-
-
-def _by_id(ids: Sequence[str]) -> Iterator[dict[str, str]]:
-    after: dict[str, str] = {}
-    for start in range(0, max(len(ids), 1), IDS_AT_ONCE):
-        some = ids[start : start + IDS_AT_ONCE]
-        is_last = start + IDS_AT_ONCE >= len(ids)
-        without = {"id_not_in": ",".join(some)} if some else {}
-        yield {**after, **without, **({} if is_last else {"id_lteq": some[-1]})}
-        after = {"id_gt": some[-1]} if some else {}
 
 
 async def iter_copies_of_others(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from flows.rules.renewal import Renewal
 from flows.rules.rescue import Rescue
 from flows.rules.rivals import BESIDES_RENEWAL
 from flows.rules.work import attempts_made
+from flows.run.creations import Creations
 from flows.run.daily_caps import DailyCaps
 from flows.run.poller import CopyPoller
 from flows.run.prefect_internals import events_name_no_pool, quieten_task_runs
@@ -94,6 +95,7 @@ class Run:
     """Limits the placements under way: a gateway may take seconds for each, and each holds a connection."""
     stop_switch: SharedSwitch
     """Whether customers may be charged now: a person may stop that at any time."""
+    creations: Creations = field(default_factory=Creations)
 
     def now(self) -> datetime:
         """The present by the shop's clock. Retries are scheduled from it, not from an `as_of` that may be days ago."""

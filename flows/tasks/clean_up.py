@@ -58,7 +58,7 @@ async def reviewing(run: Run, report: Report) -> AsyncIterator[None]:
 
 
 Suspects = dict[str, list[str]]
-"""References to review, each with the ids of those of its copies whose references another system has changed."""
+"""References to review, each with the ids of those of its copies whose references another system may have changed."""
 
 
 async def _review_what_was_before(run: Run, report: Report, began_at: datetime) -> Suspects:
@@ -106,7 +106,11 @@ def _is_ahead(run: Run, reference: str) -> bool:
 
 
 async def _suspects(run: Run, report: Report, since: datetime, unplaced_since: datetime) -> Suspects:
-    """References with several copies, or with an unplaced order: an older copy may have been placed."""
+    """
+    References with several copies, or with an unplaced order: an older copy may have been placed.
+
+    What this run has created is not listed again: it is among several copies if another one is listed.
+    """
     ids: defaultdict[str, set[str]] = defaultdict(set)
     unplaced: set[str] = set()
     changed: defaultdict[str, set[str]] = defaultdict(set)
@@ -117,7 +121,7 @@ async def _suspects(run: Run, report: Report, since: datetime, unplaced_since: d
             changed[reference].add(copy.id)
         return reference
 
-    async for page in listings.iter_our_copies(run.client, created_since=since):
+    async for page in listings.iter_our_copies(run.client, created_since=since, besides=run.creations.dates):
         for copy in page.readable:
             if (reference := note(copy)) is not None:
                 ids[reference].add(copy.id)
@@ -125,6 +129,10 @@ async def _suspects(run: Run, report: Report, since: datetime, unplaced_since: d
     async for page in listings.iter_our_copies(run.client, created_since=unplaced_since, only_unplaced=True):
         unplaced |= {reference for copy in page.readable if (reference := note(copy)) is not None}
         _say_what_is_unreadable(report, page)
+    for reference, its in ids.items():
+        if (created := run.creations.id_for(reference)) is not None:
+            its.add(created)
+            changed[reference].add(created)  # its reference may have been changed: it is read by its id, too
     suspects = unplaced | {reference for reference, its in ids.items() if len(its) > 1}
     return {each: sorted(changed[each]) for each in suspects}
 

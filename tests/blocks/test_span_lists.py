@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blocks.commerce_layer.span_lists import IDS_AT_ONCE, shares
+from blocks.commerce_layer.shares import IDS_AT_ONCE, shares
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

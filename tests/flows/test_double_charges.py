@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import stored_runs
-from meanwhile import charge_once_more, patch
+from meanwhile import Meanwhile, charge_once_more, copy_order, patch
 from merchant import Merchant
+
+from blocks.commerce_layer.clock import use_clock
 
 WAITING = 200
 
@@ -40,3 +43,31 @@ async def test_a_double_charge_is_found_after_an_erp_changed_the_reference_of_on
 
     assert ended.name == "Failed"
     assert f"one period is charged twice: {copy['reference']}" in ended.message
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["both have the reference", "an ERP has changed ours"])
+async def test_a_double_charge_is_found_by_the_very_sweep_whose_own_copy_is_one_of_the_two(
+    merchant: Merchant, changed: bool
+) -> None:
+    made = merchant.sandbox.create_subscription()
+    merchant.sandbox.create_subscription(failure="slow")  # keeps the sweep busy meanwhile
+    reference = None
+
+    def is_recorded() -> bool:
+        return bool(merchant.subscription(made["id"])["metadata"]["perennial"].get("outcome") == "renewed")
+
+    def charge_again() -> None:
+        nonlocal reference
+        (ours,) = [copy for copy in merchant.copies() if copy["source_order_id"] == made["source_order_id"]]
+        reference = ours["reference"]
+        tracked = {"reference": reference, "reference_origin": "perennial", "place_target_order": True}
+        copy_order(merchant, made["source_order_id"], **tracked)
+        if changed:
+            patch(merchant, "order_copies", ours["id"], reference="ERP-4711")
+
+    with use_clock(Meanwhile(merchant, is_recorded, charge_again)):
+        ended = await merchant.sweep()
+
+    assert reference is not None
+    assert ended.name == "Failed"
+    assert f"one period is charged twice: {reference}" in ended.message
