@@ -153,6 +153,10 @@ class CommerceLayer:
         """Seconds until the rate limits may allow one more creation, after `ahead` others; 0 if they allow it now."""
         return await self._budget.room("create", COPIES, ahead)
 
+    async def room_for_placement(self, ahead: int) -> float:
+        """Seconds until the rate limits may allow one more placement, after `ahead` others; 0 if they allow it now."""
+        return await self._budget.room("write", ORDERS, ahead)
+
     async def room_for_a_look(self) -> float:
         """Seconds until the rate limits may allow a list of subscriptions and one of order copies; 0 if now."""
         return max(await self._budget.room("read", SUBSCRIPTIONS), await self._budget.room("read", COPIES))

@@ -25,8 +25,8 @@ from flows.rules.renewal import Renewal
 from flows.rules.rescue import Rescue
 from flows.rules.rivals import BESIDES_RENEWAL
 from flows.rules.work import attempts_made
-from flows.run.creations import Creations
 from flows.run.daily_caps import DailyCaps
+from flows.run.own_placements import OwnPlacements
 from flows.run.poller import CopyPoller
 from flows.run.prefect_internals import events_name_no_pool, quieten_task_runs
 from flows.run.reads import LastLooks
@@ -95,7 +95,7 @@ class Run:
     """Limits the placements under way: a gateway may take seconds for each, and each holds a connection."""
     stop_switch: SharedSwitch
     """Whether customers may be charged now: a person may stop that at any time."""
-    creations: Creations = field(default_factory=Creations)
+    placements: OwnPlacements = field(default_factory=OwnPlacements)
 
     def now(self) -> datetime:
         """The present by the shop's clock. Retries are scheduled from it, not from an `as_of` that may be days ago."""
@@ -158,11 +158,12 @@ async def open_run(credentials: str, policy: str, as_of: datetime | None) -> Asy
         await _connect(client, block, credentials)
         _compare_clocks(block, credentials, client.shop_time)
         moment = _checked(as_of, client.shop_time)
-        async with CopyPoller(client, rules.settle_seconds, rules.copy_deadline_seconds) as poller:
+        looks, settle = LastLooks(client), rules.settle_seconds
+        async with CopyPoller(client, settle, rules.copy_deadline_seconds, looks.placements_waiting) as poller:
             identity = RunIdentity.current()
             opened = Run(
-                client, block.organization, rules, credentials, policy, moment, identity, poller, LastLooks(client),
-                Withdrawals(client, block.organization, identity.flow_run_id, rules.settle_seconds),
+                client, block.organization, rules, credentials, policy, moment, identity, poller, looks,
+                Withdrawals(client, block.organization, identity.flow_run_id, settle),
                 DailyCaps(client, rules, moment), asyncio.Semaphore(PLACED_AT_ONCE),
                 await _switch_at_the_start(block.organization),
             )  # fmt: skip

@@ -27,6 +27,9 @@ from blocks.commerce_layer.resources import OrderCopy
 FIRST_LOOK = 1.0
 """Seconds after a copy's start at which to read it, as long as it is unknown how long copies take."""
 
+FEW = 20
+"""As long as fewer copies were seen to finish, a fifth is added to the estimate of how long copies take."""
+
 PATIENCE = 45.0
 """
 Seconds for which a copy that is likely done waits, at most, for others to share its call.
@@ -37,6 +40,9 @@ Waiting does not slow a sweep down, because the limits bound it, not the reads o
 
 PATIENCE_WHEN_DONE = 0.5
 """The same for a copy that is likely done when the waiting begins, as those of earlier runs are."""
+
+ROOM_SOON = 2.0
+"""Copies are read this many seconds before the rate limit has room for a placement, which needs a last look first."""
 
 CLOCK_STEP = 1.0
 """Seconds by which the shop's clock may be ahead of its answers, whose `Date` has whole seconds only."""
@@ -61,12 +67,19 @@ class HowLong:
             self._seen.append(max(0.0, (ended - order_copy.created_at).total_seconds()))
 
     @property
+    def is_known(self) -> bool:
+        """Whether any copy was seen to finish."""
+        return bool(self._seen)
+
+    @property
     def first_look(self) -> float:
         """Seconds after which 95 % of the copies are done, so that few need a second read."""
         if not self._seen:
             return FIRST_LOOK
         ranked = sorted(self._seen)
-        return max(0.1, ranked[int(0.95 * (len(ranked) - 1))] * 1.02)
+        # The first to finish are the quick ones, and 95 % of fewer than 20 says little about the others.
+        margin = 1.02 if len(ranked) >= FEW else 1.2
+        return max(0.1, ranked[int(0.95 * (len(ranked) - 1))] * margin)
 
 
 Copies = Sequence[OrderCopy]
@@ -105,10 +118,17 @@ class CopyPoller:
         client: the open client.
         settle_seconds: how old a copy must be before a read of it counts (see `docs/exactly-once.md`).
         deadline_seconds: how long to wait for a copy, from its creation on.
+        placements_waiting: how many orders wait to be placed already: they go first.
     """
 
-    def __init__(self, client: CommerceLayer, settle_seconds: float, deadline_seconds: float) -> None:
-        self._client = client
+    def __init__(
+        self,
+        client: CommerceLayer,
+        settle_seconds: float,
+        deadline_seconds: float,
+        placements_waiting: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._client, self._placements_waiting = client, placements_waiting
         self._settle = timedelta(seconds=settle_seconds)
         self._deadline_seconds = deadline_seconds
         self._waiting: list[_Waiting] = []
@@ -148,8 +168,8 @@ class CopyPoller:
             look_at=now + max(first, 0.0),
             # An earlier run may have waited for all that time already: then one read is enough.
             deadline=now + max(self._deadline_seconds - age, 0.0),
-            # A quarter of the usual time: a copy that takes a minute is read a few more times, and not a hundred times.
-            interval=max(SHORTEST_INTERVAL, first_look / 4),
+            # A part of the usual time: a copy that takes a minute is read a few more times, and not a hundred times.
+            interval=max(SHORTEST_INTERVAL, first_look / (4 if self._how_long.is_known else 2)),
             patience=PATIENCE if first > 0 else PATIENCE_WHEN_DONE,
         )
         self._waiting.append(entry)
@@ -183,6 +203,8 @@ class CopyPoller:
             await self._has_waiting.wait()
             now = current_clock().monotonic()
             looked_at = self._ripe(now)
+            if looked_at and await self._no_placement_can_follow(looked_at, now):
+                looked_at = []
             if not looked_at:
                 # Short, because a new one may be ripe earlier, or may fill a call.
                 await current_clock().sleep(min(max(self._next_ripe_in(now), 0.01), 0.25))
@@ -207,6 +229,12 @@ class CopyPoller:
         patience_ends = min(entry.look_at + entry.patience for entry in ripe)
         company = (entry.is_new and now < entry.look_at <= patience_ends for entry in self._waiting)
         return [] if now < patience_ends and any(company) else ripe
+
+    async def _no_placement_can_follow(self, ripe: Sequence[_Waiting], now: float) -> bool:
+        """Whether the rate limit allows no more placements soon: until it does, more copies may share the call."""
+        if any(entry.deadline <= now for entry in ripe):
+            return False
+        return await self._client.room_for_placement(self._placements_waiting()) > ROOM_SOON
 
     async def _look(self, entries: Sequence[_Waiting]) -> None:
         began_at, found = current_clock().monotonic(), None

@@ -2,14 +2,14 @@
 The last look before a customer is charged, and before a record is written. One read serves 25 renewals.
 
 Placements and records wait for the rate limit, sometimes for minutes. Each is sent after a look that is seconds old,
-taken when the limit lets it go. The same list calls also read the subscriptions that are next. A record that follows
-its placement within seconds needs no new look.
+taken when the limit lets it go. The same list call also reads for the renewals that are next. A record that follows its
+placement within seconds needs no new look.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -136,6 +136,10 @@ class LastLooks:
         finally:
             self._to_place.pop(renewal.subscription_id, None)
 
+    def placements_waiting(self) -> int:
+        """How many renewals wait to be placed, or are being placed."""
+        return len(self._to_place)
+
     @contextmanager
     def waiting_to_record(self, renewal: Renewal) -> Iterator[None]:
         """Within this context, other reads for records include this renewal."""
@@ -188,8 +192,7 @@ class LastLooks:
                 if len(waiting) < PAGE_SIZE:
                     await current_clock().sleep(WAIT_FOR_OTHERS)
                 await self._until_there_is_room()
-                # In the order in which they began to wait: the rate limit lets them go in the same order.
-                others = [each for each in waiting.values() if self._fresh(kind, each) is None and each is not renewal]
+                others = [each for each in self._stale(kind, waiting) if each is not renewal]
                 self._forgotten.clear()
                 await read([renewal, *others][:PAGE_SIZE])
                 look = self._looks.get(renewal.subscription_id)
@@ -206,30 +209,39 @@ class LastLooks:
         look = self._looks.get(renewal.subscription_id)
         return look if isinstance(look, kind) and not look.taken.is_over else None
 
+    def _stale(self, kind: type[L], waiting: dict[str, Renewal]) -> list[Renewal]:
+        """In the order in which they began to wait: the rate limit lets them go in the same order."""
+        return [each for each in waiting.values() if self._fresh(kind, each) is None]
+
     async def _read_to_place(self, placing: Sequence[Renewal]) -> None:
-        recording = [each for each in self._to_record.values() if self._fresh(SubscriptionLook, each) is None]
-        together = {each.subscription_id: each for each in [*placing, *recording][:PAGE_SIZE]}
-        taken = Freshness()
-        fresh, rivals, copies = await look_at_both(self._client, list(together.values()))
-        self._keep({key: SubscriptionLook(fresh.get(key), taken) for key in together})
-        for each in placing:
-            self._keep(
-                {
-                    each.subscription_id: Look(
-                        fresh.get(each.subscription_id),
-                        taken,
-                        [other for other in rivals if other.source_order_id == each.source_order_id],
-                        [copy for copy in copies if copy.source_order_id == each.source_order_id],
-                    )
-                }
-            )
+        await self._read_all([*placing, *self._stale(SubscriptionLook, self._to_record)])
 
     async def _read_to_record(self, recording: Sequence[Renewal]) -> None:
+        if placing := self._stale(Look, self._to_place):
+            await self._read_all([*recording, *placing])
+            return
         taken = Freshness()
         fresh = await self._client.get_subscriptions(each.subscription_id for each in recording)
         self._keep(
             {each.subscription_id: SubscriptionLook(fresh.get(each.subscription_id), taken) for each in recording}
         )
 
-    def _keep(self, looks: dict[str, SubscriptionLook]) -> None:
+    async def _read_all(self, renewals: Sequence[Renewal]) -> None:
+        """Look at the first 25 of these, which is enough for placements and for records."""
+        together = list({each.subscription_id: each for each in renewals}.values())[:PAGE_SIZE]
+        taken = Freshness()
+        fresh, rivals, copies = await look_at_both(self._client, together)
+        self._keep(
+            {
+                each.subscription_id: Look(
+                    fresh.get(each.subscription_id),
+                    taken,
+                    [other for other in rivals if other.source_order_id == each.source_order_id],
+                    [copy for copy in copies if copy.source_order_id == each.source_order_id],
+                )
+                for each in together
+            }
+        )
+
+    def _keep(self, looks: Mapping[str, SubscriptionLook]) -> None:
         self._looks |= {key: look for key, look in looks.items() if key not in self._forgotten}

@@ -109,7 +109,7 @@ async def _suspects(run: Run, report: Report, since: datetime, unplaced_since: d
     """
     References with several copies, or with an unplaced order: an older copy may have been placed.
 
-    What this run has created is not listed again: it is among several copies if another one is listed.
+    What this run has placed is not listed again: it is among several copies if another one is listed.
     """
     ids: defaultdict[str, set[str]] = defaultdict(set)
     unplaced: set[str] = set()
@@ -121,18 +121,21 @@ async def _suspects(run: Run, report: Report, since: datetime, unplaced_since: d
             changed[reference].add(copy.id)
         return reference
 
-    async for page in listings.iter_our_copies(run.client, created_since=since, besides=run.creations.dates):
+    placed_here = run.placements.created_since(since)
+    async for page in listings.iter_our_copies(run.client, created_since=since, besides=placed_here):
         for copy in page.readable:
             if (reference := note(copy)) is not None:
                 ids[reference].add(copy.id)
+                unplaced |= {reference} if is_open(copy) else set()
         _say_what_is_unreadable(report, page)
-    async for page in listings.iter_our_copies(run.client, created_since=unplaced_since, only_unplaced=True):
-        unplaced |= {reference for copy in page.readable if (reference := note(copy)) is not None}
-        _say_what_is_unreadable(report, page)
+    if unplaced_since < since:
+        async for page in listings.iter_our_copies(run.client, created_since=unplaced_since, only_unplaced=True):
+            unplaced |= {reference for copy in page.readable if (reference := note(copy)) is not None}
+            _say_what_is_unreadable(report, page)
     for reference, its in ids.items():
-        if (created := run.creations.id_for(reference)) is not None:
-            its.add(created)
-            changed[reference].add(created)  # its reference may have been changed: it is read by its id, too
+        if (placed := run.placements.id_for(reference)) is not None:
+            its.add(placed)
+            changed[reference].add(placed)  # its reference may have been changed: it is read by its id, too
     suspects = unplaced | {reference for reference, its in ids.items() if len(its) > 1}
     return {each: sorted(changed[each]) for each in suspects}
 

@@ -63,7 +63,6 @@ async def create_order_copy(run: Run, work: Work) -> State[Creation]:
         except CommerceLayerError as refused:  # not sent, or refused
             return completed(str(refused), NotCreated(refused))
         else:
-            run.creations.note(copy)
             return completed(f"order copy {copy.id} with reference {work.reference}", Created(copy))
     assert error is not None
     return completed(f"{CREATE_TRIES} answers were lost: {error}", NotCreated(error))

@@ -71,6 +71,8 @@ async def place_target_order(run: Run, work: Work, creation: Creation, attempt: 
                 placed = await _Renewing(run, work, attempt).carry_out(announce=announce)
     if isinstance(placed, OrderAnswered):
         placed = await once_it_ended(run, work, placed)
+    if isinstance(placed, OrderAnswered) and placed.order.is_placed:
+        run.placements.note(attempt.copy)
     run.caps.settle(attempt.order.id, may_be_placed=may_be_placed(placed))
     if (why := why_withdrawn(placed)) is not None and not is_native(work, attempt.copy):
         await run.withdrawals.withdraw(attempt.order.id, why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import pytest
@@ -14,11 +15,12 @@ from sandbox_clock import SandboxClock
 from blocks.commerce_layer.changes import OrderCopyDraft
 from blocks.commerce_layer.charging import create_order_copy
 from blocks.commerce_layer.client import CommerceLayer
-from blocks.commerce_layer.clock import use_clock
+from blocks.commerce_layer.clock import current_clock, use_clock
+from blocks.commerce_layer.rate_limit import RateLimits
 from blocks.commerce_layer.resources import OrderCopy
 from blocks.sandbox.running import RunningSandbox
 from flows.cli.installation import credentials_for
-from flows.run.poller import CopyPoller, Polled
+from flows.run.poller import ROOM_SOON, CopyPoller, Polled
 
 COPY_SECONDS = 10.0
 SETTLE_SECONDS = 5.0
@@ -56,12 +58,16 @@ async def sandbox() -> AsyncIterator[RunningSandbox]:
 
 @pytest_asyncio.fixture
 async def client(sandbox: RunningSandbox) -> AsyncIterator[CommerceLayer]:
+    async with client_of(sandbox, UNLIMITED) as opened:
+        yield opened
+
+
+def client_of(sandbox: RunningSandbox, limits: RateLimits) -> CommerceLayer:
     box = sandbox
     credentials = credentials_for(
-        box.organization, box.client_id, box.client_secret, "test", box.api_url, box.auth_url, UNLIMITED
+        box.organization, box.client_id, box.client_secret, "test", box.api_url, box.auth_url, limits
     )
-    async with credentials.get_client() as opened:
-        yield opened
+    return credentials.get_client()
 
 
 def poller_of(client: CommerceLayer, deadline: float = 900) -> CopyPoller:
@@ -201,3 +207,47 @@ async def test_waiting_ends_when_the_shop_refuses_the_credentials(
 
 def reads(sandbox: RunningSandbox) -> int:
     return int(sum(count for name, count in sandbox.counters()["requests"].items() if name.startswith("GET ")))
+
+
+@asynccontextmanager
+async def used_up(sandbox: RunningSandbox) -> AsyncIterator[tuple[CommerceLayer, list[OrderCopy]]]:
+    """A client that has just used up its write limit, of eight a minute, and the copies that it has created."""
+    drafts = [
+        OrderCopyDraft(source_order_id=source, reference=source) for source in sandbox.seed(8)["source_order_ids"]
+    ]
+    async with client_of(sandbox, RateLimits(writes_per_minute=8)) as client:
+        yield client, [await create_order_copy(client, draft) for draft in drafts]
+
+
+async def test_copies_are_not_read_before_the_rate_limit_has_room_for_a_placement(sandbox: RunningSandbox) -> None:
+    began = sandbox.clock()
+    async with used_up(sandbox) as (client, made), poller_of(client) as poller:
+        seen = await asyncio.gather(*(until_final(poller, each) for each in made))
+
+    assert all(each.is_done for each in seen)
+    assert (sandbox.clock() - began).total_seconds() == pytest.approx(60 - ROOM_SOON, abs=1)
+    assert reads(sandbox) == 1
+
+
+async def test_copies_are_read_at_their_deadline_even_if_the_rate_limit_has_no_room(sandbox: RunningSandbox) -> None:
+    async with used_up(sandbox) as (client, made), poller_of(client, deadline=15) as poller:
+        last = made[-1]
+        began = sandbox.clock()
+        seen = await until_final(poller, last)
+
+    assert seen.is_done
+    assert (sandbox.clock() - began).total_seconds() == pytest.approx(15, abs=1)
+
+
+async def test_copies_are_not_read_while_enough_placements_wait_already(sandbox: RunningSandbox) -> None:
+    waiting, limits = 30, RateLimits(writes_per_minute=100)  # 25 to an endpoint in any ten seconds
+    (source,) = sandbox.seed(1)["source_order_ids"]
+    async with (
+        client_of(sandbox, limits) as client,
+        CopyPoller(client, SETTLE_SECONDS, 900, lambda: waiting) as poller,
+    ):
+        polled = asyncio.create_task(until_final(poller, await copy_of(client, source)))
+        await current_clock().sleep(3 * COPY_SECONDS)
+        assert reads(sandbox) == 0
+        waiting = 5
+        assert (await polled).is_done
