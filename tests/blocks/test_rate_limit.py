@@ -100,7 +100,7 @@ async def test_requests_of_another_client_at_the_same_address_are_taken_into_acc
         busy = server.keep_busy(budget_on(MemoryStore()), "create", "order_copies", workers=5)
         await run_for(clock, 600, other_client(server), busy)
 
-    # Six runs together, because a single one varies: from 3 to 9 of some 530 requests were refused.
+    # Six runs together, because a single one varies: from 2 to 6 of some 560 requests were refused.
     refused, taken, theirs = (
         sum(counter[endpoint] for counter in counters)
         for counters, endpoint in (
@@ -109,8 +109,8 @@ async def test_requests_of_another_client_at_the_same_address_are_taken_into_acc
             ([server.taken for server in servers], "somewhere"),
         )
     )
-    assert refused <= 0.0125 * taken
-    assert taken >= 6 * 0.85 * 600
+    assert refused <= 0.01 * taken
+    assert taken >= 6 * 0.9 * 600
     assert theirs >= 6 * 0.9 * 400
 
 

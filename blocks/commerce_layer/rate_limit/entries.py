@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 GIVEN_UP_AFTER = 60.0
@@ -34,6 +36,15 @@ class Foreign:
     at: float
     method: str
     count: int
+
+
+def kept_free(others: Iterable[Foreign]) -> int:
+    """
+    How many places are left to other programs, besides those that they are known to have taken: one for forty.
+
+    They send while a request of ours is on its way, and before any answer tells.
+    """
+    return math.ceil(sum(seen.count for seen in others) / 40)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from blocks.commerce_layer.rate_limit.division import Division
-from blocks.commerce_layer.rate_limit.entries import GIVEN_UP_AFTER, Answer, Ask, Entry, Foreign
+from blocks.commerce_layer.rate_limit.entries import GIVEN_UP_AFTER, Answer, Ask, Entry, Foreign, kept_free
 from blocks.commerce_layer.rate_limit.rate_limits import Windows
 
 LATE_SECONDS = 0.25
@@ -146,7 +146,7 @@ class RequestHistory:
         """None when both windows have room, else the seconds until they may."""
         waits = [until - now for where, until in self.blocked.items() if where in {"*", ask.endpoint} and until > now]
         for endpoint, limit, seconds in (
-            (None, windows.average, windows.seconds + windows.guard),
+            (None, windows.average - kept_free(self._others(ask.method)), windows.seconds + windows.guard),
             (ask.endpoint, windows.burst, windows.burst_seconds + windows.guard),
         ):
             fitting = self.division.limit(limit, ahead) if self.division else limit - ahead
@@ -164,9 +164,11 @@ class RequestHistory:
         if self.division:
             yield from self.division.unseen(seen, owner)
         if endpoint is None:
-            for foreign in self.foreign:
-                if self._same_counter(foreign.method, method):
-                    yield from [foreign.at] * foreign.count
+            for foreign in self._others(method):
+                yield from [foreign.at] * foreign.count
+
+    def _others(self, method: str) -> list[Foreign]:
+        return [seen for seen in self.foreign if self._same_counter(seen.method, method)]
 
     def _same_counter(self, one: str, other: str) -> bool:
         return one == other or not self.separate
@@ -256,7 +258,7 @@ class RequestHistory:
 
     def _learn_foreign(self, entry: Entry, used: int, windows: Windows, now: float) -> None:
         """Follow the server when it counts more than we sent: another program uses the address."""
-        known = [seen for seen in self.foreign if self._same_counter(seen.method, entry.method)]
+        known = self._others(entry.method)
         surely_ours = sum(other.method == entry.method for other in self._surely_seen_before(entry, windows, now))
         excess = sum(seen.count for seen in known) - max(0, used - surely_ours)
         for seen in known:
