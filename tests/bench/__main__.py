@@ -26,6 +26,7 @@ from bench.measuring import (
     PREPARED,
     SDK_SCRIPT,
     TEN_TIMES,
+    TWO_HOSTS,
     Contestant,
     ContestantFailed,
 )
@@ -75,7 +76,8 @@ def _rounds(given: argparse.Namespace, others: Sequence[Contestant]) -> list[tup
     unlimited = Round("Without limits", given.unlimited, False, 1.0, 1.0)
     real = Round("With the documented limits, in real time, copies of 10 s", given.real, True, 1.0, 10.0)
     more = [each for each in (IN_WAVES, ON_POSTGRES, TEN_TIMES) if each.name not in given.without]
-    rounds = [(limited, [PERENNIAL, PREPARED, *others]), (unlimited, [PERENNIAL, *others, *more])]
+    at_limit = [each for each in (PREPARED, TWO_HOSTS) if each.name not in given.without]
+    rounds = [(limited, [PERENNIAL, *at_limit, *others]), (unlimited, [PERENNIAL, *others, *more])]
     if given.real:
         rounds.append((real, [PERENNIAL]))
     return rounds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SHARE, WRITES, READS, PER_SECOND, RUNS_EACH, GROWTH = 0.97, 3.0, 0.3, 30.0, 4, 1.1
+SHARE, WRITES, READS, PER_SECOND, RUNS_EACH, GROWTH, SCALING = 0.97, 3.0, 0.3, 30.0, 4, 1.1, 1.9
 """The targets. Three writes are a renewal: create the copy, place its order, record it on the subscription."""
 
 
@@ -133,6 +133,7 @@ def share_of_limit(writes: Sequence[float], last_create: float, window_seconds: 
 # --- targets ------------------------------------------------------------------------------------
 
 TEN_TIMES_AS_MANY = "Perennial, ten times as many"
+ON_TWO_HOSTS = "Perennial, on two hosts"
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,14 @@ def targets_of(round_: Round, figures: Sequence[Figures]) -> list[Result]:
         enough = one.task_runs_each >= RUNS_EACH
         found.append(Result(f"{RUNS_EACH} visible task runs each", enough, f"{one.task_runs_each:.2f}"))
     found += [_stored(each, each.database_each) for each in figures if each.database_each and each.is_ours]
+    found += [_scaling(one, two) for two in figures if two.contestant == ON_TWO_HOSTS]
     return found + [_growth(one, many) for many in figures if many.contestant == TEN_TIMES_AS_MANY]
+
+
+def _scaling(one: Figures, two: Figures) -> Result:
+    ratio = two.per_second / one.per_second
+    refused = f", {two.throttled} 429s" if two.throttled else ""
+    return Result(f"{SCALING} times as fast on two hosts", ratio >= SCALING, f"{ratio:.2f}{refused}")
 
 
 def _growth(few: Figures, many: Figures) -> Result:

@@ -18,7 +18,7 @@ from typing import Any
 
 from bench import storage
 from bench.contestants.ticket import Ticket
-from bench.figures import TEN_TIMES_AS_MANY, Figures, Round, share_of_limit
+from bench.figures import ON_TWO_HOSTS, TEN_TIMES_AS_MANY, Figures, Round, share_of_limit
 from own_postgres import NoPostgres, OwnPostgres, own_postgres
 
 from blocks.sandbox.running import RunningSandbox
@@ -60,12 +60,21 @@ class Contestant:
     """Whether a sweep before the measured one makes the order copies, hours before they are due."""
     on_postgres: bool = False
     """Whether its Prefect server keeps its database in PostgreSQL, not in SQLite."""
+    hosts: int = 1
+    """How many hosts it renews on, each behind an address of its own. The limit is one of each address."""
 
 
 PERENNIAL = Contestant("Perennial", (sys.executable, "-m", "bench.contestants.perennial"), needs_server=True)
 IN_WAVES = replace(PERENNIAL, name="Perennial, in waves", waves=True)
 PREPARED = replace(PERENNIAL, name="Perennial, prepared", prepares=True)
 ON_POSTGRES = replace(PERENNIAL, name="Perennial, on PostgreSQL", on_postgres=True)
+TWO_HOSTS = replace(
+    PERENNIAL,
+    name=ON_TWO_HOSTS,
+    command=(sys.executable, "-m", "bench.contestants.two_hosts"),
+    share_of_work=2.0,
+    hosts=2,
+)
 TEN_TIMES = replace(PERENNIAL, name=TEN_TIMES_AS_MANY, share_of_work=10.0)
 NAIVE = Contestant(
     "naive Prefect", (sys.executable, "-m", "bench.contestants.naive_prefect"), needs_server=True, share_of_work=0.05
@@ -253,7 +262,7 @@ def _figures(
         sandbox_cpu_seconds=spent["sandbox"] if spent else None,
         peak_megabytes=told["peak_megabytes"],
         # The share ends at the last creation, and prepared copies were created before.
-        share_of_limit=share if round_.limited and not contestant.prepares else None,
+        share_of_limit=share if round_.limited and not contestant.prepares and contestant.hosts == 1 else None,
         task_runs=told.get("task_runs"),
         duplicates=data.duplicates,
     )
