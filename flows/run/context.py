@@ -26,6 +26,7 @@ from flows.rules.rescue import Rescue
 from flows.rules.rivals import BESIDES_RENEWAL
 from flows.rules.work import attempts_made
 from flows.run.daily_caps import DailyCaps
+from flows.run.garbage import collected_less_often
 from flows.run.own_placements import OwnPlacements
 from flows.run.poller import CopyPoller
 from flows.run.prefect_internals import events_name_no_pool, quieten_task_runs
@@ -167,7 +168,7 @@ async def open_run(credentials: str, policy: str, as_of: datetime | None) -> Asy
                 DailyCaps(client, rules, moment), asyncio.Semaphore(PLACED_AT_ONCE),
                 await _switch_at_the_start(block.organization),
             )  # fmt: skip
-            with events_name_no_pool():
+            with events_name_no_pool(), collected_less_often():
                 yield opened
 
 

@@ -1,7 +1,7 @@
 """
 How a sweep works through its due list: in waves, 25 in each look, with a brake.
 
-`PAGES_UNDER_WAY` bounds the memory, even for a very long list.
+`RENEWALS_UNDER_WAY` bounds the memory, even for a very long list.
 """
 
 from __future__ import annotations
@@ -35,8 +35,12 @@ Renew = Callable[[Run, Renewal], Awaitable[Recorded]]
 """One renewal from its order copy to its record."""
 
 
-PAGES_UNDER_WAY = 60
-"""How many pages are worked on at the same time: 1,500 renewals, which bounds the memory."""
+RENEWALS_UNDER_WAY = 500
+"""
+How many renewals are worked on at the same time, which bounds the memory.
+
+If each takes 15 s, they are 33 a second: ten times as many as the largest documented limit lets through.
+"""
 
 ROOM_SOON = 2.0
 """A page's look begins this many seconds before the rate limit has room: an older look creates useless copies."""
@@ -57,7 +61,7 @@ class Pacing:
         self._run, self._report, self._renew = run, report, renew
         self._brake = Brake(run.policy)
         self._permission = WritePermission(run)
-        self._under_way = asyncio.Semaphore(PAGES_UNDER_WAY)
+        self._under_way = asyncio.Semaphore(RENEWALS_UNDER_WAY)
         self._looking = 0
         self._one_waits_for_room = asyncio.Lock()
         self._troubles: list[Exception] = []
@@ -94,9 +98,10 @@ class Pacing:
             done += len(wave)
             async with asyncio.TaskGroup() as group:
                 for page in pages_of(wave):
-                    await self._under_way.acquire()
+                    for _ in page:
+                        await self._under_way.acquire()
                     if self._must_stop():
-                        self._under_way.release()
+                        self._release(len(page))
                         return
                     group.create_task(self._renew_page(page))
             if self._must_stop():
@@ -117,36 +122,47 @@ class Pacing:
             self._report.brake_pulled(pulled)
         return self.is_stopped
 
-    async def _renew_page(self, page: Sequence[Due]) -> None:
-        try:
-            await self._wait_for_room(len(page))
-            if self._must_stop():
-                return
-            looks = await self._look(page)
-            # First: another run may place the order of a moved date until it is withdrawn.
-            kept = {key: each for look in looks for key, each in look.out_of_date.items()}
-            async with asyncio.TaskGroup() as withdrawing:
-                for copy in [copy for look in looks for copy in look.stale]:
-                    withdrawing.create_task(self._withdraw(copy))
-                for subscription_id in list(kept):
-                    withdrawing.create_task(self._withdraw_out_of_date(kept, subscription_id))
-            await self._renew_all(
-                [each for look in looks for each in look.renewals if each.subscription_id not in kept]
-            )
-        finally:
+    def _release(self, count: int) -> None:
+        for _ in range(count):
             self._under_way.release()
 
-    async def _renew_all(self, renewals: Sequence[Renewal]) -> None:
+    async def _renew_page(self, page: Sequence[Due]) -> None:
+        left_alone = len(page)
+        try:
+            renewals = await self._going_on(page)
+            left_alone -= len(renewals)
+        finally:
+            self._release(left_alone)
+        async with asyncio.TaskGroup() as renewing:
+            for renewal in renewals:
+                renewing.create_task(self._renew_one(renewal))
+
+    async def _going_on(self, page: Sequence[Due]) -> list[Renewal]:
+        """Those of a page that are to be renewed, once the rate limit has room for them."""
+        await self._wait_for_room(len(page))
+        if self._must_stop():
+            return []
+        looks = await self._look(page)
+        # First: another run may place the order of a moved date until it is withdrawn.
+        kept = {key: each for look in looks for key, each in look.out_of_date.items()}
+        async with asyncio.TaskGroup() as withdrawing:
+            for copy in [copy for look in looks for copy in look.stale]:
+                withdrawing.create_task(self._withdraw(copy))
+            for subscription_id in list(kept):
+                withdrawing.create_task(self._withdraw_out_of_date(kept, subscription_id))
+        return await self._permitted(
+            [each for look in looks for each in look.renewals if each.subscription_id not in kept]
+        )
+
+    async def _permitted(self, renewals: Sequence[Renewal]) -> list[Renewal]:
+        """Those whose subscriptions may be written. None, if it turns out that none may be."""
         refused = await self._permission.check(renewals)
         for skipped in refused.values():
             self._report.add((await record_skip(self._run, skipped)).line)
         if self._permission.brake is not None:
             self._must_stop()
-            return
-        async with asyncio.TaskGroup() as renewing:
-            for renewal in renewals:
-                if renewal.subscription_id not in refused:
-                    renewing.create_task(self._renew_one(renewal))
+            return []
+        return [each for each in renewals if each.subscription_id not in refused]
 
     async def _wait_for_room(self, size: int) -> None:
         """Wait until the rate limit has room, after the pages that looked before."""
@@ -205,6 +221,8 @@ class Pacing:
         except Exception as error:  # noqa: BLE001 - one renewal's error never stops the others
             self._note_unexpected_error(renewal.subscription_id, renewal.reference, error)
             return
+        finally:
+            self._under_way.release()
         self._report.add(recorded.line)
         if recorded.result is not None:
             self._brake.note(recorded.result)

@@ -58,7 +58,7 @@ are a deliberate pause. The row *in waves* has the default waves: ten renewals f
 The row *prepared* (policy: `prepare_ahead`) has made its copies hours before, in another sweep that is not measured. At
 the due time it costs two writes instead of three, so the limits allow half as many renewals again in a minute.
 
-The row *on two hosts* has two processes that send from two addresses, each with half of the subscriptions and with a rate
+The row *on two hosts* has two processes that send from two addresses, each with half of the subscriptions and a rate
 limiter of its own. The limits are those of an address.
 
 Shorter windows shorten nothing else. In the first round `settle_seconds` is still 5 s, which compares to 50 s with the

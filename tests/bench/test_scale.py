@@ -64,7 +64,7 @@ async def renew(merchant: Merchant, renewals: int) -> None:
 async def test_a_large_sweep_costs_no_more_per_renewal_than_a_small_one(
     server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pacing, "PAGES_UNDER_WAY", 2)
+    monkeypatch.setattr(pacing, "RENEWALS_UNDER_WAY", 2 * PAGE_SIZE)
 
     few, many = await sweep_of(FEW), await sweep_of(MANY)
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+from datetime import datetime
 from typing import Any
 
 import pytest
 import stored_runs
 from merchant import Merchant
 
+from blocks.policy import Policy
 from flows.rules.outcomes import result_of
 from flows.rules.renewal import plan
+from flows.run.garbage import THRESHOLDS
+from flows.run.report import watched_by
+from flows.sweep import pacing
 
 
 async def test_an_unexpected_error_in_one_renewal_needs_a_person_and_does_not_stop_the_others(
@@ -137,3 +144,30 @@ async def test_catching_up_stops_at_the_first_period_that_fails(merchant: Mercha
 
     assert ended.outcomes == {"retry_scheduled": 1}
     assert [copy["reference"] for copy in merchant.copies()] == [f"{one['id']}@2027-02-05T06:00Z"]
+
+
+async def test_copies_that_do_not_end_hold_up_no_others_although_few_renewals_may_be_under_way(
+    merchant: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacing, "RENEWALS_UNDER_WAY", 50)
+    await merchant.install(first_wave=1000, second_wave=1000)
+    merchant.sandbox.seed(75)
+    for source in merchant.sandbox.seed(3)["source_order_ids"]:
+        merchant.sandbox.set_failure(source, "stuck")
+
+    ended = await merchant.sweep()
+
+    assert ended.outcomes == {"renewed": 75, "in_progress": 3}
+    created = [datetime.fromisoformat(copy["created_at"]) for copy in merchant.copies()]
+    assert (created[-1] - created[0]).total_seconds() < Policy().copy_deadline_seconds
+
+
+async def test_a_sweep_collects_garbage_less_often_and_then_as_before(merchant: Merchant) -> None:
+    before, seen = gc.get_threshold(), set()
+    merchant.sandbox.seed(2)
+
+    with watched_by(lambda _: seen.add(gc.get_threshold())):
+        await asyncio.gather(merchant.sweep(), merchant.sweep())
+
+    assert seen == {THRESHOLDS}
+    assert gc.get_threshold() == before
