@@ -72,8 +72,9 @@ in SQLite, or in PostgreSQL where the row says so. Nothing has been removed yet:
 A sweep also reviews the order copies of the hour before it. Here there are none; with a sweep every hour it costs 0.04
 more reads per renewal.
 
-Growth: see *ten times as many*. Of a list of 100,000 subscriptions, a sweep keeps only the ids in memory, about 7 MB.
-The number of renewals under way is bounded, and the others are read when their turn comes.
+Growth: see *ten times as many*. Of 100,000 subscriptions, a sweep keeps the ids of those that are due, about 7 MB, and
+reference, id and time of each order that it has placed, about 28 MB. At most 500 renewals are under way, and the
+others are read when their turn comes.
 """
 
 
