@@ -87,20 +87,21 @@ class Customers:
 
     async def _pause(self, contract: Contract, now: datetime) -> None:
         until = now + timedelta(days=self._random.uniform(0.5, 8))
-        await self._hold(contract.subscription_id, held=True)
+        await self._mark(contract.subscription_id, paused=True)
         self._paused[contract.subscription_id] = until
         contract.pauses.append((now, datetime.max.replace(tzinfo=now.tzinfo)))
         self.actions["paused"] += 1
 
     async def _resume(self, subscription_id: str) -> None:
         del self._paused[subscription_id]
-        await self._hold(subscription_id, held=False)
+        await self._mark(subscription_id, paused=False)
         pauses = self._auditor.contracts[subscription_id].pauses
         pauses[-1] = (pauses[-1][0], self._merchant.sandbox.clock())
 
-    async def _hold(self, subscription_id: str, *, held: bool) -> None:
+    async def _mark(self, subscription_id: str, *, paused: bool) -> None:
+        """As a storefront does: a hold is for people of the shop, who release it without asking the customer."""
         metadata = self._merchant.subscription(subscription_id)["metadata"]
-        metadata["perennial"]["held"] = held
+        metadata["perennial"]["paused"] = paused
         async with self._merchant.dashboard() as dashboard:
             await dashboard.update_subscription(subscription_id, metadata=metadata)
 
