@@ -79,7 +79,7 @@ async def charge_twice(merchant: Merchant) -> dict[str, Any]:
     """
     made: dict[str, Any] = merchant.sandbox.create_subscription()
     merchant.sandbox.lag_lists(LAG)
-    merchant.sandbox.fault("late", seconds=LAG / 2, stamp="arrival", times=1, **CREATIONS)
+    merchant.sandbox.fault("late", seconds=0.8 * LAG, stamp="arrival", times=1, **CREATIONS)
     assert (await merchant.sweep()).outcomes == {"renewed": 1}
     early, later = merchant.copies()
     (placed_at,) = [order["placed_at"] for order in merchant.target_orders() if order["copy_id"] == later["id"]]
