@@ -142,7 +142,7 @@ async def test_after_a_lost_answer_the_sweep_does_not_claim_that_nothing_was_cha
 
     def let_last_looks_fail() -> None:
         merchant.sandbox.advance(11)  # a last look is valid for ten seconds
-        merchant.sandbox.fault("status", method="GET", path="/api/order_subscriptions", status=503)
+        merchant.sandbox.fault("status", method="GET", path="/api/order_*", status=503)
 
     with use_clock(clock := Meanwhile(merchant, lambda: merchant.requests(PATCHES) > 0, let_last_looks_fail)):
         ended = await merchant.sweep()

@@ -116,7 +116,7 @@ async def test_a_subscription_that_is_cancelled_while_the_switch_is_slow_to_answ
     merchant: Merchant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = merchant.sandbox.create_subscription()
-    looks, looks_before, has_cancelled = "GET /api/order_subscriptions", [], False
+    looks, looks_before, has_cancelled = "GET /api/order_copies", [], False
 
     def let_the_switchs_answer_expire() -> None:
         looks_before.append(merchant.requests(looks))
