@@ -46,9 +46,17 @@ async def task_runs(flow_run_id: UUID, at_least: int) -> list[TaskRun]:
 
 
 async def events(
-    resource_prefix: str, at_least: int, name: str = "perennial.", flow_run_id: UUID | None = None
+    resource_prefix: str,
+    at_least: int,
+    name: str = "perennial.",
+    flow_run_id: UUID | None = None,
+    sentence: str | None = None,
 ) -> list[dict[str, Any]]:
-    """The events about resources with this prefix (and of one run), oldest first, once this many are stored."""
+    """
+    The events about resources with this prefix, oldest first, once this many are stored.
+
+    Of one run, or with one sentence, if these are given: all sandboxes have the same organization, on one server.
+    """
     wanted = {"filter": {"event": {"prefix": [name]}, "resource": {"id_prefix": [resource_prefix]}, "order": "DESC"}}
     async with get_client() as prefect:
         for _ in _patiently():
@@ -57,6 +65,7 @@ async def events(
                 event
                 for event in reversed(answer.json()["events"])  # the newest page: ids repeat from sandbox to sandbox
                 if flow_run_id is None or event["payload"].get("flow_run_id") == str(flow_run_id)
+                if sentence is None or event["payload"].get("sentence") == sentence
             ]
             if len(found) >= at_least:
                 return found
