@@ -9,22 +9,19 @@ empty.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import TypeVar
 
 from blocks.commerce_layer import jsonapi
 from blocks.commerce_layer.client import CommerceLayer
-from blocks.commerce_layer.last_look import readable_subscriptions
+from blocks.commerce_layer.copy_pages import iter_copy_pages, order_copies, readable_subscriptions
 from blocks.commerce_layer.listings import iter_adopted
 from blocks.commerce_layer.pages import Page
 from blocks.commerce_layer.resources import OrderCopy, OrderSubscription
 from blocks.commerce_layer.shares import IDS_AT_ONCE, shares
-from blocks.commerce_layer.views import COPIES, COPY_VIEW, RENEWAL_VIEW
-
-T = TypeVar("T")
+from blocks.commerce_layer.views import COPY_VIEW, RENEWAL_VIEW
 
 _OURS = {"reference_origin_eq": "perennial"}
 _OTHERS = {"reference_origin_not_eq_or_null": "perennial"}  # `not_eq` alone leaves out those without an origin
@@ -45,7 +42,7 @@ async def iter_renewals(client: CommerceLayer, parts: Sequence[str]) -> AsyncIte
     A subscription that cannot be read is not in the page; the lists of subscriptions name it.
     """
     filters = {**_OURS, "reference_cont_any": ",".join(parts)}
-    async for page in _pages(client, filters, RENEWAL_VIEW, _renewals):
+    async for page in iter_copy_pages(client, filters, RENEWAL_VIEW, _renewals):
         yield page
 
 
@@ -75,14 +72,14 @@ async def iter_copies_of_others(
     left = iter(dict.fromkeys(source_order_ids))
     while some := list(islice(left, IDS_AT_ONCE)):
         filters = {**_OTHERS, "source_order_id_in": ",".join(some), "created_at_gteq": jsonapi.instant(since)}
-        async for page in _pages(client, filters, COPY_VIEW, _copies):
+        async for page in iter_copy_pages(client, filters, COPY_VIEW, order_copies):
             yield page
 
 
 async def iter_manual_copies(client: CommerceLayer, since: datetime) -> AsyncIterator[list[OrderCopy]]:
     """Our copies made at or after `since` whose reference is no period: those made by hand, and changed references."""
     filters = {**_OURS, "created_at_gteq": jsonapi.instant(since), "reference_not_end": "Z"}
-    async for page in _pages(client, filters, COPY_VIEW, _copies):
+    async for page in iter_copy_pages(client, filters, COPY_VIEW, order_copies):
         yield page
 
 
@@ -94,36 +91,10 @@ async def our_copies_made(
     for some in jsonapi.pages_of(source_order_ids):
         made = {"created_at_gteq": jsonapi.instant(since), "created_at_lt": jsonapi.instant(until)}
         filters = {**_OURS, **made, "source_order_id_in": ",".join(some)}
-        async for page in _pages(client, filters, COPY_VIEW, _copies):
+        async for page in iter_copy_pages(client, filters, COPY_VIEW, order_copies):
             found += page
     return found
 
 
-async def _pages(
-    client: CommerceLayer,
-    filters: Mapping[str, str],
-    view: Mapping[str, str],
-    understand: Callable[[jsonapi.Fields], T],
-) -> AsyncIterator[T]:
-    """Each page of the copies that match, by id."""
-
-    def read(document: jsonapi.Fields) -> tuple[T, str | None]:
-        ids = [str(item["id"]) for item in jsonapi.many(document)]
-        return understand(document), ids[-1] if ids and not jsonapi.is_last_page(document) else None
-
-    after: dict[str, str] = {}
-    while True:
-        params = {**view, **jsonapi.query(filters={**filters, **after}, sort="id", page_size=jsonapi.PAGE_SIZE)}
-        page, last = await client.wire.read(COPIES, read, params=params)
-        yield page
-        if last is None:
-            return
-        after = {"id_gt": last}
-
-
-def _copies(document: jsonapi.Fields) -> list[OrderCopy]:
-    return [OrderCopy.model_validate(item) for item in jsonapi.many(document)]
-
-
 def _renewals(document: jsonapi.Fields) -> RenewalPage:
-    return RenewalPage(_copies(document), list(readable_subscriptions(document).values()))
+    return RenewalPage(order_copies(document), list(readable_subscriptions(document).values()))

@@ -203,7 +203,7 @@ class CopyPoller:
             await self._has_waiting.wait()
             now = current_clock().monotonic()
             looked_at = self._ripe(now)
-            if looked_at and await self._no_placement_can_follow(looked_at, now):
+            if looked_at and await self._no_placement_can_follow(now):
                 looked_at = []
             if not looked_at:
                 # Short, because a new one may be ripe earlier, or may fill a call.
@@ -230,9 +230,9 @@ class CopyPoller:
         company = (entry.is_new and now < entry.look_at <= patience_ends for entry in self._waiting)
         return [] if now < patience_ends and any(company) else ripe
 
-    async def _no_placement_can_follow(self, ripe: Sequence[_Waiting], now: float) -> bool:
+    async def _no_placement_can_follow(self, now: float) -> bool:
         """Whether the rate limit allows no more placements soon: until it does, more copies may share the call."""
-        if any(entry.deadline <= now for entry in ripe):
+        if any(entry.deadline <= now for entry in self._waiting):
             return False
         return await self._client.room_for_placement(self._placements_waiting()) > ROOM_SOON
 

@@ -39,7 +39,7 @@ RENEWALS_UNDER_WAY = 500
 """
 How many renewals are worked on at the same time, which bounds the memory.
 
-If each takes 15 s, they are 33 a second: ten times as many as the largest documented limit lets through.
+If each takes 15 s, they are 33 a second: thirty times what the documented limit of 200 writes a minute lets through.
 """
 
 ROOM_SOON = 2.0

@@ -239,6 +239,25 @@ async def test_copies_are_read_at_their_deadline_even_if_the_rate_limit_has_no_r
     assert (sandbox.clock() - began).total_seconds() == pytest.approx(15, abs=1)
 
 
+async def test_a_deadline_counts_although_25_other_copies_have_waited_longer_for_room(sandbox: RunningSandbox) -> None:
+    first, *others = sandbox.seed(26)["source_order_ids"]
+    limits = RateLimits(writes_per_minute=1000)
+    async with (
+        client_of(sandbox, limits) as client,
+        CopyPoller(client, SETTLE_SECONDS, 60, lambda: 1000) as poller,
+    ):
+        old, created_at = await copy_of(client, first), sandbox.clock()
+        sandbox.advance(40)
+        waiting = [asyncio.create_task(until_final(poller, await copy_of(client, source))) for source in others]
+        await current_clock().sleep(15)
+        seen = await until_final(poller, old)
+        waited = (sandbox.clock() - created_at).total_seconds()
+        await asyncio.gather(*waiting)
+
+    assert seen.is_done
+    assert waited < 40 + 60, "it need not wait for the deadline of the others"
+
+
 async def test_copies_are_not_read_while_enough_placements_wait_already(sandbox: RunningSandbox) -> None:
     waiting, limits = 30, RateLimits(writes_per_minute=100)  # 25 to an endpoint in any ten seconds
     (source,) = sandbox.seed(1)["source_order_ids"]
